@@ -1,0 +1,295 @@
+//! The trait and its optional parts.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outpost_base::{AddressSpaceId, ProcessId, RegisterContext, ThreadId, Va, VaRange};
+
+use crate::{
+    AttachMode, BreakpointChange, BreakpointState, CreateSpec, DirectoryEntry, Event, FileId, HandleInfo, ModuleInfo,
+    OsProcess, Plan, ProcessInfo, ProcessQuery, Region, SigInfo, StopBundle, TargetError, TargetInfo, ThreadInfo,
+};
+
+/// One range of a scatter read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// First address.
+    pub at: Va,
+    /// Bytes wanted.
+    pub len: u64,
+}
+
+/// One range of a scatter write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteRequest {
+    /// First address.
+    pub at: Va,
+    /// Bytes to put there; at a breakpoint's site they land under the breakpoint.
+    pub bytes: Vec<u8>,
+}
+
+/// Which blocks of registers are wanted; the general ones always are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RegisterSets {
+    /// x87, SSE, AVX.
+    pub floating: bool,
+    /// Debug registers.
+    pub debug: bool,
+}
+
+/// A byte pattern to look for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchRequest {
+    /// Where to look; unreadable parts are passed over.
+    pub range: VaRange,
+    /// What to look for, 1 to 1024 bytes.
+    pub pattern: Vec<u8>,
+    /// Only at multiples of this, counted from the range's start; 1: anywhere.
+    pub alignment: u32,
+    /// Only in writable regions.
+    pub writable_only: bool,
+    /// Stop after this many hits.
+    pub limit: u32,
+}
+
+/// How to let a process go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DetachMode {
+    /// It runs on; a pending signal is delivered.
+    Deliver,
+    /// It runs on; a pending signal is forgotten.
+    Swallow,
+    /// It stays stopped (SIGSTOP) for another debugger (`.abandon`).
+    LeaveStopped,
+}
+
+/// What a link has cost so far; all zero for a target in this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LinkStatistics {
+    /// Frames sent.
+    pub messages_sent: u64,
+    /// Frames received.
+    pub messages_received: u64,
+    /// Bytes sent, framing included.
+    pub bytes_sent: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Times the caller had to wait for an answer before it could go on.
+    pub round_trips: u64,
+}
+
+/// What ended a wait.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one value at a time, moved at once")]
+pub enum Waited {
+    /// Something happened.
+    Event(Event),
+    /// One of the other descriptors became readable.
+    OtherReadable,
+    /// The time was up.
+    TimedOut,
+}
+
+/// One system that can be debugged. See the crate's documentation for what the parts are for.
+///
+/// Methods are called from one thread. Lists are per process; memory is per address space; registers per thread.
+/// Nothing here requires that the target can run: see the `as_` methods, which ask for capabilities.
+pub trait Target {
+    /// What it is.
+    fn info(&self) -> &TargetInfo;
+
+    /// The processes that are part of the session.
+    fn processes(&mut self) -> Result<Vec<ProcessInfo>, TargetError>;
+
+    /// A process's threads, in the order of their creation as far as known.
+    fn threads(&mut self, process: ProcessId) -> Result<Vec<ThreadInfo>, TargetError>;
+
+    /// A process's loaded images, the program first.
+    fn modules(&mut self, process: ProcessId) -> Result<Vec<ModuleInfo>, TargetError>;
+
+    /// A process's mappings, ascending.
+    fn regions(&mut self, process: ProcessId) -> Result<Vec<Region>, TargetError>;
+
+    /// Reads many ranges at once. Each answer holds the leading bytes of its range that were readable, maybe none.
+    ///
+    /// Breakpoint bytes are hidden: the caller sees the original instruction.
+    ///
+    /// # Errors
+    /// Only if the space does not exist or the target is gone; unreadable memory is a short answer.
+    fn read_many(&mut self, space: AddressSpaceId, reads: &[ReadRequest]) -> Result<Vec<Vec<u8>>, TargetError>;
+
+    /// Reads one range; returns the number of leading bytes that were readable.
+    ///
+    /// # Errors
+    /// As [`Target::read_many`].
+    fn read_memory(&mut self, space: AddressSpaceId, at: Va, buf: &mut [u8]) -> Result<usize, TargetError> {
+        let answers = self.read_many(space, &[ReadRequest { at, len: buf.len() as u64 }])?;
+        let bytes = answers.first().map_or(&[][..], Vec::as_slice);
+        let count = bytes.len().min(buf.len());
+        buf[..count].copy_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    /// Registers of many threads. A thread that cannot be read now (running, ended) gives its own error.
+    ///
+    /// # Errors
+    /// Only if the whole target is gone.
+    fn registers_many(
+        &mut self,
+        threads: &[ThreadId],
+        sets: RegisterSets,
+    ) -> Result<Vec<Result<RegisterContext, TargetError>>, TargetError>;
+
+    /// Finds a pattern; ascending addresses of hits, overlapping ones included.
+    fn search(&mut self, space: AddressSpaceId, request: &SearchRequest) -> Result<Vec<Va>, TargetError> {
+        crate::search::by_reading(self, space, request)
+    }
+
+    /// The newest stop, if the target is stopped: a dump's stored event, a live target's last bundle.
+    fn last_stop(&self) -> Option<&StopBundle>;
+
+    /// Running, stopping, writing.
+    fn as_live(&mut self) -> Option<&mut dyn Live> {
+        None
+    }
+
+    /// Breakpoints.
+    fn as_breakpoints(&mut self) -> Option<&mut dyn Breakpoints> {
+        None
+    }
+
+    /// The machine around the processes.
+    fn as_os(&mut self) -> Option<&mut dyn Os> {
+        None
+    }
+
+    /// What the link to it has cost.
+    fn link_statistics(&self) -> LinkStatistics {
+        LinkStatistics::default()
+    }
+}
+
+/// A target that runs.
+///
+/// States: after [`Live::attach`], [`Live::create`] or a stop the threads in scope are stopped; [`Live::resume`] sets
+/// them running and returns at once; [`Live::wait_event`] gives what happens then. Reads are allowed at any time,
+/// registers only of stopped threads.
+pub trait Live {
+    /// Makes a process part of the session. With `break_in` the answer is its stop, with `request` filling the bundle.
+    ///
+    /// # Errors
+    /// [`TargetError::AlreadyTraced`], [`TargetError::Permission`], [`TargetError::NoProcess`].
+    fn attach(
+        &mut self,
+        process: ProcessId,
+        mode: AttachMode,
+        request: &crate::BundleRequest,
+    ) -> Result<Option<StopBundle>, TargetError>;
+
+    /// Creates a process as part of the session, stopped before its first instruction if the spec says so.
+    fn create(
+        &mut self,
+        spec: &CreateSpec,
+        request: &crate::BundleRequest,
+    ) -> Result<(ProcessId, Option<StopBundle>), TargetError>;
+
+    /// Carries out a plan; returns as soon as the threads are set going.
+    ///
+    /// # Errors
+    /// [`TargetError::StaleGeneration`] if the plan answers an older stop; nothing was resumed then.
+    fn resume(&mut self, plan: &Plan) -> Result<(), TargetError>;
+
+    /// Waits for an event, for one of `others` to become readable, or for the time to pass (`None`: for ever).
+    ///
+    /// # Errors
+    /// [`TargetError::ConnectionLost`] if no event can come any more.
+    fn wait_event(&mut self, timeout: Option<Duration>, others: &[BorrowedFd<'_>]) -> Result<Waited, TargetError>;
+
+    /// A descriptor that becomes readable when an event may be there; lets one thread wait on several targets.
+    fn event_source(&self) -> Option<BorrowedFd<'_>>;
+
+    /// The one thing another thread may use: asks the target to stop.
+    fn interrupter(&self) -> Arc<dyn Interrupter>;
+
+    /// Writes many ranges. Each answer counts the leading bytes written.
+    ///
+    /// Read-only pages are no obstacle; a breakpoint's site keeps its breakpoint and changes under it.
+    fn write_many(&mut self, space: AddressSpaceId, writes: &[WriteRequest]) -> Result<Vec<u64>, TargetError>;
+
+    /// Writes the blocks of `context` that are present into a stopped thread.
+    fn set_registers(&mut self, thread: ThreadId, context: &RegisterContext) -> Result<(), TargetError>;
+
+    /// Adds `delta` to the suspend counts; a thread runs only at count 0. Returns the new counts.
+    fn adjust_suspend(&mut self, threads: &[ThreadId], delta: i32) -> Result<Vec<u32>, TargetError>;
+
+    /// The signal a stopped thread would be resumed with, in full.
+    fn pending_signal(&mut self, thread: ThreadId) -> Result<Option<SigInfo>, TargetError>;
+
+    /// Lets a process go, running or stopped, with every trace of the debugger removed.
+    fn detach(&mut self, process: ProcessId, mode: DetachMode) -> Result<(), TargetError>;
+
+    /// Ends a process.
+    fn kill(&mut self, process: ProcessId) -> Result<(), TargetError>;
+
+    /// Says what happens to created processes when the session ends without a word: `true` lets them go.
+    fn set_detach_on_exit(&mut self, detach: bool) -> Result<(), TargetError>;
+}
+
+/// Asks a target to stop, from any thread.
+pub trait Interrupter: Send + Sync {
+    /// Every running thread in scope is to stop; answered by [`crate::StopReason::BreakIn`]. Nothing if all is stopped.
+    fn break_in(&self);
+}
+
+/// A target that takes breakpoints.
+pub trait Breakpoints {
+    /// Carries out a batch; one answer for each [`BreakpointChange::Set`], in order.
+    ///
+    /// One failing change does not undo the others.
+    ///
+    /// # Errors
+    /// Only if the target is gone.
+    fn change_breakpoints(
+        &mut self,
+        changes: &[BreakpointChange],
+    ) -> Result<Vec<Result<BreakpointState, TargetError>>, TargetError>;
+
+    /// Hit counts and safety of all breakpoints.
+    fn breakpoint_states(&mut self) -> Result<Vec<BreakpointState>, TargetError>;
+}
+
+/// The machine a live target is on.
+pub trait Os {
+    /// Processes of the machine.
+    fn list_processes(&mut self, query: &ProcessQuery, with_attachability: bool)
+    -> Result<Vec<OsProcess>, TargetError>;
+
+    /// Reports [`Event::ProcessAppeared`] when a process of this name starts; `None` forgets the wish.
+    fn wait_for_process(&mut self, name: Option<&str>) -> Result<(), TargetError>;
+
+    /// Opens a file of the machine as `process` sees it (its root and namespaces); `None`: as the server does.
+    /// Returns its length, too.
+    fn open_file(&mut self, process: Option<ProcessId>, path: &str) -> Result<(FileId, u64), TargetError>;
+
+    /// Reads ranges of an open file; each answer is short only at its end.
+    fn read_file(&mut self, file: FileId, ranges: &[(u64, u64)]) -> Result<Vec<Vec<u8>>, TargetError>;
+
+    /// Closes it; unknown ids are no error.
+    fn close_file(&mut self, file: FileId) -> Result<(), TargetError>;
+
+    /// A directory's entries.
+    fn list_directory(&mut self, path: &str) -> Result<Vec<DirectoryEntry>, TargetError>;
+
+    /// Open files of a process.
+    fn handles(&mut self, process: ProcessId) -> Result<Vec<HandleInfo>, TargetError>;
+
+    /// Sends bytes to a created process's standard input; an empty slice closes it.
+    fn write_stdin(&mut self, process: ProcessId, bytes: &[u8]) -> Result<(), TargetError>;
+
+    /// Time of the machine and its uptime, both in microseconds.
+    fn clock(&mut self) -> Result<(u64, u64), TargetError>;
+
+    /// Ends the server for everyone, if it allows that.
+    fn end_server(&mut self) -> Result<(), TargetError>;
+}
