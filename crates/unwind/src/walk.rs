@@ -1,0 +1,138 @@
+//! From frame to frame, and when to stop.
+
+use std::collections::HashSet;
+
+use outpost_base::{MemoryReader, RegisterContext, Va};
+
+use crate::cfi::{Row, StackGrowth, apply};
+use crate::{
+    Frame, FrameAddress, FrameRegisters, FrameTrust, Stack, StackEnd, UnwindError, UnwindModule, UnwindModules, Unwound,
+};
+
+/// Frames per stack unless the caller asks for another number. Deeper ones are runaway recursion.
+pub const DEFAULT_FRAME_LIMIT: usize = 65_536;
+
+/// Unwinds the stack of a thread with these registers: at most `limit` frames (at least 1), innermost first.
+///
+/// Never fails: what cannot be unwound ends the stack, and [`Stack::end`] says why. Memory is read in words near the
+/// stack pointer and, only where call frame information is missing, at code addresses.
+pub fn unwind_stack(
+    context: &RegisterContext,
+    limit: usize,
+    modules: &mut dyn UnwindModules,
+    memory: &mut dyn MemoryReader,
+) -> Stack {
+    let innermost = Frame::innermost(FrameRegisters::from_context(context.clone()));
+    unwind_stack_from(innermost, limit, modules, memory)
+}
+
+/// Like [`unwind_stack`], from a frame that was found before; it is the first of the result.
+pub fn unwind_stack_from(
+    first: Frame,
+    limit: usize,
+    modules: &mut dyn UnwindModules,
+    memory: &mut dyn MemoryReader,
+) -> Stack {
+    let mut frames = Vec::new();
+    let mut seen = HashSet::new();
+    let mut frame = first;
+    loop {
+        let is_new = seen.insert((frame.registers.pc(), frame.registers.sp()));
+        if !is_new {
+            return Stack { frames, end: StackEnd::Cycle };
+        }
+        let unwound = unwind_frame(&frame, modules, memory);
+        frame.cfa = unwound.cfa;
+        frame.is_signal_frame = unwound.is_signal_frame;
+        if frame.is_signal_frame {
+            // The handler returns to the trampoline's first instruction, which no call precedes.
+            frame.address = FrameAddress::Pc(frame.address.address());
+        }
+        frames.push(frame);
+        frame = match unwound.caller {
+            Err(end) => return Stack { frames, end },
+            Ok(_) if frames.len() >= limit => return Stack { frames, end: StackEnd::FrameLimit },
+            Ok(caller) => caller,
+        };
+    }
+}
+
+/// Unwinds one frame: gives its canonical frame address and its caller with all registers that can be known there.
+pub fn unwind_frame(frame: &Frame, modules: &mut dyn UnwindModules, memory: &mut dyn MemoryReader) -> Unwound {
+    match by_cfi(frame, modules, memory) {
+        Ok(unwound) => unwound,
+        Err(error) => Unwound { cfa: None, is_signal_frame: false, caller: Err(StackEnd::Failed(error)) },
+    }
+}
+
+fn by_cfi(
+    frame: &Frame,
+    modules: &mut dyn UnwindModules,
+    memory: &mut dyn MemoryReader,
+) -> Result<Unwound, UnwindError> {
+    let (module, row) = find_row(frame.address, modules)?;
+    let applied = apply(&module.cfi, &row, &frame.registers, memory)?;
+    let caller = match applied.caller {
+        None => Err(StackEnd::Outermost),
+        Some(registers) => {
+            let trust = if row.is_signal_frame { FrameTrust::SignalFrame } else { FrameTrust::Cfi };
+            checked_caller(frame, registers, trust, row.is_signal_frame, applied.growth)
+        }
+    };
+    Ok(Unwound { cfa: Some(applied.cfa), is_signal_frame: row.is_signal_frame, caller })
+}
+
+fn find_row(
+    address: FrameAddress,
+    modules: &mut dyn UnwindModules,
+) -> Result<(UnwindModule, std::sync::Arc<Row>), UnwindError> {
+    let lookup = address.lookup_address();
+    let none = UnwindError::NoCfi { address: lookup };
+    let module = modules.module_at(lookup).ok_or(none.clone())?;
+    let row_at = |va: Va| match module.cfi.row(va.to_image(module.bias)) {
+        Ok(row) => Ok(row),
+        Err((entry, source)) => Err(UnwindError::DamagedCfi { entry: outpost_base::ImageOffset(entry), source }),
+    };
+    let found = row_at(lookup);
+    // A trampoline whose entry does not start a byte early, as that of the C library does, is only found at the
+    // address itself; which is then the first one behind another function's entry, or behind none.
+    let ends_here = match &found {
+        Ok(Some(row)) => row.entry_end == address.address().to_image(module.bias).0,
+        _ => true,
+    };
+    if ends_here
+        && lookup != address.address()
+        && let Ok(Some(exact)) = row_at(address.address())
+        && exact.is_signal_frame
+    {
+        return Ok((module, exact));
+    }
+    let row = found?.ok_or(none)?;
+    Ok((module, row))
+}
+
+/// The caller as a frame, unless it is none or cannot be.
+fn checked_caller(
+    callee: &Frame,
+    registers: FrameRegisters,
+    trust: FrameTrust,
+    was_interrupted: bool,
+    growth: StackGrowth,
+) -> Result<Frame, StackEnd> {
+    let pc = registers.pc();
+    // Thread entry code and kernels leave a zero where the outermost return address would be.
+    if pc == Va(0) && !was_interrupted {
+        return Err(StackEnd::Outermost);
+    }
+    let (sp, callee_sp) = (registers.sp(), callee.registers.sp());
+    let grows = match growth {
+        StackGrowth::Outwards => sp > callee_sp,
+        StackGrowth::NotInwards => sp >= callee_sp,
+        StackGrowth::Anywhere => true,
+    };
+    if !grows {
+        return Err(StackEnd::NotGrowing { sp });
+    }
+    let address = if was_interrupted { FrameAddress::Pc(pc) } else { FrameAddress::ReturnAddress(pc) };
+    Ok(Frame { address, registers, cfa: None, trust, is_signal_frame: false })
+}
