@@ -1,1 +1,24 @@
-//! (skeleton)
+//! Symbols of ELF images: what is where, what it is called, and which line it came from.
+//!
+//! Given the bytes of an image ([`ByteSource`]) and, where it exists, of its separate debug file, this crate gives
+//! functions, symbols, lines, types and variables. It reads ELF64 and DWARF 2 to 5 as gcc, clang and rustc write
+//! them, never the whole of a file where a section will do, and it trusts none of the bytes: damage is reported,
+//! not followed. Where the bytes come from (a local file, a server, the memory of a process) and where an image is
+//! loaded are left to others: addresses here are [`outpost_base::ImageOffset`]s.
+
+mod debug_info;
+mod elf;
+mod error;
+mod mapping;
+mod range;
+mod section;
+mod source;
+
+pub use debug_info::{DebugInfo, DieRef, DieSection, DwarfReader, DwarfUnit, UnitIndex};
+pub use elf::{
+    DebugLink, ElfFile, ElfKind, ElfSection, ElfSegment, ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource,
+};
+pub use error::{Problem, SymbolsError};
+pub use range::ImageRange;
+pub use section::SectionData;
+pub use source::{ByteSource, FileSource, MemorySource};

@@ -1,0 +1,288 @@
+//! The DWARF of one image, ready for gimli: sections, units, and which unit covers an address.
+
+use std::sync::{Arc, OnceLock};
+
+use gimli::{AttributeValue, DebugInfoOffset, DebugTypesOffset, Dwarf, LittleEndian, SectionId, UnitOffset, UnitRef};
+use outpost_base::ImageOffset;
+
+use crate::{ElfFile, ImageRange, Problem, SectionData, SymbolsError};
+
+/// gimli's reader over our bytes: owns what it reads, so it needs no lifetime and can be kept.
+pub type DwarfReader = gimli::EndianReader<LittleEndian, SectionData>;
+/// A unit with its abbreviations and bases.
+pub type DwarfUnit = gimli::Unit<DwarfReader>;
+
+/// Most units that are believed; the largest programs have some hundred thousand.
+const MAX_UNITS: usize = 1 << 22;
+
+/// Which section holds a DIE.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum DieSection {
+    /// `.debug_info` of the debug file.
+    Info,
+    /// `.debug_types` of the debug file (DWARF 4).
+    Types,
+    /// `.debug_info` of the file of shared DWARF that `.gnu_debugaltlink` names.
+    Alt,
+}
+
+/// A DIE of an image: stable for a build, independent of what is loaded.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DieRef {
+    /// Section.
+    pub section: DieSection,
+    /// Offset in the section.
+    pub offset: u64,
+}
+
+/// Number of a unit within its [`DebugInfo`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct UnitIndex(pub u32);
+
+/// Where a unit lies.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct UnitSpan {
+    pub(crate) section: DieSection,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// Signature of a type unit.
+    pub(crate) signature: Option<u64>,
+}
+
+/// The DWARF of one image and, if its debug file refers to one, of the shared file that dwz made.
+///
+/// Units are parsed when first asked for and kept. Everything is read-only and may be used from several threads.
+#[derive(Debug)]
+pub struct DebugInfo {
+    dwarf: Dwarf<DwarfReader>,
+    spans: Vec<UnitSpan>,
+    units: Vec<OnceLock<Result<Arc<DwarfUnit>, gimli::Error>>>,
+    by_address: OnceLock<Vec<(ImageRange, UnitIndex)>>,
+    by_signature: OnceLock<Vec<(u64, UnitIndex)>>,
+}
+
+impl DebugInfo {
+    /// Loads the DWARF sections of `file` and, if there is one, of its shared file `alt`; `None` without DWARF.
+    ///
+    /// A damaged section is reported and treated as absent.
+    /// # Errors
+    /// [`SymbolsError`] if `.debug_info` or `.debug_abbrev` itself cannot be read.
+    pub fn load(
+        file: &ElfFile,
+        alt: Option<&ElfFile>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Option<DebugInfo>, SymbolsError> {
+        let Some(mut dwarf) = load_sections(file, problems)? else { return Ok(None) };
+        if let Some(alt) = alt.map(|alt| load_sections(alt, problems)).transpose()?.flatten() {
+            dwarf.set_sup(alt);
+        }
+        let spans = unit_spans(&dwarf, problems);
+        Ok(Some(DebugInfo::with_units(dwarf, spans)))
+    }
+
+    /// As [`DebugInfo::load`], from sections at hand and with the units already known.
+    pub(crate) fn with_units(dwarf: Dwarf<DwarfReader>, spans: Vec<UnitSpan>) -> DebugInfo {
+        let mut units = Vec::new();
+        units.resize_with(spans.len(), OnceLock::new);
+        DebugInfo { dwarf, spans, units, by_address: OnceLock::new(), by_signature: OnceLock::new() }
+    }
+
+    /// The sections of the debug file.
+    pub fn dwarf(&self) -> &Dwarf<DwarfReader> {
+        &self.dwarf
+    }
+
+    /// The sections that a unit of `section` refers to.
+    fn dwarf_of(&self, section: DieSection) -> &Dwarf<DwarfReader> {
+        match section {
+            DieSection::Alt => self.dwarf.sup().unwrap_or(&self.dwarf),
+            DieSection::Info | DieSection::Types => &self.dwarf,
+        }
+    }
+
+    /// All units: those of `.debug_info`, then `.debug_types`, then the shared file, each in file order.
+    pub fn units(&self) -> impl Iterator<Item = UnitIndex> + use<> {
+        (0..self.spans.len() as u32).map(UnitIndex)
+    }
+
+    /// The unit, parsed on first use.
+    /// # Errors
+    /// [`SymbolsError::Dwarf`] if it is damaged or `index` is not one of this image.
+    pub fn unit(&self, index: UnitIndex) -> Result<Arc<DwarfUnit>, SymbolsError> {
+        let at = index.0 as usize;
+        let (Some(span), Some(slot)) = (self.spans.get(at), self.units.get(at)) else {
+            return Err(gimli::Error::NoEntryAtGivenOffset(u64::from(index.0)).into());
+        };
+        slot.get_or_init(|| self.parse_unit(span)).clone().map_err(SymbolsError::from)
+    }
+
+    fn parse_unit(&self, span: &UnitSpan) -> Result<Arc<DwarfUnit>, gimli::Error> {
+        let dwarf = self.dwarf_of(span.section);
+        let start = span.start as usize;
+        let header = match span.section {
+            DieSection::Info | DieSection::Alt => dwarf.debug_info.header_from_offset(DebugInfoOffset(start))?,
+            DieSection::Types => {
+                let mut units = dwarf.debug_types.units();
+                loop {
+                    match units.next()? {
+                        Some(header) if header.debug_types_offset() == Some(DebugTypesOffset(start)) => break header,
+                        Some(_) => {}
+                        None => return Err(gimli::Error::NoEntryAtGivenOffset(span.start)),
+                    }
+                }
+            }
+        };
+        dwarf.unit(header).map(Arc::new)
+    }
+
+    /// `unit` together with the sections that its attributes refer to, as gimli's helpers want it.
+    pub fn unit_ref<'a>(&'a self, index: UnitIndex, unit: &'a DwarfUnit) -> UnitRef<'a, DwarfReader> {
+        let section = self.spans.get(index.0 as usize).map_or(DieSection::Info, |span| span.section);
+        UnitRef::new(self.dwarf_of(section), unit)
+    }
+
+    /// The unit that holds `die`, and the DIE's offset in it.
+    pub fn locate(&self, die: DieRef) -> Option<(UnitIndex, UnitOffset)> {
+        let next = self.spans.partition_point(|span| (span.section, span.start) <= (die.section, die.offset));
+        let at = next.checked_sub(1)?;
+        let span = self.spans.get(at)?;
+        let inside = span.section == die.section && die.offset < span.end;
+        inside.then_some((UnitIndex(at as u32), UnitOffset((die.offset - span.start) as usize)))
+    }
+
+    /// The DIE at `offset` of unit `index`.
+    pub fn die(&self, index: UnitIndex, offset: UnitOffset) -> Option<DieRef> {
+        let span = self.spans.get(index.0 as usize)?;
+        Some(DieRef { section: span.section, offset: span.start.checked_add(offset.0 as u64)? })
+    }
+
+    /// The DIE that an attribute of a DIE of unit `index` refers to, by any of DWARF's reference forms.
+    ///
+    /// `None` if the value is no reference or leads nowhere.
+    pub fn resolve(&self, index: UnitIndex, value: &AttributeValue<DwarfReader>) -> Option<DieRef> {
+        let span = self.spans.get(index.0 as usize)?;
+        match *value {
+            AttributeValue::UnitRef(offset) => self.die(index, offset),
+            AttributeValue::DebugInfoRef(offset) => {
+                let section = if span.section == DieSection::Alt { DieSection::Alt } else { DieSection::Info };
+                Some(DieRef { section, offset: offset.0 as u64 })
+            }
+            AttributeValue::DebugInfoRefSup(offset) => {
+                Some(DieRef { section: DieSection::Alt, offset: offset.0 as u64 })
+            }
+            AttributeValue::DebugTypesRef(signature) => self.type_unit(signature.0),
+            _ => None,
+        }
+    }
+
+    /// The type DIE that a type unit's signature names.
+    fn type_unit(&self, signature: u64) -> Option<DieRef> {
+        let table = self.by_signature.get_or_init(|| {
+            let numbered = self.units().zip(&self.spans);
+            let mut table: Vec<_> = numbered.filter_map(|(index, span)| Some((span.signature?, index))).collect();
+            table.sort_unstable();
+            table
+        });
+        let at = table.binary_search_by_key(&signature, |entry| entry.0).ok()?;
+        let index = table.get(at)?.1;
+        match self.unit(index).ok()?.header.type_() {
+            gimli::UnitType::Type { type_offset, .. } | gimli::UnitType::SplitType { type_offset, .. } => {
+                self.die(index, type_offset)
+            }
+            _ => None,
+        }
+    }
+
+    /// The unit whose code covers `at`.
+    pub fn unit_at(&self, at: ImageOffset) -> Option<UnitIndex> {
+        let table = self.by_address.get_or_init(|| self.address_table());
+        let next = table.partition_point(|(range, _)| range.start <= at);
+        // Ranges of different units rarely nest; look a few back in case a short one lies inside a long one.
+        let before = table.get(next.saturating_sub(8)..next)?;
+        before.iter().rev().find(|(range, _)| range.contains(at)).map(|(_, index)| *index)
+    }
+
+    fn address_table(&self) -> Vec<(ImageRange, UnitIndex)> {
+        let mut table = Vec::new();
+        for index in self.units() {
+            let Ok(unit) = self.unit(index) else { continue };
+            let Ok(mut ranges) = self.unit_ref(index, &unit).unit_ranges() else { continue };
+            while let Ok(Some(range)) = ranges.next() {
+                if range.begin < range.end {
+                    table.push((ImageRange::new(range.begin, range.end), index));
+                }
+            }
+        }
+        table.sort_unstable();
+        table
+    }
+}
+
+fn load_sections(file: &ElfFile, problems: &mut Vec<Problem>) -> Result<Option<Dwarf<DwarfReader>>, SymbolsError> {
+    if !file.has_dwarf() {
+        return Ok(None);
+    }
+    Dwarf::load(|id| {
+        let data = match file.section_data(id.name()) {
+            Ok(data) => data.unwrap_or_default(),
+            Err(error) if matches!(id, SectionId::DebugInfo | SectionId::DebugAbbrev) => return Err(error),
+            Err(error) => {
+                problems.push(Problem::new(id.name(), error));
+                SectionData::empty()
+            }
+        };
+        Ok(gimli::EndianReader::new(data, LittleEndian))
+    })
+    .map(Some)
+}
+
+/// The units of all sections, sorted. A damaged header ends its section: nothing says where the next one begins.
+pub(crate) fn unit_spans(dwarf: &Dwarf<DwarfReader>, problems: &mut Vec<Problem>) -> Vec<UnitSpan> {
+    let mut spans = Vec::new();
+    info_spans(dwarf, DieSection::Info, &mut spans, problems);
+    let mut types = dwarf.debug_types.units();
+    loop {
+        match types.next() {
+            Ok(Some(header)) if spans.len() < MAX_UNITS => {
+                let start = header.debug_types_offset().map_or(0, |offset| offset.0) as u64;
+                spans.push(span(DieSection::Types, start, &header));
+            }
+            Ok(_) => break,
+            Err(error) => {
+                problems.push(Problem::new(".debug_types", error));
+                break;
+            }
+        }
+    }
+    if let Some(alt) = dwarf.sup() {
+        info_spans(alt, DieSection::Alt, &mut spans, problems);
+    }
+    spans
+}
+
+fn info_spans(dwarf: &Dwarf<DwarfReader>, section: DieSection, spans: &mut Vec<UnitSpan>, problems: &mut Vec<Problem>) {
+    let mut units = dwarf.units();
+    loop {
+        match units.next() {
+            Ok(Some(header)) if spans.len() < MAX_UNITS => {
+                let start = header.debug_info_offset().map_or(0, |offset| offset.0) as u64;
+                spans.push(span(section, start, &header));
+            }
+            Ok(_) => break,
+            Err(error) => {
+                problems.push(Problem::new(".debug_info", error));
+                break;
+            }
+        }
+    }
+}
+
+fn span(section: DieSection, start: u64, header: &gimli::UnitHeader<DwarfReader>) -> UnitSpan {
+    let signature = match header.type_() {
+        gimli::UnitType::Type { type_signature, .. } | gimli::UnitType::SplitType { type_signature, .. } => {
+            Some(type_signature.0)
+        }
+        _ => None,
+    };
+    UnitSpan { section, start, end: start.saturating_add(header.length_including_self() as u64), signature }
+}

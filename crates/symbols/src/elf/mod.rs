@@ -1,0 +1,12 @@
+//! ELF64, little-endian: headers, sections, notes, symbols. Source: System V gABI, chapters 4 and 5.
+
+mod compressed;
+mod dynamic;
+mod file;
+mod notes;
+mod plt;
+mod symbols;
+
+pub use file::{ElfFile, ElfKind, ElfSection, ElfSegment};
+pub use notes::DebugLink;
+pub use symbols::{ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource};
