@@ -102,7 +102,6 @@ pub struct BreakpointSpec {
 
 /// One change of a batch.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "batches are mostly additions")]
 pub enum BreakpointChange {
     /// Adds it, or replaces the one of the same id.
     Set(BreakpointSpec),

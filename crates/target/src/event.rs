@@ -211,7 +211,6 @@ pub struct Output {
 /// Something that happened in a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "stops are what events mostly are")]
 pub enum Event {
     /// Something in scope stopped.
     Stopped(StopBundle),

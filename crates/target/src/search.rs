@@ -27,7 +27,7 @@ pub(crate) fn by_reading<T: Target + ?Sized>(
         let bytes = answers.first().map_or(&[][..], Vec::as_slice);
         for (offset, window) in bytes.windows(pattern.len()).enumerate() {
             let hit = at + offset as u64;
-            if window == pattern && (hit - request.range.start) % u64::from(request.alignment) == 0 {
+            if window == pattern && (hit - request.range.start).is_multiple_of(u64::from(request.alignment)) {
                 hits.push(hit);
             }
         }
