@@ -17,6 +17,7 @@ mod error;
 mod event;
 pub mod fake;
 mod info;
+pub mod link_map;
 mod os;
 mod plan;
 mod search;
