@@ -1,1 +1,11 @@
-//! (skeleton)
+//! What tests share: debuggees built on demand, running programs that end with the test, skips that are counted.
+//!
+//! A dev-dependency only. Everything here may panic: in a test that is the message.
+
+mod build;
+mod process;
+mod skip;
+
+pub use build::{Build, Compiler, fixture};
+pub use process::{Running, text_differences, wait_until};
+pub use skip::skip;

@@ -1,0 +1,107 @@
+//! Running debuggees.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A program that ends with the value, whatever the test did.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// Starts a program; its standard output can be read by line.
+    pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Running {
+        Running::command(Command::new(program.as_ref()).args(arguments))
+    }
+
+    /// Starts a prepared command.
+    pub fn command(command: &mut Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stdout = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
+        Running { child, stdout }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line of its standard output, without the end of line.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("standard output can be read");
+        line.trim_end().into()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
+    /// Its end, within `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let mut status = None;
+        wait_until("the program ends", limit, || {
+            status = self.child.try_wait().expect("a child can be waited for");
+            status.is_some()
+        });
+        status.expect("it ended")
+    }
+
+    /// Sends it a signal by number.
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill -s {signal}");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Waits until `done`, at most `limit`; panics with `what` after that.
+pub fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
+    while !done() {
+        assert!(Instant::now() < end, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Addresses at which a process's executable file mappings differ from their files; none after a clean detach.
+///
+/// Panics if the process is gone, since then nothing was compared.
+pub fn text_differences(pid: u32) -> Vec<u64> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the process lives");
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("its memory can be opened");
+    let mut differences = Vec::new();
+    for line in maps.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [range, permissions, offset, _, _, path] = fields[..] else { continue };
+        if !permissions.contains('x') || !path.starts_with('/') {
+            continue;
+        }
+        let hex = |text: &str| u64::from_str_radix(text, 16).expect("maps has hexadecimal numbers");
+        let (start, end) = range.split_once('-').map(|(start, end)| (hex(start), hex(end))).expect("a range");
+        let Ok(file) = fs::File::open(path) else { continue };
+        let mut running = vec![0; (end - start) as usize];
+        let mut stored = running.clone();
+        memory.read_exact_at(&mut running, start).expect("mapped text is readable");
+        let mut filled = 0;
+        while let Ok(count @ 1..) = file.read_at(&mut stored[filled..], hex(offset) + filled as u64) {
+            filled += count;
+        }
+        let differs = (0..filled).filter(|&at| running[at] != stored[at]);
+        differences.extend(differs.map(|at| start + at as u64));
+    }
+    differences
+}
