@@ -1,0 +1,42 @@
+//! Code that goes into a debuggee, made here because the client has the disassembler.
+//!
+//! A **pad** runs the instruction that a breakpoint displaced, somewhere else, and goes on behind it. The server
+//! chooses the place, so the code comes as bytes and fixups ([`outpost_target::PadCode`]). Passing a hit then means
+//! moving pc into the pad: no single step, and no instant without the breakpoint for other threads.
+
+mod x86_64;
+
+use outpost_base::{Arch, Va};
+use outpost_target::PadCode;
+
+/// Why an instruction has no pad; the breakpoint is passed by stepping over it, and is not kill-safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoPad {
+    /// The bytes are no instruction.
+    #[error("the bytes at {at} are no instruction")]
+    NotAnInstruction {
+        /// Site.
+        at: Va,
+    },
+    /// A system call blocks for as long as it likes, and the pad could not be taken away meanwhile.
+    #[error("a system call is not run out of line")]
+    SystemCall,
+    /// Far transfers, transactions and the like: their meaning depends on where they stand.
+    #[error("{mnemonic} is not run out of line")]
+    Position {
+        /// Lower-case mnemonic.
+        mnemonic: &'static str,
+    },
+}
+
+/// Makes the pad for the instruction at `at`, whose bytes `code` starts with.
+///
+/// # Errors
+/// [`NoPad`]: the kind of instruction rules it out.
+pub fn make_pad(arch: Arch, at: Va, code: &[u8]) -> Result<PadCode, NoPad> {
+    match arch {
+        Arch::X86_64 => x86_64::make_pad(at, code),
+        _ => Err(NoPad::NotAnInstruction { at }),
+    }
+}

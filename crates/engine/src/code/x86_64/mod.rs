@@ -1,0 +1,174 @@
+//! Pads for x86-64.
+//!
+//! | displaced instruction | pad |
+//! | --- | --- |
+//! | anything that names no position | itself, `jmp` behind the site |
+//! | operand relative to rip | itself with the displacement fixed up, `jmp` behind the site |
+//! | `jmp`, `jcc` | the near form with its destination fixed up |
+//! | `loop`, `jrcxz` (short forms only) | itself over a `jmp` behind the site to a `jmp` to the destination |
+//! | `call` | push of the *site's* return address, `jmp` to the destination |
+//! | `ret` | itself |
+//! | `syscall`, far transfers, transactions | none |
+//!
+//! The pushes are `push imm32` and a `mov` into the upper half: they change no flag and no register. An indirect call
+//! through an operand based on rsp has 8 added to its displacement, since the push comes first.
+
+use iced_x86::{
+    Code, ConstantOffsets, Decoder, DecoderOptions, Encoder, FlowControl, Instruction, MemoryOperand, Mnemonic, OpKind,
+    Register,
+};
+use outpost_base::Va;
+use outpost_target::{Fixup, FixupKind, PadCode};
+
+use super::NoPad;
+
+pub(super) fn make_pad(at: Va, code: &[u8]) -> Result<PadCode, NoPad> {
+    let mut decoder = Decoder::with_ip(64, code, at.0, DecoderOptions::NONE);
+    let instruction = decoder.decode();
+    if instruction.is_invalid() {
+        return Err(NoPad::NotAnInstruction { at });
+    }
+    let bytes = code.get(..instruction.len()).ok_or(NoPad::NotAnInstruction { at })?;
+    let offsets = decoder.get_constant_offsets(&instruction);
+    let mut pad = Pad { bytes: Vec::new(), fixups: Vec::new() };
+    let next = Va(instruction.next_ip());
+    match instruction.flow_control() {
+        FlowControl::Next => {
+            pad.copy(&instruction, &offsets, bytes);
+            pad.jump(next);
+        }
+        FlowControl::Return if matches!(instruction.mnemonic(), Mnemonic::Ret) => {
+            pad.copy(&instruction, &offsets, bytes);
+        }
+        FlowControl::UnconditionalBranch if instruction.is_jmp_short_or_near() => {
+            pad.jump(Va(instruction.near_branch_target()));
+        }
+        FlowControl::ConditionalBranch if instruction.is_jcc_short_or_near() => {
+            let condition = instruction.condition_code() as u8 - iced_x86::ConditionCode::o as u8;
+            pad.bytes.extend_from_slice(&[0x0f, 0x80 + condition]);
+            pad.relative(Va(instruction.near_branch_target()), 0);
+            pad.jump(next);
+        }
+        FlowControl::ConditionalBranch
+            if instruction.is_loop() || instruction.is_loopcc() || instruction.is_jcx_short() =>
+        {
+            // Prefix (67) and opcode as they are, then a short displacement over the first jump.
+            pad.bytes.extend_from_slice(&bytes[..bytes.len() - 1]);
+            pad.bytes.push(JUMP_LEN);
+            pad.jump(next);
+            pad.jump(Va(instruction.near_branch_target()));
+        }
+        FlowControl::IndirectBranch if !is_far(&instruction) => pad.copy(&instruction, &offsets, bytes),
+        FlowControl::Call if instruction.is_call_near() => {
+            pad.push(next);
+            pad.jump(Va(instruction.near_branch_target()));
+        }
+        FlowControl::IndirectCall if instruction.is_call_near_indirect() => pad.indirect_call(&instruction, next)?,
+        FlowControl::Call | FlowControl::Interrupt
+            if matches!(instruction.mnemonic(), Mnemonic::Syscall | Mnemonic::Sysenter | Mnemonic::Int) =>
+        {
+            return Err(NoPad::SystemCall);
+        }
+        _ => return Err(position(&instruction)),
+    }
+    Ok(PadCode { bytes: pad.bytes, fixups: pad.fixups, expected: bytes.to_vec() })
+}
+
+/// `jmp rel32`.
+const JUMP_LEN: u8 = 5;
+
+struct Pad {
+    bytes: Vec<u8>,
+    fixups: Vec<Fixup>,
+}
+
+impl Pad {
+    /// The instruction as it is, with a rip-relative operand fixed up.
+    fn copy(&mut self, instruction: &Instruction, offsets: &ConstantOffsets, bytes: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        if instruction.is_ip_rel_memory_operand() && offsets.has_displacement() {
+            let field = start + offsets.displacement_offset();
+            // rip is the end of the instruction, the fixup counts from the end of the field.
+            let behind_field = (bytes.len() - offsets.displacement_offset() - 4) as u64;
+            self.bytes[field..field + 4].fill(0);
+            self.fixup(field, Va(instruction.ip_rel_memory_address()) - behind_field);
+        }
+    }
+
+    fn jump(&mut self, destination: Va) {
+        self.bytes.push(0xe9);
+        self.relative(destination, 0);
+    }
+
+    /// A 4-byte displacement field to `destination`, followed by `behind` more bytes of its instruction.
+    fn relative(&mut self, destination: Va, behind: u64) {
+        let field = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        self.fixup(field, destination - behind);
+    }
+
+    fn fixup(&mut self, offset: usize, destination: Va) {
+        self.fixups.push(Fixup { offset: offset as u16, kind: FixupKind::Relative32, destination });
+    }
+
+    /// Pushes an absolute address without changing flags or registers.
+    fn push(&mut self, value: Va) {
+        self.bytes.push(0x68);
+        self.bytes.extend_from_slice(&(value.0 as u32).to_le_bytes());
+        self.bytes.extend_from_slice(&[0xc7, 0x44, 0x24, 0x04]);
+        self.bytes.extend_from_slice(&((value.0 >> 32) as u32).to_le_bytes());
+    }
+
+    fn indirect_call(&mut self, call: &Instruction, next: Va) -> Result<(), NoPad> {
+        self.push(next);
+        let jump = match call.op0_kind() {
+            // The pushed address would be jumped to.
+            OpKind::Register if call.op0_register() == Register::RSP => return Err(position(call)),
+            OpKind::Register => Instruction::with1(Code::Jmp_rm64, call.op0_register()),
+            OpKind::Memory => {
+                let moved = if call.memory_base() == Register::RSP { 8 } else { 0 };
+                let operand = MemoryOperand::new(
+                    call.memory_base(),
+                    call.memory_index(),
+                    call.memory_index_scale(),
+                    call.memory_displacement64().wrapping_add(moved) as i64,
+                    call.memory_displ_size().max(u32::from(moved != 0)),
+                    false,
+                    call.segment_prefix(),
+                );
+                Instruction::with1(Code::Jmp_rm64, operand)
+            }
+            _ => return Err(position(call)),
+        };
+        let jump = jump.map_err(|_| position(call))?;
+        let mut encoder = Encoder::new(64);
+        // Encoded where it stood: a rip-relative operand is in reach there, and is fixed up from its absolute address.
+        encoder.encode(&jump, call.ip()).map_err(|_| position(call))?;
+        let offsets = encoder.get_constant_offsets();
+        let bytes = encoder.take_buffer();
+        self.copy(&jump, &offsets, &bytes);
+        Ok(())
+    }
+}
+
+fn is_far(instruction: &Instruction) -> bool {
+    instruction.is_jmp_far_indirect() || instruction.is_jmp_far()
+}
+
+fn position(instruction: &Instruction) -> NoPad {
+    let mnemonic = match instruction.mnemonic() {
+        Mnemonic::Iretq | Mnemonic::Iretd | Mnemonic::Iret => "iret",
+        Mnemonic::Xbegin => "xbegin",
+        Mnemonic::Xabort => "xabort",
+        Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2 => "ud",
+        Mnemonic::Int3 | Mnemonic::Int1 | Mnemonic::Into => "a trap",
+        Mnemonic::Call => "this form of call",
+        Mnemonic::Retf => "retf",
+        _ => "a transfer of this kind",
+    };
+    NoPad::Position { mnemonic }
+}
+
+#[cfg(test)]
+mod tests;
