@@ -13,6 +13,9 @@ mod mapping;
 mod range;
 mod section;
 mod source;
+mod types;
+mod values;
+mod variables;
 
 pub use debug_info::{DebugInfo, DieRef, DieSection, DwarfReader, DwarfUnit, UnitIndex};
 pub use elf::{
@@ -22,3 +25,9 @@ pub use error::{Problem, SymbolsError};
 pub use range::ImageRange;
 pub use section::SectionData;
 pub use source::{ByteSource, FileSource, MemorySource};
+pub use types::{
+    ArrayBound, BaseClass, BaseEncoding, BaseOffset, BitField, DwarfTypes, DynamicBound, DynamicSource, Enumerator,
+    Field, Language, Member, PointerFlavour, Qualifier, Record, RecordKeyword, StaticMember, TemplateArgument, Type,
+    TypeData, TypeId, TypeKind, TypeNames, TypeSource, TypeTable, Variant, VariantPart, declaration,
+};
+pub use values::{BatchMemory, Piece, Scalar, Store, Unavailable, Value, ValueLocation};

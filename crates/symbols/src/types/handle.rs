@@ -1,0 +1,337 @@
+//! A type with the table it lives in: what can be asked of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{
+    ArrayBound, BaseEncoding, BitField, Language, Member, PointerFlavour, Qualifier, Record, TypeData, TypeId,
+    TypeKind, TypeTable,
+};
+
+/// How many typedefs, qualifiers, array dimensions or enclosing records are followed before debug info counts as
+/// cyclic. Real programs stay below 20.
+const DEPTH_LIMIT: usize = 64;
+/// How many records are searched for one member name; bounds what a hostile lattice of bases can cost.
+const SEARCH_LIMIT: usize = 4096;
+/// Bytes in a pointer of the only architecture so far.
+const POINTER_SIZE: u64 = 8;
+
+/// A type: cheap to clone, comparable within its table, and able to reach the types it is made of.
+#[derive(Clone)]
+pub struct Type {
+    table: Arc<TypeTable>,
+    id: TypeId,
+    data: Arc<TypeData>,
+}
+
+/// A data member found by name, through bases and anonymous members.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// Name.
+    pub name: String,
+    /// Type.
+    pub field_type: Type,
+    /// Bytes from the start of the record that was asked.
+    pub offset: u64,
+    /// Its bits from the start of that record, if it is a bit field.
+    pub bits: Option<BitField>,
+}
+
+impl Type {
+    pub(super) fn new(table: Arc<TypeTable>, id: TypeId, data: Arc<TypeData>) -> Type {
+        Type { table, id, data }
+    }
+
+    /// Its id in [`Type::table`].
+    pub fn id(&self) -> TypeId {
+        self.id
+    }
+
+    /// The table that it lives in.
+    pub fn table(&self) -> &Arc<TypeTable> {
+        &self.table
+    }
+
+    /// All that the debug info says of it.
+    pub fn data(&self) -> &TypeData {
+        &self.data
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> &TypeKind {
+        &self.data.kind
+    }
+
+    /// The language it is written in.
+    pub fn language(&self) -> Language {
+        self.data.language
+    }
+
+    /// Another type of the same table.
+    pub fn sibling(&self, id: TypeId) -> Type {
+        self.table.get(id)
+    }
+
+    /// Its name with scope (`std::basic_string<char>`); the spelling for types without a name (`char *`).
+    pub fn qualified_name(&self) -> String {
+        match &self.data.name {
+            Some(name) if self.data.scope.is_empty() => name.clone(),
+            Some(name) => format!("{}::{name}", self.data.scope),
+            None => self.to_string(),
+        }
+    }
+
+    /// The type without typedefs and qualifiers, and its definition if it was only declared.
+    ///
+    /// Typedefs that lead nowhere give a [`TypeKind::Damaged`].
+    pub fn resolved(&self) -> Type {
+        let mut current = self.clone();
+        for _ in 0..DEPTH_LIMIT {
+            match current.kind() {
+                TypeKind::Typedef { target } | TypeKind::Qualified { target, .. } => current = self.sibling(*target),
+                kind if kind.is_declaration() => return current.definition().unwrap_or(current),
+                _ => return current,
+            }
+        }
+        let data = super::table::damaged("typedefs that refer to each other");
+        Type { table: self.table.clone(), id: current.id, data: Arc::new(data) }
+    }
+
+    /// The definition of a struct, class, union or enumeration that is only declared here, from anywhere in the image.
+    pub fn definition(&self) -> Option<Type> {
+        self.table.definition(self).map(|id| self.sibling(id))
+    }
+
+    /// Size in bytes; `None` if unknown: functions, declarations without definition, arrays without bound.
+    pub fn size(&self) -> Option<u64> {
+        self.size_within(DEPTH_LIMIT)
+    }
+
+    fn size_within(&self, depth: usize) -> Option<u64> {
+        let depth = depth.checked_sub(1)?;
+        match self.kind() {
+            // Not of a declaration even if it states one: the definition decides.
+            kind if kind.is_declaration() => self.definition()?.data.size,
+            _ if self.data.size.is_some() => self.data.size,
+            TypeKind::Pointer { .. } => Some(POINTER_SIZE),
+            // The Itanium C++ ABI, 2.3: an offset, or a function's address and an adjustment.
+            TypeKind::MemberPointer { target, .. } => {
+                let function = matches!(self.sibling(*target).resolved().kind(), TypeKind::Function { .. });
+                Some(if function { 2 * POINTER_SIZE } else { POINTER_SIZE })
+            }
+            TypeKind::Typedef { target } | TypeKind::Qualified { target, .. } => {
+                self.sibling(*target).size_within(depth)
+            }
+            TypeKind::Array { element, bounds, .. } => {
+                let element = self.sibling(*element).size_within(depth)?;
+                bounds.iter().try_fold(element, |size, bound| match bound {
+                    ArrayBound::Count(count) => size.checked_mul(*count),
+                    ArrayBound::Unknown | ArrayBound::Dynamic(_) => None,
+                })
+            }
+            TypeKind::Enumeration { underlying, .. } => self.sibling(*underlying).size_within(depth),
+            _ => None,
+        }
+    }
+
+    /// Alignment in bytes: as stated, else the natural one of its parts (SysV x86-64 psABI, 3.1.2).
+    pub fn alignment(&self) -> Option<u64> {
+        self.alignment_within(DEPTH_LIMIT.min(16))
+    }
+
+    fn alignment_within(&self, depth: usize) -> Option<u64> {
+        let depth = depth.checked_sub(1)?;
+        if self.data.alignment.is_some() {
+            return self.data.alignment;
+        }
+        match self.kind() {
+            TypeKind::Typedef { target } | TypeKind::Qualified { target, .. } => {
+                self.sibling(*target).alignment_within(depth)
+            }
+            TypeKind::Array { vector: true, .. } => self.size(),
+            TypeKind::Array { element, .. } => self.sibling(*element).alignment_within(depth),
+            TypeKind::MemberPointer { .. } => Some(POINTER_SIZE),
+            TypeKind::Record(record) if !record.declaration => {
+                let bases = record.bases.iter().map(|base| base.base_type);
+                let members = record.members.iter().map(|member| member.member_type);
+                let parts: Vec<TypeId> = bases.chain(members).take(256).collect();
+                let aligned = parts.into_iter().filter_map(|part| self.sibling(part).alignment_within(depth)).max();
+                Some(aligned.unwrap_or(1))
+            }
+            TypeKind::Record(_) => self.definition()?.alignment_within(depth),
+            _ => self.size().filter(|size| size.is_power_of_two()),
+        }
+    }
+
+    /// What a pointer or reference points to, looking through typedefs; `None` for anything else.
+    pub fn target(&self) -> Option<Type> {
+        match self.resolved().kind() {
+            TypeKind::Pointer { target, .. } => Some(self.sibling(*target)),
+            _ => None,
+        }
+    }
+
+    /// The elements of an array and how many there are, looking through typedefs. An array of several dimensions has
+    /// arrays as elements. The count is `None` where the bound is not stated or not computed.
+    pub fn element(&self) -> Option<(Type, Option<u64>)> {
+        let resolved = self.resolved();
+        let TypeKind::Array { element, bounds, vector } = resolved.kind() else { return None };
+        let (outer, inner) = bounds.split_first()?;
+        let count = match outer {
+            ArrayBound::Count(count) => Some(*count),
+            ArrayBound::Unknown | ArrayBound::Dynamic(_) => None,
+        };
+        let element =
+            if inner.is_empty() { self.sibling(*element) } else { self.table.array(*element, inner, *vector) };
+        Some((element, count))
+    }
+
+    /// Fields and bases of a struct, class or union; `None` for other types, typedefs among them: ask
+    /// [`Type::resolved`] first.
+    pub fn record(&self) -> Option<&Record> {
+        match self.kind() {
+            TypeKind::Record(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// The data member `name`: own ones first, then those of anonymous members, then those of bases, as C++ hides.
+    ///
+    /// Members of virtual bases need an object to be found; see [`Value::member`](crate::Value::member).
+    pub fn field(&self, name: &str) -> Option<Field> {
+        let mut budget = SEARCH_LIMIT;
+        self.field_within(name, 0, DEPTH_LIMIT, &mut budget)
+    }
+
+    fn field_within(&self, name: &str, offset: u64, depth: usize, budget: &mut usize) -> Option<Field> {
+        let depth = depth.checked_sub(1)?;
+        *budget = budget.checked_sub(1)?;
+        let resolved = self.resolved();
+        let record = resolved.record()?;
+        if let Some(member) = record.members.iter().find(|member| member.name.as_deref() == Some(name)) {
+            return Some(self.field_of(member, offset));
+        }
+        let nested = record.members.iter().filter(|member| member.name.is_none());
+        let nested = nested.map(|member| (member.member_type, member.offset));
+        let bases = record.bases.iter().filter_map(|base| Some((base.base_type, base.offset.fixed()?)));
+        let parts: Vec<_> = nested.chain(bases).collect();
+        parts
+            .into_iter()
+            .find_map(|(part, at)| self.sibling(part).field_within(name, offset.checked_add(at)?, depth, budget))
+    }
+
+    /// `member` of a record that starts `offset` bytes into the one that was asked.
+    pub(crate) fn field_of(&self, member: &Member, offset: u64) -> Field {
+        let bits = member
+            .bits
+            .map(|bits| BitField { offset: bits.offset.saturating_add(offset.saturating_mul(8)), size: bits.size });
+        Field {
+            name: member.name.clone().unwrap_or_default(),
+            field_type: self.sibling(member.member_type),
+            offset: offset.saturating_add(member.offset),
+            bits,
+        }
+    }
+
+    /// The argument of template parameter `name`, or of the one at `position` where the name is not kept.
+    pub fn template_argument(&self, name: &str, position: usize) -> Option<Type> {
+        let resolved = self.resolved();
+        let arguments = &resolved.record()?.template;
+        let found = arguments.iter().find(|argument| argument.name == name).or_else(|| arguments.get(position))?;
+        Some(self.sibling(found.argument_type))
+    }
+
+    /// The encoding of a base type, or of the integers behind an enumeration.
+    pub fn encoding(&self) -> Option<BaseEncoding> {
+        let resolved = self.resolved();
+        match resolved.kind() {
+            TypeKind::Base(encoding) => Some(*encoding),
+            TypeKind::Enumeration { underlying, enumerators, .. } => {
+                let behind = self.sibling(*underlying).resolved();
+                match behind.kind() {
+                    TypeKind::Base(encoding) => Some(*encoding),
+                    // C enumerations of DWARF 2 to 4 name no type: unsigned unless a value says otherwise.
+                    _ if enumerators.iter().any(|entry| entry.value < 0) => Some(BaseEncoding::Signed),
+                    _ => Some(BaseEncoding::Unsigned),
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is a pointer, not a reference, looking through typedefs.
+    pub fn is_pointer(&self) -> bool {
+        matches!(self.resolved().kind(), TypeKind::Pointer { flavour: PointerFlavour::Pointer, .. })
+    }
+
+    /// Whether its values have parts: records and arrays, looking through typedefs.
+    pub fn is_aggregate(&self) -> bool {
+        matches!(self.resolved().kind(), TypeKind::Record(_) | TypeKind::Array { .. })
+    }
+
+    /// Whether it is a one-byte character, as C strings are made of.
+    pub fn is_narrow_char(&self) -> bool {
+        let resolved = self.resolved();
+        let encoding = match resolved.kind() {
+            TypeKind::Base(encoding) => *encoding,
+            _ => return false,
+        };
+        let text = matches!(encoding, BaseEncoding::SignedChar | BaseEncoding::UnsignedChar | BaseEncoding::Unicode);
+        text && resolved.size() == Some(1)
+    }
+
+    /// Whether a qualifier is among those it carries at its outermost level, through typedefs.
+    pub fn has_qualifier(&self, wanted: Qualifier) -> bool {
+        let mut current = self.clone();
+        for _ in 0..DEPTH_LIMIT {
+            current = match current.kind() {
+                TypeKind::Qualified { qualifier, .. } if *qualifier == wanted => return true,
+                TypeKind::Qualified { target, .. } | TypeKind::Typedef { target } => self.sibling(*target),
+                _ => return false,
+            };
+        }
+        false
+    }
+}
+
+impl PartialEq for Type {
+    fn eq(&self, other: &Type) -> bool {
+        self.id == other.id && Arc::ptr_eq(&self.table, &other.table)
+    }
+}
+
+impl Eq for Type {}
+
+impl fmt::Debug for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Type({self})")
+    }
+}
+
+/// The type as its language spells it: `char *[4]`, `int (*)(int)`, `std::vector<int, std::allocator<int> >`.
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&super::print::spell(self, ""))
+    }
+}
+
+impl TypeKind {
+    /// Whether it is a declaration whose definition is elsewhere.
+    pub fn is_declaration(&self) -> bool {
+        match self {
+            TypeKind::Record(record) => record.declaration,
+            TypeKind::Enumeration { declaration, .. } => *declaration,
+            _ => false,
+        }
+    }
+}
+
+impl super::BaseOffset {
+    /// The offset of a base that is not virtual.
+    pub fn fixed(&self) -> Option<u64> {
+        match self {
+            super::BaseOffset::Fixed(offset) => Some(*offset),
+            super::BaseOffset::Virtual(_) => None,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Spelling of types: C's declarators inside out, Rust's left to right.
+
+use super::{ArrayBound, Language, PointerFlavour, Qualifier, RecordKeyword, Type, TypeId, TypeKind};
+
+/// How deep a type is spelled before `...` stands for the rest.
+const DEPTH_LIMIT: usize = 32;
+/// Parameters of one function type that are spelled.
+const PARAMETER_LIMIT: usize = 64;
+/// Length at which a spelling ends; template names alone reach a few thousand.
+const LENGTH_LIMIT: usize = 64 << 10;
+
+/// `spelled` as declared with type `of`: `int (*callback)(char)` for C and C++, `callback: fn(i8)` for Rust.
+///
+/// The spelling is what a reader of the source expects, and what gdb prints for the same type.
+pub fn declaration(of: &Type, name: &str) -> String {
+    if of.language() == Language::Rust { format!("{name}: {}", spell(of, "")) } else { spell(of, name) }
+}
+
+/// The type alone, or around a declarator.
+pub(super) fn spell(of: &Type, declarator: &str) -> String {
+    match of.language() {
+        Language::Rust => rust(of, DEPTH_LIMIT),
+        Language::C | Language::Cpp => c(of, declarator.to_owned(), DEPTH_LIMIT),
+    }
+}
+
+fn c(of: &Type, inner: String, depth: usize) -> String {
+    let Some(depth) = depth.checked_sub(1).filter(|_| inner.len() < LENGTH_LIMIT) else {
+        return attach("...", &inner);
+    };
+    match of.kind() {
+        TypeKind::Pointer { flavour, target } => {
+            let sign = match flavour {
+                PointerFlavour::Pointer => "*",
+                PointerFlavour::Reference => "&",
+                PointerFlavour::RvalueReference => "&&",
+            };
+            around_pointer(&of.sibling(*target), sign, &inner, depth)
+        }
+        TypeKind::MemberPointer { class, target } => {
+            let sign = format!("{}::*", c(&of.sibling(*class), String::new(), depth));
+            around_pointer(&of.sibling(*target), &sign, &inner, depth)
+        }
+        TypeKind::Array { element, bounds, vector } => {
+            let mut suffix = String::new();
+            for bound in bounds {
+                match bound {
+                    ArrayBound::Count(count) => suffix += &format!("[{count}]"),
+                    ArrayBound::Unknown => suffix += "[]",
+                    ArrayBound::Dynamic(_) => suffix += "[variable length]",
+                }
+            }
+            if *vector {
+                let count = suffix.trim_matches(['[', ']']);
+                suffix = format!(" __attribute__ ((vector_size({count})))");
+            }
+            c(&of.sibling(*element), inner + &suffix, depth)
+        }
+        TypeKind::Function { returns, parameters, variadic, prototyped } => {
+            let list = parameter_list(of, parameters, *variadic, *prototyped, depth);
+            c(&of.sibling(*returns), format!("{inner}({list})"), depth)
+        }
+        TypeKind::Qualified { qualifier, target } => {
+            let target = of.sibling(*target);
+            if binds_to_pointer(&target) {
+                let word = qualifier_word(*qualifier);
+                let inner =
+                    if inner.is_empty() { format!(" {word}") } else { format!(" {word} {}", inner.trim_start()) };
+                c(&target, inner, depth)
+            } else {
+                format!("{} {}", qualifier_word(*qualifier), c(&target, inner, depth))
+            }
+        }
+        _ => attach(&c_name(of), &inner),
+    }
+}
+
+/// `target sign inner`, with parentheses where `inner` would bind to the wrong part.
+fn around_pointer(target: &Type, sign: &str, inner: &str, depth: usize) -> String {
+    let needs_parentheses = matches!(target.kind(), TypeKind::Array { vector: false, .. } | TypeKind::Function { .. });
+    let joined = format!("{sign}{inner}");
+    c(target, if needs_parentheses { format!("({joined})") } else { joined }, depth)
+}
+
+/// Whether a qualifier of this type is written after a `*`.
+fn binds_to_pointer(target: &Type) -> bool {
+    let mut target = target.clone();
+    for _ in 0..DEPTH_LIMIT {
+        match target.kind() {
+            TypeKind::Qualified { target: inner, .. } => target = target.sibling(*inner),
+            TypeKind::Pointer { .. } | TypeKind::MemberPointer { .. } => return true,
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn parameter_list(of: &Type, parameters: &[TypeId], variadic: bool, prototyped: bool, depth: usize) -> String {
+    let mut list: Vec<String> =
+        parameters.iter().take(PARAMETER_LIMIT).map(|id| c(&of.sibling(*id), String::new(), depth)).collect();
+    if variadic || parameters.len() > PARAMETER_LIMIT {
+        list.push("...".to_owned());
+    }
+    if list.is_empty() && (prototyped || of.language() == Language::Cpp) {
+        list.push("void".to_owned());
+    }
+    list.join(", ")
+}
+
+/// A base of the spelling and its declarator: a space between, except before brackets.
+fn attach(base: &str, inner: &str) -> String {
+    match inner.chars().next() {
+        None => base.to_owned(),
+        Some(' ' | '[') => format!("{base}{inner}"),
+        Some(_) => format!("{base} {inner}"),
+    }
+}
+
+/// The name of a type that is not derived; `struct {...}` for those without.
+fn c_name(of: &Type) -> String {
+    let data = of.data();
+    let keyword = match of.kind() {
+        TypeKind::Record(record) => match record.keyword {
+            RecordKeyword::Struct => "struct",
+            RecordKeyword::Class => "class",
+            RecordKeyword::Union => "union",
+        },
+        TypeKind::Enumeration { .. } => "enum",
+        TypeKind::Void => return "void".to_owned(),
+        TypeKind::Damaged { problem } => return format!("<{problem}>"),
+        _ => "",
+    };
+    match (&data.name, data.language) {
+        (None, _) => format!("{keyword} {{...}}"),
+        (Some(name), Language::C) if !keyword.is_empty() => format!("{keyword} {name}"),
+        (Some(_), _) => of.qualified_name(),
+    }
+}
+
+fn qualifier_word(qualifier: Qualifier) -> &'static str {
+    match qualifier {
+        Qualifier::Const => "const",
+        Qualifier::Volatile => "volatile",
+        Qualifier::Restrict => "restrict",
+        Qualifier::Atomic => "_Atomic",
+    }
+}
+
+fn rust(of: &Type, depth: usize) -> String {
+    let Some(depth) = depth.checked_sub(1) else { return "...".to_owned() };
+    // rustc names everything but arrays and function types: `&mut [u8]` is a struct of that name.
+    if of.data().name.is_some() {
+        return of.qualified_name();
+    }
+    match of.kind() {
+        TypeKind::Void => "()".to_owned(),
+        TypeKind::Pointer { target, .. } => format!("*mut {}", rust(&of.sibling(*target), depth)),
+        TypeKind::Array { element, bounds, .. } => {
+            bounds.iter().rev().fold(rust(&of.sibling(*element), depth), |element, bound| match bound {
+                ArrayBound::Count(count) => format!("[{element}; {count}]"),
+                ArrayBound::Unknown | ArrayBound::Dynamic(_) => format!("[{element}]"),
+            })
+        }
+        TypeKind::Function { returns, parameters, .. } => {
+            let list: Vec<String> =
+                parameters.iter().take(PARAMETER_LIMIT).map(|id| rust(&of.sibling(*id), depth)).collect();
+            let result = match *returns {
+                TypeId::VOID => String::new(),
+                id => format!(" -> {}", rust(&of.sibling(id), depth)),
+            };
+            format!("fn({}){result}", list.join(", "))
+        }
+        TypeKind::Damaged { problem } => format!("<{problem}>"),
+        _ => "{...}".to_owned(),
+    }
+}
