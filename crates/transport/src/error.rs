@@ -1,0 +1,164 @@
+//! What can be wrong with a connection string, or with the connection it names.
+
+use std::io;
+use std::net::IpAddr;
+
+/// A failed parse, listen or connect. Display texts never contain a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// There is no `protocol:` in front.
+    #[error("connection string '{text}' does not start with a protocol, such as tcp:port=1025 or npipe:pipe=name")]
+    MissingProtocol {
+        /// The string up to its first comma, where no password can be.
+        text: String,
+    },
+    /// No protocol is called so.
+    #[error("unknown protocol '{name}': use tcp or npipe")]
+    UnknownProtocol {
+        /// What stands before the colon.
+        name: String,
+    },
+    /// Well formed, but this release cannot do it.
+    #[error("{what} is not in this release: use tcp or npipe")]
+    NotInThisRelease {
+        /// The protocol or key.
+        what: String,
+    },
+    /// The protocol exists only on the other side.
+    #[error("{protocol}: can only be used {side}")]
+    WrongSide {
+        /// The protocol.
+        protocol: &'static str,
+        /// Where it can be used.
+        side: &'static str,
+    },
+    /// A `@{` without its `}`, or the reverse.
+    #[error("the braces of the connection string do not match")]
+    UnbalancedBraces,
+    /// The protocol has no such key on this side.
+    #[error("{protocol}: does not take '{key}' here; it takes {known}")]
+    UnknownKey {
+        /// The protocol.
+        protocol: &'static str,
+        /// The key.
+        key: String,
+        /// All keys it takes, separated by commas.
+        known: String,
+    },
+    /// A key is there twice.
+    #[error("'{key}' is given twice")]
+    DuplicateKey {
+        /// The key.
+        key: &'static str,
+    },
+    /// A key that the protocol needs is not there.
+    #[error("{protocol}: needs '{key}='")]
+    MissingKey {
+        /// The protocol.
+        protocol: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+    /// A key came without its value.
+    #[error("'{key}' needs a value: {key}=...")]
+    MissingValue {
+        /// The key.
+        key: &'static str,
+    },
+    /// A key came with a value but takes none.
+    #[error("'{key}' takes no value")]
+    UnexpectedValue {
+        /// The key.
+        key: &'static str,
+    },
+    /// A value is not of the key's kind.
+    #[error("{key}={value} is not valid: {expected}")]
+    InvalidValue {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should have been.
+        expected: &'static str,
+    },
+    /// A password breaks a rule; the password itself is not repeated.
+    #[error("the password is not valid: {rule}")]
+    InvalidPassword {
+        /// Which rule.
+        rule: &'static str,
+    },
+    /// Two keys that exclude each other.
+    #[error("'{first}' and '{second}' cannot be used together")]
+    Conflict {
+        /// One.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+    /// Plain tcp would listen where others can reach it, with nothing to keep them out.
+    #[error("listening on {address} lets other machines in: add password=..., or leave bind= out to stay on loopback")]
+    PasswordRequired {
+        /// The address of `bind=`.
+        address: IpAddr,
+    },
+    /// A pipe on another machine cannot be reached.
+    #[error(
+        "npipe: reaches only this machine, not '{server}': use tcp:, or forward the socket (ssh -L) and use server=."
+    )]
+    RemotePipe {
+        /// The value of `server=`.
+        server: String,
+    },
+    /// A live server has the name.
+    #[error("the pipe name '{name}' is in use by process {pid}")]
+    PipeInUse {
+        /// The name, codes replaced.
+        name: String,
+        /// Its owner's process id.
+        pid: u32,
+    },
+    /// Every port of the range is taken.
+    #[error("no free port on {address} in {first} to {last}")]
+    NoFreePort {
+        /// Address listened on.
+        address: IpAddr,
+        /// First port tried.
+        first: u16,
+        /// Last port tried.
+        last: u16,
+    },
+    /// A pipe file is there, but its server is not.
+    #[error("the server of pipe '{name}' no longer exists")]
+    StalePipe {
+        /// The name.
+        name: String,
+    },
+    /// There is no place for pipes.
+    #[error("there is no runtime directory for pipes: set XDG_RUNTIME_DIR to a directory of your own")]
+    NoRuntimeDirectory,
+    /// A host name could not be resolved.
+    #[error("cannot find host '{host}': {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system refused.
+    #[error("cannot {operation}: {source}")]
+    Io {
+        /// What was tried, such as `connect to 10.0.0.7:1025`.
+        operation: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl TransportError {
+    /// Adapter for `map_err`: the failed operation in words.
+    pub(crate) fn io(operation: impl Into<String>) -> impl FnOnce(io::Error) -> TransportError {
+        let operation = operation.into();
+        move |source| TransportError::Io { operation, source }
+    }
+}

@@ -1,0 +1,30 @@
+//! Who is at the other end, as far as the transport proves it.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// The other end of a [`crate::Connection`]; its `Display` goes into logs and client lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// An address.
+    Address(SocketAddr),
+    /// A process of this machine, as the kernel says (`SO_PEERCRED`, unix(7)).
+    Process {
+        /// Its process id when it connected.
+        pid: u32,
+        /// Its effective user id.
+        uid: u32,
+    },
+    /// This process, or one that inherited the other end.
+    Memory,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Address(address) => write!(f, "tcp {address}"),
+            Peer::Process { pid, uid } => write!(f, "npipe pid {pid} uid {uid}"),
+            Peer::Memory => f.write_str("local"),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Which keys each protocol takes on each side, and what their values look like.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::params::{RawParam, RawTransport, split_params, split_protocol};
+use crate::npipe::is_valid_name;
+use crate::{Password, TransportError};
+
+/// Ports to try, first to last; usually one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    /// First port.
+    pub first: u16,
+    /// Last port, at least `first`.
+    pub last: u16,
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first == self.last {
+            true => write!(f, "{}", self.first),
+            false => write!(f, "{}:{}", self.first, self.last),
+        }
+    }
+}
+
+/// Who a string is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Listens.
+    Server,
+    /// Connects.
+    Client,
+}
+
+/// What a key's value has to look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    /// No value.
+    Flag,
+    /// `N`.
+    Port,
+    /// `N` or `N:M`.
+    PortRange,
+    /// File name, with at most two codes on the server's side.
+    PipeName,
+    /// See [`Password`].
+    Password,
+    /// Host name or address.
+    Host,
+    /// Address, or `*` for every one.
+    Address,
+    /// `4` or `6`.
+    IpVersion,
+    /// A protocol of the TLS family.
+    TlsProtocol,
+    /// Serial line: `com2`, `/dev/ttyUSB0`, a number.
+    SerialPort,
+    /// Bits per second.
+    Baud,
+    /// 0 to 254.
+    Channel,
+    /// `true` or `false`.
+    Bool,
+    /// Anything that is not empty.
+    Text,
+}
+
+/// A key of a protocol on one side.
+struct Key {
+    name: &'static str,
+    rule: Rule,
+}
+
+const fn key(name: &'static str, rule: Rule) -> Key {
+    Key { name, rule }
+}
+
+const PASSWORD: Key = key("password", Rule::Password);
+const HIDDEN: Key = key("hidden", Rule::Flag);
+const SERVER: Key = key("server", Rule::Host);
+const CLICON: Key = key("clicon", Rule::Host);
+const IP_VERSION: Key = key("ipversion", Rule::IpVersion);
+const ICF_ENABLE: Key = key("icfenable", Rule::Flag);
+const BIND: Key = key("bind", Rule::Address);
+const PORTS: Key = key("port", Rule::PortRange);
+const PORT: Key = key("port", Rule::Port);
+const PIPE: Key = key("pipe", Rule::PipeName);
+const TLS: Key = key("proto", Rule::TlsProtocol);
+const CERTUSER: Key = key("certuser", Rule::Text);
+const MACHUSER: Key = key("machuser", Rule::Text);
+const SERIAL: Key = key("port", Rule::SerialPort);
+const BAUD: Key = key("baud", Rule::Baud);
+const CHANNEL: Key = key("channel", Rule::Channel);
+
+/// A protocol's name and its keys; `None` where the side does not exist.
+struct Protocol {
+    name: &'static str,
+    server: Option<&'static [Key]>,
+    client: Option<&'static [Key]>,
+    /// Keys without which it makes no sense, on both sides unless the side lacks them.
+    required: &'static [&'static str],
+}
+
+const PROTOCOLS: &[Protocol] = &[
+    Protocol {
+        name: "tcp",
+        server: Some(&[PORTS, HIDDEN, PASSWORD, IP_VERSION, ICF_ENABLE, BIND, CLICON]),
+        // The range is for `clicon`, where it is the client that listens.
+        client: Some(&[SERVER, PORTS, PASSWORD, IP_VERSION, CLICON]),
+        required: &["port", "server"],
+    },
+    Protocol {
+        name: "npipe",
+        server: Some(&[PIPE, HIDDEN, PASSWORD, ICF_ENABLE]),
+        client: Some(&[SERVER, PIPE, PASSWORD]),
+        required: &["pipe"],
+    },
+    Protocol {
+        name: "ssl",
+        server: Some(&[TLS, CERTUSER, MACHUSER, PORTS, HIDDEN, PASSWORD, IP_VERSION, BIND, CLICON]),
+        client: Some(&[TLS, CERTUSER, MACHUSER, SERVER, PORTS, PASSWORD, IP_VERSION, CLICON]),
+        required: &["port", "server"],
+    },
+    Protocol {
+        name: "spipe",
+        server: Some(&[TLS, CERTUSER, MACHUSER, PIPE, HIDDEN, PASSWORD]),
+        client: Some(&[TLS, CERTUSER, MACHUSER, SERVER, PIPE, PASSWORD]),
+        required: &["pipe"],
+    },
+    Protocol {
+        name: "com",
+        server: Some(&[SERIAL, BAUD, CHANNEL, HIDDEN, PASSWORD]),
+        client: Some(&[SERIAL, BAUD, CHANNEL, PASSWORD]),
+        required: &["port", "baud", "channel"],
+    },
+    Protocol {
+        name: "gdb",
+        server: None,
+        client: Some(&[SERVER, PORT, key("threadevents", Rule::Bool)]),
+        required: &["server", "port"],
+    },
+    Protocol {
+        name: "ssh",
+        server: None,
+        client: Some(&[SERVER, PORT, key("path", Rule::Text)]),
+        required: &["server"],
+    },
+];
+
+/// A checked string: every key known, given once, its value of the right kind.
+#[derive(Debug)]
+pub(crate) struct Checked<'a> {
+    /// Canonical name of the protocol.
+    pub(crate) protocol: &'static str,
+    /// Lower-case keys with their values.
+    params: Vec<(&'static str, &'a str)>,
+}
+
+impl<'a> Checked<'a> {
+    /// Splits and checks. What this release has no use for is refused last, so that mistakes are told first.
+    pub(crate) fn parse(text: &'a str, side: Side) -> Result<Checked<'a>, TransportError> {
+        let RawTransport { protocol: name, rest } = split_protocol(text)?;
+        if name.eq_ignore_ascii_case("exec") {
+            return Err(TransportError::NotInThisRelease { what: "exec:".into() });
+        }
+        let protocol = PROTOCOLS.iter().find(|protocol| protocol.name.eq_ignore_ascii_case(name));
+        let protocol = protocol.ok_or_else(|| TransportError::UnknownProtocol { name: name.to_owned() })?;
+        let keys = match side {
+            Side::Server => protocol.server,
+            Side::Client => protocol.client,
+        };
+        let on_client = "by a client, after -premote";
+        let keys = keys.ok_or(TransportError::WrongSide { protocol: protocol.name, side: on_client })?;
+
+        let mut checked = Checked { protocol: protocol.name, params: Vec::new() };
+        for RawParam { key: name, value } in split_params(rest)? {
+            let key = keys.iter().find(|key| key.name.eq_ignore_ascii_case(name));
+            let key = key.ok_or_else(|| unknown_key(protocol.name, name, keys))?;
+            if checked.has(key.name) {
+                return Err(TransportError::DuplicateKey { key: key.name });
+            }
+            check_value(key, value, side)?;
+            checked.params.push((key.name, value.unwrap_or_default()));
+        }
+        checked.check_combinations(protocol, keys, side)?;
+        if !matches!(protocol.name, "tcp" | "npipe") {
+            return Err(TransportError::NotInThisRelease { what: format!("{}:", protocol.name) });
+        }
+        if checked.has("clicon") {
+            return Err(TransportError::NotInThisRelease { what: "clicon= (a reverse connection)".into() });
+        }
+        Ok(checked)
+    }
+
+    /// Whether the key was given.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// The value of a key; empty for a flag.
+    pub(crate) fn get(&self, key: &str) -> Option<&'a str> {
+        self.params.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
+    }
+
+    /// The value of `password=`.
+    pub(crate) fn password(&self) -> Result<Option<Password>, TransportError> {
+        self.get("password").map(Password::new).transpose()
+    }
+
+    /// The value of `port=`.
+    pub(crate) fn ports(&self) -> Result<PortRange, TransportError> {
+        let text = self.get("port").unwrap_or_default();
+        parse_ports(text).ok_or_else(|| invalid("port", text, PORT_EXPECTED))
+    }
+
+    /// The value of `bind=`.
+    pub(crate) fn bind(&self) -> Result<Option<IpAddr>, TransportError> {
+        let ipv6 = self.wants_ipv6();
+        self.get("bind").map(|text| parse_address(text, ipv6)).transpose()
+    }
+
+    /// Whether `ipversion=6` was given.
+    pub(crate) fn wants_ipv6(&self) -> bool {
+        self.get("ipversion") == Some("6")
+    }
+
+    /// The value of `server=`, without `\\` in front and without brackets around an IPv6 address.
+    pub(crate) fn server(&self) -> Option<&'a str> {
+        let host = self.get("server")?.trim_start_matches('\\');
+        Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
+    }
+
+    fn check_combinations(&self, protocol: &Protocol, keys: &[Key], side: Side) -> Result<(), TransportError> {
+        for (first, second) in [("hidden", "clicon"), ("certuser", "machuser"), ("server", "clicon")] {
+            if self.has(first) && self.has(second) {
+                return Err(TransportError::Conflict { first, second });
+            }
+        }
+        for name in protocol.required.iter().copied() {
+            let replaced = name == "server" && self.has("clicon");
+            if keys.iter().any(|key| key.name == name) && !self.has(name) && !replaced {
+                return Err(TransportError::MissingKey { protocol: protocol.name, key: name });
+            }
+        }
+        // Whoever dials must know the exact port; whoever listens may try several.
+        let listens = (side == Side::Server) != self.has("clicon");
+        let port = self.get("port").unwrap_or_default();
+        if !listens && port.contains(':') && protocol.name != "com" {
+            return Err(invalid("port", port, "the side that dials names one port, the one that was taken"));
+        }
+        Ok(())
+    }
+}
+
+const PORT_EXPECTED: &str = "a port is a number from 0 to 65535, a range is first:last";
+
+fn unknown_key(protocol: &'static str, key: &str, keys: &[Key]) -> TransportError {
+    let known: Vec<_> = keys.iter().map(|key| key.name).collect();
+    TransportError::UnknownKey { protocol, key: key.to_owned(), known: known.join(", ") }
+}
+
+fn invalid(key: &'static str, value: &str, expected: &'static str) -> TransportError {
+    TransportError::InvalidValue { key, value: value.to_owned(), expected }
+}
+
+fn check_value(key: &Key, value: Option<&str>, side: Side) -> Result<(), TransportError> {
+    let Some(text) = value else {
+        return match key.rule {
+            Rule::Flag => Ok(()),
+            _ => Err(TransportError::MissingValue { key: key.name }),
+        };
+    };
+    let (is_valid, expected) = match key.rule {
+        Rule::Flag => return Err(TransportError::UnexpectedValue { key: key.name }),
+        Rule::Password => return Password::new(text).map(drop),
+        Rule::Port => (text.parse::<u16>().is_ok(), "a port is a number from 0 to 65535"),
+        Rule::PortRange => (parse_ports(text).is_some(), PORT_EXPECTED),
+        Rule::PipeName => (
+            is_valid_name(text) && (side == Side::Client || has_valid_codes(text)),
+            "a pipe name has 1 to 64 characters, does not start with a dot, and has no slash, space, quotation mark or \
+             control character; the server's may contain %d or %x twice at most",
+        ),
+        Rule::Host => (is_valid_host(text), "a host is a name or an address"),
+        Rule::Address => (parse_address(text, false).is_ok(), "an address of this machine, or * for all of them"),
+        Rule::IpVersion => (matches!(text, "4" | "6"), "4 or 6"),
+        Rule::TlsProtocol => (
+            text.eq_ignore_ascii_case("tls13") || text.eq_ignore_ascii_case("tls1"),
+            "tls13 (or tls1); older protocols are not secure",
+        ),
+        Rule::SerialPort => (!text.is_empty() && !text.contains('\0'), "com1, /dev/ttyUSB0 or the like"),
+        Rule::Baud => (text.parse::<u32>().is_ok_and(|rate| rate > 0), "a rate in bits per second"),
+        Rule::Channel => (text.parse::<u8>().is_ok_and(|channel| channel <= 254), "a number from 0 to 254"),
+        Rule::Bool => (matches!(text, "true" | "false"), "true or false"),
+        Rule::Text => (!text.is_empty(), "a text"),
+    };
+    match is_valid {
+        true => Ok(()),
+        false => Err(invalid(key.name, text, expected)),
+    }
+}
+
+fn parse_ports(text: &str) -> Option<PortRange> {
+    let (first, last) = text.split_once(':').unwrap_or((text, text));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(PortRange { first, last })
+}
+
+fn parse_address(text: &str, ipv6: bool) -> Result<IpAddr, TransportError> {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    match bare {
+        "*" if ipv6 => Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        "*" => Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        _ if bare.eq_ignore_ascii_case("localhost") && ipv6 => Ok(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        _ if bare.eq_ignore_ascii_case("localhost") => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        _ => bare.parse().map_err(|_| invalid("bind", text, "an address of this machine, or * for all of them")),
+    }
+}
+
+fn is_valid_host(text: &str) -> bool {
+    let bare = text.trim_start_matches('\\');
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%' | '[' | ']' | '@');
+    !bare.is_empty() && bare.len() <= 255 && bare.chars().all(allowed)
+}
+
+/// At most two codes, each `%d` or `%x`, and no other percent sign.
+fn has_valid_codes(name: &str) -> bool {
+    let mut codes = name.split('%').skip(1);
+    let all_known = codes.clone().all(|after| after.starts_with(['d', 'x']));
+    all_known && codes.by_ref().count() <= 2
+}

@@ -1,0 +1,126 @@
+//! Where a server listens.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use super::keys::{Checked, PortRange, Side};
+use crate::{Password, TransportError};
+
+/// A server's connection string. `Display` gives the form that is shown in listings: never a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerTransport {
+    /// `tcp:`
+    Tcp(TcpListen),
+    /// `npipe:`
+    Npipe(PipeListen),
+}
+
+/// `tcp:port=N[:M][,password=][,bind=ADDR][,hidden][,ipversion=6]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpListen {
+    /// Ports to try, in order; 0 lets the system choose.
+    pub port: PortRange,
+    /// Address to listen on; `None`: loopback.
+    pub bind: Option<IpAddr>,
+    /// IPv6 loopback instead of IPv4's.
+    pub ipv6: bool,
+    /// Not to be listed by discovery.
+    pub hidden: bool,
+    /// What clients must know.
+    pub password: Option<Password>,
+    /// The firewall should be opened; this release prints a note instead.
+    pub open_firewall: bool,
+}
+
+/// `npipe:pipe=NAME[,password=][,hidden]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PipeListen {
+    /// Name of the pipe; `%d` or `%x` stands for the process id, a second one for the thread id.
+    pub name: String,
+    /// Not to be listed by discovery.
+    pub hidden: bool,
+    /// What clients must know.
+    pub password: Option<Password>,
+}
+
+impl ServerTransport {
+    /// What clients must know, if anything.
+    pub fn password(&self) -> Option<&Password> {
+        match self {
+            ServerTransport::Tcp(tcp) => tcp.password.as_ref(),
+            ServerTransport::Npipe(pipe) => pipe.password.as_ref(),
+        }
+    }
+
+    /// Whether other machines can reach it, so that what crosses it can be read on the network.
+    pub fn is_beyond_this_machine(&self) -> bool {
+        matches!(self, ServerTransport::Tcp(TcpListen { bind: Some(address), .. }) if !address.is_loopback())
+    }
+}
+
+impl PipeListen {
+    /// The name with its first code replaced by `pid`, its second by `tid`; in decimal for `%d`, hexadecimal for `%x`.
+    pub fn expanded_name(&self, pid: u32, tid: u32) -> String {
+        let mut numbers = [pid, tid].into_iter();
+        let mut pieces = self.name.split('%');
+        let mut name = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let number = numbers.next().unwrap_or_default();
+            match piece.strip_prefix('d') {
+                Some(rest) => name += &format!("{number}{rest}"),
+                None => name += &format!("{number:x}{}", piece.strip_prefix('x').unwrap_or(piece)),
+            }
+        }
+        name
+    }
+}
+
+impl FromStr for ServerTransport {
+    type Err = TransportError;
+
+    fn from_str(text: &str) -> Result<ServerTransport, TransportError> {
+        let checked = Checked::parse(text, Side::Server)?;
+        let (hidden, password) = (checked.has("hidden"), checked.password()?);
+        if checked.protocol == "npipe" {
+            let name = checked.get("pipe").unwrap_or_default().to_owned();
+            return Ok(ServerTransport::Npipe(PipeListen { name, hidden, password }));
+        }
+        Ok(ServerTransport::Tcp(TcpListen {
+            port: checked.ports()?,
+            bind: checked.bind()?,
+            ipv6: checked.wants_ipv6(),
+            hidden,
+            password,
+            open_firewall: checked.has("icfenable"),
+        }))
+    }
+}
+
+impl fmt::Display for ServerTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (hidden, password) = match self {
+            ServerTransport::Tcp(tcp) => {
+                write!(f, "tcp:Port={}", tcp.port)?;
+                if let Some(address) = tcp.bind {
+                    write!(f, ",Bind={address}")?;
+                }
+                if tcp.ipv6 {
+                    f.write_str(",IpVersion=6")?;
+                }
+                (tcp.hidden, &tcp.password)
+            }
+            ServerTransport::Npipe(pipe) => {
+                write!(f, "npipe:Pipe={}", pipe.name)?;
+                (pipe.hidden, &pipe.password)
+            }
+        };
+        if hidden {
+            f.write_str(",Hidden")?;
+        }
+        if password.is_some() {
+            f.write_str(",Password=*")?;
+        }
+        Ok(())
+    }
+}

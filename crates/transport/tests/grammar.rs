@@ -1,0 +1,135 @@
+//! Connection strings: what is accepted, what is refused and with which words, what is shown.
+
+use std::net::IpAddr;
+
+use outpost_transport::{ClientTransport, ServerTransport};
+use proptest::prelude::*;
+
+fn server(text: &str) -> Result<ServerTransport, String> {
+    text.parse().map_err(|error: outpost_transport::TransportError| error.to_string())
+}
+
+fn client(text: &str) -> Result<ClientTransport, String> {
+    text.parse().map_err(|error: outpost_transport::TransportError| error.to_string())
+}
+
+fn shows_server(text: &str, expected: &str) {
+    assert_eq!(server(text).map(|transport| transport.to_string()).as_deref(), Ok(expected), "{text}");
+}
+
+fn shows_client(text: &str, expected: &str) {
+    assert_eq!(client(text).map(|transport| transport.to_string()).as_deref(), Ok(expected), "{text}");
+}
+
+fn server_refuses(text: &str, words: &str) {
+    let error = server(text).expect_err(text);
+    assert!(error.contains(words), "{text}: {error}");
+}
+
+fn client_refuses(text: &str, words: &str) {
+    let error = client(text).expect_err(text);
+    assert!(error.contains(words), "{text}: {error}");
+}
+
+#[test]
+fn servers() {
+    shows_server("tcp:port=1025", "tcp:Port=1025");
+    shows_server("TCP:PORT=51:60,Hidden", "tcp:Port=51:60,Hidden");
+    shows_server(" tcp: port = 1025 , IcfEnable ", "tcp:Port=1025");
+    shows_server("tcp:port=1025,password=Xy12,bind=0.0.0.0", "tcp:Port=1025,Bind=0.0.0.0,Password=*");
+    shows_server("tcp:port=0,bind=[::1]", "tcp:Port=0,Bind=::1");
+    shows_server("tcp:port=1,bind=*,ipversion=6", "tcp:Port=1,Bind=::,IpVersion=6");
+    shows_server("npipe:pipe=p%d_%x,password=a", "npipe:Pipe=p%d_%x,Password=*");
+    let ServerTransport::Tcp(tcp) = server("tcp:port=7,bind=localhost").unwrap() else { panic!() };
+    assert_eq!(tcp.bind, Some("127.0.0.1".parse::<IpAddr>().unwrap()));
+}
+
+#[test]
+fn clients() {
+    shows_client("tcp:server=alder,port=1025", "tcp:Port=1025,Server=alder");
+    shows_client("tcp:Port=1025,Server=\\\\alder,Password=Zz9", "tcp:Port=1025,Server=alder,Password=*");
+    shows_client("tcp:server=[fe80::1%eth0],port=5", "tcp:Port=5,Server=fe80::1%eth0");
+    shows_client("tcp:server=@{alder},port=5,ipversion=6", "tcp:Port=5,Server=alder,IpVersion=6");
+    shows_client("npipe:pipe=lab", "npipe:Pipe=lab,Server=.");
+    shows_client("npipe:server=localhost,pipe=lab", "npipe:Pipe=lab,Server=.");
+}
+
+#[test]
+fn mistakes_are_named() {
+    server_refuses("1025", "does not start with a protocol");
+    server_refuses("udp:port=1", "unknown protocol 'udp'");
+    server_refuses("tcp:", "tcp: needs 'port='");
+    server_refuses("tcp:port", "'port' needs a value");
+    server_refuses("tcp:port=70000", "port=70000 is not valid");
+    server_refuses("tcp:port=9:5", "port=9:5 is not valid");
+    server_refuses("tcp:port=5,port=6", "'port' is given twice");
+    server_refuses("tcp:port=5,hidden=1", "'hidden' takes no value");
+    server_refuses("tcp:port=5,server=alder", "does not take 'server' here; it takes port, hidden");
+    server_refuses("tcp:port=5,password=thirteencharss", "longer than twelve");
+    server_refuses("tcp:port=5,bind=alder", "bind=alder is not valid");
+    server_refuses("tcp:port=5,hidden,clicon=birch", "'hidden' and 'clicon' cannot be used together");
+    server_refuses("tcp:port=5:6,clicon=birch", "the side that dials names one port");
+    for name in ["a/b", "a b", "a\"b", "a'b", "a\0b", ".hidden", "%s", "%d%d%d", ""] {
+        server_refuses(&format!("npipe:pipe={name}"), "a pipe name has");
+    }
+    client_refuses("tcp:server=alder", "tcp: needs 'port='");
+    client_refuses("tcp:port=5", "tcp: needs 'server='");
+    client_refuses("tcp:server=alder,port=5:6", "the side that dials names one port");
+    client_refuses("tcp:server=alder,port=0", "the side that dials names one port");
+    client_refuses("tcp:server=a,clicon=b,port=5", "'server' and 'clicon' cannot be used together");
+    client_refuses("npipe:server=alder.example,pipe=x", "use tcp:, or forward the socket");
+    client_refuses("tcp:server=@{a,port=5", "braces");
+}
+
+#[test]
+fn a_wrong_value_of_a_password_is_not_repeated() {
+    let error = server("tcp:port=5,password=s3cret!").unwrap_err();
+    assert!(!error.contains("s3cret"), "{error}");
+}
+
+#[test]
+fn later_protocols_are_checked_and_then_refused() {
+    for text in [
+        "ssl:proto=tls1,machuser=ab 38 f7,port=1234",
+        "spipe:proto=tls13,certuser=me,pipe=x",
+        "com:port=com2,baud=115200,channel=3",
+        "tcp:port=5,clicon=birch",
+    ] {
+        server_refuses(text, "not in this release");
+    }
+    for text in ["gdb:server=a,port=1,threadEvents=true", "ssh:server=me@alder", "exec:docker exec -i x dbgsrv, y"] {
+        client_refuses(text, "not in this release");
+    }
+    server_refuses("ssl:proto=ssl3,machuser=x,port=1", "older protocols are not secure");
+    server_refuses("com:port=com2,baud=9600,channel=255", "a number from 0 to 254");
+    server_refuses("gdb:server=a,port=1", "by a client");
+}
+
+#[test]
+fn codes_of_a_pipe_name_become_pid_and_tid() {
+    let ServerTransport::Npipe(pipe) = server("npipe:pipe=p%d_%x").unwrap() else { panic!() };
+    assert_eq!(pipe.expanded_name(4711, 0x1a2b), "p4711_1a2b");
+    let ServerTransport::Npipe(pipe) = server("npipe:pipe=%x").unwrap() else { panic!() };
+    assert_eq!(pipe.expanded_name(255, 1), "ff");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_parsed_or_refused(text in "(tcp|npipe|ssl|x)?:?[ -~\u{e9}]{0,60}") {
+        let _ = server(&text);
+        let _ = client(&text);
+    }
+
+    #[test]
+    fn what_is_shown_parses_to_the_same(first in 0_u16.., more in 0_u16..9, hidden: bool, bind: Option<[u8; 4]>) {
+        let mut text = format!("tcp:port={first}:{}", first.saturating_add(more));
+        if let Some(bind) = bind {
+            text += &format!(",bind={}", std::net::Ipv4Addr::from(bind));
+        }
+        if hidden {
+            text += ",hidden";
+        }
+        let transport = server(&text).unwrap();
+        prop_assert_eq!(server(&transport.to_string()).unwrap(), transport);
+    }
+}
