@@ -3,6 +3,7 @@
 //! A dev-dependency only. Everything here may panic: in a test that is the message.
 
 mod build;
+pub mod link;
 mod process;
 mod skip;
 

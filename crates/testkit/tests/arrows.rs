@@ -21,6 +21,7 @@ const ARROWS: &str = "
     console -> session
     testkit ->
     dbgsrv -> base server ptrace target transport
+    benches -> testkit
     cdb -> base target engine commands session console server remote transport ptrace dump
 ";
 
