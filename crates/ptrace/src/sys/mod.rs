@@ -1,0 +1,1 @@
+//! System calls that need unsafe code: one thin safe function for each, and nothing else.
