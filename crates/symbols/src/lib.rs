@@ -31,3 +31,6 @@ pub use types::{
     TypeData, TypeId, TypeKind, TypeNames, TypeSource, TypeTable, Variant, VariantPart, declaration,
 };
 pub use values::{BatchMemory, Piece, Scalar, Store, Unavailable, Value, ValueLocation};
+pub use variables::{
+    Activation, CallerFrame, DeclaredAt, FrameContext, NoFrame, Scope, Variable, VariableKind, Variables,
+};

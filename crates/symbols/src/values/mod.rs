@@ -8,5 +8,6 @@ mod value;
 pub use batch::BatchMemory;
 pub use location::{Piece, Unavailable, ValueLocation};
 pub use scalar::Scalar;
-pub(crate) use scalar::{sign_extend, unsigned};
+pub(crate) use scalar::{extract_bits, sign_extend, unsigned};
+pub(crate) use value::KnownBytes;
 pub use value::{Store, Value};

@@ -93,6 +93,17 @@ impl Value {
         Value::new(value_type, location, Contents::Missing(reason), None)
     }
 
+    /// A value gathered from places that are not plain memory.
+    pub(crate) fn gathered(value_type: Type, location: ValueLocation, known: KnownBytes) -> Value {
+        Value::new(value_type, location, Contents::Known(known), None)
+    }
+
+    /// A pointer without a value, to a value that there is.
+    pub(crate) fn implicit_pointer(value_type: Type, location: ValueLocation, pointee: Value) -> Value {
+        let reason = Unavailable::OptimizedOut;
+        Value::new(value_type, location, Contents::Missing(reason), Some(pointee))
+    }
+
     fn new(value_type: Type, location: ValueLocation, contents: Contents, pointee: Option<Value>) -> Value {
         Value { value_type, object: Arc::new(Object { location, contents, pointee }), offset: 0, bits: None }
     }
@@ -117,6 +128,11 @@ impl Value {
             Contents::Memory(at) => Some(VaRange::from_len(at + offset, size)),
             _ => None,
         }
+    }
+
+    /// What lies `offset` bytes on in the same object.
+    pub(crate) fn advanced(&self, value_type: Type, offset: i64) -> Value {
+        Value { value_type, offset: self.offset.wrapping_add_signed(offset), bits: None, ..self.clone() }
     }
 
     /// Where it is, to write it. Bits of a bit field are within this: see [`Value::bit_field`].

@@ -191,6 +191,22 @@ fn typed_value<R: Reader>(
     gimli::Value::parse(value_type, gimli::EndianSlice::new(bytes, gimli::LittleEndian)).map_err(damaged)
 }
 
+/// The bytes of a computed value, least significant first.
+pub(crate) fn value_bytes(value: gimli::Value) -> Vec<u8> {
+    match value {
+        gimli::Value::Generic(value) | gimli::Value::U64(value) => value.to_le_bytes().to_vec(),
+        gimli::Value::I8(value) => value.to_le_bytes().to_vec(),
+        gimli::Value::U8(value) => value.to_le_bytes().to_vec(),
+        gimli::Value::I16(value) => value.to_le_bytes().to_vec(),
+        gimli::Value::U16(value) => value.to_le_bytes().to_vec(),
+        gimli::Value::I32(value) => value.to_le_bytes().to_vec(),
+        gimli::Value::U32(value) => value.to_le_bytes().to_vec(),
+        gimli::Value::I64(value) => value.to_le_bytes().to_vec(),
+        gimli::Value::F32(value) => value.to_le_bytes().to_vec(),
+        gimli::Value::F64(value) => value.to_le_bytes().to_vec(),
+    }
+}
+
 pub(crate) fn unsupported(what: impl Into<String>) -> Unavailable {
     Unavailable::Unsupported { what: what.into() }
 }
