@@ -5,6 +5,7 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 /// A compiler that tests run debuggees through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +74,9 @@ impl Build {
         self.hash(&mut hasher);
         let folder = cache_folder().join(format!("{:016x}", hasher.finish()));
         let program = folder.join(&self.name);
+        // One at a time in this process; other processes are kept apart by names.
+        static COMPILING: Mutex<()> = Mutex::new(());
+        let _alone = COMPILING.lock().unwrap_or_else(|broken| broken.into_inner());
         if !program.exists() {
             self.compile(&folder, &program);
         }
