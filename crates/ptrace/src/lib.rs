@@ -7,6 +7,7 @@
 //! Symbols, expressions and the wire are for the crates above. All unsafe code is in `sys`.
 
 mod error;
+pub mod lifeline;
 pub mod memory;
 pub mod modules;
 pub mod regions;

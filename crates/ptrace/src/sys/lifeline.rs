@@ -1,0 +1,131 @@
+//! The lifeline's machine code, as it stands in this program's own text, to be copied into debuggees.
+//!
+//! Position-independent, reads its table relative to rip, calls nothing, needs no stack beyond the signal frame. See
+//! [`crate::lifeline`] for what it is for and for the table's layout.
+//!
+//! Offsets in `ucontext_t`: `uc_mcontext.gregs` at 40, `REG_RIP` is 16, `REG_EFL` is 17 (glibc `sys/ucontext.h`, kernel
+//! `struct sigcontext_64`). `siginfo_t.si_code` is at 8. Codes: `asm-generic/siginfo.h`.
+
+std::arch::global_asm!(
+    ".pushsection .rodata.outpost_lifeline, \"a\", @progbits",
+    ".balign 16",
+    ".globl outpost_lifeline_start",
+    ".globl outpost_lifeline_handler",
+    ".globl outpost_lifeline_end",
+    "outpost_lifeline_start:",
+    // SA_RESTORER: rt_sigreturn.
+    "    mov eax, 15",
+    "    syscall",
+    "    ud2",
+    ".balign 16",
+    // handler(edi = signal, rsi = siginfo, rdx = ucontext): keeps these three for the program's own handler.
+    "outpost_lifeline_handler:",
+    "    mov eax, dword ptr [rsi + 8]",
+    "    lea r9, [rip + outpost_lifeline_table]",
+    "    mov r10, qword ptr [rdx + 168]",
+    "    cmp edi, 4", // SIGILL
+    "    je 30f",
+    "    cmp edi, 5", // SIGTRAP
+    "    jne 60f",
+    "    cmp eax, 2", // TRAP_TRACE: a single step whose tracer is gone
+    "    je 10f",
+    "    cmp eax, 4", // TRAP_HWBKPT: a debug register whose tracer is gone
+    "    je 20f",
+    "    cmp eax, 0x80", // SI_KERNEL: int3, with pc behind it
+    "    jne 60f",
+    "    dec r10",
+    "    jmp 31f",
+    "10:",
+    "    and dword ptr [rdx + 176], 0xfffffeff", // TF off
+    "    ret",
+    "20:",
+    "    or dword ptr [rdx + 176], 0x10000", // RF on: the instruction runs once without its breakpoint
+    "    ret",
+    // A fault at a site leads to its pad.
+    "30:",
+    "    test eax, eax", // a SIGILL that somebody sent is the program's business
+    "    jle 60f",
+    "31:",
+    "    mov ecx, dword ptr [r9 + 64]", // entries
+    "    lea r8, [r9 + 80]",
+    "    test ecx, ecx",
+    "    jz 60f",
+    "40:",
+    "    cmp qword ptr [r8], r10",
+    "    je 50f",
+    "    add r8, 16",
+    "    dec ecx",
+    "    jnz 40b",
+    "    jmp 60f",
+    "50:",
+    "    mov rcx, qword ptr [r8 + 8]",
+    "    mov qword ptr [rdx + 168], rcx",
+    "    ret",
+    // The program's own action.
+    "60:",
+    "    xor ecx, ecx",
+    "    cmp edi, 5",
+    "    sete cl",
+    "    shl ecx, 5",
+    "    mov r8, qword ptr [r9 + rcx]", // its sa_handler
+    "    cmp r8, 1",
+    "    ja 70f",
+    "    jb 61f",
+    "    test eax, eax", // ignored: a signal that was sent ends here, a fault goes the default way
+    "    jg 61f",
+    "    ret",
+    // Default: put SIG_DFL back; a fault happens again, a signal that was sent is sent again.
+    "61:",
+    "    push rdi",
+    "    push rax",
+    "    lea rsi, [rip + outpost_lifeline_default]",
+    "    xor edx, edx",
+    "    mov r10d, 8",
+    "    mov eax, 13", // rt_sigaction
+    "    syscall",
+    "    pop rax",
+    "    pop r8",
+    "    test eax, eax",
+    "    jg 62f",
+    "    mov eax, 39", // getpid
+    "    syscall",
+    "    mov r9d, eax",
+    "    mov eax, 186", // gettid
+    "    syscall",
+    "    mov edi, r9d",
+    "    mov esi, eax",
+    "    mov edx, r8d",
+    "    mov eax, 234", // tgkill: delivered when the frame's mask returns
+    "    syscall",
+    "62:",
+    "    ret",
+    "70:",
+    "    jmp r8",
+    ".balign 8",
+    "outpost_lifeline_default:", // struct kernel_sigaction: SIG_DFL, no flags, no restorer, no mask
+    "    .quad 0, 0, 0, 0",
+    ".balign 16",
+    // The table begins where the code ends; outside, it is written behind the copy.
+    "outpost_lifeline_table:",
+    "outpost_lifeline_end:",
+    ".popsection",
+);
+
+unsafe extern "C" {
+    static outpost_lifeline_start: u8;
+    static outpost_lifeline_handler: u8;
+    static outpost_lifeline_end: u8;
+}
+
+/// The code; the restorer is at offset 0, the table follows the last byte.
+pub(crate) fn code() -> &'static [u8] {
+    let start = &raw const outpost_lifeline_start;
+    // SAFETY: both symbols are of the one section above, which is constant for the program's life; only its bytes are read.
+    unsafe { std::slice::from_raw_parts(start, (&raw const outpost_lifeline_end).offset_from_unsigned(start)) }
+}
+
+/// Offset of the handler in [`code`].
+pub(crate) fn handler_offset() -> u64 {
+    // SAFETY: as above; no byte is read.
+    unsafe { (&raw const outpost_lifeline_handler).offset_from_unsigned(&raw const outpost_lifeline_start) as u64 }
+}
