@@ -1,14 +1,26 @@
-//! Live Linux processes as a [`Target`](outpost_target::Target), and what keeps them unharmed whatever dies.
+//! Live Linux processes of this machine as a [`Target`](outpost_target::Target), and what keeps them unharmed whatever
+//! dies. x86-64 only.
 //!
-//! Given a process id or a program to start, it traces, reads and writes processes of this machine. What its parts do:
+//! Given a process id or a program to start, it traces, reads and writes processes of this machine. Its parts:
 //!
 //! * [`memory`], [`regions`], [`modules`]: a process seen from outside, without stopping it.
+//! * `live`: [`LiveTarget`], the one type that traces.
+//! * [`journal`]: what must be undone if this process dies, told ahead of the deed.
+//! * [`lifeline`]: what keeps a debuggee alive when a breakpoint outlives its server.
 //!
 //! Symbols, expressions and the wire are for the crates above. All unsafe code is in `sys`.
+//!
+//! A [`LiveTarget`] belongs to the thread that made it, since the kernel ties a tracee to its tracer *thread*. That
+//! thread must not have children of its own beside the target's: waiting for any tracee would take their status.
 
 mod error;
+pub mod journal;
 pub mod lifeline;
+mod live;
 pub mod memory;
 pub mod modules;
 pub mod regions;
 mod sys;
+
+pub use journal::{Journal, NoJournal};
+pub use live::LiveTarget;
