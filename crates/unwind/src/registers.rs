@@ -91,6 +91,11 @@ impl FrameRegisters {
         }
     }
 
+    /// Sets the floating-point block, which a signal frame holds.
+    pub(crate) fn set_floating(&mut self, block: Vec<u8>) {
+        self.context.floating = block;
+    }
+
     /// Keeps the debug registers, which are the thread's whatever the frame.
     pub(crate) fn take_debug(&mut self, other: &FrameRegisters) {
         self.context.debug.clone_from(&other.context.debug);

@@ -1,12 +1,14 @@
 //! From frame to frame, and when to stop.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use outpost_base::{MemoryReader, RegisterContext, Va};
+use outpost_base::{ImageOffset, MemoryReader, RegisterContext, Va};
 
 use crate::cfi::{Row, StackGrowth, apply};
 use crate::{
-    Frame, FrameAddress, FrameRegisters, FrameTrust, Stack, StackEnd, UnwindError, UnwindModule, UnwindModules, Unwound,
+    Frame, FrameAddress, FrameRegisters, FrameTrust, Stack, StackEnd, UnwindError, UnwindModule, UnwindModules,
+    Unwound, x86_64,
 };
 
 /// Frames per stack unless the caller asks for another number. Deeper ones are runaway recursion.
@@ -59,10 +61,26 @@ pub fn unwind_stack_from(
 
 /// Unwinds one frame: gives its canonical frame address and its caller with all registers that can be known there.
 pub fn unwind_frame(frame: &Frame, modules: &mut dyn UnwindModules, memory: &mut dyn MemoryReader) -> Unwound {
-    match by_cfi(frame, modules, memory) {
-        Ok(unwound) => unwound,
-        Err(error) => Unwound { cfa: None, is_signal_frame: false, caller: Err(StackEnd::Failed(error)) },
+    let error = match by_cfi(frame, modules, memory) {
+        Ok(unwound) => return unwound,
+        Err(error) => error,
+    };
+    if let Some(guessed) = x86_64::without_cfi::unwind(frame, modules, memory) {
+        let is_signal_frame = guessed.trust == FrameTrust::SignalFrame;
+        let growth = if is_signal_frame { StackGrowth::Anywhere } else { StackGrowth::Outwards };
+        let caller = checked_caller(frame, guessed.caller, guessed.trust, growth);
+        return Unwound { cfa: guessed.cfa, is_signal_frame, caller };
     }
+    // psABI 3.4.1: program entry code marks the deepest frame by a frame pointer of zero.
+    let frame_pointer = frame.registers.get_u64(frame.registers.arch().frame_pointer());
+    if frame_pointer == Some(0) && frame.trust != FrameTrust::Context && matches!(error, UnwindError::NoCfi { .. }) {
+        return Unwound { cfa: None, is_signal_frame: false, caller: Err(StackEnd::Outermost) };
+    }
+    let error = match error {
+        UnwindError::NoCfi { .. } => UnwindError::NoCaller { address: frame.address.address() },
+        error => error,
+    };
+    Unwound { cfa: None, is_signal_frame: false, caller: Err(StackEnd::Failed(error)) }
 }
 
 fn by_cfi(
@@ -71,27 +89,35 @@ fn by_cfi(
     memory: &mut dyn MemoryReader,
 ) -> Result<Unwound, UnwindError> {
     let (module, row) = find_row(frame.address, modules)?;
+    if matches!(frame.address, FrameAddress::Pc(_))
+        && !row.is_signal_frame
+        && row.has_expressions()
+        && let Some(found) = x86_64::analysis::in_epilogue(&frame.registers, memory)
+    {
+        let caller = checked_caller(frame, found.caller, FrameTrust::Prologue, StackGrowth::Outwards);
+        return Ok(Unwound { cfa: Some(found.cfa), is_signal_frame: false, caller });
+    }
     let applied = apply(&module.cfi, &row, &frame.registers, memory)?;
     let caller = match applied.caller {
         None => Err(StackEnd::Outermost),
-        Some(registers) => {
+        Some(mut registers) => {
             let trust = if row.is_signal_frame { FrameTrust::SignalFrame } else { FrameTrust::Cfi };
-            checked_caller(frame, registers, trust, row.is_signal_frame, applied.growth)
+            if row.is_signal_frame {
+                x86_64::signal_frame::complete(&mut registers, &frame.registers, memory);
+            }
+            checked_caller(frame, registers, trust, applied.growth)
         }
     };
     Ok(Unwound { cfa: Some(applied.cfa), is_signal_frame: row.is_signal_frame, caller })
 }
 
-fn find_row(
-    address: FrameAddress,
-    modules: &mut dyn UnwindModules,
-) -> Result<(UnwindModule, std::sync::Arc<Row>), UnwindError> {
+fn find_row(address: FrameAddress, modules: &mut dyn UnwindModules) -> Result<(UnwindModule, Arc<Row>), UnwindError> {
     let lookup = address.lookup_address();
     let none = UnwindError::NoCfi { address: lookup };
     let module = modules.module_at(lookup).ok_or(none.clone())?;
     let row_at = |va: Va| match module.cfi.row(va.to_image(module.bias)) {
         Ok(row) => Ok(row),
-        Err((entry, source)) => Err(UnwindError::DamagedCfi { entry: outpost_base::ImageOffset(entry), source }),
+        Err((entry, source)) => Err(UnwindError::DamagedCfi { entry: ImageOffset(entry), source }),
     };
     let found = row_at(lookup);
     // A trampoline whose entry does not start a byte early, as that of the C library does, is only found at the
@@ -116,9 +142,9 @@ fn checked_caller(
     callee: &Frame,
     registers: FrameRegisters,
     trust: FrameTrust,
-    was_interrupted: bool,
     growth: StackGrowth,
 ) -> Result<Frame, StackEnd> {
+    let was_interrupted = trust == FrameTrust::SignalFrame;
     let pc = registers.pc();
     // Thread entry code and kernels leave a zero where the outermost return address would be.
     if pc == Va(0) && !was_interrupted {

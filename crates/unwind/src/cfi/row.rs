@@ -71,6 +71,11 @@ impl Row {
         self.start <= address && address < self.end
     }
 
+    /// Whether saved registers are found by expressions, as compilers do it in functions that realign the stack.
+    pub(crate) fn has_expressions(&self) -> bool {
+        self.rules.iter().any(|(_, rule)| matches!(rule, Rule::AtExpression(_)))
+    }
+
     /// The rule for a register, if there is one.
     pub(crate) fn rule(&self, register: u16) -> Option<&Rule> {
         self.rules.iter().find(|(number, _)| *number == register).map(|(_, rule)| rule)

@@ -2,28 +2,43 @@
 //!
 //! Source: SysV x86-64 psABI 1.0, 3.2.1 and fig. 3.4 (register usage), fig. 3.36 (DWARF numbers).
 
+pub(crate) mod analysis;
+mod code;
+pub(crate) mod signal_frame;
+mod simulate;
+pub(crate) mod without_cfi;
+
 use std::sync::OnceLock;
 
 use outpost_base::{Arch, RegisterGroup, RegisterId, Storage};
 
 use crate::{FrameRegisters, UnwindError};
 
-/// Registers that a function leaves as it found them, and those that belong to the thread and not to the frame.
-const KEPT_BY_CALLS: [&str; 14] =
-    ["rbx", "rbp", "r12", "r13", "r14", "r15", "cs", "ss", "ds", "es", "fs", "gs", "fs_base", "gs_base"];
+/// Registers that a function leaves as it found them.
+const CALLEE_SAVED: [&str; 6] = ["rbx", "rbp", "r12", "r13", "r14", "r15"];
+/// Registers that belong to the thread and not to the frame.
+const OF_THE_THREAD: [&str; 8] = ["cs", "ss", "ds", "es", "fs", "gs", "fs_base", "gs_base"];
 
 /// What the caller finds in its registers if the callee kept to the ABI and saved nothing; the program counter and
 /// stack pointer are unknown.
 pub(crate) fn registers_kept_by_calls(callee: &FrameRegisters) -> FrameRegisters {
-    static KEPT: OnceLock<Vec<RegisterId>> = OnceLock::new();
-    let arch = callee.arch();
-    let kept = KEPT.get_or_init(|| KEPT_BY_CALLS.iter().filter_map(|name| arch.register_by_name(name)).collect());
-    let mut caller = FrameRegisters::unknown(arch);
-    for &id in kept {
+    static SAVED: OnceLock<Vec<RegisterId>> = OnceLock::new();
+    let mut caller = registers_of_the_thread(callee);
+    for &id in SAVED.get_or_init(|| ids(callee.arch(), &CALLEE_SAVED)) {
         caller.take(id, callee);
     }
-    caller.take_debug(callee);
     caller
+}
+
+/// The registers that are the same in every frame of a thread, and no others.
+pub(crate) fn registers_of_the_thread(other: &FrameRegisters) -> FrameRegisters {
+    static OWN: OnceLock<Vec<RegisterId>> = OnceLock::new();
+    let mut registers = FrameRegisters::unknown(other.arch());
+    for &id in OWN.get_or_init(|| ids(other.arch(), &OF_THE_THREAD)) {
+        registers.take(id, other);
+    }
+    registers.take_debug(other);
+    registers
 }
 
 /// The register of the general block with this DWARF number.
@@ -46,4 +61,8 @@ pub(crate) fn general_register(arch: Arch, number: u16) -> Option<RegisterId> {
 pub(crate) fn read_dwarf_register(registers: &FrameRegisters, number: u16) -> Result<u64, UnwindError> {
     let id = general_register(registers.arch(), number).ok_or(UnwindError::NoSuchRegister { number })?;
     registers.get_u64(id).ok_or(UnwindError::UnknownRegister { register: id })
+}
+
+fn ids(arch: Arch, names: &[&str]) -> Vec<RegisterId> {
+    names.iter().filter_map(|name| arch.register_by_name(name)).collect()
 }
