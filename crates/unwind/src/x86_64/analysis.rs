@@ -62,14 +62,18 @@ pub(super) fn to_return(
     registers: &FrameRegisters,
     code: &mut Code<'_>,
 ) -> Option<Found> {
-    let is_inside = |at: Va| function.is_none_or(|function| function.contains(at));
+    let mut bounds = function;
     let mut explorer = Explorer::new(address.address(), state_of(registers));
     while let Some((at, mut state)) = explorer.next() {
         let Some(instruction) = code.decode(at) else { continue };
         let flow = state.step(&instruction, &mut explorer.info, code.memory());
+        let leaves_to = match flow {
+            Flow::Jump(target) if bounds.is_some_and(|bounds| !bounds.contains(target)) => Some(target),
+            _ => None,
+        };
         let returns_here = match flow {
             Flow::Return => true,
-            Flow::Jump(target) => !is_inside(target),
+            Flow::Jump(_) => leaves_to.is_some(),
             // A pointer in memory at a fixed place is an import's, so this is a tail call; others may be tables.
             Flow::IndirectJump => {
                 instruction.op0_kind() == OpKind::Memory && instruction.memory_base() == Register::RIP
@@ -79,7 +83,15 @@ pub(super) fn to_return(
         if returns_here && let Some(found) = returned(&state, registers, code) {
             return Some(found);
         }
-        explorer.follow(flow, Va(instruction.next_ip()), state, is_inside);
+        match leaves_to {
+            // No tail call, for there is no return address: it goes from the cold part of a function to the hot one.
+            Some(target) => {
+                bounds = None;
+                explorer.add(target, state);
+            }
+            None => explorer
+                .follow(flow, Va(instruction.next_ip()), state, |at| bounds.is_none_or(|bounds| bounds.contains(at))),
+        }
     }
     None
 }
@@ -157,12 +169,9 @@ fn state_at(function: VaRange, address: FrameAddress, code: &mut Code<'_>) -> Op
     let mut dead_ends = VecDeque::new();
     loop {
         let Some((at, mut state)) = explorer.next() else {
-            let is_found = match address {
-                FrameAddress::Pc(pc) => explorer.states.contains_key(&pc),
-                FrameAddress::ReturnAddress(_) => behind_call.is_some(),
-            };
             match (dead_ends.pop_front(), &at_table) {
-                (Some(behind), Some(state)) if !is_found => explorer.add(behind, state.clone()),
+                (Some(behind), Some(_)) if explorer.states.contains_key(&behind) => {}
+                (Some(behind), Some(state)) => explorer.add(behind, state.clone()),
                 _ => break,
             }
             continue;
