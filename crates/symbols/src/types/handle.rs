@@ -113,7 +113,8 @@ impl Type {
             // Not of a declaration even if it states one: the definition decides.
             kind if kind.is_declaration() => self.definition()?.data.size,
             _ if self.data.size.is_some() => self.data.size,
-            TypeKind::Pointer { .. } => Some(POINTER_SIZE),
+            // The only unspecified type with values is `decltype(nullptr)`, which gcc gives no size.
+            TypeKind::Pointer { .. } | TypeKind::Unspecified => Some(POINTER_SIZE),
             // The Itanium C++ ABI, 2.3: an offset, or a function's address and an adjustment.
             TypeKind::MemberPointer { target, .. } => {
                 let function = matches!(self.sibling(*target).resolved().kind(), TypeKind::Function { .. });
@@ -218,6 +219,20 @@ impl Type {
         parts
             .into_iter()
             .find_map(|(part, at)| self.sibling(part).field_within(name, offset.checked_add(at)?, depth, budget))
+    }
+
+    /// The data members that a record declares itself, in order; not those of its bases. Empty for other types.
+    pub fn fields(&self) -> Vec<Field> {
+        let resolved = self.resolved();
+        let members = resolved.record().map_or(&[][..], |record| &record.members);
+        members.iter().map(|member| resolved.field_of(member, 0)).collect()
+    }
+
+    /// The member whose value chooses a Rust enum's variant.
+    pub fn discriminant(&self) -> Option<Field> {
+        let resolved = self.resolved();
+        let discriminant = resolved.record()?.variants.as_ref()?.discriminant.as_ref()?;
+        Some(resolved.field_of(discriminant, 0))
     }
 
     /// `member` of a record that starts `offset` bytes into the one that was asked.

@@ -39,7 +39,13 @@ fn c(of: &Type, inner: String, depth: usize) -> String {
         }
         TypeKind::MemberPointer { class, target } => {
             let sign = format!("{}::*", c(&of.sibling(*class), String::new(), depth));
-            around_pointer(&of.sibling(*target), &sign, &inner, depth)
+            let target = of.sibling(*target);
+            match target.kind() {
+                TypeKind::Function { returns, parameters, variadic, .. } => {
+                    method(of, (*returns, parameters, *variadic), &format!("({sign}{inner})"), depth)
+                }
+                _ => around_pointer(&target, &sign, &inner, depth),
+            }
         }
         TypeKind::Array { element, bounds, vector } => {
             let mut suffix = String::new();
@@ -60,15 +66,13 @@ fn c(of: &Type, inner: String, depth: usize) -> String {
             let list = parameter_list(of, parameters, *variadic, *prototyped, depth);
             c(&of.sibling(*returns), format!("{inner}({list})"), depth)
         }
-        TypeKind::Qualified { qualifier, target } => {
-            let target = of.sibling(*target);
-            if binds_to_pointer(&target) {
-                let word = qualifier_word(*qualifier);
-                let inner =
-                    if inner.is_empty() { format!(" {word}") } else { format!(" {word} {}", inner.trim_start()) };
-                c(&target, inner, depth)
+        TypeKind::Qualified { .. } => {
+            let (words, target) = qualifiers(of);
+            if matches!(target.kind(), TypeKind::Pointer { .. } | TypeKind::MemberPointer { .. }) {
+                let inner = if inner.is_empty() { inner } else { format!(" {}", inner.trim_start()) };
+                c(&target, format!(" {words}{inner}"), depth)
             } else {
-                format!("{} {}", qualifier_word(*qualifier), c(&target, inner, depth))
+                format!("{words} {}", c(&target, inner, depth))
             }
         }
         _ => attach(&c_name(of), &inner),
@@ -82,17 +86,31 @@ fn around_pointer(target: &Type, sign: &str, inner: &str, depth: usize) -> Strin
     c(target, if needs_parentheses { format!("({joined})") } else { joined }, depth)
 }
 
-/// Whether a qualifier of this type is written after a `*`.
-fn binds_to_pointer(target: &Type) -> bool {
-    let mut target = target.clone();
-    for _ in 0..DEPTH_LIMIT {
-        match target.kind() {
-            TypeKind::Qualified { target: inner, .. } => target = target.sibling(*inner),
-            TypeKind::Pointer { .. } | TypeKind::MemberPointer { .. } => return true,
-            _ => return false,
+/// The type of a member function: its object is no parameter, and what is const about it comes last.
+fn method(of: &Type, signature: (TypeId, &[TypeId], bool), inner: &str, depth: usize) -> String {
+    let (returns, parameters, variadic) = signature;
+    let object = parameters.first().and_then(|object| of.sibling(*object).target());
+    let list = parameter_list(of, parameters.get(1..).unwrap_or_default(), variadic, false, depth);
+    let list = if list == "void" { String::new() } else { list };
+    let words = object.map(|object| qualifiers(&object).0).filter(|words| !words.is_empty());
+    let words = words.map(|words| format!(" {words}")).unwrap_or_default();
+    c(&of.sibling(returns), format!("{inner}({list}){words}"), depth)
+}
+
+/// All qualifiers around a type, in the order people write them, and the type.
+fn qualifiers(of: &Type) -> (String, Type) {
+    let mut found = Vec::new();
+    let mut target = of.clone();
+    while let TypeKind::Qualified { qualifier, target: inner } = target.kind() {
+        if found.len() == DEPTH_LIMIT {
+            break;
         }
+        found.push(*qualifier);
+        target = target.sibling(*inner);
     }
-    false
+    let order = [Qualifier::Const, Qualifier::Volatile, Qualifier::Restrict, Qualifier::Atomic];
+    let words: Vec<&str> = order.into_iter().filter(|wanted| found.contains(wanted)).map(qualifier_word).collect();
+    (words.join(" "), target)
 }
 
 fn parameter_list(of: &Type, parameters: &[TypeId], variadic: bool, prototyped: bool, depth: usize) -> String {
@@ -107,11 +125,11 @@ fn parameter_list(of: &Type, parameters: &[TypeId], variadic: bool, prototyped: 
     list.join(", ")
 }
 
-/// A base of the spelling and its declarator: a space between, except before brackets.
+/// A base of the spelling and its declarator, with one space between.
 fn attach(base: &str, inner: &str) -> String {
     match inner.chars().next() {
         None => base.to_owned(),
-        Some(' ' | '[') => format!("{base}{inner}"),
+        Some(' ') => format!("{base}{inner}"),
         Some(_) => format!("{base} {inner}"),
     }
 }

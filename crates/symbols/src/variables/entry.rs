@@ -16,7 +16,7 @@ impl Evaluator<'_> {
     ///
     /// Only the caller knows, and only for what its call site lists (DWARF 5, 3.4.2): a register by its own
     /// description, memory that a register pointed to by `DW_AT_call_data_value`.
-    pub(super) fn entry_value(&mut self, expression: Expression<DwarfReader>) -> Result<u64, Unavailable> {
+    pub(super) fn entry_value(&mut self, expression: Expression<DwarfReader>) -> Result<gimli::Value, Unavailable> {
         let encoding = self
             .function
             .and_then(|die| Die::read(&self.variables.info, die))
@@ -36,7 +36,7 @@ impl Evaluator<'_> {
     }
 
     /// `DW_OP_GNU_parameter_ref`: as above, for the parameter with this DIE.
-    pub(super) fn parameter_at_entry(&mut self, wanted: DieRef) -> Result<u64, Unavailable> {
+    pub(super) fn parameter_at_entry(&mut self, wanted: DieRef) -> Result<gimli::Value, Unavailable> {
         let names = [gimli::DW_AT_call_value, gimli::DW_AT_GNU_call_site_value];
         self.at_call_site(&names, |parameter, refers_to| {
             let refers = |name| refers_to(parameter, name) == Some(wanted);
@@ -49,7 +49,7 @@ impl Evaluator<'_> {
         &mut self,
         value_names: &[gimli::DwAt],
         mut is_wanted: impl FnMut(&Entry, &dyn Fn(&Entry, gimli::DwAt) -> Option<DieRef>) -> bool,
-    ) -> Result<u64, Unavailable> {
+    ) -> Result<gimli::Value, Unavailable> {
         let missing = |why| Unavailable::EntryValue { why };
         let depth = self.depth.checked_sub(1).ok_or_else(|| missing("too many callers"))?;
         let callee = self.function.and_then(|die| Die::read(&self.variables.info, die));
@@ -88,8 +88,8 @@ impl Evaluator<'_> {
         let calls_this = match (origin, target) {
             (Some(origin), _) => is_same_function(caller, &origin, callee_variables, &callee),
             (None, Some(target)) => {
-                let target = evaluator.number(&site, target)?;
-                entry.is_some_and(|entry| entry.0 == target)
+                let target = evaluator.computed(&site, &target)?.to_u64(u64::MAX).ok();
+                entry.is_some_and(|entry| Some(entry.0) == target)
             }
             (None, None) => return Err(missing("unknown target of the call")),
         };
@@ -109,7 +109,7 @@ impl Evaluator<'_> {
         let parameter = parameter.ok_or_else(|| missing("caller does not tell the parameter"))?;
         let value = value_names.iter().find_map(|name| parameter.attr(*name)?.exprloc_value());
         let value = value.ok_or_else(|| missing("caller does not tell the value"))?;
-        evaluator.number(&site, value)
+        evaluator.computed(&site, &value)
     }
 }
 

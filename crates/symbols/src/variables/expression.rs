@@ -37,7 +37,7 @@ pub(crate) trait ExpressionContext<R: Reader> {
     }
 
     /// The value that `expression` had when the function was entered.
-    fn entry_value(&mut self, _expression: Expression<R>) -> Result<u64, Unavailable> {
+    fn entry_value(&mut self, _expression: Expression<R>) -> Result<gimli::Value, Unavailable> {
         Err(Unavailable::EntryValue { why: "no frame" })
     }
 
@@ -151,7 +151,7 @@ fn answer<R: Reader>(
         }
         EvaluationResult::RequiresEntryValue(expression) => {
             let value = context.entry_value(expression)?;
-            evaluation.resume_with_entry_value(gimli::Value::Generic(value))
+            evaluation.resume_with_entry_value(value)
         }
         EvaluationResult::RequiresParameterRef(parameter) => {
             let value = context.parameter_at_entry(parameter)?;

@@ -112,6 +112,23 @@ impl Evaluator<'_> {
         evaluate(expression, encoding, None, &mut context)
     }
 
+    /// The value, with its type, that an expression leaves on the stack: not a location (DWARF 5, 2.5).
+    pub(super) fn computed(
+        &mut self,
+        die: &Die,
+        expression: &Expression<DwarfReader>,
+    ) -> Result<gimli::Value, Unavailable> {
+        // gimli takes what is left on the stack for an address, which floats cannot be; so say that it is the value.
+        let mut bytes = gimli::Reader::to_slice(&expression.0).map_err(damaged)?.into_owned();
+        bytes.push(gimli::DW_OP_stack_value.0);
+        let reader = gimli::EndianReader::new(crate::SectionData::from(bytes), gimli::LittleEndian);
+        let pieces = self.pieces(die, Expression(reader))?;
+        match pieces.as_slice() {
+            [gimli::Piece { location: gimli::Location::Value { value }, .. }] => Ok(*value),
+            _ => Err(unsupported("expression for a value")),
+        }
+    }
+
     /// The number that an expression computes, whatever kind of location it ends with.
     pub(super) fn number(&mut self, die: &Die, expression: Expression<DwarfReader>) -> Result<u64, Unavailable> {
         let pieces = self.pieces(die, expression)?;
@@ -184,8 +201,8 @@ impl Evaluator<'_> {
             cursor += bits;
         }
         if cursor < total {
-            let problem = "location smaller than its type".to_owned();
-            known.gaps.push(((cursor / 8) as usize..size as usize, Unavailable::Damaged { problem }));
+            // clang ends the list of pieces with the last that it knows.
+            known.gaps.push(((cursor / 8) as usize..size as usize, Unavailable::OptimizedOut));
         }
         // Known nowhere: say so as a whole, with the reason of the first.
         if let [(gap, reason), ..] = known.gaps.as_slice() {
@@ -285,14 +302,15 @@ impl ExpressionContext<DwarfReader> for FrameExpression<'_, '_> {
         self.evaluator.frame.thread_local(offset).map(|at| at.0).ok_or(Unavailable::ThreadLocal)
     }
 
-    fn entry_value(&mut self, expression: Expression<DwarfReader>) -> Result<u64, Unavailable> {
+    fn entry_value(&mut self, expression: Expression<DwarfReader>) -> Result<gimli::Value, Unavailable> {
         self.evaluator.entry_value(expression)
     }
 
     fn parameter_at_entry(&mut self, parameter: UnitOffset) -> Result<u64, Unavailable> {
         let die = self.evaluator.variables.info.die(self.die.index, parameter);
         let die = die.ok_or(Unavailable::EntryValue { why: "no such parameter" })?;
-        self.evaluator.parameter_at_entry(die)
+        let value = self.evaluator.parameter_at_entry(die)?;
+        value.to_u64(u64::MAX).map_err(damaged)
     }
 
     fn subroutine(&mut self, die: DieReference) -> Result<DwarfReader, Unavailable> {

@@ -76,13 +76,17 @@ impl TypeSource for DwarfTypes {
         if data.name.is_some() && language != Language::C && has_scope(entry.tag()) {
             // A definition outside its class is named, and scoped, by the declaration inside.
             let named_at = reader.specification(&entry).unwrap_or(offset);
-            data.scope = facts.scopes.get_or_init(|| Scopes::read(unit_ref)).around(named_at.0);
+            data.scope = facts.scopes.get_or_init(|| Scopes::read(&self.info, index)).around(named_at.0);
         }
         data
     }
 
     fn named(&self, qualified: &str) -> Vec<TypeId> {
-        let mut found: Vec<TypeId> = self.names.types_named(qualified).into_iter().map(type_id).collect();
+        let also = USUAL_SPELLINGS.iter().find(|(gcc, usual)| [*gcc, *usual].contains(&qualified));
+        let (qualified, other) = also.map_or((qualified, None), |(gcc, usual)| (*usual, Some(*gcc)));
+        let named = self.names.types_named(qualified).into_iter();
+        let named = named.chain(other.map(|other| self.names.types_named(other)).unwrap_or_default());
+        let mut found: Vec<TypeId> = named.map(type_id).collect();
         found.sort_unstable();
         found.dedup();
         found.retain(|id| {
@@ -134,6 +138,20 @@ pub(crate) fn unit_language(unit: UnitRef<'_, DwarfReader>) -> Option<Language> 
     })
 }
 
+/// gcc's names of C's integer types, and what people (and clang) call them.
+const USUAL_SPELLINGS: [(&str, &str); 6] = [
+    ("short int", "short"),
+    ("short unsigned int", "unsigned short"),
+    ("long int", "long"),
+    ("long unsigned int", "unsigned long"),
+    ("long long int", "long long"),
+    ("long long unsigned int", "unsigned long long"),
+];
+
+fn usual_spelling(name: String) -> String {
+    USUAL_SPELLINGS.iter().find(|(gcc, _)| *gcc == name).map_or(name, |(_, usual)| (*usual).to_owned())
+}
+
 fn first_language(info: &DebugInfo) -> Option<Language> {
     info.units().take(64).find_map(|index| {
         let unit = info.unit(index).ok()?;
@@ -176,6 +194,10 @@ impl EntryReader<'_> {
         let specified = self.specification(entry).and_then(|offset| self.unit.unit.entry(offset).ok());
         let name = string(self.unit, entry, gimli::DW_AT_name)
             .or_else(|| string(self.unit, specified.as_ref()?, gimli::DW_AT_name));
+        let name = match kind {
+            TypeKind::Base(_) if self.language != Language::Rust => name.map(usual_spelling),
+            _ => name,
+        };
         let bit_size = || unsigned(entry, gimli::DW_AT_bit_size).map(|bits| bits.div_ceil(8));
         TypeData {
             name,

@@ -64,14 +64,16 @@ impl EntryReader<'_> {
         if let Some(data_bit_offset) = unsigned(entry, gimli::DW_AT_data_bit_offset) {
             return Some(BitField { offset: offset.checked_mul(8)?.checked_add(data_bit_offset)?, size });
         }
-        let start = match entry.attr_value(gimli::DW_AT_bit_offset).and_then(|value| constant(&value, Some(64))) {
+        let from_top = entry.attr_value_raw(gimli::DW_AT_bit_offset).and_then(|value| constant(&value, None));
+        let start = match from_top {
             None => 0,
             Some(from_top) => {
                 let storage = unsigned(entry, gimli::DW_AT_byte_size).or_else(|| self.size_of(member_type))?;
+                // Negative where a field of a packed struct straddles its storage unit, in whatever form.
+                let from_top = if from_top > i128::from(i64::MAX) { i128::from(from_top as i64) } else { from_top };
                 i128::from(storage.checked_mul(8)?).checked_sub(from_top)?.checked_sub(i128::from(size))?
             }
         };
-        // Negative where a field of a packed struct straddles its storage unit.
         let offset = i128::from(offset.checked_mul(8)?).checked_add(start)?;
         Some(BitField { offset: u64::try_from(offset).ok()?, size })
     }

@@ -1,0 +1,290 @@
+//! What gdb says of a program's frames, and a frame made of it for our own evaluation.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use object::{Object, ObjectSegment};
+use outpost_base::{LoadBias, MemoryReader, RegisterValue, Va};
+use outpost_symbols::{CallerFrame, FrameContext, Variables};
+
+/// One stop of the program.
+pub(crate) struct Stop {
+    pub(crate) memory: Memory,
+    pub(crate) bias: LoadBias,
+    pub(crate) thread_pointer: Va,
+    /// Innermost first.
+    pub(crate) frames: Vec<FrameFacts>,
+}
+
+/// One frame as gdb shows it.
+#[derive(Default)]
+pub(crate) struct FrameFacts {
+    pub(crate) pc: u64,
+    pub(crate) cfa: u64,
+    pub(crate) inlined: bool,
+    pub(crate) function: String,
+    pub(crate) registers: HashMap<u16, Vec<u8>>,
+    pub(crate) variables: Vec<VariableFacts>,
+}
+
+/// One variable as gdb shows it.
+#[derive(Default)]
+pub(crate) struct VariableFacts {
+    pub(crate) name: String,
+    /// Spelling, size as gdb computes it here, and size as declared.
+    pub(crate) value_type: Option<(String, u64, u64)>,
+    pub(crate) parts: Vec<Part>,
+}
+
+/// A fact about a part of a variable, and the path to the part.
+pub(crate) struct Part {
+    pub(crate) path: String,
+    pub(crate) fact: Fact,
+}
+
+pub(crate) enum Fact {
+    Field {
+        name: String,
+        spelling: String,
+        bit_offset: u64,
+        bit_size: u64,
+    },
+    Count(u64),
+    Integer(i128),
+    Float(f64),
+    Gone,
+    Synthetic,
+    /// gdb could not say.
+    Error,
+}
+
+/// Runs `program` under gdb, stopping at each call of `stop`.
+pub(crate) fn ask_gdb(program: &Path) -> Vec<Stop> {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/facts.py");
+    let program = program.canonicalize().expect("program exists");
+    let output = Command::new("timeout")
+        .args(["60", "gdb", "-nx", "-batch", "-x"])
+        .arg(&script)
+        .arg(&program)
+        .env("ORACLE_DIRECTORY", directory.path())
+        .env("ORACLE_PROGRAM", &program)
+        .output()
+        .expect("gdb runs");
+    let facts = std::fs::read_to_string(directory.path().join("facts")).expect("gdb wrote facts");
+    assert!(facts.ends_with("END\n"), "gdb: {}", String::from_utf8_lossy(&output.stderr));
+    let file = Memory::of_program(&program);
+    parse(&facts, &file)
+}
+
+fn parse(facts: &str, program: &Memory) -> Vec<Stop> {
+    let mut stops: Vec<Stop> = Vec::new();
+    for line in facts.lines() {
+        let words: Vec<&str> = line.split('\t').collect();
+        let number = |at: usize| words[at].parse::<u64>().unwrap_or_else(|_| panic!("{line}"));
+        if words[0] == "STOP" {
+            // The first mapping is that of the lowest address that the program asks for.
+            let lowest = program.segments.iter().map(|(at, _)| *at).min().unwrap_or(0);
+            let bias = LoadBias(number(2) - lowest);
+            let memory = Memory::of_core(Path::new(words[1])).with_program(program, bias);
+            stops.push(Stop { memory, bias, thread_pointer: Va(number(3)), frames: Vec::new() });
+            continue;
+        }
+        let Some(stop) = stops.last_mut() else { continue };
+        if words[0] == "FRAME" {
+            stop.frames.push(FrameFacts {
+                pc: number(1),
+                cfa: number(2),
+                inlined: words[3] == "inline",
+                function: words[4].to_owned(),
+                ..FrameFacts::default()
+            });
+            continue;
+        }
+        let Some(frame) = stop.frames.last_mut() else { continue };
+        match words[0] {
+            "REG" => {
+                let hex = words[2];
+                let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"));
+                frame.registers.insert(number(1) as u16, bytes.collect());
+                continue;
+            }
+            "VAR" => {
+                frame.variables.push(VariableFacts { name: words[1].to_owned(), ..VariableFacts::default() });
+                continue;
+            }
+            _ => {}
+        }
+        let Some(variable) = frame.variables.last_mut() else { continue };
+        let fact = match words[0] {
+            "TYPE" => {
+                variable.value_type = Some((words[1].to_owned(), number(2), words[3].parse().unwrap_or(0)));
+                continue;
+            }
+            "FIELD" => Fact::Field {
+                name: words[2].to_owned(),
+                spelling: words[3].to_owned(),
+                bit_offset: number(4),
+                bit_size: number(5),
+            },
+            "COUNT" => Fact::Count(number(2)),
+            "LEAF" => match words[2] {
+                "int" => Fact::Integer(words[3].parse().expect("integer")),
+                "hex" => Fact::Integer(u128::from_str_radix(&words[3][2..], 16).expect("hex") as i128),
+                "float" => Fact::Float(hex_float(words[3])),
+                "gone" => Fact::Gone,
+                "synthetic" => Fact::Synthetic,
+                _ => Fact::Error,
+            },
+            _ => continue,
+        };
+        variable.parts.push(Part { path: words[1].to_owned(), fact });
+    }
+    stops
+}
+
+/// Python's `float.hex`: `-0x1.8p+1`.
+fn hex_float(text: &str) -> f64 {
+    let (sign, digits) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
+    let Some((mantissa, exponent)) = digits.strip_prefix("0x").and_then(|digits| digits.split_once('p')) else {
+        return sign * digits.parse::<f64>().expect("inf or nan");
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let bits = u64::from_str_radix(fraction, 16).expect("hex") as f64 / 16f64.powi(fraction.len() as i32);
+    let exponent: i32 = exponent.parse().expect("exponent");
+    let value = whole.parse::<f64>().expect("digit") + bits;
+    sign * value * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2)
+}
+
+/// Memory of a stopped program: its core, and its file for what the core leaves out.
+#[derive(Clone, Default)]
+pub(crate) struct Memory {
+    segments: Arc<Vec<(u64, Vec<u8>)>>,
+}
+
+impl Memory {
+    fn of_core(path: &Path) -> Memory {
+        Memory::of_segments(path)
+    }
+
+    fn of_program(path: &Path) -> Memory {
+        Memory::of_segments(path)
+    }
+
+    fn of_segments(path: &Path) -> Memory {
+        let bytes = std::fs::read(path).expect("file is readable");
+        let file = object::File::parse(&*bytes).expect("file is ELF");
+        let segments = file.segments().map(|segment| (segment.address(), segment.data().expect("data").to_vec()));
+        Memory { segments: Arc::new(segments.filter(|(_, bytes)| !bytes.is_empty()).collect()) }
+    }
+
+    fn with_program(&self, program: &Memory, bias: LoadBias) -> Memory {
+        let moved = program.segments.iter().map(|(at, bytes)| (at.wrapping_add(bias.0), bytes.clone()));
+        Memory { segments: Arc::new(self.segments.iter().cloned().chain(moved).collect()) }
+    }
+}
+
+impl MemoryReader for Memory {
+    fn read(&mut self, at: Va, buf: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < buf.len() {
+            let here = at.0.wrapping_add(done as u64);
+            let Some((start, bytes)) =
+                self.segments.iter().find(|(start, bytes)| (*start..*start + bytes.len() as u64).contains(&here))
+            else {
+                break;
+            };
+            let rest = &bytes[(here - start) as usize..];
+            let count = rest.len().min(buf.len() - done);
+            buf[done..done + count].copy_from_slice(&rest[..count]);
+            done += count;
+        }
+        done
+    }
+}
+
+/// A frame of gdb's as a context for our evaluation.
+pub(crate) struct OracleFrame<'a> {
+    stop: &'a Stop,
+    /// Index of the frame that was not inlined.
+    at: usize,
+    memory: Memory,
+    variables: Arc<Variables>,
+    tls: TlsSegment,
+    caller: Option<Box<OracleFrame<'a>>>,
+}
+
+/// Size and alignment of the program's thread-local segment.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct TlsSegment {
+    pub(crate) size: u64,
+    pub(crate) alignment: u64,
+}
+
+impl<'a> OracleFrame<'a> {
+    /// The frame that `at` is, or is inlined into.
+    pub(crate) fn new(stop: &'a Stop, at: usize, variables: &Arc<Variables>, tls: TlsSegment) -> OracleFrame<'a> {
+        let at = (at..stop.frames.len()).find(|at| !stop.frames[*at].inlined).expect("a real frame");
+        OracleFrame { stop, at, memory: stop.memory.clone(), variables: variables.clone(), tls, caller: None }
+    }
+
+    fn facts(&self) -> &'a FrameFacts {
+        &self.stop.frames[self.at]
+    }
+}
+
+impl FrameContext for OracleFrame<'_> {
+    fn memory(&mut self) -> &mut dyn MemoryReader {
+        &mut self.memory
+    }
+
+    fn load_bias(&self) -> LoadBias {
+        self.stop.bias
+    }
+
+    fn pc(&self) -> Option<Va> {
+        Some(Va(self.facts().pc))
+    }
+
+    fn lookup_address(&self) -> Option<Va> {
+        // Only the innermost frame was interrupted; all others wait for a return.
+        let is_return_address = self.stop.frames[..self.at].iter().any(|frame| !frame.inlined);
+        Some(Va(self.facts().pc - u64::from(is_return_address)))
+    }
+
+    fn register(&mut self, dwarf: u16) -> Option<RegisterValue> {
+        RegisterValue::from_bytes(self.facts().registers.get(&dwarf)?)
+    }
+
+    fn cfa(&mut self) -> Option<Va> {
+        Some(Va(self.facts().cfa))
+    }
+
+    fn thread_local(&mut self, offset: u64) -> Option<Va> {
+        // Variant II with the program's block right below the thread pointer (ELF TLS, 4.4.6).
+        let block = self.tls.size.next_multiple_of(self.tls.alignment.max(1));
+        Some(Va(self.stop.thread_pointer.0 - block + offset))
+    }
+
+    fn caller(&mut self) -> Option<CallerFrame<'_>> {
+        let next = (self.at + 1..self.stop.frames.len()).find(|at| !self.stop.frames[*at].inlined)?;
+        let caller = OracleFrame::new(self.stop, next, &self.variables, self.tls);
+        let caller = self.caller.insert(Box::new(caller));
+        Some(CallerFrame { frame: &mut **caller, variables: self.variables.clone() })
+    }
+}
+
+/// The thread-local segment of a program.
+pub(crate) fn tls_segment(program: &PathBuf) -> TlsSegment {
+    use object::read::elf::ProgramHeader;
+    let bytes = std::fs::read(program).expect("program is readable");
+    let file = object::read::elf::ElfFile64::<object::Endianness>::parse(&*bytes).expect("program is ELF");
+    let endian = file.endian();
+    let found = file.elf_program_headers().iter().find(|header| header.p_type(endian) == object::elf::PT_TLS);
+    found.map_or(TlsSegment::default(), |header| TlsSegment {
+        size: header.p_memsz(endian),
+        alignment: header.p_align(endian),
+    })
+}
