@@ -4,6 +4,7 @@
 //! its fields, its spelling. Types refer to each other by [`TypeId`], so cyclic ones are no cycle in memory, and
 //! everything that follows references is bounded: debug info is bytes from outside.
 
+mod builtin;
 pub(crate) mod dwarf;
 mod handle;
 mod model;
