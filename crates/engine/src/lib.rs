@@ -1,2 +1,4 @@
 //! (skeleton)
 pub mod code;
+pub mod expr;
+pub mod wildcard;

@@ -1,0 +1,305 @@
+//! Expressions as trees: what was written, before anything is looked up.
+
+use std::fmt;
+
+/// A name as it may be looked up in debug info.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Name {
+    /// What stands before the `!`.
+    pub module: Option<String>,
+    /// The rest, with its scopes: `ns::Class<int>::member`.
+    pub text: String,
+    /// Whether it can only be a local variable (`$!name`).
+    pub local: bool,
+}
+
+/// `` `module!file:line` ``.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLine {
+    /// Module to look in; all of them without.
+    pub module: Option<String>,
+    /// File name or the end of its path; the file of the current instruction without.
+    pub file: Option<String>,
+    /// Line, from 1; the start of the file's code without.
+    pub line: Option<u32>,
+}
+
+/// An expression of either evaluator.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expr {
+    /// MASM.
+    Masm(Masm),
+    /// C++.
+    Cpp(Cpp),
+}
+
+/// A MASM expression. Everything is an unsigned number of 64 bits.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Masm {
+    /// A number.
+    Number(u64),
+    /// A symbol, a module or a register written without `@`, to be found in that order.
+    Name(Name),
+    /// `@name`: a register or, with `$`, a pseudo-register.
+    Register(String),
+    /// `.`: the program counter.
+    Here,
+    /// A source line.
+    SourceLine(SourceLine),
+    /// An operator before its operand.
+    Unary(MasmUnary, Box<Masm>),
+    /// An operator between its operands.
+    Binary(MasmBinary, Box<Masm>, Box<Masm>),
+    /// `$scmp("a", "b")` and its like.
+    Call(MasmFunction, Vec<MasmArgument>),
+    /// `@@c++(...)`.
+    Cpp(Box<Cpp>),
+}
+
+/// MASM operators that stand before their operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MasmUnary {
+    /// Two's complement.
+    Negate,
+    /// `not`: 1 for zero, else 0.
+    Not,
+    /// `hi`: bits 16 to 31.
+    High,
+    /// `low`: bits 0 to 15.
+    Low,
+    /// `by wo dwo qwo poi`: what is in memory there, so many bytes.
+    Read(u8),
+}
+
+/// MASM operators that stand between their operands; all unsigned but the last shift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of arithmetic say it")]
+pub enum MasmBinary {
+    Multiply,
+    Divide,
+    Modulo,
+    Add,
+    Subtract,
+    ShiftLeft,
+    ShiftRight,
+    ShiftRightSigned,
+    Equal,
+    NotEqual,
+    Less,
+    Greater,
+    LessEqual,
+    GreaterEqual,
+    And,
+    Xor,
+    Or,
+}
+
+/// Functions of MASM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MasmFunction {
+    /// `$iment(base)`: entry point of the image there.
+    ImageEntry,
+    /// `$scmp("a", "b")`: -1, 0 or 1.
+    Compare,
+    /// `$sicmp("a", "b")`: the same without case.
+    CompareNoCase,
+    /// `$spat("text", "pattern")`: whether the wildcard pattern matches, without case.
+    Pattern,
+    /// `$vvalid(address, length)`: whether all of it can be read.
+    Valid,
+}
+
+/// An argument of a [`MasmFunction`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum MasmArgument {
+    /// `"text"`.
+    Text(String),
+    /// A number.
+    Value(Masm),
+}
+
+/// A C++ expression. Every value has a type.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cpp {
+    /// An integer; its type is the first of int, long, unsigned long that holds it, or as its suffix says.
+    Integer {
+        /// Value.
+        value: u64,
+        /// Has `u`.
+        unsigned: bool,
+        /// Has `l` or `ll`.
+        long: bool,
+    },
+    /// A floating-point number; `float` with suffix `f`.
+    Float {
+        /// Value.
+        value: f64,
+        /// Has `f`.
+        single: bool,
+    },
+    /// `'c'`.
+    Character(char),
+    /// `"text"`.
+    Text(String),
+    /// `true`, `false`.
+    Bool(bool),
+    /// `nullptr`.
+    Null,
+    /// A variable, function or enumerator.
+    Name(Name),
+    /// `@name`: a register or, with `$`, a pseudo-register.
+    Register(String),
+    /// An operator before its operand.
+    Unary(CppUnary, Box<Cpp>),
+    /// `++` and `--` after their operand; `1` or `-1`.
+    PostStep(i8, Box<Cpp>),
+    /// An operator between its operands.
+    Binary(CppBinary, Box<Cpp>, Box<Cpp>),
+    /// `=`, or with an operator `+=` and its like.
+    Assign(Option<CppBinary>, Box<Cpp>, Box<Cpp>),
+    /// `a ? b : c`.
+    Conditional(Box<Cpp>, Box<Cpp>, Box<Cpp>),
+    /// `value.member`, or `pointer->member`.
+    Member {
+        /// Left side.
+        of: Box<Cpp>,
+        /// Member; its scopes (`Base::member`) are kept.
+        member: String,
+        /// Whether it was written `->`.
+        arrow: bool,
+    },
+    /// `array[index]`.
+    Index(Box<Cpp>, Box<Cpp>),
+    /// `(type)value` and its `_cast` forms.
+    Cast(TypeName, Box<Cpp>),
+    /// `sizeof value`.
+    SizeofValue(Box<Cpp>),
+    /// `sizeof(type)`.
+    SizeofType(TypeName),
+    /// `#FIELD_OFFSET(type, member)`.
+    FieldOffset(TypeName, String),
+    /// `#CONTAINING_RECORD(address, type, member)`.
+    ContainingRecord(Box<Cpp>, TypeName, String),
+    /// `@@masm(...)`: an unsigned number of 64 bits.
+    Masm(Box<Masm>),
+}
+
+/// C++ operators that stand before their operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CppUnary {
+    /// `+`: promotes.
+    Plus,
+    /// `-`.
+    Negate,
+    /// `!`.
+    Not,
+    /// `~`.
+    Complement,
+    /// `*`.
+    Dereference,
+    /// `&`.
+    AddressOf,
+    /// `++`.
+    Increment,
+    /// `--`.
+    Decrement,
+}
+
+/// C++ operators that stand between their operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of arithmetic say it")]
+pub enum CppBinary {
+    Multiply,
+    Divide,
+    Remainder,
+    Add,
+    Subtract,
+    ShiftLeft,
+    ShiftRight,
+    Less,
+    Greater,
+    LessEqual,
+    GreaterEqual,
+    Equal,
+    NotEqual,
+    And,
+    Xor,
+    Or,
+    LogicalAnd,
+    LogicalOr,
+    Comma,
+}
+
+/// A type as it is written in casts: a name with what makes pointers and arrays of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypeName {
+    /// Its name in normal form: `unsigned int`, `ns::Class<int>`; without `struct` and its like.
+    pub name: Name,
+    /// How often it is pointed to: `char **` has 2.
+    pub pointers: u8,
+    /// Bounds of arrays of it, outermost first: `int[4]`.
+    pub bounds: Vec<u64>,
+}
+
+impl CppBinary {
+    /// How it is written.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            CppBinary::Multiply => "*",
+            CppBinary::Divide => "/",
+            CppBinary::Remainder => "%",
+            CppBinary::Add => "+",
+            CppBinary::Subtract => "-",
+            CppBinary::ShiftLeft => "<<",
+            CppBinary::ShiftRight => ">>",
+            CppBinary::Less => "<",
+            CppBinary::Greater => ">",
+            CppBinary::LessEqual => "<=",
+            CppBinary::GreaterEqual => ">=",
+            CppBinary::Equal => "==",
+            CppBinary::NotEqual => "!=",
+            CppBinary::And => "&",
+            CppBinary::Xor => "^",
+            CppBinary::Or => "|",
+            CppBinary::LogicalAnd => "&&",
+            CppBinary::LogicalOr => "||",
+            CppBinary::Comma => ",",
+        }
+    }
+}
+
+impl Name {
+    /// A name without module.
+    pub fn plain(text: &str) -> Name {
+        Name { module: None, text: text.to_owned(), local: false }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(module) = &self.module {
+            write!(f, "{module}!")?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Display for TypeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name)?;
+        if self.pointers > 0 {
+            write!(f, " {}", "*".repeat(usize::from(self.pointers)))?;
+        }
+        self.bounds.iter().try_for_each(|bound| write!(f, "[{bound}]"))
+    }
+}
+
+impl fmt::Display for SourceLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(module) = &self.module {
+            write!(f, "{module}!")?;
+        }
+        f.write_str(self.file.as_deref().unwrap_or_default())?;
+        self.line.map_or(Ok(()), |line| write!(f, ":{line}"))
+    }
+}

@@ -1,0 +1,449 @@
+//! C++: typed values, assignment to the debuggee, no calls.
+
+use outpost_base::Va;
+use outpost_symbols::{PointerFlavour, Scalar, Store, Type, TypeKind, TypeTable, Unavailable, Value};
+
+use super::number::{Number, apply, wrap};
+use super::types::{builtin, pointer_to, resolve};
+use super::{masm, number_value, unavailable, untyped};
+use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, Lookup, Name, Scope, TypeName};
+
+/// Longest text that is compared with a literal, in bytes.
+const TEXT_LIMIT: usize = 4096;
+
+pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    match expr {
+        Cpp::Integer { value, unsigned, long } => Ok(integer_literal(*value, *unsigned, *long)),
+        Cpp::Float { value, single } => {
+            Ok(Number::Float { value: *value, size: if *single { 4 } else { 8 } }.into_value())
+        }
+        Cpp::Character(c) => Ok(character_literal(*c)),
+        Cpp::Text(text) => Ok(text_literal(text)),
+        Cpp::Bool(value) => Ok(truth(*value)),
+        Cpp::Null => Ok(Value::from_bytes(pointer_to(&builtin("void")), vec![0; 8])),
+        Cpp::Name(name) => self::name(name, scope).and_then(|value| through_reference(value, scope)),
+        Cpp::Register(name) => register(name, scope),
+        Cpp::Unary(operator, operand) => unary(*operator, operand, scope),
+        Cpp::PostStep(step, operand) => {
+            let before = evaluate(operand, scope)?;
+            let kept = snapshot(&before, scope)?;
+            stepped(&before, *step, scope)?;
+            Ok(kept)
+        }
+        Cpp::Binary(operator, left, right) => binary(*operator, left, right, scope),
+        Cpp::Assign(operator, left, right) => assign(*operator, left, right, scope),
+        Cpp::Conditional(condition, chosen, other) => {
+            let holds = number(condition, scope)?.is_true();
+            evaluate(if holds { chosen } else { other }, scope)
+        }
+        Cpp::Member { of, member, arrow } => {
+            let mut value = evaluate(of, scope)?;
+            // `.` on a pointer is what is meant by it in Rust, and never anything else in C++.
+            if *arrow || value.value_type().is_pointer() {
+                value = dereference(&value, scope)?;
+            }
+            member_of(&value, member, scope)
+        }
+        Cpp::Index(array, index) => {
+            let array = evaluate(array, scope)?;
+            let index = number(index, scope)?;
+            let Number::Integer { value, .. } = index else { return Err(operand("[]", "the index is no integer")) };
+            let element = array.index(value as i64, scope.memory()).map_err(|reason| unavailable("[]", reason))?;
+            through_reference(element, scope)
+        }
+        Cpp::Cast(to, operand) => cast(to, operand, scope),
+        Cpp::SizeofValue(operand) => {
+            let value = evaluate(operand, scope)?;
+            size(value.value_type(), || value.value_type().to_string())
+        }
+        Cpp::SizeofType(of) => {
+            let resolved = resolve(of, scope)?;
+            size(&resolved, || of.to_string())
+        }
+        Cpp::FieldOffset(of, member) => {
+            let offset = field_offset(of, member, scope)?;
+            Ok(number_value(offset))
+        }
+        Cpp::ContainingRecord(address, of, member) => {
+            let address = evaluate(address, scope)?;
+            let at = as_u64(&address, scope)?;
+            let offset = field_offset(of, member, scope)?;
+            let to = resolve(of, scope)?;
+            Ok(Number::Pointer { at: Va(at.wrapping_sub(offset)), to }.into_value())
+        }
+        Cpp::Masm(inner) => masm::evaluate(inner, scope).map(number_value),
+    }
+}
+
+/// The low 64 bits of a value; the address of one that is no number.
+pub(super) fn as_u64(value: &Value, scope: &mut dyn Scope) -> Result<u64, ExprError> {
+    match value.scalar(scope.memory()) {
+        Ok(scalar) => Ok(scalar.as_u64()),
+        Err(Unavailable::WrongType) => match value.address() {
+            Some(at) => Ok(at.0),
+            None => Err(operand("number", "the value has several parts and no address")),
+        },
+        Err(reason) => Err(unavailable(&value.value_type().to_string(), reason)),
+    }
+}
+
+/// A register or pseudo-register as a value.
+pub(super) fn register(name: &str, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let arch = scope.arch();
+    let id = match name {
+        "$ip" => Some(arch.pc()),
+        "$csp" => Some(arch.sp()),
+        "$retreg" | "$retreg64" => Some(arch.return_value()),
+        "$ptrsize" => return Ok(number_value(u64::from(arch.pointer_size()))),
+        _ if name.starts_with('$') => return scope.pseudo_register(name),
+        _ => arch.register_by_name(name),
+    };
+    let bad = || ExprError::Register { name: name.to_owned() };
+    let value = scope.register(id.ok_or_else(bad)?).ok_or_else(bad)?;
+    let bytes = value.bytes().to_vec();
+    let of = match bytes.len() {
+        1 => builtin("unsigned char"),
+        2 => builtin("unsigned short"),
+        4 => builtin("unsigned int"),
+        8 => builtin("unsigned long"),
+        16 => builtin("unsigned __int128"),
+        10 => {
+            let mut padded = bytes;
+            padded.resize(16, 0);
+            return Ok(Value::from_bytes(builtin("long double"), padded));
+        }
+        len => {
+            let count = outpost_symbols::ArrayBound::Count(len as u64);
+            let byte = builtin("unsigned char");
+            byte.table().array_of(byte.id(), &[count])
+        }
+    };
+    Ok(Value::from_bytes(of, bytes))
+}
+
+/// A variable; a member of `this`; a symbol without type.
+fn name(name: &Name, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let lookup = if name.local { Lookup::Local } else { Lookup::Everywhere };
+    if name.module.is_none() {
+        if let Some(local) = scope.variable(name, Lookup::Local)? {
+            return Ok(local);
+        }
+        if let Some(this) = scope.variable(&Name::plain("this"), Lookup::Local)? {
+            let object = this.deref(scope.memory());
+            if let Some(member) = object.ok().and_then(|object| object.member(&name.text, scope.memory()).ok()) {
+                return Ok(member);
+            }
+        }
+    }
+    if let (Lookup::Everywhere, Some(found)) = (lookup, scope.variable(name, lookup)?) {
+        return Ok(found);
+    }
+    let found = if name.local { Vec::new() } else { scope.addresses(name)? };
+    match found[..] {
+        [at] => Ok(untyped(at)),
+        [] => Err(ExprError::Unresolved { name: name.to_string() }),
+        [..] => Err(ExprError::Ambiguous { name: name.to_string(), count: found.len() }),
+    }
+}
+
+/// C++ references stand for what they refer to.
+fn through_reference(value: Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let resolved = value.value_type().resolved();
+    match resolved.kind() {
+        TypeKind::Pointer { flavour: PointerFlavour::Reference | PointerFlavour::RvalueReference, .. } => {
+            dereference(&value, scope)
+        }
+        _ => Ok(value),
+    }
+}
+
+fn dereference(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    if let Some((_, _)) = value.value_type().element() {
+        return value.index(0, scope.memory()).map_err(|reason| unavailable("*", reason));
+    }
+    let target = value.deref(scope.memory()).map_err(|reason| match reason {
+        Unavailable::WrongType => operand("*", "the operand is no pointer"),
+        reason => unavailable(&value.value_type().to_string(), reason),
+    })?;
+    through_reference(target, scope)
+}
+
+fn member_of(value: &Value, member: &str, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    // Rust's tuples name their fields `__0`.
+    let text = if member.starts_with(|c: char| c.is_ascii_digit()) { format!("__{member}") } else { member.to_owned() };
+    // `Base::member`: the member is what counts, unless the class has one of its own.
+    let (class, own) = text.rsplit_once("::").map_or((None, text.as_str()), |(class, own)| (Some(class), own));
+    let from = match class {
+        Some(class) => base_named(value, class, 16, scope).unwrap_or_else(|| value.clone()),
+        None => value.clone(),
+    };
+    let found = from.member(own, scope.memory()).map_err(|reason| match reason {
+        Unavailable::WrongType => ExprError::NoMember { member: member.to_owned(), of: value.value_type().to_string() },
+        reason => unavailable(member, reason),
+    })?;
+    through_reference(found, scope)
+}
+
+/// The base class subobject of a name.
+fn base_named(value: &Value, class: &str, depth: usize, scope: &mut dyn Scope) -> Option<Value> {
+    let depth = depth.checked_sub(1)?;
+    let resolved = value.value_type().resolved();
+    if resolved.qualified_name() == class || resolved.data().name.as_deref() == Some(class) {
+        return Some(value.clone());
+    }
+    let count = resolved.record()?.bases.len();
+    (0..count).find_map(|number| {
+        let base = value.base(number, scope.memory()).ok()?;
+        base_named(&base, class, depth, scope)
+    })
+}
+
+fn unary(operator: CppUnary, operand_expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let value = evaluate(operand_expr, scope)?;
+    match operator {
+        CppUnary::Dereference => dereference(&value, scope),
+        CppUnary::AddressOf => {
+            if value.bit_field().is_some() {
+                return Err(operand("&", "a bit field has no address"));
+            }
+            let at = value.address().ok_or_else(|| operand("&", "the value is not in memory"))?;
+            Ok(Number::Pointer { at, to: value.value_type().clone() }.into_value())
+        }
+        CppUnary::Increment => stepped(&value, 1, scope),
+        CppUnary::Decrement => stepped(&value, -1, scope),
+        CppUnary::Not => Ok(truth(!promoted(&value, scope)?.is_true())),
+        CppUnary::Plus => Ok(promoted(&value, scope)?.into_value()),
+        CppUnary::Negate => match promoted(&value, scope)? {
+            Number::Integer { value, size, signed } => {
+                Ok(Number::Integer { value: wrap(value.wrapping_neg(), size, signed), size, signed }.into_value())
+            }
+            Number::Float { value, size } => Ok(Number::Float { value: -value, size }.into_value()),
+            Number::Pointer { .. } => Err(operand("-", "the operand is a pointer")),
+        },
+        CppUnary::Complement => match promoted(&value, scope)? {
+            Number::Integer { value, size, signed } => {
+                Ok(Number::Integer { value: wrap(!value, size, signed), size, signed }.into_value())
+            }
+            _ => Err(operand("~", "the operand is no integer")),
+        },
+    }
+}
+
+fn binary(operator: CppBinary, left: &Cpp, right: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    match operator {
+        CppBinary::LogicalAnd => {
+            return Ok(truth(number(left, scope)?.is_true() && number(right, scope)?.is_true()));
+        }
+        CppBinary::LogicalOr => {
+            return Ok(truth(number(left, scope)?.is_true() || number(right, scope)?.is_true()));
+        }
+        CppBinary::Comma => {
+            evaluate(left, scope)?;
+            return evaluate(right, scope);
+        }
+        CppBinary::Equal | CppBinary::NotEqual => {
+            // Text in memory is compared with a literal by its characters: what a condition on a name means.
+            let sides = match (left, right) {
+                (Cpp::Text(text), other) | (other, Cpp::Text(text)) => Some((text, other)),
+                _ => None,
+            };
+            if let Some((text, other)) = sides {
+                let other = evaluate(other, scope)?;
+                let equal = text_of(&other, scope)? == text.as_bytes();
+                return Ok(truth(equal == (operator == CppBinary::Equal)));
+            }
+        }
+        _ => {}
+    }
+    let (left, right) = (number(left, scope)?, number(right, scope)?);
+    let result = apply(operator, left, right)?;
+    Ok(match result {
+        Number::Integer { value, size: 1, .. } => truth(value != 0),
+        result => result.into_value(),
+    })
+}
+
+/// The bytes of the C string that a pointer leads to or an array holds.
+fn text_of(value: &Value, scope: &mut dyn Scope) -> Result<Vec<u8>, ExprError> {
+    if value.value_type().element().is_some() {
+        let mut bytes = value.bytes(scope.memory()).map_err(|reason| unavailable("text", reason))?;
+        let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        bytes.truncate(len);
+        return Ok(bytes);
+    }
+    match promoted(value, scope)? {
+        Number::Pointer { at, .. } => scope.memory().read_cstring(at, TEXT_LIMIT).ok_or(ExprError::Memory { at }),
+        _ => Err(operand("==", "text is compared with a pointer or an array")),
+    }
+}
+
+fn assign(operator: Option<CppBinary>, left: &Cpp, right: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    if let Cpp::Register(name) = left {
+        return Err(ExprError::Assign { reason: format!("registers are changed by 'r {name} = value'") });
+    }
+    let target = evaluate(left, scope)?;
+    if target.value_type().is_aggregate() {
+        let source = evaluate(right, scope)?;
+        let bytes = source.bytes(scope.memory()).map_err(|reason| unavailable("=", reason))?;
+        let (Some(at), Some(size)) = (target.address(), target.value_type().size()) else {
+            return Err(ExprError::Assign { reason: "the left side is not in memory".into() });
+        };
+        if operator.is_some() || bytes.len() as u64 != size {
+            return Err(ExprError::Assign { reason: "the sides differ in type".into() });
+        }
+        scope.write(&[Store::Memory { at, bytes }])?;
+        return Ok(target);
+    }
+    let right = number(right, scope)?;
+    let result = match operator {
+        Some(operator) => apply(operator, promoted(&target, scope)?, right)?,
+        None => right,
+    };
+    store(&target, &result, scope)
+}
+
+/// `++` and `--`: changes the value and gives it as it is then.
+fn stepped(target: &Value, step: i8, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let one = Number::Integer { value: i128::from(step), size: 4, signed: true };
+    let result = apply(CppBinary::Add, promoted(target, scope)?, one)?;
+    store(target, &result, scope)
+}
+
+fn store(target: &Value, to: &Number, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let scalar = match to {
+        Number::Integer { value, signed: true, .. } => Scalar::Signed(*value),
+        Number::Integer { value, .. } => Scalar::Unsigned(*value as u128),
+        Number::Float { value, .. } => Scalar::Float(*value),
+        Number::Pointer { at, .. } => Scalar::Pointer(*at),
+    };
+    let stores = target.stores(scalar, scope.memory()).map_err(|reason| match reason {
+        Unavailable::WrongType => ExprError::Assign { reason: "the left side is no variable".into() },
+        reason => ExprError::Assign { reason: reason.to_string() },
+    })?;
+    scope.write(&stores)?;
+    // A value in registers was gathered before the write; its new bytes are known from what was stored.
+    if target.address().is_some() {
+        return Ok(target.clone());
+    }
+    let size = target.value_type().size().unwrap_or(8) as usize;
+    let bytes = scalar.encode(target.value_type(), size).unwrap_or_default();
+    Ok(Value::from_bytes(target.value_type().clone(), bytes))
+}
+
+/// The value as it is now, whatever becomes of its place.
+fn snapshot(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let bytes = value.bytes(scope.memory()).map_err(|reason| unavailable("value", reason))?;
+    Ok(Value::from_bytes(value.value_type().clone(), bytes))
+}
+
+fn cast(to: &TypeName, operand_expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let to = resolve(to, scope)?;
+    let value = evaluate(operand_expr, scope)?;
+    if to.is_aggregate() {
+        // Not C++: the memory at an address as a struct, `(struct list)node`. Numbers are taken for the address.
+        let at = match value.value_type().is_aggregate() || value.value_type().size().is_none() {
+            true => value.address().ok_or_else(|| operand("cast", "the value has no address"))?,
+            false => Va(as_u64(&value, scope)?),
+        };
+        return Ok(Value::in_memory(to, at));
+    }
+    let size = to.size().ok_or_else(|| operand("cast", "the type has no size"))?;
+    let scalar = match promoted(&value, scope)? {
+        Number::Integer { value, signed: true, .. } => Scalar::Signed(value),
+        Number::Integer { value, .. } => Scalar::Unsigned(value as u128),
+        Number::Float { value, .. } if to.encoding() != Some(outpost_symbols::BaseEncoding::Float) => {
+            Scalar::Signed(value as i128)
+        }
+        Number::Float { value, .. } => Scalar::Float(value),
+        Number::Pointer { at, .. } => Scalar::Pointer(at),
+    };
+    let bytes = scalar.encode(&to, size as usize).ok_or_else(|| operand("cast", "not possible for these types"))?;
+    Ok(Value::from_bytes(to, bytes))
+}
+
+fn number(expr: &Cpp, scope: &mut dyn Scope) -> Result<Number, ExprError> {
+    let value = evaluate(expr, scope)?;
+    promoted(&value, scope)
+}
+
+/// A value as arithmetic takes it: arrays and functions are addresses, small integers are `int`.
+fn promoted(value: &Value, scope: &mut dyn Scope) -> Result<Number, ExprError> {
+    let of = value.value_type();
+    let resolved = of.resolved();
+    let without_type = || ExprError::Operand {
+        operation: "value".into(),
+        reason: "the symbol has no type; cast its address, as in *(int *)&name".into(),
+    };
+    if let Some((element, _)) = of.element() {
+        let at = value.address().ok_or_else(|| operand("value", "the array is not in memory"))?;
+        return Ok(Number::Pointer { at, to: element });
+    }
+    match resolved.kind() {
+        TypeKind::Function { .. } => {
+            let at = value.address().ok_or_else(without_type)?;
+            Ok(Number::Pointer { at, to: of.clone() })
+        }
+        TypeKind::Void => Err(without_type()),
+        TypeKind::Pointer { target, .. } => {
+            let to = resolved.sibling(*target);
+            let scalar = value.scalar(scope.memory()).map_err(|reason| unavailable(&of.to_string(), reason))?;
+            Ok(Number::Pointer { at: Va(scalar.as_u64()), to })
+        }
+        _ => {
+            let scalar = value.scalar(scope.memory()).map_err(|reason| match reason {
+                Unavailable::WrongType => operand("value", "a struct is no number"),
+                reason => unavailable(&of.to_string(), reason),
+            })?;
+            let bits = value.bit_field().map(|bits| bits.size.div_ceil(8));
+            Ok(Number::promote(scalar, bits.or(of.size()).unwrap_or(8)))
+        }
+    }
+}
+
+fn field_offset(of: &TypeName, member: &str, scope: &mut dyn Scope) -> Result<u64, ExprError> {
+    let resolved = resolve(of, scope)?;
+    let field = resolved.field(member);
+    let missing = || ExprError::NoMember { member: member.to_owned(), of: of.to_string() };
+    field.map(|field| field.offset).ok_or_else(missing)
+}
+
+fn size(of: &Type, name: impl FnOnce() -> String) -> Result<Value, ExprError> {
+    let size = of.size().ok_or_else(|| ExprError::Value { name: name(), reason: Unavailable::NoSize })?;
+    Ok(number_value(size))
+}
+
+/// The first of int, long, unsigned long that holds it ([lex.icon]).
+fn integer_literal(value: u64, unsigned: bool, long: bool) -> Value {
+    let fits = |max: u64| value <= max;
+    let (size, signed) = match (unsigned, long) {
+        (false, false) if fits(i32::MAX as u64) => (4, true),
+        (true, false) if fits(u64::from(u32::MAX)) => (4, false),
+        (false, _) if fits(i64::MAX as u64) => (8, true),
+        _ => (8, false),
+    };
+    Number::Integer { value: i128::from(value), size, signed }.into_value()
+}
+
+fn character_literal(c: char) -> Value {
+    match u8::try_from(u32::from(c)) {
+        Ok(byte) if byte < 0x80 => Value::from_bytes(builtin("char"), vec![byte]),
+        _ => Value::from_bytes(builtin("char32_t"), u32::from(c).to_le_bytes().to_vec()),
+    }
+}
+
+fn text_literal(text: &str) -> Value {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.push(0);
+    let char_type = builtin("char");
+    let count = outpost_symbols::ArrayBound::Count(bytes.len() as u64);
+    let of = TypeTable::builtin().array_of(char_type.id(), &[count]);
+    Value::from_bytes(of, bytes)
+}
+
+fn truth(value: bool) -> Value {
+    Value::from_bytes(builtin("bool"), vec![u8::from(value)])
+}
+
+fn operand(operation: &str, reason: &str) -> ExprError {
+    ExprError::Operand { operation: operation.to_owned(), reason: reason.to_owned() }
+}

@@ -1,0 +1,32 @@
+//! Expressions: MASM's numbers and C++'s typed values, read from text and evaluated against a frame.
+//!
+//! [`parse()`] makes a tree ([`Expr`]) without looking anything up beyond whether a name is a type. [`evaluate()`] walks it
+//! over a [`Scope`], the one thing that it knows of a debuggee, so that everything here runs in tests without one.
+//! [`compile()`] turns a tree into code that is evaluated beside the target, for breakpoint conditions.
+//!
+//! Nesting, length and reads are bounded: expressions are typed by people, but also come from files and from other
+//! participants.
+
+mod ast;
+mod compile;
+mod cursor;
+mod error;
+mod eval;
+mod fuzz;
+mod parse;
+mod scope;
+
+pub use ast::{
+    Cpp, CppBinary, CppUnary, Expr, Masm, MasmArgument, MasmBinary, MasmFunction, MasmUnary, Name, SourceLine, TypeName,
+};
+pub use compile::{CompileError, compile};
+pub use error::ExprError;
+pub use eval::{Evaluated, evaluate, evaluate_addresses, evaluate_number, evaluate_value, number_value, untyped};
+pub use fuzz::fuzz_expression;
+pub use parse::{Evaluator, KnownNames, NoNames, Radix, parse, parse_prefix};
+pub use scope::{Lookup, Place, PlaceKind, Scope, ScopeNames};
+
+#[cfg(test)]
+mod test_scope;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,410 @@
+//! The C++ grammar, as far as a debugger evaluates it, with what Rust spells differently (`x.0`, `x as T`).
+
+use super::{Parser, escape, quoted};
+use crate::expr::cursor::{digits, is_word_char};
+use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, TypeName};
+
+use CppBinary::{
+    Add, And, Comma, Divide, Equal, Greater, GreaterEqual, Less, LessEqual, LogicalAnd, LogicalOr, Multiply, NotEqual,
+    Or, Remainder, ShiftLeft, ShiftRight, Subtract, Xor,
+};
+
+/// Binary operators by level, loosest first ([expr.compound] of the C++ standard).
+const LEVELS: &[&[(&str, CppBinary)]] = &[
+    &[("||", LogicalOr)],
+    &[("&&", LogicalAnd)],
+    &[("|", Or)],
+    &[("^", Xor)],
+    &[("&", And)],
+    &[("==", Equal), ("!=", NotEqual)],
+    &[("<=", LessEqual), (">=", GreaterEqual), ("<", Less), (">", Greater)],
+    &[("<<", ShiftLeft), (">>", ShiftRight)],
+    &[("+", Add), ("-", Subtract)],
+    &[("*", Multiply), ("/", Divide), ("%", Remainder)],
+];
+
+const ASSIGNMENTS: &[(&str, Option<CppBinary>)] = &[
+    ("<<=", Some(ShiftLeft)),
+    (">>=", Some(ShiftRight)),
+    ("+=", Some(Add)),
+    ("-=", Some(Subtract)),
+    ("*=", Some(Multiply)),
+    ("/=", Some(Divide)),
+    ("%=", Some(Remainder)),
+    ("&=", Some(And)),
+    ("|=", Some(Or)),
+    ("^=", Some(Xor)),
+    ("=", None),
+];
+
+const UNARY: &[(&str, CppUnary)] = &[
+    ("++", CppUnary::Increment),
+    ("--", CppUnary::Decrement),
+    ("+", CppUnary::Plus),
+    ("-", CppUnary::Negate),
+    ("!", CppUnary::Not),
+    ("~", CppUnary::Complement),
+    ("*", CppUnary::Dereference),
+    ("&", CppUnary::AddressOf),
+];
+
+const CASTS: &[&str] = &["static_cast", "reinterpret_cast", "const_cast", "dynamic_cast"];
+const REFUSED: &[&str] = &["new", "delete", "throw"];
+
+impl Parser<'_, '_> {
+    pub(super) fn cpp(&mut self) -> Result<Cpp, ExprError> {
+        let dots = std::mem::replace(&mut self.dots_in_names, false);
+        let mut expr = self.assignment();
+        while expr.is_ok() && self.cursor_is_comma() {
+            self.cursor.node()?;
+            let (left, right) = (expr?, self.assignment()?);
+            expr = Ok(Cpp::Binary(Comma, Box::new(left), Box::new(right)));
+        }
+        self.dots_in_names = dots;
+        expr
+    }
+
+    /// A comma separates arguments of commands and macros; the operator is only taken inside parentheses.
+    fn cursor_is_comma(&mut self) -> bool {
+        self.parentheses > 0 && self.cursor.take(",")
+    }
+
+    /// An expression without the comma operator.
+    fn assignment(&mut self) -> Result<Cpp, ExprError> {
+        self.cursor.enter()?;
+        let left = self.conditional()?;
+        self.cursor.skip_spaces();
+        let found = ASSIGNMENTS.iter().find(|(spelling, _)| {
+            let rest = self.cursor.rest();
+            rest.starts_with(spelling) && !rest.starts_with("==")
+        });
+        let expr = match found {
+            Some((spelling, operator)) => {
+                self.cursor.advance(spelling.len());
+                self.cursor.node()?;
+                Cpp::Assign(*operator, Box::new(left), Box::new(self.assignment()?))
+            }
+            None => left,
+        };
+        self.cursor.leave();
+        Ok(expr)
+    }
+
+    fn conditional(&mut self) -> Result<Cpp, ExprError> {
+        let condition = self.cpp_level(0)?;
+        if !self.cursor.take("?") {
+            return Ok(condition);
+        }
+        self.cursor.node()?;
+        let chosen = self.assignment()?;
+        self.cursor.expect(":")?;
+        let other = self.assignment()?;
+        Ok(Cpp::Conditional(Box::new(condition), Box::new(chosen), Box::new(other)))
+    }
+
+    fn cpp_level(&mut self, level: usize) -> Result<Cpp, ExprError> {
+        let Some(operators) = LEVELS.get(level) else { return self.cast_as() };
+        let mut left = self.cpp_level(level + 1)?;
+        while let Some(operator) = self.cpp_operator(operators) {
+            self.cursor.node()?;
+            let right = self.cpp_level(level + 1)?;
+            left = Cpp::Binary(operator, Box::new(left), Box::new(right));
+        }
+        Ok(left)
+    }
+
+    fn cpp_operator(&mut self, operators: &[(&str, CppBinary)]) -> Option<CppBinary> {
+        let start = self.cursor.position();
+        self.cursor.skip_spaces();
+        let rest = self.cursor.rest();
+        let (spelling, operator) = operators.iter().find(|(spelling, _)| rest.starts_with(spelling))?;
+        let after = &rest[spelling.len()..];
+        // `&&` is no `&`, `<<=` no `<<`, `->` no minus.
+        let longer = match *operator {
+            And => after.starts_with(['&', '=']),
+            Or => after.starts_with(['|', '=']),
+            Less => after.starts_with('<'),
+            Greater => after.starts_with('>'),
+            Equal | NotEqual | LessEqual | GreaterEqual | LogicalAnd | LogicalOr => false,
+            _ => after.starts_with('='),
+        };
+        if longer {
+            self.cursor.rewind(start);
+            return None;
+        }
+        self.cursor.advance(spelling.len());
+        Some(*operator)
+    }
+
+    /// Rust's `value as Type`.
+    fn cast_as(&mut self) -> Result<Cpp, ExprError> {
+        let mut value = self.cpp_unary()?;
+        loop {
+            let start = self.cursor.position();
+            if !self.cursor.take_word("as") {
+                return Ok(value);
+            }
+            self.cursor.node()?;
+            match self.type_name()? {
+                Some(to) => value = Cpp::Cast(to, Box::new(value)),
+                None => {
+                    self.cursor.rewind(start);
+                    return Ok(value);
+                }
+            }
+        }
+    }
+
+    fn cpp_unary(&mut self) -> Result<Cpp, ExprError> {
+        self.cursor.node()?;
+        self.cursor.enter()?;
+        self.cursor.skip_spaces();
+        let rest = self.cursor.rest();
+        let expr = if let Some((spelling, operator)) = UNARY.iter().find(|(spelling, _)| rest.starts_with(spelling)) {
+            self.cursor.advance(spelling.len());
+            Cpp::Unary(*operator, Box::new(self.cpp_unary()?))
+        } else if self.cursor.take_word("sizeof") {
+            self.sizeof()?
+        } else if let Some(to) = self.cast_prefix()? {
+            Cpp::Cast(to, Box::new(self.cpp_unary()?))
+        } else {
+            let primary = self.cpp_primary()?;
+            self.postfix(primary)?
+        };
+        self.cursor.leave();
+        Ok(expr)
+    }
+
+    fn sizeof(&mut self) -> Result<Cpp, ExprError> {
+        match self.cast_prefix()? {
+            Some(of) => Ok(Cpp::SizeofType(of)),
+            None => Ok(Cpp::SizeofValue(Box::new(self.cpp_unary()?))),
+        }
+    }
+
+    /// `(type)`; nothing is taken if the parentheses hold no type.
+    fn cast_prefix(&mut self) -> Result<Option<TypeName>, ExprError> {
+        let start = self.cursor.position();
+        if self.cursor.take("(")
+            && let Some(to) = self.type_name()?
+            && self.cursor.take(")")
+        {
+            return Ok(Some(to));
+        }
+        self.cursor.rewind(start);
+        Ok(None)
+    }
+
+    fn postfix(&mut self, mut value: Cpp) -> Result<Cpp, ExprError> {
+        loop {
+            let start = self.cursor.position();
+            self.cursor.skip_spaces();
+            let rest = self.cursor.rest();
+            if rest.starts_with("->") || rest.starts_with('.') {
+                let arrow = self.cursor.take("->") || !self.cursor.take(".");
+                self.cursor.node()?;
+                let member = self.member_name()?;
+                value = Cpp::Member { of: Box::new(value), member, arrow };
+            } else if self.cursor.take("[") {
+                self.cursor.node()?;
+                let index = self.parenthesised(Parser::cpp)?;
+                self.cursor.expect("]")?;
+                value = Cpp::Index(Box::new(value), Box::new(index));
+            } else if rest.starts_with("++") || rest.starts_with("--") {
+                let step = if rest.starts_with('+') { 1 } else { -1 };
+                self.cursor.advance(2);
+                self.cursor.node()?;
+                value = Cpp::PostStep(step, Box::new(value));
+            } else if rest.starts_with('(') && matches!(value, Cpp::Name(_) | Cpp::Member { .. }) {
+                return Err(ExprError::Unsupported { what: rest.to_owned(), reason: "expressions call no functions" });
+            } else {
+                self.cursor.rewind(start);
+                return Ok(value);
+            }
+        }
+    }
+
+    /// A member's name; a number for Rust's tuples.
+    fn member_name(&mut self) -> Result<String, ExprError> {
+        self.cursor.skip_spaces();
+        if self.cursor.peek().is_some_and(|c| c.is_ascii_digit()) {
+            return Ok(self.cursor.take_while(|c| c.is_ascii_digit()).to_owned());
+        }
+        match self.name()? {
+            Some(name) if name.module.is_none() => Ok(name.text),
+            _ => Err(self.cursor.syntax()),
+        }
+    }
+
+    fn cpp_primary(&mut self) -> Result<Cpp, ExprError> {
+        self.cursor.skip_spaces();
+        let rest = self.cursor.rest();
+        match self.cursor.peek() {
+            None => Err(ExprError::Missing { text: String::new() }),
+            Some('(') => {
+                self.cursor.advance(1);
+                let inner = self.parenthesised(Parser::cpp)?;
+                self.cursor.expect(")")?;
+                Ok(inner)
+            }
+            Some('\'') => self.character().map(Cpp::Character),
+            Some('"') => quoted(&mut self.cursor, true).map(Cpp::Text),
+            Some('#') => self.cpp_macro(),
+            Some('@') if rest.starts_with("@@") => self.cpp_switch(),
+            Some('@') if !rest.starts_with("@!") => {
+                self.cursor.advance(1);
+                let name = self.cursor.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '$'));
+                if name.is_empty() { Err(self.cursor.syntax()) } else { Ok(Cpp::Register(name.to_lowercase())) }
+            }
+            Some(c) if c.is_ascii_digit() => self.cpp_number(),
+            Some('.') if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => self.cpp_number(),
+            Some(_) => self.cpp_word(),
+        }
+    }
+
+    /// `@@(...)`, `@@masm(...)`, `@@c++(...)`.
+    fn cpp_switch(&mut self) -> Result<Cpp, ExprError> {
+        let cpp = self.cursor.take("@@c++(");
+        if !cpp && !self.cursor.take("@@(") && !self.cursor.take("@@masm(") {
+            return Err(self.cursor.syntax());
+        }
+        let inner = match cpp {
+            true => self.parenthesised(Parser::cpp)?,
+            false => Cpp::Masm(Box::new(self.masm()?)),
+        };
+        self.cursor.expect(")")?;
+        Ok(inner)
+    }
+
+    fn cpp_word(&mut self) -> Result<Cpp, ExprError> {
+        for (word, value) in [("true", Cpp::Bool(true)), ("false", Cpp::Bool(false)), ("nullptr", Cpp::Null)] {
+            if self.cursor.take_word(word) {
+                return Ok(value);
+            }
+        }
+        let start = self.cursor.position();
+        if let Some(word) = REFUSED.iter().find(|word| self.cursor.take_word(word)) {
+            // Fine names in C and Rust; only their use as operators is refused.
+            self.cursor.skip_spaces();
+            if self.cursor.rest().starts_with(|c: char| is_word_char(c) || c == '(') {
+                let what = (*word).to_owned();
+                return Err(ExprError::Unsupported { what, reason: "expressions run no code of the program" });
+            }
+            self.cursor.rewind(start);
+        }
+        if CASTS.iter().any(|word| self.cursor.take_word(word)) {
+            self.cursor.expect("<")?;
+            let to = self.type_name()?.ok_or_else(|| self.cursor.syntax())?;
+            self.cursor.expect(">")?;
+            self.cursor.expect("(")?;
+            let value = self.parenthesised(Parser::cpp)?;
+            self.cursor.expect(")")?;
+            return Ok(Cpp::Cast(to, Box::new(value)));
+        }
+        self.name()?.map(Cpp::Name).ok_or_else(|| self.cursor.syntax())
+    }
+
+    /// `#FIELD_OFFSET(type, member)` and `#CONTAINING_RECORD(address, type, member)`.
+    fn cpp_macro(&mut self) -> Result<Cpp, ExprError> {
+        let text = self.cursor.rest();
+        self.cursor.advance(1);
+        let word = self.cursor.take_while(is_word_char);
+        self.cursor.expect("(")?;
+        let parsed = match word {
+            "FIELD_OFFSET" => {
+                let of = self.type_name()?.ok_or_else(|| self.cursor.syntax())?;
+                self.cursor.expect(",")?;
+                Cpp::FieldOffset(of, self.member_name()?)
+            }
+            "CONTAINING_RECORD" => {
+                let address = self.assignment()?;
+                self.cursor.expect(",")?;
+                let of = self.type_name()?.ok_or_else(|| self.cursor.syntax())?;
+                self.cursor.expect(",")?;
+                Cpp::ContainingRecord(Box::new(address), of, self.member_name()?)
+            }
+            _ => return Err(ExprError::Unsupported { what: text.to_owned(), reason: "no such macro" }),
+        };
+        self.cursor.expect(")")?;
+        Ok(parsed)
+    }
+
+    fn parenthesised<T>(&mut self, parse: fn(&mut Self) -> Result<T, ExprError>) -> Result<T, ExprError> {
+        self.cursor.enter()?;
+        self.parentheses += 1;
+        let inner = parse(self);
+        self.parentheses -= 1;
+        self.cursor.leave();
+        inner
+    }
+
+    pub(super) fn character(&mut self) -> Result<char, ExprError> {
+        self.cursor.advance(1);
+        let value = match self.cursor.bump() {
+            Some('\\') => escape(&mut self.cursor)?,
+            Some(c) if c != '\'' => c,
+            _ => return Err(self.cursor.syntax()),
+        };
+        match self.cursor.bump() {
+            Some('\'') => Ok(value),
+            _ => Err(self.cursor.syntax()),
+        }
+    }
+
+    /// Decimal, `0x`, `0b`, octal with leading `0`, `0n` as in MASM; suffixes `u`, `l`; floating-point numbers.
+    fn cpp_number(&mut self) -> Result<Cpp, ExprError> {
+        let rest = self.cursor.rest();
+        let plain = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let after = &rest[plain..];
+        let fraction = after.starts_with('.') && !after[1..].starts_with(|c: char| c.is_alphabetic() || c == '.');
+        let exponent = after.starts_with(['e', 'E'])
+            && after[1..].trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit());
+        if fraction || exponent {
+            return self.float();
+        }
+        let word = self.cursor.take_while(|c| is_word_char(c) || c == '`');
+        let lower = word.to_ascii_lowercase();
+        let hexadecimal = lower.starts_with("0x");
+        let body = lower.trim_end_matches(['u', 'l']);
+        let suffix = &lower[body.len()..];
+        let (digits_text, radix) = match body {
+            "0" => ("0", 10),
+            _ if hexadecimal => (&body[2..], 16),
+            _ if body.starts_with("0b") => (&body[2..], 2),
+            _ if body.starts_with("0n") => (&body[2..], 10),
+            _ if body.starts_with("0t") => (&body[2..], 8),
+            _ if body.starts_with('0') => (&body[1..], 8),
+            _ => (body, 10),
+        };
+        let value = digits(digits_text, radix).map_err(|error| match error {
+            ExprError::Overflow { .. } => ExprError::Overflow { text: word.to_owned() },
+            _ => ExprError::Syntax { text: word.to_owned() },
+        })?;
+        // Hexadecimal and octal literals may be unsigned without saying so ([lex.icon]).
+        let unsigned = suffix.contains('u') || radix != 10 && (value > i64::MAX as u64 || fits_only_unsigned(value));
+        Ok(Cpp::Integer { value, unsigned, long: suffix.contains('l') })
+    }
+
+    fn float(&mut self) -> Result<Cpp, ExprError> {
+        let rest = self.cursor.rest();
+        let mut len = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        if rest[len..].starts_with(['e', 'E']) {
+            let sign = usize::from(rest[len + 1..].starts_with(['+', '-']));
+            let digits = rest[len + 1 + sign..].find(|c: char| !c.is_ascii_digit());
+            let digits = digits.unwrap_or(rest.len() - len - 1 - sign);
+            if digits > 0 {
+                len += 1 + sign + digits;
+            }
+        }
+        let value = rest[..len].parse().map_err(|_| ExprError::Syntax { text: rest[..len].to_owned() })?;
+        self.cursor.advance(len);
+        let single = self.cursor.peek().is_some_and(|c| matches!(c, 'f' | 'F'));
+        self.cursor.advance(usize::from(single));
+        Ok(Cpp::Float { value, single })
+    }
+}
+
+/// Whether a hexadecimal literal is `unsigned int`: too large for int, not for 32 bits.
+fn fits_only_unsigned(value: u64) -> bool {
+    value > i32::MAX as u64 && value <= u64::from(u32::MAX)
+}

@@ -1,0 +1,104 @@
+//! What an expression is evaluated against: names, registers and memory of one frame.
+
+use outpost_base::{Arch, MemoryReader, RegisterId, RegisterValue, Va};
+use outpost_symbols::{Store, Type, Value};
+
+use super::{ExprError, KnownNames, Name, SourceLine};
+
+/// Where a variable is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup {
+    /// Among the locals and parameters of the frame.
+    Local,
+    /// There, then among variables and functions with debug info, and enumerators.
+    Everywhere,
+}
+
+/// How a variable is reached in every frame of the function that has it, for code that runs beside the target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Place {
+    /// Its type.
+    pub value_type: Type,
+    /// Where it is.
+    pub at: PlaceKind,
+}
+
+/// See [`Place`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaceKind {
+    /// In this register.
+    Register(RegisterId),
+    /// In memory at this register plus this offset.
+    Based(RegisterId, i64),
+    /// In memory at this address.
+    Fixed(Va),
+}
+
+/// The names, registers and memory of one frame; everything the evaluators know of a debuggee.
+///
+/// All lookups are by exact name; whether to fall back on another case is the implementer's choice.
+pub trait Scope {
+    /// Architecture of the registers.
+    fn arch(&self) -> Arch;
+
+    /// Memory of the process.
+    fn memory(&mut self) -> &mut dyn MemoryReader;
+
+    /// A register as the frame has it; `None` if the frame does not know it.
+    fn register(&mut self, id: RegisterId) -> Option<RegisterValue>;
+
+    /// A pseudo-register by name with its `$`; those that are other names of registers are not asked for.
+    ///
+    /// # Errors
+    /// [`ExprError::PseudoRegister`] if it has no value now, [`ExprError::Register`] if there is no such name.
+    fn pseudo_register(&mut self, name: &str) -> Result<Value, ExprError>;
+
+    /// Addresses of the symbols and modules of this name, each once; empty if there are none.
+    ///
+    /// # Errors
+    /// If the name could not be looked for.
+    fn addresses(&mut self, name: &Name) -> Result<Vec<Va>, ExprError>;
+
+    /// Addresses where the code of a line begins, one for each place that it was compiled to.
+    ///
+    /// # Errors
+    /// [`ExprError::NoCode`], or what keeps source lines from being looked up.
+    fn line_addresses(&mut self, line: &SourceLine) -> Result<Vec<Va>, ExprError>;
+
+    /// A variable, function or enumerator with its type; functions are values of function type at their entry.
+    ///
+    /// # Errors
+    /// Only if there is such a variable and it cannot be told where it is; unknown names are `None`.
+    fn variable(&mut self, name: &Name, lookup: Lookup) -> Result<Option<Value>, ExprError>;
+
+    /// The type of this name, typedefs included.
+    fn named_type(&mut self, name: &Name) -> Option<Type>;
+
+    /// Entry point of the image loaded at `base`.
+    fn entry_point(&mut self, base: Va) -> Option<Va>;
+
+    /// Writes to memory and registers of the frame.
+    ///
+    /// # Errors
+    /// [`ExprError::Assign`].
+    fn write(&mut self, stores: &[Store]) -> Result<(), ExprError>;
+
+    /// How a variable is reached in every frame at the scope's pc; `None` if it is unknown or takes more than adding a
+    /// number to a register.
+    fn place(&mut self, name: &Name) -> Option<Place>;
+}
+
+/// A scope as the parsers see it.
+pub struct ScopeNames<'a>(pub &'a mut dyn Scope);
+
+impl KnownNames for ScopeNames<'_> {
+    fn is_type(&mut self, name: &Name) -> bool {
+        // A variable hides a type of the same name, as in `stat` and most of C.
+        let hidden = matches!(self.0.variable(name, Lookup::Local), Ok(Some(_)) | Err(_));
+        !hidden && self.0.named_type(name).is_some()
+    }
+
+    fn is_symbol(&mut self, name: &Name) -> bool {
+        matches!(self.0.addresses(name), Ok(found) if !found.is_empty())
+    }
+}
