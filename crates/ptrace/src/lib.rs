@@ -4,6 +4,7 @@
 //! Given a process id or a program to start, it traces, reads and writes processes of this machine. Its parts:
 //!
 //! * [`memory`], [`regions`], [`modules`]: a process seen from outside, without stopping it.
+//! * [`os`]: the machine around it: processes, whether they can be attached to, files, new processes.
 //! * `live`: [`LiveTarget`], the one type that traces.
 //! * [`journal`]: what must be undone if this process dies, told ahead of the deed.
 //! * [`lifeline`]: what keeps a debuggee alive when a breakpoint outlives its server.
@@ -19,6 +20,7 @@ pub mod lifeline;
 mod live;
 pub mod memory;
 pub mod modules;
+pub mod os;
 pub mod regions;
 mod sys;
 
