@@ -1,0 +1,113 @@
+//! Proving knowledge of a password without sending it.
+//!
+//! Both ends make a key from the password by PBKDF2-HMAC-SHA256 (RFC 8018, 5.2) with the server's salt and count, then
+//! prove it by an HMAC-SHA256 (RFC 2104) over a label and both hellos as they were sent, which hold a random number
+//! from each side. So a proof is of use on one connection only, and nobody between the two can have changed a version
+//! or a limit. A server without a password does all of this with the empty one, so that nothing tells it apart.
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+type HmacSha256 = Hmac<Sha256>;
+
+/// Length of the random numbers in the hellos, in bytes.
+pub const NONCE_LEN: usize = 32;
+/// Most rounds a client carries out for a server; a bound on what a hostile server can cost.
+pub(crate) const MAX_ITERATIONS: u32 = 1_000_000;
+
+/// A key made from a password. `Debug` does not show it.
+#[derive(Clone)]
+pub struct Key([u8; 32]);
+
+/// Who proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prover {
+    Client,
+    Server,
+}
+
+impl Key {
+    /// Rounds a server asks for: some milliseconds for the client, once per connection; the server keeps its key.
+    pub const ITERATIONS: u32 = 20_000;
+
+    /// Makes the key; an empty password stands for none.
+    pub fn derive(password: &str, salt: &[u8], iterations: u32) -> Key {
+        let mac = keyed(password.as_bytes());
+        let once = |parts: &[&[u8]]| {
+            let mut mac = mac.clone();
+            parts.iter().for_each(|part| mac.update(part));
+            <[u8; 32]>::from(mac.finalize().into_bytes())
+        };
+        // One block is as long as the key, so its number is always 1.
+        let mut round = once(&[salt, &1_u32.to_be_bytes()]);
+        let mut key = round;
+        for _ in 1..iterations {
+            round = once(&[&round]);
+            key.iter_mut().zip(round).for_each(|(byte, other)| *byte ^= other);
+        }
+        Key(key)
+    }
+
+    /// The proof of `prover` over the two hellos.
+    pub(crate) fn proof(&self, prover: Prover, client_hello: &[u8], server_hello: &[u8]) -> [u8; 32] {
+        self.mac(prover, client_hello, server_hello).finalize().into_bytes().into()
+    }
+
+    /// Whether `proof` is right; takes the same time wherever it is wrong.
+    pub(crate) fn accepts(&self, prover: Prover, client_hello: &[u8], server_hello: &[u8], proof: &[u8]) -> bool {
+        self.mac(prover, client_hello, server_hello).verify_slice(proof).is_ok()
+    }
+
+    fn mac(&self, prover: Prover, client_hello: &[u8], server_hello: &[u8]) -> HmacSha256 {
+        let label = match prover {
+            Prover::Client => b"outpost client proof 1",
+            Prover::Server => b"outpost server proof 1",
+        };
+        let mut mac = keyed(&self.0);
+        mac.update(label);
+        for hello in [client_hello, server_hello] {
+            mac.update(&(hello.len() as u64).to_le_bytes());
+            mac.update(hello);
+        }
+        mac
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(*)")
+    }
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length (RFC 2104, 2)")]
+fn keyed(key: &[u8]) -> HmacSha256 {
+    HmacSha256::new_from_slice(key).expect("any length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Test vectors of RFC 7914, 11 (PBKDF2-HMAC-SHA256), first 32 bytes.
+    #[test]
+    fn pbkdf2_agrees_with_the_published_vectors() {
+        let check = |password, salt: &[u8], iterations, expected: &str| {
+            let key = Key::derive(password, salt, iterations);
+            let hex: String = key.0.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, expected);
+        };
+        check("passwd", b"salt", 1, "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc");
+        check("Password", b"NaCl", 80_000, "4ddcd8f60b98be21830cee5ef22701f9641a4418d04c0414aeff08876b34ab56");
+    }
+
+    #[test]
+    fn a_proof_is_good_for_its_prover_password_and_hellos_only() {
+        let key = Key::derive("Xy12", b"salt", 2);
+        let proof = key.proof(Prover::Client, b"c", b"s");
+        assert!(key.accepts(Prover::Client, b"c", b"s", &proof));
+        assert!(!key.accepts(Prover::Server, b"c", b"s", &proof));
+        assert!(!key.accepts(Prover::Client, b"cs", b"", &proof));
+        assert!(!key.accepts(Prover::Client, b"c", b"s", &proof[..31]));
+        assert!(!Key::derive("xy12", b"salt", 2).accepts(Prover::Client, b"c", b"s", &proof));
+    }
+}

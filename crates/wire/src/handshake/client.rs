@@ -1,0 +1,188 @@
+//! The client's side.
+
+use super::{Agreed, Capabilities, Identity, MAGIC, Opened, RELEASE, RefusalCode, VERSIONS, agree, limits};
+use crate::auth::{Key, MAX_ITERATIONS, NONCE_LEN, Prover};
+use crate::convert::{TailReader, required};
+use crate::error::VersionMismatch;
+use crate::frame::Frame;
+use crate::message::{bundle_in, decode, payload};
+use crate::stream::Payload;
+use crate::{Kind, WireError, proto};
+
+/// A client on its way to a session. Hand it each frame that arrives; do what its [`ClientStep`] says.
+#[derive(Debug)]
+pub struct ClientHandshake {
+    password: String,
+    identity: Identity,
+    take_command_line: bool,
+    hello: Vec<u8>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The hello is out.
+    Hello,
+    /// The proof is out.
+    Proved { key: Key, server_hello: Vec<u8>, agreed: Agreed },
+    /// The server proved itself.
+    Trusted { agreed: Agreed },
+    /// The session is open, or it failed.
+    Over,
+}
+
+/// What a client does next.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one value per connection")]
+pub enum ClientStep {
+    /// Send the proof, then the request for a session (its id is [`super::OPEN_REQUEST`]). Requests may follow.
+    Send {
+        /// First.
+        authenticate: Payload,
+        /// Second.
+        open: Payload,
+        /// What the other end takes.
+        agreed: Agreed,
+    },
+    /// Wait for the next frame.
+    Wait,
+    /// Done.
+    Opened {
+        /// The session.
+        opened: Opened,
+        /// What the other end takes.
+        agreed: Agreed,
+    },
+}
+
+impl ClientHandshake {
+    /// Begins; the payload is the first frame to send. `nonce` must be random.
+    pub fn start(
+        password: &str,
+        nonce: [u8; NONCE_LEN],
+        identity: Identity,
+        take_command_line: bool,
+    ) -> (ClientHandshake, Payload) {
+        let hello = proto::ClientHello {
+            magic: MAGIC.to_vec(),
+            versions: VERSIONS.to_vec(),
+            release: RELEASE.to_owned(),
+            features: Vec::new(),
+            limits: Some(limits()),
+            nonce: nonce.to_vec(),
+        };
+        let payload = payload(Kind::ClientHello, &hello);
+        let handshake = ClientHandshake {
+            password: password.to_owned(),
+            identity,
+            take_command_line,
+            hello: payload.message.clone(),
+            state: State::Hello,
+        };
+        (handshake, payload)
+    }
+
+    /// Handles a frame from the server.
+    ///
+    /// # Errors
+    /// The server refused, is no server of ours, or did not prove itself. Nothing can follow an error.
+    pub fn handle(&mut self, frame: &Frame<'_>) -> Result<ClientStep, WireError> {
+        let state = std::mem::replace(&mut self.state, State::Over);
+        let kind = Kind::of(frame.header.kind);
+        match (state, kind) {
+            (State::Hello, Ok(Kind::ServerHello)) => self.prove(frame),
+            (State::Proved { key, server_hello, agreed }, Ok(Kind::Authenticated)) => {
+                let proof = decode::<proto::Authenticated>(frame)?.proof;
+                if !key.accepts(Prover::Server, &self.hello, &server_hello, &proof) {
+                    return Err(WireError::ServerNotAuthentic);
+                }
+                self.state = State::Trusted { agreed };
+                Ok(ClientStep::Wait)
+            }
+            (State::Trusted { agreed }, Ok(Kind::SessionOpened)) => {
+                Ok(ClientStep::Opened { opened: opened(frame)?, agreed })
+            }
+            (_, Ok(Kind::Refusal)) => Err(refused(frame)),
+            (State::Hello, _) => Err(WireError::NotOutpost),
+            _ => Err(WireError::UnexpectedKind { kind: frame.header.kind }),
+        }
+    }
+
+    fn prove(&mut self, frame: &Frame<'_>) -> Result<ClientStep, WireError> {
+        let hello: proto::ServerHello = decode(frame)?;
+        if hello.magic != MAGIC {
+            return Err(WireError::NotOutpost);
+        }
+        let known = VERSIONS.contains(&hello.version);
+        let agreed =
+            agree(hello.version, hello.limits).filter(|_| known).ok_or(WireError::Field { field: "limits" })?;
+        if hello.nonce.len() != NONCE_LEN || !(1..=MAX_ITERATIONS).contains(&hello.iterations) {
+            return Err(WireError::Field { field: "nonce" });
+        }
+        let key = Key::derive(&self.password, &hello.salt, hello.iterations);
+        self.password.clear();
+        let server_hello = frame.message.to_vec();
+        let proof = key.proof(Prover::Client, &self.hello, &server_hello).to_vec();
+        let open = proto::OpenSession {
+            user: self.identity.user.clone(),
+            host: self.identity.host.clone(),
+            take_command_line: self.take_command_line,
+        };
+        self.state = State::Proved { key, server_hello, agreed };
+        Ok(ClientStep::Send {
+            authenticate: payload(Kind::Authenticate, &proto::Authenticate { proof }),
+            open: payload(Kind::OpenSession, &open),
+            agreed,
+        })
+    }
+}
+
+fn opened(frame: &Frame<'_>) -> Result<Opened, WireError> {
+    let message: proto::SessionOpened = decode(frame)?;
+    let mut tail = TailReader::new(frame.tail);
+    let stop = bundle_in(message.stop, &mut tail)?;
+    tail.finish()?;
+    Ok(Opened {
+        session: message.session,
+        token: message.token,
+        info: required(message.info, "info")?.try_into()?,
+        capabilities: Capabilities { live: message.live, breakpoints: message.breakpoints, os: message.os },
+        stop,
+        command_line: message.command_line,
+    })
+}
+
+fn refused(frame: &Frame<'_>) -> WireError {
+    let refusal: proto::Refusal = match decode(frame) {
+        Ok(refusal) => refusal,
+        Err(error) => return error,
+    };
+    let code = match proto::refusal::Code::try_from(refusal.code) {
+        Ok(proto::refusal::Code::Version) => {
+            return version_error(VERSIONS, RELEASE, &refusal.versions, &refusal.release);
+        }
+        Ok(proto::refusal::Code::Authentication) => return WireError::Authentication,
+        Ok(proto::refusal::Code::Busy) => RefusalCode::Busy,
+        Ok(proto::refusal::Code::Session) => RefusalCode::Session,
+        _ => RefusalCode::Protocol,
+    };
+    WireError::Refused { code, text: refusal.text }
+}
+
+/// Says who speaks what, and which of the two is older.
+pub(super) fn version_error(client: &[u32], client_release: &str, server: &[u32], server_release: &str) -> WireError {
+    let list = |versions: &[u32]| {
+        let versions: Vec<_> = versions.iter().take(16).map(u32::to_string).collect();
+        format!("protocol {}", if versions.is_empty() { "unknown".to_owned() } else { versions.join(", ") })
+    };
+    let client_is_older = client.iter().max() < server.iter().max();
+    let (older, newer) = if client_is_older { ("client", "server") } else { ("server", "client") };
+    WireError::Version(Box::new(VersionMismatch {
+        client: list(client),
+        client_release: client_release.to_owned(),
+        server: list(server),
+        server_release: server_release.to_owned(),
+        older,
+        newer,
+    }))
+}

@@ -1,0 +1,161 @@
+//! The server's side.
+
+use super::client::version_error;
+use super::{Agreed, Identity, MAGIC, Opened, RELEASE, RefusalCode, VERSIONS, agree, encode_refusal, limits};
+use crate::auth::{Key, NONCE_LEN, Prover};
+use crate::frame::{Frame, RequestId};
+use crate::message::{bundle_out, decode, payload};
+use crate::stream::Payload;
+use crate::{Kind, WireError, proto};
+
+/// Longest name in an [`Identity`]; longer ones are cut.
+const MAX_NAME: usize = 64;
+
+/// A connection on its way to a session. Hand it each frame that arrives; do what its [`ServerStep`] says.
+#[derive(Debug)]
+pub struct ServerHandshake {
+    key: Key,
+    salt: Vec<u8>,
+    nonce: [u8; NONCE_LEN],
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing came yet.
+    Start,
+    /// The challenge is out.
+    Challenged { client_hello: Vec<u8>, server_hello: Vec<u8>, agreed: Agreed },
+    /// The client proved itself.
+    Trusted { agreed: Agreed },
+    /// A session was asked for, or it failed.
+    Over,
+}
+
+/// A session that was asked for by somebody who may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRequest {
+    /// Id of the request, for the reply.
+    pub request: RequestId,
+    /// Who asks.
+    pub identity: Identity,
+    /// Whether it takes over the pending command line.
+    pub take_command_line: bool,
+    /// What the client takes.
+    pub agreed: Agreed,
+}
+
+/// What a server does next.
+#[derive(Debug)]
+pub enum ServerStep {
+    /// Send this and wait for the next frame.
+    Send(Payload),
+    /// Open a session; its worker answers by [`encode_opened`].
+    Open(OpenRequest),
+    /// Send this and close. After a wrong proof, wait a while before.
+    Refuse(Payload, WireError),
+}
+
+impl ServerHandshake {
+    /// Waits for a client. The key is made of the password (or the empty text) with `salt` and [`Key::ITERATIONS`];
+    /// `nonce` must be random.
+    pub fn new(key: Key, salt: &[u8], nonce: [u8; NONCE_LEN]) -> ServerHandshake {
+        ServerHandshake { key, salt: salt.to_vec(), nonce, state: State::Start }
+    }
+
+    /// Handles a frame from the client.
+    pub fn handle(&mut self, frame: &Frame<'_>) -> ServerStep {
+        let state = std::mem::replace(&mut self.state, State::Over);
+        let step = match (state, Kind::of(frame.header.kind)) {
+            (State::Start, Ok(Kind::ClientHello)) => self.greet(frame),
+            (State::Challenged { client_hello, server_hello, agreed }, Ok(Kind::Authenticate)) => {
+                self.check(frame, &client_hello, &server_hello, agreed)
+            }
+            (State::Trusted { agreed }, Ok(Kind::OpenSession)) => open(frame, agreed),
+            (State::Start, _) => Err(WireError::NotOutpost),
+            _ => Err(WireError::UnexpectedKind { kind: frame.header.kind }),
+        };
+        step.unwrap_or_else(|error| {
+            let code = match error {
+                WireError::Version(_) => RefusalCode::Version,
+                WireError::Authentication => RefusalCode::Authentication,
+                _ => RefusalCode::Protocol,
+            };
+            ServerStep::Refuse(encode_refusal(code, &error.to_string()), error)
+        })
+    }
+
+    fn greet(&mut self, frame: &Frame<'_>) -> Result<ServerStep, WireError> {
+        let hello: proto::ClientHello = decode(frame)?;
+        if hello.magic != MAGIC {
+            return Err(WireError::NotOutpost);
+        }
+        let common = hello.versions.iter().copied().filter(|version| VERSIONS.contains(version)).max();
+        let Some(version) = common else {
+            let release: String = hello.release.chars().take(MAX_NAME).collect();
+            return Err(version_error(&hello.versions, &release, VERSIONS, RELEASE));
+        };
+        if hello.nonce.len() != NONCE_LEN {
+            return Err(WireError::Field { field: "nonce" });
+        }
+        let agreed = agree(version, hello.limits).ok_or(WireError::Field { field: "limits" })?;
+        let answer = proto::ServerHello {
+            magic: MAGIC.to_vec(),
+            version,
+            release: RELEASE.to_owned(),
+            features: Vec::new(),
+            limits: Some(limits()),
+            nonce: self.nonce.to_vec(),
+            salt: self.salt.clone(),
+            iterations: Key::ITERATIONS,
+        };
+        let answer = payload(Kind::ServerHello, &answer);
+        let (client_hello, server_hello) = (frame.message.to_vec(), answer.message.clone());
+        self.state = State::Challenged { client_hello, server_hello, agreed };
+        Ok(ServerStep::Send(answer))
+    }
+
+    fn check(
+        &mut self,
+        frame: &Frame<'_>,
+        client_hello: &[u8],
+        server_hello: &[u8],
+        agreed: Agreed,
+    ) -> Result<ServerStep, WireError> {
+        let proof = decode::<proto::Authenticate>(frame)?.proof;
+        if !self.key.accepts(Prover::Client, client_hello, server_hello, &proof) {
+            return Err(WireError::Authentication);
+        }
+        let proof = self.key.proof(Prover::Server, client_hello, server_hello).to_vec();
+        self.state = State::Trusted { agreed };
+        Ok(ServerStep::Send(payload(Kind::Authenticated, &proto::Authenticated { proof })))
+    }
+}
+
+/// The answer to a request for a session.
+pub fn encode_opened(opened: Opened) -> Payload {
+    let (stop, tail) = bundle_out(opened.stop);
+    let message = proto::SessionOpened {
+        session: opened.session,
+        token: opened.token,
+        info: Some(opened.info.into()),
+        live: opened.capabilities.live,
+        breakpoints: opened.capabilities.breakpoints,
+        os: opened.capabilities.os,
+        stop,
+        command_line: opened.command_line,
+    };
+    Payload { tail, ..payload(Kind::SessionOpened, &message) }
+}
+
+fn open(frame: &Frame<'_>, agreed: Agreed) -> Result<ServerStep, WireError> {
+    let message: proto::OpenSession = decode(frame)?;
+    // What a client says of itself goes into logs: no control characters, no length to speak of.
+    let clean = |text: String| text.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+    Ok(ServerStep::Open(OpenRequest {
+        request: frame.header.request,
+        identity: Identity { user: clean(message.user), host: clean(message.host) },
+        take_command_line: message.take_command_line,
+        agreed,
+    }))
+}

@@ -1,0 +1,144 @@
+//! Both sides against each other, and each against strangers.
+
+use outpost_target::fake::FakeTarget;
+
+use super::*;
+use crate::auth::{Key, NONCE_LEN};
+use crate::frame::{Frame, Header};
+use crate::{WireError, proto};
+
+const SALT: &[u8] = b"salt";
+
+fn frame(payload: &Payload) -> Frame<'_> {
+    assert!(payload.tail.is_empty());
+    let header = Header { kind: payload.kind, request: OPEN_REQUEST, ..Header::default() };
+    Frame { header, message: &payload.message, tail: &[] }
+}
+
+fn server(password: &str) -> ServerHandshake {
+    ServerHandshake::new(Key::derive(password, SALT, Key::ITERATIONS), SALT, [2; NONCE_LEN])
+}
+
+fn client(password: &str) -> (ClientHandshake, Payload) {
+    let identity = Identity { user: "ada".into(), host: "birch\n".into() };
+    ClientHandshake::start(password, [1; NONCE_LEN], identity, true)
+}
+
+/// Runs both; gives what the server was asked for, or why one of the two gave up.
+fn meet(client_password: &str, server_password: &str) -> Result<OpenRequest, WireError> {
+    let (mut client, hello) = client(client_password);
+    let mut server = server(server_password);
+    let ServerStep::Send(challenge) = server.handle(&frame(&hello)) else { panic!("no challenge") };
+    let ClientStep::Send { authenticate, open, .. } = client.handle(&frame(&challenge))? else { panic!("no proof") };
+    let proof = match server.handle(&frame(&authenticate)) {
+        ServerStep::Send(proof) => proof,
+        ServerStep::Refuse(refusal, _) => return Err(client.handle(&frame(&refusal)).unwrap_err()),
+        ServerStep::Open(_) => panic!("open without being asked"),
+    };
+    assert!(matches!(client.handle(&frame(&proof))?, ClientStep::Wait));
+    let ServerStep::Open(request) = server.handle(&frame(&open)) else { panic!("not opened") };
+    let target = FakeTarget::with_threads(1);
+    let opened = Opened {
+        session: 7,
+        token: vec![9; 16],
+        info: target.info.clone(),
+        capabilities: Capabilities { live: true, ..Capabilities::default() },
+        stop: None,
+        command_line: vec!["./daemon".into()],
+    };
+    let answer = encode_opened(opened.clone());
+    let ClientStep::Opened { opened: seen, .. } = client.handle(&frame(&answer))? else { panic!("not opened") };
+    assert_eq!(seen, opened);
+    Ok(request)
+}
+
+#[test]
+fn the_right_password_opens_a_session() {
+    for password in ["", "Xy12"] {
+        let request = meet(password, password).unwrap();
+        assert_eq!(request.identity, Identity { user: "ada".into(), host: "birch".into() });
+        assert!(request.take_command_line);
+        assert_eq!(request.agreed, Agreed { version: 1, frame_bytes: MAX_FRAME, requests: MAX_REQUESTS });
+    }
+}
+
+#[test]
+fn a_wrong_password_is_refused_alike_whether_one_is_set_or_not() {
+    let texts: Vec<_> = [("", "Xy12"), ("xy12", "Xy12"), ("Xy12", "")]
+        .map(|(given, set)| meet(given, set).unwrap_err().to_string())
+        .into();
+    assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+    assert!(texts[0].contains("authentication failed") && texts[0].contains("0x80004005"), "{}", texts[0]);
+}
+
+#[test]
+fn the_challenge_tells_nothing_of_the_password() {
+    let (_, hello) = client("");
+    let challenge = |password| match server(password).handle(&frame(&hello)) {
+        ServerStep::Send(payload) => payload,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(challenge(""), challenge("Xy12"));
+}
+
+#[test]
+fn a_server_that_does_not_know_the_password_is_told_from_one_that_does() {
+    let (mut client, hello) = client("Xy12");
+    let ServerStep::Send(challenge) = server("").handle(&frame(&hello)) else { panic!() };
+    client.handle(&frame(&challenge)).unwrap();
+    let forged = payload(Kind::Authenticated, &proto::Authenticated { proof: vec![0; 32] });
+    assert_eq!(client.handle(&frame(&forged)).unwrap_err(), WireError::ServerNotAuthentic);
+}
+
+#[test]
+fn other_versions_are_refused_naming_both() {
+    let mut hello = proto::ClientHello {
+        magic: MAGIC.to_vec(),
+        versions: vec![7, 8],
+        release: "9.9".into(),
+        features: Vec::new(),
+        limits: Some(limits()),
+        nonce: vec![0; NONCE_LEN],
+    };
+    let refuse = |hello: &proto::ClientHello| match server("").handle(&frame(&payload(Kind::ClientHello, hello))) {
+        ServerStep::Refuse(payload, error) => (payload, error.to_string()),
+        other => panic!("{other:?}"),
+    };
+    let (refusal, newer) = refuse(&hello);
+    assert!(newer.contains("protocol 7, 8") && newer.contains("the server is older"), "{newer}");
+    assert!(newer.contains("not using same version of remoting protocol as the"), "{newer}");
+    // The client of this release makes its own sentence of the same facts.
+    let (mut client, _) = client("");
+    let error = client.handle(&frame(&refusal)).unwrap_err();
+    assert!(matches!(error, WireError::Version(_)), "{error}");
+    hello.versions = vec![0];
+    assert!(refuse(&hello).1.contains("the client is older"));
+}
+
+#[test]
+fn strangers_and_rule_breakers_are_refused() {
+    let refuse = |mut server: ServerHandshake, payload: &Payload| match server.handle(&frame(payload)) {
+        ServerStep::Refuse(_, error) => error,
+        other => panic!("{other:?}"),
+    };
+    let garbage = Payload { kind: Kind::ClientHello.number(), message: vec![0xff; 9], tail: Vec::new() };
+    assert!(matches!(refuse(server(""), &garbage), WireError::Malformed { .. }));
+    let early = payload(Kind::OpenSession, &proto::OpenSession::default());
+    assert_eq!(refuse(server(""), &early), WireError::NotOutpost);
+    let nobody = payload(Kind::ClientHello, &proto::ClientHello::default());
+    assert_eq!(refuse(server(""), &nobody), WireError::NotOutpost);
+    // A proof is asked for once.
+    let (_, hello) = client("");
+    let mut greeted = server("");
+    greeted.handle(&frame(&hello));
+    assert!(matches!(refuse(greeted, &hello), WireError::UnexpectedKind { .. }));
+}
+
+#[test]
+fn a_frame_limit_nobody_could_work_with_is_refused() {
+    let tiny = proto::Limits { frame_bytes: 100, requests: 1 };
+    assert_eq!(agree(1, Some(tiny)), None);
+    assert_eq!(agree(1, None), None);
+    let huge = proto::Limits { frame_bytes: u32::MAX, requests: u32::MAX };
+    assert_eq!(agree(1, Some(huge)).map(|agreed| agreed.frame_bytes), Some(MAX_FRAME));
+}
