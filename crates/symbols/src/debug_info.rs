@@ -2,9 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use gimli::{AttributeValue, DebugInfoOffset, DebugTypesOffset, Dwarf, LittleEndian, SectionId, UnitOffset, UnitRef};
+use gimli::{
+    AttributeValue, DebugInfoOffset, DebugTypes, Dwarf, LittleEndian, Reader, Section, UnitHeader, UnitOffset, UnitRef,
+};
 use outpost_base::ImageOffset;
 
+use crate::dwarf_sections::DwarfFile;
 use crate::{ElfFile, ImageRange, Problem, SectionData, SymbolsError};
 
 /// gimli's reader over our bytes: owns what it reads, so it needs no lifetime and can be kept.
@@ -45,8 +48,15 @@ pub(crate) struct UnitSpan {
     pub(crate) section: DieSection,
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// Signature of a type unit.
-    pub(crate) signature: Option<u64>,
+    /// For a type unit, what names its type.
+    pub(crate) signature: Option<TypeSignature>,
+}
+
+/// The name of a type unit's type, and where in the unit it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct TypeSignature {
+    pub(crate) signature: u64,
+    pub(crate) type_offset: u64,
 }
 
 /// The DWARF of one image and, if its debug file refers to one, of the shared file that dwz made.
@@ -58,7 +68,7 @@ pub struct DebugInfo {
     spans: Vec<UnitSpan>,
     units: Vec<OnceLock<Result<Arc<DwarfUnit>, gimli::Error>>>,
     by_address: OnceLock<Vec<(ImageRange, UnitIndex)>>,
-    by_signature: OnceLock<Vec<(u64, UnitIndex)>>,
+    by_signature: OnceLock<Vec<(u64, u64, UnitIndex)>>,
 }
 
 impl DebugInfo {
@@ -72,19 +82,21 @@ impl DebugInfo {
         alt: Option<&ElfFile>,
         problems: &mut Vec<Problem>,
     ) -> Result<Option<DebugInfo>, SymbolsError> {
-        let Some(mut dwarf) = load_sections(file, problems)? else { return Ok(None) };
-        if let Some(alt) = alt.map(|alt| load_sections(alt, problems)).transpose()?.flatten() {
-            dwarf.set_sup(alt);
-        }
+        let Some(sections) = DwarfFile::load(file, alt, problems)? else { return Ok(None) };
+        let dwarf = sections.readers();
         let spans = unit_spans(&dwarf, problems);
-        Ok(Some(DebugInfo::with_units(dwarf, spans)))
+        Ok(Some(DebugInfo { by_address: OnceLock::new(), ..DebugInfo::with_units(dwarf, spans, Vec::new()) }))
     }
 
-    /// As [`DebugInfo::load`], from sections at hand and with the units already known.
-    pub(crate) fn with_units(dwarf: Dwarf<DwarfReader>, spans: Vec<UnitSpan>) -> DebugInfo {
+    /// As [`DebugInfo::load`], from sections at hand and with units and their addresses already known.
+    pub(crate) fn with_units(
+        dwarf: Dwarf<DwarfReader>,
+        spans: Vec<UnitSpan>,
+        ranges: Vec<(ImageRange, UnitIndex)>,
+    ) -> DebugInfo {
         let mut units = Vec::new();
         units.resize_with(spans.len(), OnceLock::new);
-        DebugInfo { dwarf, spans, units, by_address: OnceLock::new(), by_signature: OnceLock::new() }
+        DebugInfo { dwarf, spans, units, by_address: OnceLock::from(ranges), by_signature: OnceLock::new() }
     }
 
     /// The sections of the debug file.
@@ -121,16 +133,7 @@ impl DebugInfo {
         let start = span.start as usize;
         let header = match span.section {
             DieSection::Info | DieSection::Alt => dwarf.debug_info.header_from_offset(DebugInfoOffset(start))?,
-            DieSection::Types => {
-                let mut units = dwarf.debug_types.units();
-                loop {
-                    match units.next()? {
-                        Some(header) if header.debug_types_offset() == Some(DebugTypesOffset(start)) => break header,
-                        Some(_) => {}
-                        None => return Err(gimli::Error::NoEntryAtGivenOffset(span.start)),
-                    }
-                }
-            }
+            DieSection::Types => type_unit_header(&dwarf.debug_types, span.start)?,
         };
         dwarf.unit(header).map(Arc::new)
     }
@@ -179,18 +182,15 @@ impl DebugInfo {
     fn type_unit(&self, signature: u64) -> Option<DieRef> {
         let table = self.by_signature.get_or_init(|| {
             let numbered = self.units().zip(&self.spans);
-            let mut table: Vec<_> = numbered.filter_map(|(index, span)| Some((span.signature?, index))).collect();
+            let mut table: Vec<_> = numbered
+                .filter_map(|(index, span)| Some((span.signature?.signature, span.signature?.type_offset, index)))
+                .collect();
             table.sort_unstable();
             table
         });
         let at = table.binary_search_by_key(&signature, |entry| entry.0).ok()?;
-        let index = table.get(at)?.1;
-        match self.unit(index).ok()?.header.type_() {
-            gimli::UnitType::Type { type_offset, .. } | gimli::UnitType::SplitType { type_offset, .. } => {
-                self.die(index, type_offset)
-            }
-            _ => None,
-        }
+        let (_, type_offset, index) = *table.get(at)?;
+        self.die(index, UnitOffset(usize::try_from(type_offset).ok()?))
     }
 
     /// The unit whose code covers `at`.
@@ -218,22 +218,16 @@ impl DebugInfo {
     }
 }
 
-fn load_sections(file: &ElfFile, problems: &mut Vec<Problem>) -> Result<Option<Dwarf<DwarfReader>>, SymbolsError> {
-    if !file.has_dwarf() {
-        return Ok(None);
-    }
-    Dwarf::load(|id| {
-        let data = match file.section_data(id.name()) {
-            Ok(data) => data.unwrap_or_default(),
-            Err(error) if matches!(id, SectionId::DebugInfo | SectionId::DebugAbbrev) => return Err(error),
-            Err(error) => {
-                problems.push(Problem::new(id.name(), error));
-                SectionData::empty()
-            }
-        };
-        Ok(gimli::EndianReader::new(data, LittleEndian))
-    })
-    .map(Some)
+/// The header of the unit at `start` of `.debug_types`, for which gimli has no direct access.
+///
+/// The header believes to be the first of its section; callers keep the true offset in a [`UnitSpan`].
+pub(crate) fn type_unit_header<R: Reader<Offset = usize>>(
+    types: &DebugTypes<R>,
+    start: u64,
+) -> gimli::Result<UnitHeader<R>> {
+    let mut from_here = types.reader().clone();
+    from_here.skip(start as usize)?;
+    DebugTypes::from(from_here).units().next()?.ok_or(gimli::Error::NoEntryAtGivenOffset(start))
 }
 
 /// The units of all sections, sorted. A damaged header ends its section: nothing says where the next one begins.
@@ -279,8 +273,9 @@ fn info_spans(dwarf: &Dwarf<DwarfReader>, section: DieSection, spans: &mut Vec<U
 
 fn span(section: DieSection, start: u64, header: &gimli::UnitHeader<DwarfReader>) -> UnitSpan {
     let signature = match header.type_() {
-        gimli::UnitType::Type { type_signature, .. } | gimli::UnitType::SplitType { type_signature, .. } => {
-            Some(type_signature.0)
+        gimli::UnitType::Type { type_signature, type_offset }
+        | gimli::UnitType::SplitType { type_signature, type_offset } => {
+            Some(TypeSignature { signature: type_signature.0, type_offset: type_offset.0 as u64 })
         }
         _ => None,
     };

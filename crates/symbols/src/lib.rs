@@ -7,21 +7,34 @@
 //! loaded are left to others: addresses here are [`outpost_base::ImageOffset`]s.
 
 mod debug_info;
+mod demangle;
+mod dwarf_sections;
 mod elf;
 mod error;
+mod hash;
+mod index;
+mod lines;
 mod mapping;
+mod module;
 mod range;
 mod section;
 mod source;
 mod types;
 mod values;
 mod variables;
+mod wildcard;
 
 pub use debug_info::{DebugInfo, DieRef, DieSection, DwarfReader, DwarfUnit, UnitIndex};
+pub use demangle::{Demangled, demangle};
 pub use elf::{
     DebugLink, ElfFile, ElfKind, ElfSection, ElfSegment, ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource,
 };
 pub use error::{Problem, SymbolsError};
+pub use index::{CaseRule, default_cache_directory};
+pub use module::{
+    CodeLocation, Function, InlineFrame, InlinedCopy, LineAddress, LineMatch, Module, ModuleFiles, SourceLocation,
+    Statement, Symbol, SymbolAt, SymbolKind, SymbolSource, SymbolStatus,
+};
 pub use range::ImageRange;
 pub use section::SectionData;
 pub use source::{ByteSource, FileSource, MemorySource};
@@ -34,3 +47,4 @@ pub use values::{BatchMemory, Piece, Scalar, Store, Unavailable, Value, ValueLoc
 pub use variables::{
     Activation, CallerFrame, DeclaredAt, FrameContext, NoFrame, Scope, Variable, VariableKind, Variables,
 };
+pub use wildcard::Wildcard;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +31,12 @@ pub trait ByteSource: Send + Sync + fmt::Debug {
     /// Whether there are no bytes.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What tells this content from any other that could be found by the same name: for caches, where an image has no
+    /// build-id. `None` if nothing does.
+    fn identity(&self) -> Option<String> {
+        None
     }
 
     /// The `len` bytes at `offset`, all of them.
@@ -83,6 +89,12 @@ impl ByteSource for FileSource {
 
     fn len(&self) -> u64 {
         self.len
+    }
+
+    fn identity(&self) -> Option<String> {
+        let metadata = self.file.metadata().ok()?;
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        Some(format!("{device}:{inode} changed {}.{:09}", metadata.ctime(), metadata.ctime_nsec()))
     }
 
     fn read(&self, offset: u64, len: u64) -> Result<SectionData, SymbolsError> {

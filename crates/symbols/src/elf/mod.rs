@@ -10,3 +10,4 @@ mod symbols;
 pub use file::{ElfFile, ElfKind, ElfSection, ElfSegment};
 pub use notes::DebugLink;
 pub use symbols::{ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource};
+pub(crate) use symbols::{RawSymbol, SymbolTable};

@@ -140,6 +140,11 @@ impl ElfFile {
         Some(SymbolTable { symbols, strings })
     }
 
+    /// Symbols made up for PLT entries.
+    pub(crate) fn plt_symbols(&self, problems: &mut Vec<Problem>) -> Vec<ElfSymbol> {
+        plt::symbols(self, problems)
+    }
+
     fn symbol_table(&self, name: &str, problems: &mut Vec<Problem>) -> Option<SymbolTable> {
         let (index, section) = self.section(name)?;
         if section.file_len == 0 {
@@ -172,7 +177,7 @@ impl ElfFile {
                 source: *source,
             }));
         }
-        all.extend(plt::symbols(self, &mut problems));
+        all.extend(self.plt_symbols(&mut problems));
         (all, problems)
     }
 }

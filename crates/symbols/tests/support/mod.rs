@@ -1,10 +1,12 @@
 //! Compiles small programs for the tests and asks other tools about them.
+#![allow(dead_code, reason = "each test binary uses some of it")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use outpost_symbols::{ElfFile, FileSource};
+use outpost_symbols::{ElfFile, FileSource, Module, ModuleFiles};
 
 /// A directory with one compiled program in it, removed at the end.
 pub(crate) struct Built {
@@ -41,4 +43,43 @@ pub(crate) fn run_in(dir: &Path, command: &str) -> String {
     let output = output.unwrap_or_else(|error| panic!("{command}: {error}"));
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A module of one image, its index in memory.
+pub(crate) fn module(path: &Path) -> Module {
+    let image = Arc::new(open(path));
+    Module::new(ModuleFiles { image, debug: None, alt: None, cache: None })
+}
+
+/// A module of one image, its index kept in `cache`.
+pub(crate) fn module_cached(path: &Path, cache: &Path) -> Module {
+    let image = Arc::new(open(path));
+    Module::new(ModuleFiles { image, debug: None, alt: None, cache: Some(cache.to_owned()) })
+}
+
+/// What gdb prints for `commands`.
+pub(crate) fn gdb(path: &Path, commands: &[String]) -> String {
+    let mut command = Command::new("gdb");
+    command.args(["-nx", "-batch", "-ex", "set width 0", "-ex", "set breakpoint pending off"]);
+    for line in commands {
+        command.args(["-ex", line]);
+    }
+    let output = command.arg(path).output().unwrap_or_else(|error| panic!("gdb: {error}"));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Where gdb puts a breakpoint for each of `places`.
+pub(crate) fn gdb_breakpoints(path: &Path, places: &[String]) -> Vec<BTreeSet<u64>> {
+    let each = |place: &String| {
+        [format!("break {place}"), "info break".to_owned(), "delete".to_owned(), "echo =next=\\n".to_owned()]
+    };
+    let commands: Vec<String> = places.iter().flat_map(each).collect();
+    let answer = gdb(path, &commands);
+    let addresses = |part: &str| {
+        let words = part.lines().filter(|line| line.contains(" in ")).flat_map(str::split_whitespace);
+        words.filter_map(|word| u64::from_str_radix(word.strip_prefix("0x00000")?, 16).ok()).collect()
+    };
+    let found: Vec<BTreeSet<u64>> = answer.split("=next=").map(addresses).collect();
+    assert_eq!(found.len(), places.len() + 1, "{answer}");
+    found[..places.len()].to_vec()
 }

@@ -1,0 +1,77 @@
+//! Places in code that a name stands for: what a breakpoint on a function needs.
+
+use outpost_base::ImageOffset;
+
+use super::{Module, SymbolKind};
+use crate::index::{EntryKind, NameHit};
+use crate::{CaseRule, DieRef, ImageRange};
+
+/// A place where a function begins: its own code, or a copy inlined into another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CodeLocation {
+    /// Qualified name of the function.
+    pub name: String,
+    /// Its first instruction.
+    pub entry: ImageOffset,
+    /// Behind its prologue; equal to `entry` for inlined copies, which have none.
+    pub body: ImageOffset,
+    /// Whether it is a copy inlined into another function.
+    pub is_inlined: bool,
+    /// The function's DIE, if debug info describes it.
+    pub die: Option<DieRef>,
+}
+
+impl Module {
+    /// All places at which functions called `name` begin, inlined copies among them, by address.
+    ///
+    /// Names match as in [`Module::symbols_named`].
+    pub fn code_locations(&self, name: &str, case: CaseRule) -> Vec<CodeLocation> {
+        let mut locations: Vec<CodeLocation> = self
+            .symbols_named(name, case)
+            .into_iter()
+            .filter(|symbol| {
+                matches!(symbol.kind, SymbolKind::Function | SymbolKind::IndirectFunction)
+                    || (symbol.kind == SymbolKind::Label && self.is_text(symbol.address))
+            })
+            .map(|symbol| {
+                let function = symbol.die.and_then(|die| self.function_of(die));
+                let body = match &function {
+                    Some(function) => self.body_of(function),
+                    None => {
+                        let end = ImageOffset(symbol.address.0.saturating_add(symbol.size.max(64)));
+                        self.after_frame_setup(ImageRange { start: symbol.address, end })
+                    }
+                };
+                let (name, entry, die) = (symbol.name, symbol.address, symbol.die);
+                CodeLocation { name, entry, body, is_inlined: false, die }
+            })
+            .collect();
+        for function in self.inlined_functions_named(name, case) {
+            let name = self.qualified_name(function).unwrap_or_default();
+            for copy in self.inlined_copies(function) {
+                let (entry, die) = (copy.entry, Some(function));
+                locations.push(CodeLocation { name: name.clone(), entry, body: entry, is_inlined: true, die });
+            }
+        }
+        locations.sort_by_key(|location| (location.entry, location.is_inlined));
+        locations.dedup_by_key(|location| location.entry);
+        locations
+    }
+
+    /// DIEs of the functions called `name` that were inlined somewhere; one per unit that holds copies.
+    pub fn inlined_functions_named(&self, name: &str, case: CaseRule) -> Vec<DieRef> {
+        let index = self.index();
+        let functions: Vec<_> = index
+            .find(name, case)
+            .into_iter()
+            .filter_map(|(hit, unmatched)| match hit {
+                NameHit::Entry(id) => Some((index.entry(id)?, unmatched)),
+                NameHit::Symbol(_) => None,
+            })
+            .filter(|(entry, _)| entry.kind == EntryKind::Function)
+            .collect();
+        let least = functions.iter().map(|(_, unmatched)| *unmatched).min().unwrap_or(0);
+        let inlined = functions.into_iter().filter(|(entry, unmatched)| entry.is_inlined && *unmatched == least);
+        inlined.map(|(entry, _)| entry.die).collect()
+    }
+}

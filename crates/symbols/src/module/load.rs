@@ -1,0 +1,166 @@
+//! Loading a module: index from the cache or built, DWARF when needed.
+
+use std::io::{BufWriter, Cursor};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError};
+
+use super::Module;
+use crate::dwarf_sections::DwarfFile;
+use crate::elf::{RawSymbol, SymbolTable};
+use crate::index::{BuildInput, CacheKey, Index, IndexCache, build};
+use crate::{DebugInfo, ElfFile, ElfSymbolSource, Problem, SectionData, SymbolsError, debug_info};
+
+impl Module {
+    /// The index, mapped or built now.
+    pub(super) fn index(&self) -> &Index {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        match self.load_index(&NEVER, &|_| {}) {
+            Ok(index) => index,
+            // It was not cancelled, and everything else ends in an index, be it an empty one.
+            Err(_) => self.index.get_or_init(Index::empty),
+        }
+    }
+
+    pub(super) fn load_index(
+        &self,
+        cancel: &AtomicBool,
+        progress: &(dyn Fn(u32) + Sync),
+    ) -> Result<&Index, SymbolsError> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let cache = self.files.cache.as_deref().map(IndexCache::new);
+        let key = self.cache_key();
+        if let (Some(cache), Some(key)) = (&cache, &key) {
+            match cache.open(key) {
+                Ok(Some(index)) => return Ok(self.accept(index)),
+                Ok(None) => {}
+                Err(reason) => self.report(Problem::new("cached index", reason)),
+            }
+        }
+        let index = self.build_index(cache.as_ref().zip(key.as_ref()), cancel, progress)?;
+        Ok(self.accept(index))
+    }
+
+    fn accept(&self, index: Index) -> &Index {
+        for problem in index.problems() {
+            self.report(problem);
+        }
+        self.index.get_or_init(|| index)
+    }
+
+    /// What names this build in the cache; `None` if nothing tells one build from the next.
+    fn cache_key(&self) -> Option<CacheKey> {
+        let files = [Some(&self.files.image), self.files.debug.as_ref(), self.files.alt.as_ref()];
+        let mut identity = String::new();
+        for file in files {
+            let Some(file) = file else {
+                identity.push_str("-\n");
+                continue;
+            };
+            let name = match file.build_id() {
+                Some(id) => id.to_string(),
+                None => file.source().identity()?,
+            };
+            identity.push_str(&format!("{name} {}\n", file.source().len()));
+        }
+        let stem = self.files.image.build_id().map_or_else(|| "file".to_owned(), |id| id.to_string());
+        Some(CacheKey { stem, identity: identity.into_bytes() })
+    }
+
+    fn build_index(
+        &self,
+        cache: Option<(&IndexCache, &CacheKey)>,
+        cancel: &AtomicBool,
+        progress: &(dyn Fn(u32) + Sync),
+    ) -> Result<Index, SymbolsError> {
+        let mut problems = Vec::new();
+        let sections = self.sections();
+        let spans = sections.map(|it| debug_info::unit_spans(&it.readers(), &mut problems)).unwrap_or_default();
+        let tables = SymbolTables::load(&self.files.image, self.files.debug.as_deref(), &mut problems);
+        let input = || BuildInput {
+            identity: cache.map_or(&[], |(_, key)| &key.identity),
+            dwarf: sections,
+            units: &spans,
+            text: &self.text,
+            symbols: tables.symbols(),
+            problems: problems.clone(),
+            cancel,
+            progress,
+        };
+        if let Some((cache, key)) = cache {
+            match cache.store(key, |out: BufWriter<_>| build(input(), out)) {
+                Ok(index) => return Ok(index),
+                Err(error) => match SymbolsError::from(error) {
+                    SymbolsError::Cancelled => return Err(SymbolsError::Cancelled),
+                    other => self.report(Problem::new("index cache", other)),
+                },
+            }
+        }
+        let out = build(input(), Cursor::new(Vec::new()))?;
+        let index = Index::open_unchecked(SectionData::from(out.into_inner()));
+        Ok(index.unwrap_or_else(|_| Index::empty()))
+    }
+
+    fn sections(&self) -> Option<&DwarfFile> {
+        let sections = self.sections.get_or_init(|| {
+            let mut problems = Vec::new();
+            let loaded = DwarfFile::load(self.dwarf_elf(), self.files.alt.as_deref(), &mut problems);
+            problems.into_iter().for_each(|problem| self.report(problem));
+            loaded.unwrap_or_else(|error| {
+                self.report(Problem::new("debug info", error));
+                None
+            })
+        });
+        sections.as_ref()
+    }
+
+    pub(super) fn load_debug_info(&self) -> Option<&Arc<DebugInfo>> {
+        let info = self.info.get_or_init(|| {
+            let dwarf = self.sections()?.readers();
+            let index = self.index();
+            Some(Arc::new(DebugInfo::with_units(dwarf, index.units(), index.unit_ranges())))
+        });
+        info.as_ref()
+    }
+}
+
+/// The symbol tables of a module's files, with the bytes that their names lie in.
+struct SymbolTables {
+    tables: Vec<(SymbolTable, ElfSymbolSource)>,
+    plt: Vec<crate::ElfSymbol>,
+}
+
+impl SymbolTables {
+    fn load(image: &ElfFile, debug: Option<&ElfFile>, problems: &mut Vec<Problem>) -> SymbolTables {
+        let mut tables = Vec::new();
+        let mini = image.mini_symtab().unwrap_or_else(|error| {
+            problems.push(Problem::new(".gnu_debugdata", error));
+            None
+        });
+        for file in [debug, Some(image), mini.as_ref()].into_iter().flatten() {
+            tables.extend(file.symtab(problems).map(|table| (table, ElfSymbolSource::Symtab)));
+        }
+        tables.extend(image.dynsym(problems).map(|table| (table, ElfSymbolSource::Dynsym)));
+        SymbolTables { tables, plt: image.plt_symbols(problems) }
+    }
+
+    fn symbols(&self) -> Vec<(RawSymbol<'_>, ElfSymbolSource)> {
+        let tables = self.tables.iter().flat_map(|(table, source)| table.defined().map(|symbol| (symbol, *source)));
+        let plt = self.plt.iter().map(|symbol| {
+            let raw = RawSymbol {
+                name: symbol.name.as_bytes(),
+                address: symbol.address.0,
+                size: symbol.size,
+                kind: symbol.kind,
+                binding: symbol.binding,
+            };
+            (raw, symbol.source)
+        });
+        tables.chain(plt).collect()
+    }
+}

@@ -1,0 +1,235 @@
+//! From addresses to lines and back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use outpost_base::ImageOffset;
+use rayon::prelude::*;
+
+use super::Module;
+use crate::index::FileId;
+use crate::lines::UnitLines;
+use crate::{ImageRange, Problem, UnitIndex};
+
+/// A place in source text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SourceLocation {
+    /// Path as the compiler recorded it, made absolute by the directory of compilation where that is recorded.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 1; 0 if not recorded.
+    pub column: u16,
+    /// Whether the address is a good place to stop for this line.
+    pub is_statement: bool,
+}
+
+/// Addresses that a source line stands for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LineMatch {
+    /// The file, as the compiler recorded it.
+    pub file: String,
+    /// The line that has code: the one asked for, else the next one after it.
+    pub line: u32,
+    /// One address per function, and per inlined copy, by address.
+    pub addresses: Vec<LineAddress>,
+}
+
+/// Where a line begins within one function or inlined copy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LineAddress {
+    /// The address; behind the prologue if the line is the function's first.
+    pub address: ImageOffset,
+    /// Column, from 1; 0 if not recorded.
+    pub column: u16,
+    /// Name of the function, or of the inlined function.
+    pub function: Option<String>,
+    /// Whether it lies in an inlined copy.
+    pub is_inlined: bool,
+}
+
+impl Module {
+    /// The line that the instruction at `at` belongs to; `None` for code of no line.
+    ///
+    /// Inside inlined calls it is a line of the innermost one. For a return address ask with the address less one.
+    pub fn line_at(&self, at: ImageOffset) -> Option<SourceLocation> {
+        let (lines, _) = self.lines_at(at)?;
+        let (_, row) = lines.find(at.0)?;
+        (row.line != 0).then(|| SourceLocation {
+            file: lines.file(row).to_owned(),
+            line: row.line,
+            column: row.column,
+            is_statement: row.is_statement(),
+        })
+    }
+
+    /// The consecutive code around `at` that belongs to one line.
+    pub fn line_range_at(&self, at: ImageOffset) -> Option<ImageRange> {
+        let (lines, _) = self.lines_at(at)?;
+        let (position, row) = lines.find(at.0)?;
+        Some(ImageRange::new(row.address, lines.end_of(position)))
+    }
+
+    /// The addresses of line `line` of the files that `file` names: a base name, or the end of a path, or a whole path.
+    ///
+    /// If the line has no code, the next line that has some is taken, in each file for itself. Several files of one
+    /// name give several matches; a file that has no code at or after the line gives none.
+    pub fn addresses_of_line(&self, file: &str, line: u32) -> Vec<LineMatch> {
+        let mut matches = Vec::new();
+        for (path, units) in self.files_like(file) {
+            let found: Vec<(UnitIndex, Arc<UnitLines>)> =
+                units.par_iter().map(|&unit| (unit, self.unit_lines(unit))).collect();
+            let is_file = |lines: &UnitLines, number: u32| {
+                lines.files.get(number as usize).is_some_and(|name| same_path(name, &path))
+            };
+            let mut rows: BTreeMap<u32, Vec<(u64, u16)>> = BTreeMap::new();
+            let mut best = u32::MAX;
+            for (_, lines) in &found {
+                let wanted: Vec<bool> = (0..lines.files.len() as u32).map(|number| is_file(lines, number)).collect();
+                for row in &lines.rows {
+                    if row.line < line || row.line > best || row.is_end() || !row.is_statement() {
+                        continue;
+                    }
+                    if wanted.get(row.file as usize).copied().unwrap_or(false) {
+                        best = row.line;
+                        rows.entry(row.line).or_default().push((row.address, row.column));
+                    }
+                }
+            }
+            if let Some((line, rows)) = rows.into_iter().next().filter(|(line, _)| *line != 0) {
+                matches.push(LineMatch { file: path, line, addresses: self.best_addresses(rows) });
+            }
+        }
+        matches
+    }
+
+    /// Of the rows of one line, the first of each function and each inlined copy.
+    fn best_addresses(&self, mut rows: Vec<(u64, u16)>) -> Vec<LineAddress> {
+        rows.sort_unstable();
+        rows.dedup_by_key(|row| row.0);
+        let mut found: BTreeMap<(u64, Option<crate::DieRef>), LineAddress> = BTreeMap::new();
+        for (address, column) in rows {
+            let at = ImageOffset(address);
+            let function = self.function_at(at);
+            let inlined = self.inline_frames_at(at).into_iter().next();
+            let key = (function.as_ref().map_or(address, |f| f.entry().0), inlined.as_ref().map(|frame| frame.die));
+            found.entry(key).or_insert_with(|| {
+                let address = match &function {
+                    Some(function) if inlined.is_none() && function.entry() == at => self.body_of(function),
+                    _ => at,
+                };
+                LineAddress {
+                    address,
+                    column,
+                    is_inlined: inlined.is_some(),
+                    function: inlined.map(|frame| frame.name).or(function.map(|function| function.name)),
+                }
+            });
+        }
+        let mut addresses: Vec<LineAddress> = found.into_values().collect();
+        addresses.sort_by_key(|address| address.address);
+        addresses.dedup_by_key(|address| address.address);
+        addresses
+    }
+
+    /// Source files of the module whose path ends in `name`, component by component; all with an empty name. Sorted.
+    pub fn source_files(&self, name: &str) -> Vec<String> {
+        if name.is_empty() {
+            let index = self.index();
+            let all = (0..index.file_count()).filter_map(|number| self.path_of(FileId(number)));
+            let mut all: Vec<String> = all.collect();
+            all.sort();
+            all.dedup();
+            return all;
+        }
+        self.files_like(name).into_iter().map(|(path, _)| path).collect()
+    }
+
+    /// Files whose path ends in `name`, with the units that refer to them.
+    fn files_like(&self, name: &str) -> Vec<(String, Vec<UnitIndex>)> {
+        let index = self.index();
+        let wanted = normalized(name);
+        let Some(base) = wanted.last() else { return Vec::new() };
+        let mut files: BTreeMap<String, Vec<UnitIndex>> = BTreeMap::new();
+        for file in index.files_named(base.as_bytes()) {
+            let Some(path) = self.path_of(file) else { continue };
+            let actual = normalized(&path);
+            let fits = if name.starts_with('/') { actual == wanted } else { actual.ends_with(&wanted) };
+            if fits {
+                files.entry(format!("/{}", actual.join("/"))).or_default().extend(index.units_of_file(file));
+            }
+        }
+        let mut files: Vec<(String, Vec<UnitIndex>)> = files.into_iter().collect();
+        for (_, units) in &mut files {
+            units.sort_unstable();
+            units.dedup();
+        }
+        files
+    }
+
+    fn path_of(&self, file: FileId) -> Option<String> {
+        let (directory, base) = self.index().file(file)?;
+        let path = crate::index::join(directory, base);
+        Some(String::from_utf8_lossy(&path).into_owned())
+    }
+
+    /// The decoded line table that covers `at`, with its unit.
+    pub(super) fn lines_at(&self, at: ImageOffset) -> Option<(Arc<UnitLines>, UnitIndex)> {
+        let index = self.index();
+        let unit = index.unit_at(at).or_else(|| {
+            let (entry, _) = index.function_at(at)?;
+            Some(self.load_debug_info()?.locate(index.entry(entry)?.die)?.0)
+        })?;
+        let lines = self.unit_lines(unit);
+        (!lines.rows.is_empty()).then_some((lines, unit))
+    }
+
+    pub(super) fn unit_lines(&self, number: UnitIndex) -> Arc<UnitLines> {
+        self.lines.get(number, || {
+            let Some(info) = self.load_debug_info() else { return UnitLines::default() };
+            let unit = match info.unit(number) {
+                Ok(unit) => unit,
+                Err(error) => {
+                    self.report(Problem::new(format!("unit {}", number.0), error));
+                    return UnitLines::default();
+                }
+            };
+            let (lines, damage) = UnitLines::decode(info.unit_ref(number, &unit), &self.text);
+            if let Some(error) = damage {
+                self.report(Problem::new(format!("line table of unit {}", number.0), error));
+            }
+            lines
+        })
+    }
+}
+
+/// Components of a path, without `.` and with `..` taken back.
+fn normalized(path: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts
+}
+
+fn same_path(left: &str, right: &str) -> bool {
+    left == right || normalized(left) == normalized(right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_compared_by_meaning() {
+        assert!(same_path("/src/./a/../b.c", "/src/b.c"));
+        assert!(!same_path("/src/a.c", "/src/b.c"));
+        assert_eq!(normalized("../x/y.c"), ["x", "y.c"]);
+    }
+}

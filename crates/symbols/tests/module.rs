@@ -1,0 +1,236 @@
+//! Modules as compilers make them, compared with what gdb says of the same files.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use outpost_base::ImageOffset;
+use outpost_symbols::{CaseRule, Module, SymbolKind, SymbolStatus, Wildcard};
+use support::{Built, build, gdb, gdb_breakpoints, module, module_cached};
+
+const CPP: &str = r#"
+#include <cstdio>
+namespace shapes {
+struct Shape { virtual ~Shape() {} virtual int area() const = 0; static int count; };
+int Shape::count = 5;
+template <class T> struct Box : Shape {
+  T width;
+  explicit Box(T w) : width(w) {}
+  int area() const override { return static_cast<int>(width) * 2; }
+};
+namespace {
+__attribute__((noinline)) int hidden(int x) { return x * 3 + Shape::count; }
+}
+static inline int small(int a) {
+  int doubled = a + a;
+  return doubled + Shape::count;
+}
+}
+enum Color { RED, GREEN };
+enum class Mode { Fast, Slow };
+thread_local int per_thread = 3;
+struct Point { int x, y; };
+typedef struct { int a; } Anonymous;
+int overloaded(int a) { return a + 1; }
+int overloaded(double a) { return a + 2; }
+
+int main(int argc, char **argv) {
+  static int calls;
+  calls++;
+  shapes::Box<int> box(argc);
+  Point point{argc, 2};
+  Anonymous anonymous{3};
+  int sum = 0;
+  for (int i = 0; i < argc; i++)
+    sum += shapes::small(i) + shapes::hidden(i);
+  auto lambda = [&](int q) { return q + sum + per_thread; };
+  printf("%d %d %d %d\n", sum, box.area(), lambda(3), point.x + anonymous.a + RED + (int)Mode::Slow);
+  return overloaded(argc) + overloaded(2.5);
+}
+"#;
+
+const COMPILERS: &[&str] = &[
+    "g++ -g -O0 -gdwarf-5",
+    "g++ -g -O0 -gdwarf-4",
+    "g++ -g -O2 -gdwarf-5",
+    "g++ -g -O3 -gdwarf-4 -fdebug-types-section",
+    "g++ -g -O1 -static",
+    "clang++ -g -O0 -gdwarf-5",
+    "clang++ -g -O2 -gdwarf-5",
+    "clang++ -g -O0 -gdwarf-4",
+    "clang++ -g -O3 -gdwarf-4 -fdebug-types-section",
+];
+
+fn each_compiler(mut test: impl FnMut(&str, &Built, &Module)) {
+    for compiler in COMPILERS {
+        let built = build(compiler, "a.cpp", CPP);
+        let module = module(&built.path);
+        test(compiler, &built, &module);
+        assert_eq!(module.problems(), [], "{compiler}");
+    }
+}
+
+#[test]
+fn function_breakpoints_are_where_gdb_puts_them() {
+    each_compiler(|compiler, built, module| {
+        let names = ["main", "shapes::(anonymous namespace)::hidden", "shapes::Box<int>::area", "overloaded"];
+        let theirs = gdb_breakpoints(&built.path, &names.map(str::to_owned));
+        for (name, theirs) in names.iter().zip(theirs) {
+            let locations = module.code_locations(name, CaseRule::Exact);
+            let own = locations.iter().filter(|location| !location.is_inlined);
+            let ours: BTreeSet<u64> = own.map(|location| location.body.0).collect();
+            // Inlined copies are compared elsewhere: gdb 13 does not look at their entry points.
+            let inlined = locations.iter().any(|location| location.is_inlined);
+            let same = if inlined { ours.is_subset(&theirs) } else { ours == theirs };
+            assert!(same, "{compiler}: {name}: {ours:x?} {theirs:x?}");
+        }
+    });
+}
+
+#[test]
+fn every_address_has_the_line_of_addr2line() {
+    for compiler in COMPILERS {
+        let built = build(compiler, "a.cpp", CPP);
+        let module = module(&built.path);
+        let loader = addr2line::Loader::new(&built.path).expect("addr2line reads it");
+        let functions = module.symbols_matching(&Wildcard::new("*"));
+        let mut checked = 0;
+        for function in functions.iter().filter(|symbol| symbol.die.is_some() && symbol.kind == SymbolKind::Function) {
+            for address in function.address.0..function.address.0 + function.size {
+                let theirs = loader.find_location(address).expect("addr2line finds");
+                let theirs = theirs.and_then(|it| Some((it.file?.to_owned(), it.line?))).filter(|(_, line)| *line != 0);
+                let ours = module.line_at(ImageOffset(address)).map(|at| (at.file, at.line));
+                // Of several rows at one address we prefer one that is a statement, so lines may differ there.
+                if ours != theirs {
+                    let file = ours.as_ref().map(|(file, _)| file.clone());
+                    assert_eq!(file.is_some(), theirs.is_some(), "{compiler} {address:#x}: {ours:?} {theirs:?}");
+                }
+                checked += 1;
+
+                let frames = module.inline_frames_at(ImageOffset(address));
+                let mut names = Vec::new();
+                let mut iterator = loader.find_frames(address).expect("addr2line finds");
+                while let Some(frame) = iterator.next().expect("addr2line reads") {
+                    names.extend(frame.function.map(|name| name.demangle().expect("demangles").into_owned()));
+                }
+                assert_eq!(frames.len() + 1, names.len(), "{compiler} {address:#x}: {names:?}");
+                for (ours, theirs) in frames.iter().zip(&names) {
+                    let last = ours.name.rsplit("::").next().expect("a name");
+                    assert!(theirs.contains(last), "{compiler} {address:#x}: {} {theirs}", ours.name);
+                }
+            }
+        }
+        assert!(checked > 100, "{compiler}: {checked}");
+    }
+}
+
+#[test]
+fn names_find_what_they_name() {
+    each_compiler(|compiler, _, module| {
+        assert_eq!(module.status(), SymbolStatus::Dwarf);
+        let find = |name: &str| module.symbols_named(name, CaseRule::Exact);
+        let one = |name: &str| {
+            let found = find(name);
+            assert_eq!(found.len(), 1, "{compiler}: {name}: {found:?}");
+            found[0].clone()
+        };
+        assert_eq!(one("shapes::Shape::count").kind, SymbolKind::Data);
+        assert_eq!(one("shapes::Shape::count").size, 4);
+        assert_eq!(one("count").name, "shapes::Shape::count");
+        assert_eq!(one("_ZN6shapes5Shape5countE").address, one("count").address);
+        assert_eq!(one("per_thread").kind, SymbolKind::ThreadLocal);
+        assert_eq!(one("main::calls").kind, SymbolKind::Data, "a static of a function");
+        assert_eq!(one("hidden").name, "shapes::(anonymous namespace)::hidden");
+        assert_eq!(one("shapes::hidden").address, one("hidden").address);
+        assert_eq!(find("overloaded").len(), 2, "{compiler}: overloads share a name");
+        assert_eq!(find("MAIN"), []);
+        assert_eq!(module.symbols_named("MAIN", CaseRule::Ignore).len(), 1);
+
+        for name in ["Point", "Anonymous", "Color", "Mode", "shapes::Shape", "shapes::Box<int>", "Box", "int"] {
+            let types = module.types_named(name, CaseRule::Exact);
+            assert_eq!(types.len(), 1, "{compiler}: type {name}: {types:?}");
+            let full = module.qualified_name(types[0]).expect("has a name");
+            assert!(full.ends_with(name) || full == "shapes::Box<int>", "{compiler}: {name} is {full}");
+        }
+        assert_eq!(module.types_named("nothing", CaseRule::Exact), []);
+        assert_eq!(module.enumerators_named("RED", CaseRule::Exact).len(), 1, "{compiler}");
+        assert_eq!(module.enumerators_named("Mode::Slow", CaseRule::Exact).len(), 1, "{compiler}");
+        let matching = module.symbols_matching(&Wildcard::new("SHAPES::*cou?t"));
+        assert_eq!(matching.len(), 1, "{compiler}: {matching:?}");
+    });
+}
+
+#[test]
+fn addresses_find_their_symbols() {
+    each_compiler(|compiler, built, module| {
+        let names = module.symbols_matching(&Wildcard::new("*"));
+        let questions: Vec<String> = names
+            .iter()
+            .filter(|symbol| matches!(symbol.kind, SymbolKind::Function | SymbolKind::Data) && symbol.size > 1)
+            .filter(|symbol| symbol.die.is_some())
+            .map(|symbol| format!("info symbol {:#x}", symbol.address.0 + 1))
+            .collect();
+        let answers = gdb(&built.path, &questions);
+        let answers: Vec<&str> = answers.lines().filter(|line| line.contains(" + 1 in section")).collect();
+        assert_eq!(answers.len(), questions.len(), "{compiler}");
+        for (question, answer) in questions.iter().zip(answers) {
+            let address = u64::from_str_radix(&question["info symbol 0x".len()..], 16).expect("an address");
+            let ours = module.symbol_at(ImageOffset(address)).expect("a symbol");
+            assert_eq!(ours.displacement, 1, "{compiler}: {ours:?}");
+            // gdb shows parameters, and "const", which a name to type has not.
+            let theirs = answer.split_once(" + 1").expect("an answer").0;
+            let ours = ours.symbol.name.replace("::(anonymous namespace)", "");
+            let theirs = theirs.replace("::(anonymous namespace)", "");
+            // clang names the class of a lambda in linkage names only.
+            let lambda = theirs.contains("lambda") || theirs.contains("$_");
+            assert!(theirs.starts_with(&ours) || lambda, "{compiler}: {ours}: {theirs}");
+        }
+    });
+}
+
+#[test]
+fn lines_have_the_addresses_that_gdb_gives() {
+    for compiler in ["g++ -g -O0", "clang++ -g -O0", "g++ -g -O0 -gdwarf-3"] {
+        let built = build(compiler, "a.cpp", CPP);
+        let module = module(&built.path);
+        let lines = 1..CPP.lines().count() as u32;
+        let places: Vec<String> = lines.clone().map(|line| format!("a.cpp:{line}")).collect();
+        for (line, theirs) in lines.zip(gdb_breakpoints(&built.path, &places)) {
+            let found = module.addresses_of_line("a.cpp", line);
+            let ours: BTreeSet<u64> =
+                found.iter().flat_map(|found| &found.addresses).map(|found| found.address.0).collect();
+            assert_eq!(ours, theirs, "{compiler}: line {line}: {found:?}");
+        }
+        assert_eq!(module.addresses_of_line("a.cpp", 10_000), []);
+        assert_eq!(module.addresses_of_line("b.cpp", 1), []);
+        assert_eq!(module.source_files("a.cpp").len(), 1);
+        let path = built.dir.path().join("a.cpp").canonicalize().expect("exists").display().to_string();
+        assert_eq!(module.addresses_of_line(&path, 30), module.addresses_of_line("a.cpp", 30));
+    }
+}
+
+#[test]
+fn a_cached_index_gives_the_same_answers() {
+    let cache = tempfile::tempdir().expect("temporary directory");
+    let built = build("g++ -g -O2", "a.cpp", CPP);
+    let first = module_cached(&built.path, cache.path());
+    let names = first.symbols_matching(&Wildcard::new("*"));
+    assert!(names.len() > 20);
+    let index =
+        std::fs::read_dir(cache.path().join("index")).expect("is made").next().expect("has one").expect("reads");
+    let written = index.metadata().expect("is there").modified().expect("is known");
+
+    let second = module_cached(&built.path, cache.path());
+    assert_eq!(second.symbols_matching(&Wildcard::new("*")), names);
+    assert_eq!(second.addresses_of_line("a.cpp", 34), first.addresses_of_line("a.cpp", 34));
+    assert_eq!(index.metadata().expect("is there").modified().expect("is known"), written, "it was not built again");
+    assert_eq!(second.problems(), []);
+
+    // A damaged one is reported, and replaced by a sound one.
+    let bytes = std::fs::read(index.path()).expect("reads");
+    std::fs::write(index.path(), &bytes[..bytes.len() / 2]).expect("writes");
+    let third = module_cached(&built.path, cache.path());
+    assert_eq!(third.symbols_matching(&Wildcard::new("*")), names);
+    assert_eq!(third.problems().len(), 1, "{:?}", third.problems());
+    assert_eq!(std::fs::read(index.path()).expect("reads"), bytes, "the same build gives the same index");
+}
