@@ -22,6 +22,7 @@ mod address;
 mod cfi;
 mod error;
 mod frame;
+mod fuzz;
 mod modules;
 mod registers;
 mod walk;
@@ -31,6 +32,8 @@ pub use address::FrameAddress;
 pub use cfi::{CfiSection, CfiSections, ModuleCfi, SectionBytes};
 pub use error::UnwindError;
 pub use frame::{Frame, FrameTrust, Stack, StackEnd, Unwound};
+#[doc(hidden)]
+pub use fuzz::fuzz_unwind;
 pub use modules::{ModuleList, UnwindModule, UnwindModules};
 pub use registers::FrameRegisters;
 pub use walk::{DEFAULT_FRAME_LIMIT, unwind_frame, unwind_stack, unwind_stack_from};

@@ -2,21 +2,15 @@
 
 mod recorded;
 
-use std::path::Path;
-
 use outpost_base::{Arch, Va};
+use outpost_testkit::Compiler;
 use outpost_unwind::{FrameTrust, Stack, StackEnd, unwind_stack};
 use recorded::*;
 
 /// Records a program and compares all its stops; gives the stacks for what a test wants to say beyond that.
-fn compare(source: &str, compiler: &str, options: &[&str], plan: &str) -> Vec<Stack> {
-    let directory = tempfile::tempdir().expect("a directory");
-    let program = build(directory.path(), source, compiler, options);
-    compare_program(directory.path(), &program, plan)
-}
-
-fn compare_program(directory: &Path, program: &Path, plan: &str) -> Vec<Stack> {
-    let record = record(directory, program, plan);
+fn compare(source: &str, compiler: Compiler, options: &str, plan: &str) -> Vec<Stack> {
+    let program = build(source, compiler, options);
+    let record = record(&program, plan);
     assert!(!record.stops.is_empty() && record.unknown_stops == 0);
     let mut modules = record.modules(None, Symbols::Known);
     let stacks = record.stops.iter().map(|stop| {
@@ -41,8 +35,8 @@ fn signal_handlers() {
     if !have(&["gdb", "gcc"]) {
         return;
     }
-    for options in [&["-O2"][..], &["-O0", "-g"]] {
-        let stacks = compare("signals.c", "gcc", options, &at_each("stop_here", 6));
+    for options in ["-O2", "-O0 -g"] {
+        let stacks = compare("signals.c", Compiler::Gcc, options, &at_each("stop_here", 6));
         let signal_frames = |stack: &Stack| stack.frames.iter().filter(|frame| frame.is_signal_frame).count();
         let counts: Vec<_> = stacks.iter().map(signal_frames).collect();
         assert_eq!(counts, [1, 2, 1, 1, 1, 1], "handlers running at each stop");
@@ -63,13 +57,13 @@ fn exceptions_and_library_callbacks() {
     if !have(&["gdb", "g++"]) {
         return;
     }
-    for options in [&["-O2"][..], &["-O0"], &["-O3", "-static"]] {
-        let stacks = compare("throws.cpp", "g++", options, &at_each("stop_here", 30));
-        assert!(stacks.len() >= 6, "{} stops with {options:?}", stacks.len());
+    for options in ["-O2", "-O0", "-O3 -static"] {
+        let stacks = compare("throws.cpp", Compiler::Gxx, options, &at_each("stop_here", 30));
+        assert!(stacks.len() >= 6, "{} stops with {options}", stacks.len());
     }
     let in_unwinder = r#"[("break", "_Unwind_RaiseException"), ("break", "__cxa_begin_catch"), ("run",), ("record",),
         ("continue",), ("record",)]"#;
-    compare("throws.cpp", "g++", &["-O2", "-static"], in_unwinder);
+    compare("throws.cpp", Compiler::Gxx, "-O2 -static", in_unwinder);
 }
 
 #[test]
@@ -78,7 +72,7 @@ fn waiting_threads_and_deep_recursion() {
         return;
     }
     let plan = r#"[("break", "stop_here"), ("run",), ("threads",)]"#;
-    let stacks = compare("threads.c", "gcc", &["-O1", "-fno-optimize-sibling-calls"], plan);
+    let stacks = compare("threads.c", Compiler::Gcc, "-O1 -fno-optimize-sibling-calls", plan);
     assert_eq!(stacks.len(), 7);
     assert!(stacks.iter().any(|stack| stack.frames.len() > 10_000));
 }
@@ -91,8 +85,8 @@ fn linkage_table_and_lazy_resolver() {
     // Every instruction from the call through the resolver's entry; then again when it is resolved.
     let plan = r#"[("break", "imports"), ("run",), ("step", 40), ("break", "_dl_fixup"), ("continue",), ("record",),
         ("step", 30), ("command", "delete"), ("break", "imports"), ("continue",), ("step", 60)]"#;
-    for options in [&["-O2", "-Wl,-z,lazy"][..], &["-O1", "-Wl,-z,lazy", "-fcf-protection=none", "-no-pie"]] {
-        compare("calls.c", "gcc", options, plan);
+    for options in ["-O2 -Wl,-z,lazy", "-O1 -Wl,-z,lazy -fcf-protection=none -no-pie"] {
+        compare("calls.c", Compiler::Gcc, options, plan);
     }
 }
 
@@ -101,9 +95,8 @@ fn a_call_through_a_null_pointer() {
     if !have(&["gdb", "gcc"]) {
         return;
     }
-    let directory = tempfile::tempdir().expect("a directory");
-    let program = build(directory.path(), "calls.c", "gcc", &["-O2"]);
-    let record = record(directory.path(), &program, r#"[("run",), ("record",)]"#);
+    let program = build("calls.c", Compiler::Gcc, "-O2");
+    let record = record(&program, r#"[("run",), ("record",)]"#);
     let stop = &record.stops[0];
     let mut modules = record.modules(None, Symbols::Known);
     let stack = unwind_stack(&stop.context, 100, &mut modules, &mut record.memory(stop));
@@ -120,8 +113,8 @@ fn rust_closures_and_panics() {
     if !have(&["gdb", "rustc"]) {
         return;
     }
-    for options in [&["-O"][..], &["-Copt-level=0", "-g"]] {
-        let stacks = compare("panics.rs", "rustc", options, &at_each("stop_here", 30));
+    for options in ["-O", "-Copt-level=0 -g"] {
+        let stacks = compare("panics.rs", Compiler::Rustc, options, &at_each("stop_here", 30));
         assert!(stacks.iter().any(|stack| stack.frames.len() > 15), "the panic's frames");
     }
 }
@@ -132,9 +125,8 @@ fn inside_library_code_without_its_call_frame_information() {
         return;
     }
     // The C library's code is as the distribution built it; gdb has the call frame information that we withhold.
-    let directory = tempfile::tempdir().expect("a directory");
-    let program = build(directory.path(), "signals.c", "gcc", &["-O2"]);
-    let record = record(directory.path(), &program, &at_each("stop_here", 6));
+    let program = build("signals.c", Compiler::Gcc, "-O2");
+    let record = record(&program, &at_each("stop_here", 6));
     for symbols in [Symbols::Known, Symbols::Stripped] {
         let mut modules = record.modules(Some("libc.so"), symbols);
         for stop in &record.stops {

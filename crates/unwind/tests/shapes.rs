@@ -5,6 +5,7 @@
 
 mod recorded;
 
+use outpost_testkit::Compiler;
 use outpost_unwind::{FrameTrust, unwind_stack};
 use recorded::*;
 
@@ -22,13 +23,13 @@ fn is_gdb_mistaken(stop: &Stop, main_cfa: Option<u64>) -> bool {
     to_main(&stop.frames).last().is_none_or(|main| main.name != "main" || main.cfa != main_cfa)
 }
 
-fn compare(compiler: &str, options: &[&str]) {
-    if !have(&["gdb", compiler]) {
+fn compare(compiler: Compiler, options: &str) {
+    let command = if compiler == Compiler::Gcc { "gcc" } else { "clang" };
+    if !have(&["gdb", command]) {
         return;
     }
-    let directory = tempfile::tempdir().expect("a directory");
-    let program = build(directory.path(), "shapes.c", compiler, options);
-    let mut record = record(directory.path(), &program, PLAN);
+    let program = build("shapes.c", compiler, options);
+    let mut record = record(&program, PLAN);
     assert!(record.stops.len() > 300, "only {} stops", record.stops.len());
     let (all, main_cfa) = (record.stops.len(), record.stops[0].frames[0].cfa);
     record.stops.retain(|stop| !is_gdb_mistaken(stop, main_cfa));
@@ -36,8 +37,8 @@ fn compare(compiler: &str, options: &[&str]) {
     assert!(record.unknown_stops < 20, "gdb is at a loss in {} stops", record.unknown_stops);
     for (how, without, symbols) in [
         ("by call frame information", None, Symbols::Known),
-        ("by instructions from the entry", Some("program"), Symbols::Known),
-        ("by instructions without symbols", Some("program"), Symbols::Stripped),
+        ("by instructions from the entry", Some("debuggee"), Symbols::Known),
+        ("by instructions without symbols", Some("debuggee"), Symbols::Stripped),
     ] {
         let mut modules = record.modules(without, symbols);
         let mut wrong_stops = 0;
@@ -54,41 +55,41 @@ fn compare(compiler: &str, options: &[&str]) {
                 wrong_stops += 1;
             }
         }
-        assert_eq!(wrong_stops, 0, "of {} stops, {compiler} {options:?}, {how}:\n{first}", record.stops.len());
+        assert_eq!(wrong_stops, 0, "of {} stops, {compiler:?} {options}, {how}:\n{first}", record.stops.len());
     }
 }
 
 #[test]
 fn gcc_o0() {
-    compare("gcc", &["-O0"]);
+    compare(Compiler::Gcc, "-O0");
 }
 
 #[test]
 fn gcc_o2() {
-    compare("gcc", &["-O2"]);
+    compare(Compiler::Gcc, "-O2");
 }
 
 #[test]
 fn gcc_o3_with_frame_pointers() {
-    compare("gcc", &["-O3", "-fno-omit-frame-pointer"]);
+    compare(Compiler::Gcc, "-O3 -fno-omit-frame-pointer");
 }
 
 #[test]
 fn gcc_os() {
-    compare("gcc", &["-Os", "-fcf-protection=none"]);
+    compare(Compiler::Gcc, "-Os -fcf-protection=none");
 }
 
 #[test]
 fn clang_o0() {
-    compare("clang", &["-O0"]);
+    compare(Compiler::Clang, "-O0");
 }
 
 #[test]
 fn clang_o2() {
-    compare("clang", &["-O2"]);
+    compare(Compiler::Clang, "-O2");
 }
 
 #[test]
 fn clang_o1_with_frame_pointers() {
-    compare("clang", &["-O1", "-fno-omit-frame-pointer", "-g"]);
+    compare(Compiler::Clang, "-O1 -fno-omit-frame-pointer -g");
 }

@@ -28,17 +28,40 @@ pub(super) struct HeaderTable {
     count: usize,
 }
 
+/// Where `.eh_frame` starts, and its last entry, by the table alone.
+pub(super) fn extent(header: &CfiSection) -> Option<(ImageOffset, ImageOffset)> {
+    let (eh_frame, count) = parse_start(header)?;
+    let bytes = header.bytes.as_slice();
+    let entries = (0..count).map_while(|at| table_entry(bytes, header.address.0, at));
+    let last = entries.map(|(_, entry)| entry).max()?;
+    (last >= eh_frame).then_some((ImageOffset(eh_frame), ImageOffset(last)))
+}
+
+/// The address of `.eh_frame` and the number of table entries, if the encodings are the usual ones.
+fn parse_start(header: &CfiSection) -> Option<(u64, usize)> {
+    let bytes = header.bytes.as_slice();
+    if *bytes.get(..4)? != [VERSION, PCREL_SDATA4, UDATA4, DATAREL_SDATA4] {
+        return None;
+    }
+    let pointer = header.address.0.wrapping_add(4).wrapping_add_signed(i64::from(read_i32(bytes, 4)?));
+    let count = usize::try_from(u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?)).ok()?;
+    let end = count.checked_mul(ENTRY)?.checked_add(TABLE_AT)?;
+    (count > 0 && end <= bytes.len()).then_some((pointer, count))
+}
+
+/// First address and entry of one line of the table.
+fn table_entry(bytes: &[u8], header_address: u64, at: usize) -> Option<(u64, u64)> {
+    let position = TABLE_AT + at * ENTRY;
+    let start = header_address.wrapping_add_signed(i64::from(read_i32(bytes, position)?));
+    let entry = header_address.wrapping_add_signed(i64::from(read_i32(bytes, position + 4)?));
+    Some((start, entry))
+}
+
 impl HeaderTable {
     /// The table, or `None` if there is none, its encoding is unusual, or it contradicts itself.
     pub(super) fn parse(header: &CfiSection, eh_frame: &CfiSection) -> Option<HeaderTable> {
-        let bytes = header.bytes.as_slice();
-        if *bytes.get(..4)? != [VERSION, PCREL_SDATA4, UDATA4, DATAREL_SDATA4] {
-            return None;
-        }
-        let pointer = header.address.0.wrapping_add(4).wrapping_add_signed(i64::from(read_i32(bytes, 4)?));
-        let count = usize::try_from(u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?)).ok()?;
-        let end = count.checked_mul(ENTRY)?.checked_add(TABLE_AT)?;
-        if count == 0 || end > bytes.len() || ImageOffset(pointer) != eh_frame.address {
+        let (pointer, count) = parse_start(header)?;
+        if ImageOffset(pointer) != eh_frame.address {
             return None;
         }
         let table = HeaderTable {
@@ -64,10 +87,7 @@ impl HeaderTable {
     }
 
     fn entry(&self, at: usize) -> Option<(u64, u64)> {
-        let bytes = self.bytes.as_slice();
-        let position = TABLE_AT + at * ENTRY;
-        let start = self.header_address.wrapping_add_signed(i64::from(read_i32(bytes, position)?));
-        let entry = self.header_address.wrapping_add_signed(i64::from(read_i32(bytes, position + 4)?));
+        let (start, entry) = table_entry(self.bytes.as_slice(), self.header_address, at)?;
         Some((start, entry.wrapping_sub(self.eh_frame_address)))
     }
 

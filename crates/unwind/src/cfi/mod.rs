@@ -6,6 +6,7 @@ mod apply;
 mod expression;
 mod header;
 mod index;
+mod mapped;
 mod row;
 mod sections;
 

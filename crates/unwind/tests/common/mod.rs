@@ -190,7 +190,11 @@ impl Memory {
         self
     }
 
+    /// Code, with traps around it: code is mapped by the page.
     pub(crate) fn code(mut self, at: u64, code: &[u8]) -> Memory {
+        for around in (at & !0xff) - 0x100..(at | 0xff) + 0x100 {
+            self.bytes.entry(around).or_insert(0xcc);
+        }
         self.put(at, code);
         self
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use object::{Object, ObjectSegment, ObjectSymbol};
 use outpost_base::{Arch, ImageOffset, LoadBias, MemoryReader, RegisterContext, RegisterValue, Va, VaRange};
+use outpost_testkit::{Build, Compiler, skip};
 use outpost_unwind::{CfiSections, ModuleCfi, ModuleList, Stack, UnwindModule, UnwindModules};
 
 /// The callee-saved registers and the stack pointer, in the order of the record.
@@ -95,31 +96,28 @@ pub(crate) fn differences(stack: &Stack, frames: &[Expected]) -> Vec<String> {
 }
 
 /// Whether all these programs can be had. A test that needs them does nothing where they are not.
-#[expect(clippy::print_stderr, reason = "a skip names its reason")]
 pub(crate) fn have(programs: &[&str]) -> bool {
     programs.iter().all(|program| {
         let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
         if !found {
-            eprintln!("skipped: {program} is not installed");
+            skip(&format!("{program} is not installed"));
         }
         found
     })
 }
 
 /// Compiles `programs/<source>` with a compiler and its options.
-pub(crate) fn build(directory: &Path, source: &str, compiler: &str, options: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(source);
-    let program = directory.join("program");
-    let output_option = ["-o".as_ref(), program.as_os_str()];
-    let output = Command::new(compiler).args(options).args(output_option).arg(&source).output().expect("a compiler");
-    assert!(output.status.success(), "{compiler} {options:?}: {}", String::from_utf8_lossy(&output.stderr));
-    program
+pub(crate) fn build(source: &str, compiler: Compiler, options: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(source);
+    let text = fs::read_to_string(path).expect("a source");
+    Build::source(compiler, "debuggee", &text).flags(options).path()
 }
 
 /// Runs the program in gdb after this plan and reads what it recorded.
-pub(crate) fn record(directory: &Path, program: &Path, plan: &str) -> Record {
+pub(crate) fn record(program: &Path, plan: &str) -> Record {
+    let directory = tempfile::tempdir().expect("a directory");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/record.py");
-    let output = directory.join("record");
+    let output = directory.path().join("record");
     let settings = format!("python output = {:?}; plan = {plan}", output.display().to_string());
     let done = Command::new("timeout")
         .args(["-k", "5", "180", "gdb", "-nx", "-batch", "-ex", &settings, "-x"])
@@ -267,6 +265,7 @@ impl UnwindModules for Modules {
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct Overlay {
     stop: Pieces,
     files: Pieces,
