@@ -194,11 +194,11 @@ fn cpp_members_pointers_and_arrays() {
     cpp("p->next->next->tag", "int", -7);
     cpp("(*p).tag", "int", -7);
     cpp("p->base::tag", "int", -7);
-    cpp("n.values[1]", "short int", 2);
+    cpp("n.values[1]", "short", 2);
     cpp("n.values[2] + 1", "int", 0);
-    cpp("*n.values", "short int", 1);
-    cpp("&n.values[1]", "short int *", 0x1012);
-    cpp("*(&n.values[0] + 1)", "short int", 2);
+    cpp("*n.values", "short", 1);
+    cpp("&n.values[1]", "short *", 0x1012);
+    cpp("*(&n.values[0] + 1)", "short", 2);
     cpp("&n.values[2] - &n.values[0]", "long", 2);
     cpp("n.flags", "unsigned int", 5);
     cpp("n.level", "int", -3);
@@ -225,7 +225,7 @@ fn cpp_casts_and_types() {
     cpp("*(int *)0x1000", "int", -7);
     cpp("*(int *)&n", "int", -7);
     cpp("(ns::word)-1", "ns::word", i128::from(u64::MAX));
-    cpp("reinterpret_cast<node *>(4096)->values[0]", "short int", 1);
+    cpp("reinterpret_cast<node *>(4096)->values[0]", "short", 1);
     cpp("sizeof(node)", "unsigned long", 32);
     cpp("sizeof n.values", "unsigned long", 6);
     cpp("sizeof(long long unsigned int)", "unsigned long", 8);
