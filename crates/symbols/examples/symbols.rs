@@ -2,12 +2,15 @@
 //!
 //! A question is an address (`0x1234`), a line (`file.c:12`), a type (`type:NAME`), or a name or pattern.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
 use outpost_base::ImageOffset;
-use outpost_symbols::{CaseRule, ElfFile, FileSource, Module, ModuleFiles, Wildcard};
+use outpost_symbols::{
+    CaseRule, ElfFile, FileSource, LocalFiles, Module, ModuleFiles, SymbolPath, Wildcard, find_debug_files,
+};
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its user")]
 fn main() -> ExitCode {
@@ -17,14 +20,18 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let start = Instant::now();
-    let image = match FileSource::open(path).and_then(|source| ElfFile::parse(source)) {
+    let image = match FileSource::open(&path).and_then(|source| ElfFile::parse(source)) {
         Ok(image) => Arc::new(image),
         Err(error) => {
             eprintln!("failed to {error}");
             return ExitCode::FAILURE;
         }
     };
-    let mut files = ModuleFiles::new(image);
+    let (found, report) = find_debug_files(&image, Some(Path::new(&path)), &SymbolPath::default(), &LocalFiles);
+    if let Some(missing) = report.missing() {
+        println!("{missing}");
+    }
+    let mut files = ModuleFiles { debug: found.debug, alt: found.alt, ..ModuleFiles::new(image) };
     let mut questions: Vec<String> = arguments.collect();
     if questions.first().is_some_and(|word| word == "--cache") {
         files.cache = questions.drain(..2.min(questions.len())).nth(1).map(Into::into);
@@ -54,7 +61,11 @@ fn answer(module: &Module, question: &str) {
         println!("  {:?}", module.line_at(at));
         println!("  {:?}", module.statement_at(at, None));
     } else if let Some(name) = question.strip_prefix("type:") {
-        println!("  {:?}", module.types_named(name, CaseRule::Exact));
+        if Wildcard::is_pattern(name) {
+            println!("  {:?}", module.types_matching(&Wildcard::new(name)));
+        } else {
+            println!("  {:?}", module.types_named(name, CaseRule::Exact));
+        }
     } else if let Some((file, line)) = question.rsplit_once(':').and_then(|(f, l)| Some((f, l.parse().ok()?))) {
         for found in module.addresses_of_line(file, line) {
             println!("  {}:{}", found.file, found.line);

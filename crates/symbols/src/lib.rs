@@ -17,6 +17,7 @@ mod lines;
 mod mapping;
 mod module;
 mod range;
+mod search;
 mod section;
 mod source;
 mod types;
@@ -36,6 +37,10 @@ pub use module::{
     Statement, Symbol, SymbolAt, SymbolKind, SymbolSource, SymbolStatus,
 };
 pub use range::ImageRange;
+pub use search::{
+    FileFinder, FoundFiles, LocalFiles, SearchOutcome, SearchReport, SearchRule, SearchStep, SymbolPath,
+    SymbolPathItem, find_debug_files,
+};
 pub use section::SectionData;
 pub use source::{ByteSource, FileSource, MemorySource};
 pub use types::{

@@ -87,17 +87,26 @@ pub(super) struct Compiled {
     pub(super) steps: Vec<Step>,
 }
 
+/// Where a table lies, and what sizes its forms have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct AbbrevKey {
+    /// Whether in the shared file.
+    pub(super) is_alt: bool,
+    pub(super) offset: usize,
+    pub(super) encoding: Encoding,
+}
+
 /// The abbreviations of one unit, compiled as they are met.
 #[derive(Debug)]
 pub(super) struct AbbrevTable {
-    /// Where the table lies and what sizes its forms have; two units that agree share one.
-    pub(super) key: (usize, Encoding),
+    /// Which table it is; two units that agree share one.
+    pub(super) key: AbbrevKey,
     codes: Vec<Option<Box<Compiled>>>,
 }
 
 impl AbbrevTable {
-    pub(super) fn new(offset: usize, encoding: Encoding) -> AbbrevTable {
-        AbbrevTable { key: (offset, encoding), codes: Vec::new() }
+    pub(super) fn new(key: AbbrevKey) -> AbbrevTable {
+        AbbrevTable { key, codes: Vec::new() }
     }
 
     /// The abbreviation `code`; `None` if there is none, or its code is absurd.
@@ -111,7 +120,7 @@ impl AbbrevTable {
         }
         let slot = self.codes.get_mut(at)?;
         if slot.is_none() {
-            *slot = Some(Box::new(compile(from.get(code)?, self.key.1)));
+            *slot = Some(Box::new(compile(from.get(code)?, self.key.encoding)));
         }
         slot.as_deref()
     }

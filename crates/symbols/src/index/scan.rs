@@ -2,7 +2,7 @@
 
 use gimli::{DebugAddrIndex, DebugStrOffsetsIndex, Dwarf, RawRangeListsOffset, Section, UnitHeader};
 
-use super::abbrev::{AbbrevTable, Class, Compiled, Slot, Step};
+use super::abbrev::{AbbrevKey, AbbrevTable, Class, Compiled, Slot, Step};
 use super::chunk::{
     Chunk, CodeRange, CrossReference, DataAddress, Entry, EntryKind, HAS_CODE, IS_INLINED, NO_ENTRY, pack_die,
 };
@@ -195,9 +195,10 @@ impl<'a> UnitScan<'a, '_> {
     /// Goes through all DIEs.
     fn dies(&mut self, table: &mut Option<AbbrevTable>) -> Result<(), String> {
         let (encoding, abbreviations) = (self.unit.encoding(), self.unit.abbreviations.clone());
-        let key = (self.unit.header.debug_abbrev_offset().0, encoding);
+        let (is_alt, offset) = (self.span.section == DieSection::Alt, self.unit.header.debug_abbrev_offset().0);
+        let key = AbbrevKey { is_alt, offset, encoding };
         if table.as_ref().is_none_or(|table| table.key != key) {
-            *table = Some(AbbrevTable::new(key.0, encoding));
+            *table = Some(AbbrevTable::new(key));
         }
         let Some(table) = table else { return Ok(()) };
         let root = self.unit.header.root_offset().0;
