@@ -48,7 +48,10 @@ pub use types::{
     Field, Language, Member, PointerFlavour, Qualifier, Record, RecordKeyword, StaticMember, TemplateArgument, Type,
     TypeData, TypeId, TypeKind, TypeNames, TypeSource, TypeTable, Variant, VariantPart, declaration,
 };
-pub use values::{BatchMemory, Piece, Scalar, Store, Unavailable, Value, ValueLocation};
+pub use values::{
+    BatchMemory, FieldRole, FieldRow, Piece, Scalar, Store, TextOptions, TextView, Unavailable, Value, ValueLocation,
+    View, ViewKind, ViewLimits, field_rows,
+};
 pub use variables::{
     Activation, CallerFrame, DeclaredAt, FrameContext, NoFrame, Scope, Variable, VariableKind, Variables,
 };

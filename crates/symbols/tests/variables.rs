@@ -3,15 +3,10 @@
 mod oracle;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::Arc;
 
-use oracle::{Fact, OracleFrame, Part, Stop, TlsSegment, VariableFacts, ask_gdb, tls_segment};
+use oracle::{Fact, OracleFrame, Part, Program, Stop, VariableFacts};
 use outpost_base::ImageOffset;
-use outpost_symbols::{
-    DebugInfo, DwarfTypes, ElfFile, FileSource, FrameContext, Language, Type, TypeKind, TypeTable, Unavailable, Value,
-    Variable, Variables,
-};
+use outpost_symbols::{FrameContext, Language, Type, TypeKind, Unavailable, Value, Variable};
 use outpost_testkit::{Build, Compiler};
 
 /// How much was compared; a test that compares nothing proves nothing.
@@ -26,28 +21,12 @@ struct Tally {
     differences: Vec<String>,
 }
 
-struct Program {
-    variables: Arc<Variables>,
-    stops: Vec<Stop>,
-    tls: TlsSegment,
-}
+struct Comparer(Program);
 
-impl Program {
-    fn new(build: Build) -> Program {
-        let path: PathBuf = build.path();
-        let elf = ElfFile::parse(FileSource::open(&path).expect("opens")).expect("is ELF");
-        let mut problems = Vec::new();
-        let info = DebugInfo::load(&elf, None, &mut problems).expect("has DWARF").expect("has DWARF");
-        assert!(problems.is_empty(), "{problems:?}");
-        let info = Arc::new(info);
-        let types = TypeTable::new(Box::new(DwarfTypes::without_index(info.clone())));
-        let variables = Arc::new(Variables::new(info, types));
-        Program { variables, stops: ask_gdb(&path), tls: tls_segment(&path) }
-    }
-
+impl Comparer {
     fn compare(&self) -> Tally {
         let mut tally = Tally::default();
-        for stop in &self.stops {
+        for stop in &self.0.stops {
             for at in 0..stop.frames.len() {
                 self.compare_frame(stop, at, &mut tally);
             }
@@ -57,9 +36,9 @@ impl Program {
 
     fn compare_frame(&self, stop: &Stop, at: usize, tally: &mut Tally) {
         let facts = &stop.frames[at];
-        let mut frame = OracleFrame::new(stop, at, &self.variables, self.tls);
+        let mut frame = self.0.frame(stop, at);
         let lookup = frame.lookup_address().expect("has a pc").to_image(stop.bias);
-        let activations = self.variables.activations_at(ImageOffset(lookup.0));
+        let activations = self.0.variables.activations_at(ImageOffset(lookup.0));
         // The frame's inlined frames come before it.
         let inner = stop.frames[..at].iter().rev().take_while(|frame| frame.inlined).count();
         let Some(activation) = activations.get(inner) else {
@@ -91,7 +70,7 @@ impl Program {
             taken[found] = true;
             tally.variables += 1;
             let variable = ours[found].1;
-            let value = self.variables.value(variable, &mut frame);
+            let value = self.0.variables.value(variable, &mut frame);
             let mut compared = Comparison {
                 place: format!("{} {}", facts.function, wanted.name),
                 frame: &mut frame,
@@ -195,8 +174,7 @@ impl Comparison<'_, '_> {
             Language::Rust => spelled == gdb || gdb.starts_with("*mut ") && ours.size() == Some(8),
             // It spells template arguments anew (`int const` for `const int`), and `this` in types of methods.
             _ => {
-                without_arguments(&spelled)
-                    == without_arguments(gdb).replace("unsigned int __int128", "unsigned __int128")
+                without_arguments(&spelled) == usual_wide(&without_arguments(gdb))
                     || spelled.contains("::*)(") && gdb.contains("::*)(")
                     || spelled == "int (**)(...)" && gdb == "int (**)(void)"
             }
@@ -215,6 +193,11 @@ impl Comparison<'_, '_> {
     fn differs(&mut self, what: &str, how: String) {
         self.tally.differences.push(format!("{}: {what}: {how}", self.place));
     }
+}
+
+/// gdb 13 has two spellings for one type.
+fn usual_wide(spelled: &str) -> String {
+    spelled.replace("unsigned int __int128", "unsigned __int128").replace("__int128 unsigned", "unsigned __int128")
 }
 
 /// A C++ type without template arguments.
@@ -264,7 +247,7 @@ fn member(value: &Value, number: usize, frame: &mut OracleFrame<'_>) -> Result<V
 
 #[track_caller]
 fn check(file: &str, compiler: Compiler, flags: &str, least_parts: usize) {
-    let tally = Program::new(Build::fixture(file).with(compiler).flags(flags)).compare();
+    let tally = Comparer(Program::new(Build::fixture(file).with(compiler).flags(flags))).compare();
     let shown: Vec<_> = tally.differences.iter().take(60).collect();
     assert!(tally.differences.is_empty(), "{flags}: {} differences: {shown:#?}", tally.differences.len());
     assert!(tally.parts >= least_parts, "{flags}: only {tally:?}");

@@ -221,6 +221,37 @@ impl Type {
             .find_map(|(part, at)| self.sibling(part).field_within(name, offset.checked_add(at)?, depth, budget))
     }
 
+    /// The first data member called `name` and of a type that `accept` takes, anywhere inside: in bases, in members of
+    /// members, wherever a library hides it.
+    pub(crate) fn field_inside(&self, name: &str, accept: &dyn Fn(&Type) -> bool) -> Option<Field> {
+        let mut budget = SEARCH_LIMIT;
+        self.field_inside_within(name, accept, 0, DEPTH_LIMIT, &mut budget)
+    }
+
+    fn field_inside_within(
+        &self,
+        name: &str,
+        accept: &dyn Fn(&Type) -> bool,
+        offset: u64,
+        depth: usize,
+        budget: &mut usize,
+    ) -> Option<Field> {
+        let depth = depth.checked_sub(1)?;
+        *budget = budget.checked_sub(1)?;
+        let resolved = self.resolved();
+        let record = resolved.record()?;
+        let own = record.members.iter().filter(|member| member.name.as_deref() == Some(name));
+        let own = own.map(|member| resolved.field_of(member, offset)).find(|field| accept(&field.field_type));
+        if own.is_some() {
+            return own;
+        }
+        let bases = record.bases.iter().filter_map(|base| Some((base.base_type, base.offset.fixed()?)));
+        let members = record.members.iter().map(|member| (member.member_type, member.offset));
+        bases.chain(members).find_map(|(part, at)| {
+            resolved.sibling(part).field_inside_within(name, accept, offset.checked_add(at)?, depth, budget)
+        })
+    }
+
     /// The data members that a record declares itself, in order; not those of its bases. Empty for other types.
     pub fn fields(&self) -> Vec<Field> {
         let resolved = self.resolved();

@@ -1,12 +1,16 @@
 //! Reading in batches: learn what would be read, fetch it all at once, then read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use outpost_base::{MemoryReader, Va, VaRange};
 
 /// Gaps up to this many bytes between wanted ranges are fetched with them: one range of 64 KiB costs a target less than
 /// two of 100 bytes.
 const JOIN_GAP: u64 = 256;
+/// Read-ahead of one round, over all its ranges.
+const READ_AHEAD_LIMIT: u64 = 1 << 20;
+/// Pages are readable or not as a whole, on every architecture so far.
+const PAGE_SIZE: u64 = 4096;
 /// Bytes held at most; beyond it nothing more is asked for, and reads of it fail.
 const HELD_LIMIT: u64 = 64 << 20;
 
@@ -21,7 +25,7 @@ const HELD_LIMIT: u64 = 64 << 20;
 /// use outpost_symbols::BatchMemory;
 ///
 /// let mut round_trips = 0;
-/// let (sum, _) = BatchMemory::run(8, |memory| {
+/// let sum = BatchMemory::new().run(8, |memory| {
 ///     (0..1000).filter_map(|at| memory.read_uint(Va(0x1000 + 16 * at), 4)).sum::<u64>()
 /// }, |ranges| {
 ///     round_trips += 1;
@@ -37,6 +41,7 @@ pub struct BatchMemory {
     /// Ranges that were fetched and could not be read.
     unreadable: Vec<VaRange>,
     wanted: Vec<VaRange>,
+    read_ahead: u64,
 }
 
 impl BatchMemory {
@@ -45,30 +50,67 @@ impl BatchMemory {
         BatchMemory::default()
     }
 
+    /// Nothing held; what is fetched in [`BatchMemory::run`] is fetched with up to `bytes` around it.
+    ///
+    /// For trees and lists, whose nodes tell one round at a time where the next are: an allocator lays them close
+    /// to each other, so with 64 KiB a tree of 1,000 small nodes takes a round or two and not ten.
+    pub fn with_read_ahead(bytes: u64) -> BatchMemory {
+        BatchMemory { read_ahead: bytes, ..BatchMemory::default() }
+    }
+
     /// Runs `read` until it wants nothing more, at most `rounds` times, and calls `fetch` between, with ranges that are
     /// sorted and apart. `fetch` gives for each range its leading bytes that were readable, in the same order.
     ///
-    /// Gives what the last run gave, and the memory it ran on.
+    /// Gives what the last run gave.
     pub fn run<T>(
+        &mut self,
         rounds: usize,
         mut read: impl FnMut(&mut BatchMemory) -> T,
         mut fetch: impl FnMut(&[VaRange]) -> Vec<Vec<u8>>,
-    ) -> (T, BatchMemory) {
-        let mut memory = BatchMemory::new();
+    ) -> T {
         let mut left = rounds;
         loop {
-            let result = read(&mut memory);
-            let wanted = memory.take_wanted();
+            let result = read(self);
+            let wanted = self.take_wanted();
             left = left.saturating_sub(1);
             if wanted.is_empty() || left == 0 {
-                return (result, memory);
+                return result;
             }
-            let fetched = fetch(&wanted);
-            let mut fetched = fetched.into_iter();
-            for range in wanted {
-                memory.put(range, fetched.next().unwrap_or_default());
+            let ranges = self.ahead_of(&wanted);
+            let mut fetched = fetch(&ranges).into_iter();
+            for range in ranges {
+                self.put(range, fetched.next().unwrap_or_default());
             }
         }
+    }
+
+    /// `wanted` in whole pages, with the pages around. Those around are ranges of their own: a range is read from its
+    /// start up to the first unreadable page, and none that is wanted may be lost that way.
+    fn ahead_of(&self, wanted: &[VaRange]) -> Vec<VaRange> {
+        let share = READ_AHEAD_LIMIT / 2 / (wanted.len() as u64).max(1);
+        let around = self.read_ahead.min(share) / PAGE_SIZE;
+        if around == 0 {
+            return wanted.to_vec();
+        }
+        let whole = |range: &VaRange| (range.start.0 / PAGE_SIZE, range.end.0.div_ceil(PAGE_SIZE));
+        let mut pages = BTreeSet::new();
+        for (first, end) in wanted.iter().map(whole) {
+            pages.extend(first.saturating_sub(around)..first);
+            pages.extend(end..end.saturating_add(around).min(u64::MAX / PAGE_SIZE));
+        }
+        let mut ranges: Vec<VaRange> = Vec::new();
+        for (first, end) in wanted.iter().map(whole) {
+            pages.retain(|page| !(first..end).contains(page));
+            let range = VaRange { start: Va(first * PAGE_SIZE), end: Va(end.saturating_mul(PAGE_SIZE)) };
+            match ranges.last_mut() {
+                Some(last) if range.start < last.end => last.end = last.end.max(range.end),
+                _ => ranges.push(range),
+            }
+        }
+        pages.retain(|page| self.held_at(Va(page * PAGE_SIZE), 1).is_empty());
+        ranges.extend(pages.into_iter().map(|page| VaRange::from_len(Va(page * PAGE_SIZE), PAGE_SIZE)));
+        ranges.sort_unstable();
+        ranges
     }
 
     /// Adds what `range` holds; `bytes` shorter than the range means that the rest is not readable.
@@ -114,7 +156,7 @@ impl BatchMemory {
         let mut joined: Vec<VaRange> = Vec::new();
         for range in wanted {
             match joined.last_mut() {
-                Some(last) if range.start.0 <= last.end.0.saturating_add(JOIN_GAP) => {
+                Some(last) if range.start < last.end || near(last.end, range.start) => {
                     last.end = last.end.max(range.end)
                 }
                 _ => joined.push(range),
@@ -130,6 +172,13 @@ impl BatchMemory {
         let rest = bytes.get(skip..).unwrap_or_default();
         rest.get(..length).unwrap_or(rest)
     }
+}
+
+/// Whether one range that reaches from before `end` to after `start` is as good as two. Not across pages: if the first
+/// were unreadable, the second would be lost with it.
+fn near(end: Va, start: Va) -> bool {
+    let last = Va(end.0.saturating_sub(1));
+    start.0 <= end.0.saturating_add(JOIN_GAP) && last.align_down(PAGE_SIZE) == start.align_down(PAGE_SIZE)
 }
 
 impl MemoryReader for BatchMemory {
@@ -188,8 +237,37 @@ mod tests {
     #[test]
     fn chains_take_a_round_for_each_link() {
         let fetch = |ranges: &[VaRange]| ranges.iter().map(|r| (r.start.0 + 8).to_le_bytes().to_vec()).collect();
-        let (end, _) =
-            BatchMemory::run(10, |memory| (0..3).try_fold(Va(0x1000), |at, _| memory.read_u64(at).map(Va)), fetch);
-        assert_eq!(end, Some(Va(0x1018)));
+        let follow = |memory: &mut BatchMemory| (0..3).try_fold(Va(0x1000), |at, _| memory.read_u64(at).map(Va));
+        assert_eq!(BatchMemory::new().run(10, follow, fetch), Some(Va(0x1018)));
+        assert_eq!(BatchMemory::new().run(2, follow, fetch), None, "rounds are bounded");
+    }
+
+    #[test]
+    fn read_ahead_stops_at_unreadable_memory_and_covers_the_neighbours() {
+        // Two readable pages with nothing around; a list goes back and forth in them.
+        let mut bytes = vec![0u8; 0x2000];
+        let links = [0x10800, 0x10010, 0x11ff8, 0x10400, 0];
+        for pair in links.windows(2) {
+            let at = pair[0] - 0x10000;
+            bytes[at..at + 8].copy_from_slice(&(pair[1] as u64).to_le_bytes());
+        }
+        let mut rounds = 0;
+        let mut memory = BatchMemory::with_read_ahead(64 << 10);
+        let last = memory.run(
+            10,
+            |memory| (0..4).try_fold(Va(0x10800), |at, _| memory.read_u64(at).map(Va)),
+            |ranges| {
+                rounds += 1;
+                let one = |range: &VaRange| {
+                    let mut reader = outpost_base::SliceMemory { start: Va(0x10000), bytes: &bytes };
+                    let mut buf = vec![0; range.len() as usize];
+                    let count = reader.read(range.start, &mut buf);
+                    buf.truncate(count);
+                    buf
+                };
+                ranges.iter().map(one).collect()
+            },
+        );
+        assert_eq!((last, rounds), (Some(Va(0)), 1));
     }
 }

@@ -7,13 +7,40 @@ use std::sync::Arc;
 
 use object::{Object, ObjectSegment};
 use outpost_base::{LoadBias, MemoryReader, RegisterValue, Va};
-use outpost_symbols::{CallerFrame, FrameContext, Variables};
+use outpost_symbols::{CallerFrame, DebugInfo, DwarfTypes, ElfFile, FileSource, FrameContext, TypeTable, Variables};
+use outpost_testkit::Build;
+
+/// A program, its debug info, and where gdb stopped it.
+pub(crate) struct Program {
+    pub(crate) variables: Arc<Variables>,
+    pub(crate) stops: Vec<Stop>,
+    tls: TlsSegment,
+}
+
+impl Program {
+    pub(crate) fn new(build: Build) -> Program {
+        let path: PathBuf = build.path();
+        let elf = ElfFile::parse(FileSource::open(&path).expect("opens")).expect("is ELF");
+        let mut problems = Vec::new();
+        let info = DebugInfo::load(&elf, None, &mut problems).expect("has DWARF").expect("has DWARF");
+        assert!(problems.is_empty(), "{problems:?}");
+        let info = Arc::new(info);
+        let types = TypeTable::new(Box::new(DwarfTypes::without_index(info.clone())));
+        let variables = Arc::new(Variables::new(info, types));
+        Program { variables, stops: ask_gdb(&path), tls: tls_segment(&path) }
+    }
+
+    /// Frame `at` of a stop, for evaluation.
+    pub(crate) fn frame<'a>(&self, stop: &'a Stop, at: usize) -> OracleFrame<'a> {
+        OracleFrame::new(stop, at, &self.variables, self.tls)
+    }
+}
 
 /// One stop of the program.
 pub(crate) struct Stop {
     pub(crate) memory: Memory,
     pub(crate) bias: LoadBias,
-    pub(crate) thread_pointer: Va,
+    thread_pointer: Va,
     /// Innermost first.
     pub(crate) frames: Vec<FrameFacts>,
 }
@@ -61,7 +88,7 @@ pub(crate) enum Fact {
 }
 
 /// Runs `program` under gdb, stopping at each call of `stop`.
-pub(crate) fn ask_gdb(program: &Path) -> Vec<Stop> {
+fn ask_gdb(program: &Path) -> Vec<Stop> {
     let directory = tempfile::tempdir().expect("temporary directory");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/facts.py");
     let program = program.canonicalize().expect("program exists");
@@ -218,14 +245,14 @@ pub(crate) struct OracleFrame<'a> {
 
 /// Size and alignment of the program's thread-local segment.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct TlsSegment {
-    pub(crate) size: u64,
-    pub(crate) alignment: u64,
+struct TlsSegment {
+    size: u64,
+    alignment: u64,
 }
 
 impl<'a> OracleFrame<'a> {
     /// The frame that `at` is, or is inlined into.
-    pub(crate) fn new(stop: &'a Stop, at: usize, variables: &Arc<Variables>, tls: TlsSegment) -> OracleFrame<'a> {
+    fn new(stop: &'a Stop, at: usize, variables: &Arc<Variables>, tls: TlsSegment) -> OracleFrame<'a> {
         let at = (at..stop.frames.len()).find(|at| !stop.frames[*at].inlined).expect("a real frame");
         OracleFrame { stop, at, memory: stop.memory.clone(), variables: variables.clone(), tls, caller: None }
     }
@@ -277,7 +304,7 @@ impl FrameContext for OracleFrame<'_> {
 }
 
 /// The thread-local segment of a program.
-pub(crate) fn tls_segment(program: &PathBuf) -> TlsSegment {
+fn tls_segment(program: &PathBuf) -> TlsSegment {
     use object::read::elf::ProgramHeader;
     let bytes = std::fs::read(program).expect("program is readable");
     let file = object::read::elf::ElfFile64::<object::Endianness>::parse(&*bytes).expect("program is ELF");

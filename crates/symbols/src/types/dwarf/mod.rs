@@ -139,13 +139,14 @@ pub(crate) fn unit_language(unit: UnitRef<'_, DwarfReader>) -> Option<Language> 
 }
 
 /// gcc's names of C's integer types, and what people (and clang) call them.
-const USUAL_SPELLINGS: [(&str, &str); 6] = [
+const USUAL_SPELLINGS: [(&str, &str); 7] = [
     ("short int", "short"),
     ("short unsigned int", "unsigned short"),
     ("long int", "long"),
     ("long unsigned int", "unsigned long"),
     ("long long int", "long long"),
     ("long long unsigned int", "unsigned long long"),
+    ("__int128 unsigned", "unsigned __int128"),
 ];
 
 fn usual_spelling(name: String) -> String {

@@ -1,0 +1,227 @@
+//! Standard containers, strings and smart pointers as their authors think of them.
+//!
+//! A table of views, chosen by the type's name; each walks the library's own members, so that it holds for every layout
+//! that keeps their names, and reads memory only. Everything in the debuggee may be garbage (a variable before its
+//! constructor ran is): lengths are checked against each other and bounded, walks end at cycles.
+
+mod libstdcxx;
+mod rust;
+mod tree;
+
+use outpost_base::{MemoryReader, Va};
+
+use super::{Unavailable, Value};
+use crate::types::{Language, Type};
+
+/// Elements that a container may state before it counts as garbage.
+const LENGTH_LIMIT: u64 = 1 << 40;
+
+/// What a value means, where its type has a view.
+#[derive(Clone, Debug)]
+pub enum View {
+    /// Text.
+    Text(TextView),
+    /// Elements in order.
+    Sequence {
+        /// Those that were asked for.
+        items: Vec<Value>,
+        /// How many there are.
+        length: u64,
+    },
+    /// Keys with values.
+    Map {
+        /// Those that were asked for.
+        entries: Vec<(Value, Value)>,
+        /// How many there are.
+        length: u64,
+    },
+    /// A smart pointer.
+    Pointer {
+        /// What it owns; `None` if it is empty.
+        target: Option<Value>,
+        /// What else there is to say: counts of references.
+        note: Option<String>,
+    },
+    /// One value or nothing (`std::optional`; Rust's `Option` needs no view).
+    Optional(Option<Value>),
+    /// A value in a wrapper that adds nothing to see (`std::atomic`, `Cell`).
+    Wrapped(Value),
+}
+
+/// Text and how it is encoded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TextView {
+    /// Leading bytes, as many as were asked for.
+    pub bytes: Vec<u8>,
+    /// Bytes in one unit of the encoding: 1, 2 or 4.
+    pub unit: u8,
+    /// Units in all.
+    pub length: u64,
+}
+
+/// Which part of a container is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ViewLimits {
+    /// First element.
+    pub start: u64,
+    /// Most elements.
+    pub count: u64,
+    /// Most units of a text.
+    pub text: u64,
+}
+
+impl Default for ViewLimits {
+    fn default() -> ViewLimits {
+        ViewLimits { start: 0, count: 100, text: 1024 }
+    }
+}
+
+/// Reads a value as the view does.
+type ViewReader = fn(&Value, &ViewLimits, &mut dyn MemoryReader) -> Result<View, Unavailable>;
+
+/// What a view gives, known without reading.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ViewKind {
+    /// [`View::Text`].
+    Text,
+    /// [`View::Sequence`] or [`View::Map`].
+    Container,
+    /// Anything else: one value or none.
+    Single,
+}
+
+/// One row of the table: names of types that begin so have this view.
+struct ViewRule {
+    prefix: &'static str,
+    kind: ViewKind,
+    read: ViewReader,
+}
+
+const fn rule(prefix: &'static str, kind: ViewKind, read: ViewReader) -> ViewRule {
+    ViewRule { prefix, kind, read }
+}
+
+use ViewKind::{Container, Single, Text};
+
+/// Names without inline namespaces. A template's name ends with its `<`, so that `std::map<` is not `std::mapped`.
+const CPP: &[ViewRule] = &[
+    rule("std::basic_string<", Text, libstdcxx::string),
+    rule("std::basic_string_view<", Text, libstdcxx::string_view),
+    rule("std::vector<", Container, libstdcxx::vector),
+    rule("std::array<", Container, libstdcxx::array),
+    rule("std::deque<", Container, libstdcxx::deque),
+    rule("std::list<", Container, libstdcxx::list),
+    rule("std::map<", Container, tree::map),
+    rule("std::multimap<", Container, tree::map),
+    rule("std::set<", Container, tree::set),
+    rule("std::multiset<", Container, tree::set),
+    rule("std::unordered_map<", Container, libstdcxx::hash_map),
+    rule("std::unordered_multimap<", Container, libstdcxx::hash_map),
+    rule("std::unordered_set<", Container, libstdcxx::hash_set),
+    rule("std::unordered_multiset<", Container, libstdcxx::hash_set),
+    rule("std::unique_ptr<", Single, libstdcxx::unique_pointer),
+    rule("std::shared_ptr<", Single, libstdcxx::shared_pointer),
+    rule("std::weak_ptr<", Single, libstdcxx::shared_pointer),
+    rule("std::optional<", Single, libstdcxx::optional),
+    rule("std::atomic<", Single, libstdcxx::atomic),
+];
+
+const RUST: &[ViewRule] = &[
+    rule("alloc::string::String", Text, rust::string),
+    rule("alloc::vec::Vec<", Container, rust::vector),
+    rule("alloc::collections::vec_deque::VecDeque<", Container, rust::deque),
+    rule("alloc::rc::Rc<", Single, rust::counted),
+    rule("alloc::sync::Arc<", Single, rust::counted),
+    rule("core::cell::Cell<", Single, rust::cell),
+    rule("core::cell::RefCell<", Single, rust::cell),
+    rule("core::cell::UnsafeCell<", Single, rust::cell),
+    rule("core::sync::atomic::Atomic", Single, rust::cell),
+    rule("core::num::nonzero::NonZero<", Single, rust::nonzero),
+];
+
+impl Value {
+    /// What the value means, if its type has a view; `None` for all other types, which are shown by their members.
+    ///
+    /// # Errors
+    /// Inside: why the container could not be read. Callers then show the members.
+    pub fn view(&self, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Option<Result<View, Unavailable>> {
+        let resolved = self.value_type().resolved();
+        let (_, read) = find(&resolved)?;
+        Some(read(&self.cast(resolved), limits, memory))
+    }
+}
+
+impl Type {
+    /// The kind of view that values of this type have; `None` if they have none.
+    pub fn view_kind(&self) -> Option<ViewKind> {
+        find(&self.resolved()).map(|(kind, _)| kind)
+    }
+}
+
+fn find(resolved: &Type) -> Option<(ViewKind, ViewReader)> {
+    let record = resolved.record()?;
+    let (rules, name) = match resolved.language() {
+        Language::C => return None,
+        _ if record.declaration => return None,
+        Language::Cpp => (CPP, without_inline_namespaces(resolved)),
+        Language::Rust => match rust::fat_pointer(resolved) {
+            Some(found) => return Some(found),
+            None => (RUST, resolved.qualified_name()),
+        },
+    };
+    rules.iter().find(|rule| name.starts_with(rule.prefix)).map(|rule| (rule.kind, rule.read))
+}
+
+/// `std::__cxx11::list<int>` as `std::list<int>`.
+fn without_inline_namespaces(of: &Type) -> String {
+    let name = of.qualified_name();
+    ["std::__cxx11::", "std::__debug::", "std::__cxx1998::"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix).map(|rest| format!("std::{rest}")))
+        .unwrap_or(name)
+}
+
+fn garbage(problem: &str) -> Unavailable {
+    Unavailable::Damaged { problem: problem.to_owned() }
+}
+
+/// The member `name` as a number.
+fn number(value: &Value, name: &str, memory: &mut dyn MemoryReader) -> Result<u64, Unavailable> {
+    Ok(value.member(name, memory)?.scalar(memory)?.as_u64())
+}
+
+/// A number stored anywhere inside under `name`: lengths that a library wraps.
+fn number_inside(value: &Value, name: &str, memory: &mut dyn MemoryReader) -> Result<u64, Unavailable> {
+    let field = value.value_type().field_inside(name, &|of| !of.is_aggregate()).ok_or(Unavailable::WrongType)?;
+    Ok(value.field(&field).scalar(memory)?.as_u64())
+}
+
+/// `count` elements of `element` from `at` on, those that `limits` ask for.
+fn contiguous(element: &Type, at: Va, length: u64, limits: &ViewLimits) -> Result<View, Unavailable> {
+    let size = element.size().ok_or(Unavailable::NoSize)?;
+    if length > LENGTH_LIMIT || length.checked_mul(size).and_then(|bytes| at.checked_add(bytes)).is_none() {
+        return Err(garbage("length is nonsense"));
+    }
+    let end = length.min(limits.start.saturating_add(limits.count));
+    let items = (limits.start..end).map(|index| Value::in_memory(element.clone(), at + index * size)).collect();
+    Ok(View::Sequence { items, length })
+}
+
+/// Text of `length` units at `at`.
+fn text_at(
+    at: Va,
+    length: u64,
+    unit: u64,
+    limits: &ViewLimits,
+    memory: &mut dyn MemoryReader,
+) -> Result<View, Unavailable> {
+    if length > LENGTH_LIMIT || !matches!(unit, 1 | 2 | 4) {
+        return Err(garbage("length is nonsense"));
+    }
+    let wanted = length.min(limits.text) * unit;
+    let mut bytes = vec![0; usize::try_from(wanted).map_err(|_| garbage("length is nonsense"))?];
+    if !bytes.is_empty() {
+        memory.read_exact(at, &mut bytes).ok_or(Unavailable::Memory { at })?;
+    }
+    Ok(View::Text(TextView { bytes, unit: unit as u8, length }))
+}

@@ -1,0 +1,353 @@
+//! One-line texts and fields of values, read from programs that gdb stopped.
+
+#[expect(dead_code, reason = "each test uses a part of what gdb says")]
+mod oracle;
+
+use std::collections::BTreeMap;
+
+use oracle::{Program, Stop};
+use outpost_base::{MemoryReader, VaRange};
+use outpost_symbols::{BatchMemory, FrameContext, TextOptions, Value, View, ViewLimits, field_rows};
+use outpost_testkit::{Build, Compiler};
+
+/// The last stop with `function` on the stack, and its innermost frame there.
+fn find<'a>(program: &'a Program, function: &str) -> (&'a Stop, usize) {
+    let frame = |stop: &'a Stop| {
+        let at = stop.frames.iter().position(|frame| frame.function.split('(').next() == Some(function))?;
+        Some((stop, at))
+    };
+    program.stops.iter().rev().find_map(frame).unwrap_or_else(|| panic!("no stop in {function}"))
+}
+
+fn locals(program: &Program, function: &str) -> (BTreeMap<String, Value>, oracle::Memory) {
+    let (stop, at) = find(program, function);
+    let mut frame = program.frame(stop, at);
+    let lookup = frame.lookup_address().expect("pc").to_image(stop.bias);
+    let activations = program.variables.activations_at(lookup);
+    let inner = stop.frames[..at].iter().rev().take_while(|frame| frame.inlined).count();
+    let variables = activations[inner].scopes.iter().flat_map(|scope| &scope.variables);
+    let values = variables.map(|variable| (variable.name.clone(), program.variables.value(variable, &mut frame)));
+    (values.collect(), stop.memory.clone())
+}
+
+/// Addresses differ from build to build.
+fn without_addresses(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("0x0000") {
+        let (before, address) = rest.split_at(at);
+        plain.push_str(before);
+        match address.as_bytes().get(10) {
+            Some(b'`') if !address.starts_with("0x00000000`00000000") => plain.push_str("ADDRESS"),
+            _ => plain.push_str(&address[..19.min(address.len())]),
+        }
+        rest = &address[19.min(address.len())..];
+    }
+    plain + rest
+}
+
+#[track_caller]
+fn check(program: &Program, function: &str, expected: &[(&str, &str)]) {
+    let (values, mut memory) = locals(program, function);
+    let shown: Vec<(String, String)> = expected
+        .iter()
+        .map(|(name, _)| {
+            let value = values.get(*name).unwrap_or_else(|| panic!("no {name}"));
+            ((*name).to_owned(), without_addresses(&value.text(&TextOptions::default(), &mut memory)))
+        })
+        .collect();
+    let expected: Vec<(String, String)> =
+        expected.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    assert_eq!(shown, expected);
+}
+
+fn c_program() -> Program {
+    Program::new(Build::fixture("values.c").with(Compiler::Gcc).flags("-g -O0 -gdwarf-5 -lm"))
+}
+
+fn cpp_program() -> Program {
+    Program::new(Build::fixture("values.cpp").with(Compiler::Gxx).flags("-g -O0 -std=c++17 -gdwarf-5"))
+}
+
+fn rust_program() -> Program {
+    Program::new(Build::fixture("values.rs").with(Compiler::Rustc).flags("-g -Copt-level=0"))
+}
+
+#[test]
+fn c_values() {
+    let program = c_program();
+    check(
+        &program,
+        "main",
+        &[("argc", "0n1"), ("pair", "{a=0n6, b=0n6}"), ("flexible", "ADDRESS"), ("argv", "ADDRESS")],
+    );
+    check(&program, "split", &[("in", "{a=0n3, b=0n4}"), ("little", "{a=0n1, b=0n2, c=0n99 'c'}"), ("scale", "2.5")]);
+    check(
+        &program,
+        "recurse",
+        &[
+            (
+                "here",
+                "{value=0n0, next=ADDRESS, {inner_a=0n0, {as_long=0n0, as_double=0}}, color=GREEN (0n5), name=\"node\"}",
+            ),
+            ("calls", "0n3"),
+        ],
+    );
+    check(&program, "variable_length", &[("squares", "{0n0, 0n1, 0n4, 0n9, 0n16}")]);
+    check(&program, "floats", &[("f", "1.5"), ("ld", "3.5"), ("product", "7"), ("v", "{1, 2, 3, 4}")]);
+}
+
+#[test]
+fn c_fields() {
+    let program = c_program();
+    let (values, mut memory) = locals(&program, "main");
+    let value = &values["e"];
+    let symbol = |_| Some("values!apply".to_owned());
+    let options = TextOptions { symbol: &symbol, ..TextOptions::default() };
+    let rows = field_rows(value.value_type(), Some(value), 1, &options, &mut memory);
+    let shown: Vec<String> = rows
+        .iter()
+        .filter(|row| row.depth == 0 || row.bits.is_some())
+        .map(|row| {
+            let bits = row.bits.map(|bits| format!(" {}:{}", bits.offset, bits.size)).unwrap_or_default();
+            let offset = row.offset.expect("C has no virtual bases");
+            let text = without_addresses(row.value_text.as_deref().expect("there is an object"));
+            format!("+{offset:#05x}{bits} {} : {} = {text}", row.name, row.type_name)
+        })
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"));
+    let without_object = field_rows(value.value_type(), None, 0, &options, &mut memory);
+    assert!(without_object.iter().all(|row| row.value_text.is_none() && row.depth == 0));
+    assert_eq!(without_object.len(), 32);
+}
+
+#[test]
+fn cpp_values() {
+    let program = cpp_program();
+    check(
+        &program,
+        "types",
+        &[
+            ("point", "@ADDRESS: {x=0n1, y=0n20}"),
+            ("member", "0n4"),
+            ("method", "virtual +0x10"),
+            (
+                "diamond",
+                "{shapes::Left={shapes::Root={_vptr.Root=ADDRESS, root=0n1}, _vptr.Left=ADDRESS, left=0n2}, \
+                 shapes::Right={shapes::Root={_vptr.Root=ADDRESS, root=0n1}, _vptr.Right=ADDRESS, right=0n3}, \
+                 bottom=0n4}",
+            ),
+            ("box", "{items={0n1, 0n2, 0n3}, inner={one=0n4}}"),
+            ("kind", "square (0xc8)"),
+            ("plain", "minus (0n-1)"),
+            ("either", "{i=0n1094861636, f=12.141422, parts={a=0n68 'D', b=0n67 'C'}}"),
+            ("wide", "0x20ac '€'"),
+            ("wider", "0x1f600 '😀'"),
+            ("wc", "0n119 'w'"),
+            ("yes", "true"),
+            ("nothing", "0x00000000`00000000"),
+            ("text", "ADDRESS \"plain text\""),
+            ("array", "{{0n1, 0n2}, {0n3, 0n4}}"),
+            ("array_reference", "@ADDRESS: {{0n1, 0n2}, {0n3, 0n4}}"),
+            ("lambda", "{__plain=minus (0n-1), __array=@ADDRESS: {{...}, {...}}}"),
+        ],
+    );
+}
+
+#[test]
+fn libstdcxx_views() {
+    let node = "ADDRESS {key=0n1, next=0x00000000`00000000, owned=empty} (shared=2, weak=1)";
+    let program = cpp_program();
+    check(
+        &program,
+        "containers",
+        &[
+            ("empty", "\"\""),
+            ("small", "\"short\""),
+            ("large", "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\""),
+            ("numbers", "size=3 {0n1, 0n2, 0n3}"),
+            ("words", "size=3 {\"alpha\", \"beta\", \"a word too long for the object itself\"}"),
+            ("flags", "size=3 {true, false, true}"),
+            ("none", "size=0"),
+            ("names", "size=3 {0n1: \"one\", 0n2: \"two\", 0n3: \"three\"}"),
+            ("ages", "size=2 {\"ann\": 0n31, \"bob\": 0n47}"),
+            ("set", "size=3 {0n1, 0n3, 0n5}"),
+            ("multi", "size=2 {0n1: 0n10, 0n1: 0n11}"),
+            ("hash", "size=1 {\"key\": 0n42}"),
+            ("hash_set", "size=1 {0n8}"),
+            ("unique", "ADDRESS 0n6"),
+            ("no_unique", "empty"),
+            ("shared", node),
+            ("weak", node),
+            ("pair", "{first=0n1, second=2.5}"),
+            ("some", "0n9"),
+            ("nothing", "nullopt"),
+            (
+                "big",
+                "size=1000 {0n0: 0n0, 0n1: 0n143, 0n2: 0n286, 0n3: 0n429, 0n4: 0n572, 0n5: 0n715, 0n6: 0n858, 0n7: 0n1, \
+                 0n8: 0n144, 0n9: 0n287, ...}",
+            ),
+        ],
+    );
+    check(&program, "types", &[("fixed", "size=3 {0n7, 0n8, 0n9}"), ("atomic", "0n5")]);
+}
+
+#[test]
+fn rust_scalars() {
+    check(
+        &rust_program(),
+        "values::scalars",
+        &[
+            ("i", "0n-3"),
+            ("u", "0x10000000000000000000000000"),
+            ("c", "0x20ac '€'"),
+            ("b", "true"),
+            ("f", "1.25"),
+            ("text", "\"borrowed\""),
+            ("bytes", "size=3 {0x72, 0x61, 0x77}"),
+            ("wide", "0n-5"),
+            ("size", "0x4d"),
+            ("tuple", "(0n1, 0x78 'x', \"in a tuple\")"),
+            ("array", "{{0x1, 0x2}, {0x3, 0x4}}"),
+            ("unit", "()"),
+            ("raw", "ADDRESS"),
+        ],
+    );
+}
+
+#[test]
+fn rust_enums() {
+    check(
+        &rust_program(),
+        "values::enums",
+        &[
+            ("circle", "Circle {center={x=0n1, y=0n-2}, radius=0.5}"),
+            ("square", "Square(0x6)"),
+            ("empty", "Empty"),
+            ("low", "Low (0x1)"),
+            ("high", "High (0xc8)"),
+            ("minus", "Minus (0n-5)"),
+            ("some", "Some(0n5)"),
+            ("none", "None"),
+            ("niche", "Some(ADDRESS 0x6)"),
+            ("no_reference", "None"),
+            ("boxed", "Some(ADDRESS 0n9)"),
+            ("ok", "Ok(0x3)"),
+            ("error", "Err(\"broken\")"),
+            ("nested", "Some(None)"),
+            ("character", "None"),
+            ("pair", "(0x7, 0x8)"),
+            ("unit", "{}"),
+        ],
+    );
+}
+
+#[test]
+fn rust_views() {
+    check(
+        &rust_program(),
+        "values::containers",
+        &[
+            ("string", "\"owned text\""),
+            ("empty", "\"\""),
+            ("vector", "size=3 {0n1, 0n2, 0n3}"),
+            ("strings", "size=2 {\"a\", \"bc\"}"),
+            ("slice", "size=2 {0n2, 0n3}"),
+            ("boxed", "ADDRESS {x=0n3, y=0n4}"),
+            ("boxed_text", "\"boxed\""),
+            ("rc", "ADDRESS 0n11 (strong=1, weak=0)"),
+            ("arc", "ADDRESS \"shared\" (strong=1, weak=0)"),
+            ("cell", "0n12"),
+            ("refcell", "0n13"),
+            ("deque", "size=4 {0n0, 0n1, 0n2, 0n3}"),
+            ("list", "{value=0n1, next=Some(ADDRESS {...})}"),
+            ("closure", "{_ref__cell=ADDRESS 0n12}"),
+        ],
+    );
+}
+
+/// Reads `value` as its view in batches; gives the view and the round trips.
+fn rounds(value: &Value, memory: &oracle::Memory) -> (View, usize) {
+    let limits = ViewLimits { start: 0, count: 10_000, text: 100 };
+    let mut round_trips = 0;
+    let mut batch = BatchMemory::with_read_ahead(64 << 10);
+    let view = batch.run(
+        30,
+        |memory| {
+            let view = value.view(&limits, memory);
+            // All that would be printed is read, too.
+            if let Some(Ok(view)) = &view {
+                let mut shown = |value: &Value| value.text(&TextOptions::default(), memory);
+                match view {
+                    View::Map { entries, .. } => entries.iter().for_each(|(key, value)| {
+                        shown(key);
+                        shown(value);
+                    }),
+                    View::Sequence { items, .. } => items.iter().for_each(|item| {
+                        shown(item);
+                    }),
+                    _ => {}
+                }
+            }
+            view
+        },
+        |ranges: &[VaRange]| {
+            round_trips += 1;
+            let one = |range: &VaRange| {
+                let mut buf = vec![0; range.len() as usize];
+                let count = memory.clone().read(range.start, &mut buf);
+                buf.truncate(count);
+                buf
+            };
+            ranges.iter().map(one).collect()
+        },
+    );
+    (view.expect("has a view").expect("is readable"), round_trips)
+}
+
+#[test]
+fn a_map_of_a_thousand_takes_two_round_trips_after_its_header() {
+    let program = cpp_program();
+    let (values, mut memory) = locals(&program, "containers");
+    let (view, round_trips) = rounds(&values["big"], &memory);
+    let View::Map { entries, length: 1000 } = view else { panic!("{view:?}") };
+    for (index, (key, value)) in entries.iter().enumerate() {
+        let key = key.scalar(&mut memory).expect("key").as_u64();
+        let value = value.scalar(&mut memory).expect("value").as_u64();
+        assert_eq!((key, value * 7 % 1000), (index as u64, index as u64));
+    }
+    assert_eq!(entries.len(), 1000);
+    // The header lies on the stack, which a stop brings along; here it is a round of its own.
+    assert!(round_trips <= 3, "{round_trips}");
+    let (_, round_trips) = rounds(&values["words"], &memory);
+    assert!(round_trips <= 3, "{round_trips}");
+}
+
+#[test]
+fn views_of_garbage_end() {
+    let program = cpp_program();
+    let (values, memory) = locals(&program, "containers");
+    // Every container, its bytes replaced by noise of several kinds, over memory that answers with noise, too.
+    struct Noise(u64);
+    impl MemoryReader for Noise {
+        fn read(&mut self, at: outpost_base::Va, buf: &mut [u8]) -> usize {
+            for (index, byte) in buf.iter_mut().enumerate() {
+                let word =
+                    at.0.wrapping_add(index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(self.0 as u32);
+                *byte = if self.0.is_multiple_of(3) { 0xff } else { (word >> 56) as u8 };
+            }
+            buf.len()
+        }
+    }
+    drop(memory);
+    let mut readings = 0;
+    for value in values.values() {
+        for seed in 0..24 {
+            let mut noise = Noise(seed);
+            let text = value.text(&TextOptions::default(), &mut noise);
+            assert!(text.len() < 64 << 10);
+            readings += 1;
+        }
+    }
+    assert!(readings > 400);
+}
