@@ -1,5 +1,57 @@
-//! (skeleton)
+//! The debugging engine: everything that is debugging and no I/O of its own.
+//!
+//! Given targets ([`outpost_target::Target`]) it gives an [`Engine`]: systems, processes and threads with ordinals,
+//! memory cached for the length of a stop, registers by name, symbols and source lines, stacks with inline frames,
+//! variables, breakpoints that wait for their modules, running and stepping, events with their filters. Front ends see
+//! plain data with public fields.
+//!
+//! It is synchronous, on one thread, and names no socket, no `/proc` path and no ptrace request: a live process, one at
+//! the far end of a wire and a dump are the same to it, except for what their targets say they cannot do. The language
+//! of commands and how things look is left to the crates above.
+
+mod acquire;
+mod breakpoints;
 pub mod code;
 pub mod disassembly;
+mod engine;
+mod error;
+mod events;
 pub mod expr;
+mod interrupt;
+mod memory;
+mod modules;
+mod ordinals;
+mod process;
+mod registers;
+mod run;
+mod scope;
+mod select;
+mod sources;
+mod stack;
+mod summary;
+mod symbols;
+mod system;
+mod variables;
 pub mod wildcard;
+
+pub use acquire::Leave;
+pub use breakpoints::{BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointPlace, BreakpointRequest};
+pub use engine::Engine;
+pub use error::EngineError;
+pub use events::{
+    BreakStatus, BreakpointHit, Chance, EngineEvent, EventFilter, EventFilters, LastEvent, Notice, Stop, TracedStep,
+    Wait, signal_code_name, signal_name, signal_number,
+};
+pub use interrupt::Interrupter;
+pub use memory::ProcessMemory;
+pub use ordinals::{BreakpointNumber, ProcessOrdinal, SystemOrdinal, ThreadOrdinal};
+pub use outpost_unwind::{FrameRegisters, FrameTrust};
+pub use registers::{PSEUDO_REGISTERS, RecentValues};
+pub use run::{
+    ReturnedValue, RunOptions, RunThreads, SignalChoice, StepKind, StepRequest, StepUnit, StepUntil, Temporary,
+};
+pub use sources::SourceFile;
+pub use stack::{DEFAULT_FRAMES, FrameKind, StackFrame, ThreadStack};
+pub use summary::{EngineState, ModuleSummary, ProcessSummary, SymbolState, SystemSummary, ThreadSummary};
+pub use symbols::{FunctionAt, LinePlace, NameKind, NamedAddress, ReloadOptions, SourceLocation, SymbolAt};
+pub use variables::FrameVariable;

@@ -1,0 +1,291 @@
+//! Setting, clearing, enabling; telling targets in one batch.
+
+use outpost_target::{
+    BreakpointChange, BreakpointKind, BreakpointSpec, HardwareAccess, KillSafety, TargetError, ThreadFilter,
+};
+
+use super::info::remaining;
+use super::table::{Breakpoint, CompiledCondition, LocationState};
+use super::{BreakpointAccess, BreakpointPlace, BreakpointRequest};
+use crate::events::{EngineEvent, Notice};
+use crate::{BreakpointNumber, Engine, EngineError, ProcessOrdinal, SystemOrdinal};
+
+impl Engine {
+    /// Sets a breakpoint in the current process. Targets are told at the next resumption, all of them by one message,
+    /// or by [`Engine::flush_breakpoints`].
+    ///
+    /// An expression that cannot be evaluated yet makes a deferred breakpoint.
+    ///
+    /// # Errors
+    /// [`EngineError::BreakpointExists`]; [`EngineError::Invalid`] for a bad size or alignment;
+    /// [`EngineError::Unsupported`] if the target takes no breakpoints.
+    pub fn set_breakpoint(&mut self, request: BreakpointRequest) -> Result<BreakpointNumber, EngineError> {
+        let process = self.current_process()?;
+        let target = self.target_of(process)?;
+        if target.borrow_mut().as_breakpoints().is_none() {
+            return Err(crate::acquire::cannot_run("setting breakpoints"));
+        }
+        if let Some(number) = request.number.filter(|&number| self.breakpoints.find(number).is_some()) {
+            return Err(EngineError::BreakpointExists { number });
+        }
+        if let Some(thread) = request.thread {
+            self.locate(thread)?;
+        }
+        let places = match self.resolve_place(&request.place) {
+            Ok(places) => places,
+            Err(EngineError::NoSymbol { .. } | EngineError::NoModule { .. } | EngineError::NoLine { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        for at in &places {
+            check_access(request.access, *at)?;
+        }
+        let mut request = BreakpointRequest { passes: request.passes.max(1), ..request };
+        if places.is_empty() {
+            // What cannot be resolved becomes symbolic, silently, as the reference has it.
+            request.symbolic = true;
+        }
+        let number = request.number.unwrap_or_else(|| self.breakpoints.free_number());
+        let condition = self.compile_condition(request.condition.as_deref(), places.first().copied());
+        self.breakpoints.breakpoints.push(Breakpoint {
+            number,
+            process,
+            request,
+            enabled: true,
+            locations: Vec::new(),
+            condition,
+            hits: 0,
+            awaits_restart: None,
+        });
+        self.set_locations(number, &places);
+        Ok(number)
+    }
+
+    /// Removes breakpoints.
+    ///
+    /// # Errors
+    /// [`EngineError::NoBreakpoint`] at the first that does not exist; the others are not touched then.
+    #[doc(alias = "RemoveBreakpoint2")]
+    pub fn clear_breakpoints(&mut self, numbers: &[BreakpointNumber]) -> Result<(), EngineError> {
+        self.need_breakpoints(numbers)?;
+        for &number in numbers {
+            self.remove_breakpoint(number);
+        }
+        Ok(())
+    }
+
+    /// Enables or disables breakpoints.
+    ///
+    /// # Errors
+    /// [`EngineError::NoBreakpoint`] at the first that does not exist; the others are not touched then.
+    pub fn enable_breakpoints(&mut self, numbers: &[BreakpointNumber], enabled: bool) -> Result<(), EngineError> {
+        self.need_breakpoints(numbers)?;
+        for &number in numbers {
+            let Some(known) = self.breakpoints.find_mut(number).filter(|known| known.enabled != enabled) else {
+                continue;
+            };
+            known.enabled = enabled;
+            let process = known.process;
+            let mut orphans = Vec::new();
+            for location in &mut known.locations {
+                if !enabled && location.state == LocationState::Set {
+                    orphans.push((process, location.shown.id));
+                }
+                location.state = LocationState::Changed;
+            }
+            self.breakpoints.orphans.extend(orphans);
+        }
+        Ok(())
+    }
+
+    /// Changes the commands of a breakpoint.
+    ///
+    /// # Errors
+    /// [`EngineError::NoBreakpoint`].
+    pub fn set_breakpoint_commands(&mut self, number: BreakpointNumber, commands: &str) -> Result<(), EngineError> {
+        let known = self.breakpoints.find_mut(number).ok_or(EngineError::NoBreakpoint { number })?;
+        commands.clone_into(&mut known.request.commands);
+        Ok(())
+    }
+
+    /// Tells targets what changed, by one message each. What a target refuses becomes a notice, and shows in the
+    /// breakpoint's location.
+    ///
+    /// # Errors
+    /// [`EngineError::Target`] if a target is gone.
+    pub fn flush_breakpoints(&mut self) -> Result<(), EngineError> {
+        let systems: Vec<SystemOrdinal> = self.systems.iter().map(|system| system.ordinal).collect();
+        systems.into_iter().try_for_each(|system| self.flush_system(system))
+    }
+
+    fn flush_system(&mut self, system: SystemOrdinal) -> Result<(), EngineError> {
+        let own = |process: ProcessOrdinal, engine: &Engine| {
+            engine.process(process).is_ok_and(|process| process.system == system)
+        };
+        let mut changes = Vec::new();
+        let orphans = std::mem::take(&mut self.breakpoints.orphans);
+        for (process, id) in orphans {
+            if own(process, self) {
+                changes.push(BreakpointChange::Clear(id));
+            } else {
+                self.breakpoints.orphans.push((process, id));
+            }
+        }
+        let mut places = Vec::new();
+        for known in self.breakpoints.breakpoints.iter().filter(|known| known.enabled && own(known.process, self)) {
+            for location in known.locations.iter().filter(|location| location.state == LocationState::Changed) {
+                changes.push(BreakpointChange::Set(self.spec(known, location)?));
+                places.push(location.shown.id);
+            }
+        }
+        for temporary in self.breakpoints.temporaries.iter().filter(|known| !known.is_set && own(known.process, self)) {
+            let kind = match temporary.hardware {
+                true => BreakpointKind::Hardware { access: HardwareAccess::Execute, len: 1 },
+                false => BreakpointKind::Software,
+            };
+            changes.push(BreakpointChange::Set(BreakpointSpec {
+                id: temporary.id,
+                space: self.process(temporary.process)?.info.space,
+                at: temporary.at,
+                kind,
+                threads: self.thread_filter(temporary.thread),
+                condition: None,
+                skip: 0,
+                one_shot: false,
+                auto_continue: false,
+                pad: self.pad_for(temporary.process, temporary.at, kind),
+            }));
+            places.push(temporary.id);
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let target = self.system(system)?.target.clone();
+        let answers = {
+            let mut target = target.borrow_mut();
+            let breakpoints =
+                target.as_breakpoints().ok_or_else(|| crate::acquire::cannot_run("setting breakpoints"))?;
+            breakpoints.change_breakpoints(&changes)?
+        };
+        for (id, answer) in places.into_iter().zip(answers) {
+            self.note_answer(id, answer);
+        }
+        Ok(())
+    }
+
+    /// Notes what a target made of a location.
+    fn note_answer(
+        &mut self,
+        id: outpost_target::BreakpointId,
+        answer: Result<outpost_target::BreakpointState, TargetError>,
+    ) {
+        if let Some(temporary) = self.breakpoints.temporaries.iter_mut().find(|temporary| temporary.id == id) {
+            match answer {
+                Ok(_) => temporary.is_set = true,
+                Err(error) => {
+                    let text = format!("temporary breakpoint at {} cannot be set: {error}", temporary.at);
+                    self.queue.push_back(EngineEvent::Noticed(Notice::Message { text }));
+                }
+            }
+            return;
+        }
+        for known in &mut self.breakpoints.breakpoints {
+            let Some(location) = known.locations.iter_mut().find(|location| location.shown.id == id) else { continue };
+            match answer {
+                Ok(state) => {
+                    location.state = LocationState::Set;
+                    location.shown.safety = Some(state.safety);
+                    location.shown.reason = if state.safety == KillSafety::Safe { String::new() } else { state.reason };
+                }
+                Err(error) => {
+                    location.state = LocationState::Refused;
+                    location.shown.safety = None;
+                    location.shown.reason = error.to_string();
+                    let message = format!("cannot be set at {}: {error}", location.shown.address);
+                    let number = known.number;
+                    self.queue.push_back(EngineEvent::Noticed(Notice::Breakpoint { number, message }));
+                }
+            }
+            return;
+        }
+    }
+
+    fn spec(&self, known: &Breakpoint, location: &super::table::Location) -> Result<BreakpointSpec, EngineError> {
+        let at = location.shown.address;
+        let kind = match known.request.access {
+            BreakpointAccess::Code => BreakpointKind::Software,
+            BreakpointAccess::Hardware { access, len } => BreakpointKind::Hardware { access, len },
+        };
+        let condition = match &known.condition {
+            CompiledCondition::Target(condition) => Some(condition.clone()),
+            CompiledCondition::None | CompiledCondition::Here => None,
+        };
+        // Passes over several places, or after a condition that only the engine can evaluate, are counted here.
+        let counted_there = known.locations.len() == 1 && known.condition != CompiledCondition::Here;
+        Ok(BreakpointSpec {
+            id: location.shown.id,
+            space: self.process(known.process)?.info.space,
+            at,
+            kind,
+            threads: self.thread_filter(known.request.thread),
+            condition,
+            skip: if counted_there { remaining(known) - 1 } else { 0 },
+            one_shot: false,
+            auto_continue: false,
+            pad: self.pad_for(known.process, at, kind),
+        })
+    }
+
+    fn thread_filter(&self, thread: Option<crate::ThreadOrdinal>) -> ThreadFilter {
+        let id = thread.and_then(|thread| self.locate(thread).ok());
+        id.map_or(ThreadFilter::All, |(_, _, id)| ThreadFilter::Only(id))
+    }
+
+    /// The displaced instruction for running out of line, where its code can be had and moved.
+    fn pad_for(
+        &self,
+        process: ProcessOrdinal,
+        at: outpost_base::Va,
+        kind: BreakpointKind,
+    ) -> Option<outpost_target::PadCode> {
+        if kind != BreakpointKind::Software {
+            return None;
+        }
+        let code = self.code_bytes(process, at, self.arch().max_instruction_len())?;
+        crate::code::make_pad(self.arch(), at, &code).ok()
+    }
+
+    pub(super) fn remove_breakpoint(&mut self, number: BreakpointNumber) {
+        let Some(at) = self.breakpoints.breakpoints.iter().position(|known| known.number == number) else { return };
+        let known = self.breakpoints.breakpoints.remove(at);
+        let set = known.locations.iter().filter(|location| location.state == LocationState::Set);
+        let ids: Vec<_> = set.map(|location| (known.process, location.shown.id)).collect();
+        self.breakpoints.orphans.extend(ids);
+    }
+
+    fn need_breakpoints(&self, numbers: &[BreakpointNumber]) -> Result<(), EngineError> {
+        match numbers.iter().find(|number| self.breakpoints.find(**number).is_none()) {
+            Some(&number) => Err(EngineError::NoBreakpoint { number }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Debug registers watch 1, 2, 4 or 8 bytes at a multiple of that (Intel SDM vol. 3, 17.2.5).
+fn check_access(access: BreakpointAccess, at: outpost_base::Va) -> Result<(), EngineError> {
+    let BreakpointAccess::Hardware { access, len } = access else { return Ok(()) };
+    let invalid = |reason: &str| Err(EngineError::Invalid { reason: reason.into() });
+    match len {
+        1 => Ok(()),
+        _ if access == HardwareAccess::Execute => invalid("the size of an execution breakpoint is 1"),
+        2 | 4 | 8 if at.0.is_multiple_of(u64::from(len)) => Ok(()),
+        2 | 4 | 8 => invalid("the address is not aligned to the breakpoint's size"),
+        _ => invalid("the size of a data breakpoint is 1, 2, 4 or 8"),
+    }
+}
+
+impl BreakpointPlace {
+    /// Whether it is an address and no expression.
+    pub fn is_address(&self) -> bool {
+        matches!(self, BreakpointPlace::Address(_))
+    }
+}

@@ -1,0 +1,131 @@
+//! The user's breakpoints: numbers, places, what a hit does; and how they become the target's.
+
+mod change;
+mod hits;
+mod info;
+mod resolve;
+mod table;
+
+use outpost_base::Va;
+use outpost_target::{BreakpointId, HardwareAccess, KillSafety};
+
+use crate::{BreakpointNumber, ProcessOrdinal, ThreadOrdinal};
+
+pub(crate) use table::BreakpointTable;
+
+/// What a breakpoint watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakpointAccess {
+    /// Execution, by a changed instruction (`bp`, `bu`).
+    Code,
+    /// An access, by a debug register (`ba`).
+    Hardware {
+        /// Which.
+        access: HardwareAccess,
+        /// Bytes: 1, 2, 4 or 8; 1 for execution.
+        len: u8,
+    },
+}
+
+/// Where a breakpoint is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BreakpointPlace {
+    /// At an address, for as long as its module is loaded.
+    Address(Va),
+    /// Where an expression leads: a symbol, a source line in grave accents, an address expression. It is evaluated
+    /// again when modules are loaded; until it can be, the breakpoint is deferred.
+    Expression(String),
+}
+
+/// A breakpoint a user wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[doc(alias = "AddBreakpoint2")]
+pub struct BreakpointRequest {
+    /// Its number; `None`: the lowest free one.
+    pub number: Option<BreakpointNumber>,
+    /// Where.
+    pub place: BreakpointPlace,
+    /// What it watches.
+    pub access: BreakpointAccess,
+    /// Only hits of this thread count.
+    pub thread: Option<ThreadOrdinal>,
+    /// A hit counts only if this expression is not 0.
+    pub condition: Option<String>,
+    /// Hits needed to stop, at least 1.
+    pub passes: u64,
+    /// Goes away when it stopped once (`/1`).
+    pub one_shot: bool,
+    /// Commands to run at a stop.
+    pub commands: String,
+    /// Keeps its expression even where that is evaluated at once (`bu`).
+    pub symbolic: bool,
+}
+
+/// One place of a breakpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakpointLocation {
+    /// The target's number for it.
+    pub id: BreakpointId,
+    /// Where.
+    pub address: Va,
+    /// Hits counted there.
+    pub hits: u64,
+    /// Whether it outlives its server; `None` until the target has it.
+    pub safety: Option<KillSafety>,
+    /// Why not, or why the target refused it; empty if there is nothing to say.
+    pub reason: String,
+}
+
+/// A row of `bl`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakpointInfo {
+    /// Its number.
+    pub number: BreakpointNumber,
+    /// Its process.
+    pub process: ProcessOrdinal,
+    /// Whether hits count.
+    pub enabled: bool,
+    /// Its expression cannot be evaluated yet.
+    pub deferred: bool,
+    /// Whether it keeps its expression (`bu`).
+    pub symbolic: bool,
+    /// What it watches.
+    pub access: BreakpointAccess,
+    /// Where it is: several places for inlined copies, templates, constructors.
+    pub locations: Vec<BreakpointLocation>,
+    /// As the user gave it; empty for a plain address.
+    pub expression: String,
+    /// Only this thread.
+    pub thread: Option<ThreadOrdinal>,
+    /// Condition, empty if none.
+    pub condition: String,
+    /// Whether the condition is evaluated beside the target, so that a false one costs no message.
+    pub condition_on_target: bool,
+    /// Hits needed at first.
+    pub passes: u64,
+    /// Hits still needed; 1: the next stops.
+    pub remaining: u64,
+    /// Hits counted.
+    pub hits: u64,
+    /// Goes away when it stopped once.
+    pub one_shot: bool,
+    /// Commands to run at a stop.
+    pub commands: String,
+}
+
+impl BreakpointRequest {
+    /// A plain breakpoint on code: `bp`.
+    pub fn code(place: BreakpointPlace) -> BreakpointRequest {
+        BreakpointRequest {
+            number: None,
+            place,
+            access: BreakpointAccess::Code,
+            thread: None,
+            condition: None,
+            passes: 1,
+            one_shot: false,
+            commands: String::new(),
+            symbolic: false,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Where breakpoints are: expressions evaluated when they can be, and again when modules come and go.
+
+use std::rc::Rc;
+
+use outpost_base::Va;
+
+use super::table::{Location, LocationState};
+use super::{BreakpointLocation, BreakpointPlace};
+use crate::events::{EngineEvent, Notice};
+use crate::modules::Module;
+use crate::{BreakpointNumber, Engine, EngineError, ProcessOrdinal};
+
+impl Engine {
+    /// The addresses that the place of a breakpoint means in the current process.
+    ///
+    /// A symbol means every function of that name, inlined copies included; a source line every place it has code at;
+    /// anything else is an address expression.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSymbol`] and its kind: it cannot be told yet.
+    pub fn resolve_place(&mut self, place: &BreakpointPlace) -> Result<Vec<Va>, EngineError> {
+        let text = match place {
+            BreakpointPlace::Address(at) => return Ok(vec![*at]),
+            BreakpointPlace::Expression(text) => text.trim(),
+        };
+        if let Some(line) = text.strip_prefix('`') {
+            let (module, file, line) = parse_source_line(line.strip_suffix('`').unwrap_or(line), text)?;
+            let places = self.find_line(module.as_deref(), &file, line)?;
+            return Ok(places.into_iter().map(|place| place.address).collect());
+        }
+        let names = self.find_name(text)?;
+        let mut found: Vec<Va> = names.into_iter().map(|name| name.address).collect();
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Modules of a process changed: breakpoints in those that went lose their places, deferred ones may find theirs.
+    pub(crate) fn modules_changed(&mut self, process: ProcessOrdinal, loaded: &[Rc<Module>], unloaded: &[Rc<Module>]) {
+        for module in unloaded {
+            let range = module.info.range;
+            for known in self.breakpoints.breakpoints.iter_mut().filter(|known| known.process == process) {
+                known.locations.retain(|location| !range.contains(location.shown.address));
+            }
+            // A plain address vanishes with its module; an expression is kept and waits.
+            let orphaned = |known: &super::table::Breakpoint| {
+                let plain = matches!(known.request.place, BreakpointPlace::Address(at) if range.contains(at));
+                known.process == process && plain
+            };
+            self.breakpoints.breakpoints.retain(|known| !orphaned(known));
+            self.queue.push_back(EngineEvent::Noticed(Notice::ModuleUnloaded {
+                process,
+                name: module.name.clone(),
+                path: module.info.path.clone(),
+            }));
+        }
+        for module in loaded {
+            self.queue.push_back(EngineEvent::Noticed(Notice::ModuleLoaded {
+                process,
+                name: module.name.clone(),
+                path: module.info.path.clone(),
+                range: module.info.range,
+            }));
+        }
+        if !loaded.is_empty() {
+            self.resolve_deferred(process);
+        }
+    }
+
+    /// Evaluates the expressions of a process's breakpoints again; places that stayed keep their hits.
+    pub(crate) fn resolve_deferred(&mut self, process: ProcessOrdinal) {
+        let all = self.breakpoints.breakpoints.iter().filter(|known| known.process == process);
+        let numbers: Vec<BreakpointNumber> = all.map(|known| known.number).collect();
+        for number in numbers {
+            let Some(known) = self.breakpoints.find(number) else { continue };
+            let place = known.request.place.clone();
+            if matches!(place, BreakpointPlace::Address(_)) && !known.locations.is_empty() {
+                continue;
+            }
+            if let Ok(places) = self.resolve_place(&place) {
+                self.set_locations(number, &places);
+            }
+        }
+    }
+
+    /// Gives a breakpoint its places: new ones are to be set, those no longer wanted cleared.
+    pub(super) fn set_locations(&mut self, number: BreakpointNumber, places: &[Va]) {
+        let fresh: Vec<(Va, outpost_target::BreakpointId)> =
+            places.iter().map(|&at| (at, self.breakpoints.new_id())).collect();
+        let Some(known) = self.breakpoints.find_mut(number) else { return };
+        let process = known.process;
+        let mut old = std::mem::take(&mut known.locations);
+        for (address, id) in fresh {
+            let kept = old.iter().position(|location| location.shown.address == address).map(|at| old.swap_remove(at));
+            known.locations.push(kept.unwrap_or_else(|| Location {
+                shown: BreakpointLocation { id, address, hits: 0, safety: None, reason: String::new() },
+                state: LocationState::Changed,
+            }));
+        }
+        let gone = old.into_iter().filter(|location| location.state == LocationState::Set);
+        let gone: Vec<_> = gone.map(|location| (process, location.shown.id)).collect();
+        self.breakpoints.orphans.extend(gone);
+    }
+}
+
+/// `[module!]file:line`; a line without file is not a place.
+fn parse_source_line(text: &str, whole: &str) -> Result<(Option<String>, String, u32), EngineError> {
+    let wrong =
+        |reason: &str| EngineError::Expression { text: whole.to_owned(), position: None, reason: reason.into() };
+    let (module, rest) = match text.split_once('!') {
+        Some((module, rest)) => (Some(module.to_owned()), rest),
+        None => (None, text),
+    };
+    let (file, line) = rest.rsplit_once(':').ok_or_else(|| wrong("no line number"))?;
+    let number = match line.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => line.parse(),
+    };
+    let number = number.map_err(|_| wrong("bad line number"))?;
+    if file.is_empty() { Err(wrong("no file")) } else { Ok((module, file.to_owned(), number)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_lines_have_a_file_and_a_decimal_line() {
+        let parse = |text| parse_source_line(text, text);
+        assert_eq!(parse("main.c:10").unwrap(), (None, "main.c".into(), 10));
+        assert_eq!(parse("m!/a/b.rs:0x10").unwrap(), (Some("m".into()), "/a/b.rs".into(), 16));
+        assert!(parse("main.c").is_err() && parse(":5").is_err() && parse("a.c:x").is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! What the engine keeps of breakpoints.
+
+use outpost_base::Va;
+use outpost_target::BreakpointId;
+use outpost_target::condition::Condition;
+
+use super::{BreakpointLocation, BreakpointRequest};
+use crate::{BreakpointNumber, ProcessOrdinal, SystemOrdinal, Temporary, ThreadOrdinal};
+
+/// All breakpoints of all processes, and what the targets do not know of them yet.
+#[derive(Default)]
+pub(crate) struct BreakpointTable {
+    pub(super) breakpoints: Vec<Breakpoint>,
+    pub(super) temporaries: Vec<TemporaryBreakpoint>,
+    /// Locations that a target still has and nobody wants.
+    pub(super) orphans: Vec<(ProcessOrdinal, BreakpointId)>,
+    next_id: u32,
+}
+
+/// A user's breakpoint.
+pub(super) struct Breakpoint {
+    pub(super) number: BreakpointNumber,
+    pub(super) process: ProcessOrdinal,
+    pub(super) request: BreakpointRequest,
+    pub(super) enabled: bool,
+    pub(super) locations: Vec<Location>,
+    pub(super) condition: CompiledCondition,
+    /// Hits counted since it was set or its passes were changed.
+    pub(super) hits: u64,
+    /// Its process ended by `.restart` and comes back.
+    pub(super) awaits_restart: Option<SystemOrdinal>,
+}
+
+/// A breakpoint's condition, as far as it could be compiled.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) enum CompiledCondition {
+    /// There is none.
+    #[default]
+    None,
+    /// For the target.
+    #[expect(dead_code, reason = "made by the compiler of conditions, which comes with the evaluators")]
+    Target(Condition),
+    /// Evaluated by the engine at each hit.
+    Here,
+}
+
+/// A breakpoint's location with what the target knows of it.
+pub(super) struct Location {
+    pub(super) shown: BreakpointLocation,
+    pub(super) state: LocationState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LocationState {
+    /// The target has to be told.
+    Changed,
+    /// The target has it.
+    Set,
+    /// The target refused it; it is tried again at the next change.
+    Refused,
+}
+
+/// A breakpoint of `g`.
+pub(super) struct TemporaryBreakpoint {
+    pub(super) process: ProcessOrdinal,
+    pub(super) id: BreakpointId,
+    pub(super) at: Va,
+    pub(super) hardware: bool,
+    pub(super) thread: Option<ThreadOrdinal>,
+    pub(super) is_set: bool,
+}
+
+impl BreakpointTable {
+    pub(super) fn new_id(&mut self) -> BreakpointId {
+        self.next_id += 1;
+        BreakpointId(self.next_id)
+    }
+
+    /// The lowest number no breakpoint has.
+    pub(super) fn free_number(&self) -> BreakpointNumber {
+        let taken = |number: u32| self.breakpoints.iter().any(|known| known.number.0 == number);
+        BreakpointNumber((0..).find(|&number| !taken(number)).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn find(&self, number: BreakpointNumber) -> Option<&Breakpoint> {
+        self.breakpoints.iter().find(|known| known.number == number)
+    }
+
+    pub(super) fn find_mut(&mut self, number: BreakpointNumber) -> Option<&mut Breakpoint> {
+        self.breakpoints.iter_mut().find(|known| known.number == number)
+    }
+
+    pub(crate) fn add_temporary(
+        &mut self,
+        process: ProcessOrdinal,
+        temporary: &Temporary,
+        thread: Option<ThreadOrdinal>,
+    ) {
+        let (id, at, hardware) = (self.new_id(), temporary.at, temporary.hardware);
+        self.temporaries.push(TemporaryBreakpoint { process, id, at, hardware, thread, is_set: false });
+    }
+
+    /// Temporary breakpoints are over; the target is told with the next change.
+    pub(crate) fn drop_temporaries(&mut self) {
+        let set = self.temporaries.drain(..).filter(|temporary| temporary.is_set);
+        self.orphans.extend(set.map(|temporary| (temporary.process, temporary.id)));
+    }
+
+    /// A process left: its breakpoints with it, but for those that wait for its restart.
+    pub(crate) fn process_gone(&mut self, process: ProcessOrdinal) {
+        self.breakpoints.retain(|known| known.process != process || known.awaits_restart.is_some());
+        self.temporaries.retain(|known| known.process != process);
+        self.orphans.retain(|(owner, _)| *owner != process);
+    }
+
+    /// The process is about to be ended and created again.
+    pub(crate) fn keep_for_restart(&mut self, process: ProcessOrdinal, system: SystemOrdinal) {
+        for known in self.breakpoints.iter_mut().filter(|known| known.process == process) {
+            known.awaits_restart = Some(system);
+            known.locations.clear();
+        }
+    }
+
+    /// The process that breakpoints wait for is there.
+    pub(crate) fn restarted(&mut self, process: ProcessOrdinal, system: SystemOrdinal) {
+        for known in self.breakpoints.iter_mut().filter(|known| known.awaits_restart == Some(system)) {
+            known.process = process;
+            known.awaits_restart = None;
+        }
+    }
+
+    /// A new image: the old sites are gone with the old address space.
+    pub(crate) fn process_execed(&mut self, process: ProcessOrdinal) {
+        for known in self.breakpoints.iter_mut().filter(|known| known.process == process) {
+            known.locations.clear();
+        }
+        self.temporaries.retain(|known| known.process != process);
+        self.orphans.retain(|(owner, _)| *owner != process);
+    }
+}

@@ -1,0 +1,237 @@
+//! Event filters: which events stop, which are told, and whether a signal counts as handled.
+
+use outpost_target::{EventMask, SigInfo, StopReason};
+
+use super::signal_number;
+use super::signals::*;
+
+/// What an event does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakStatus {
+    /// Stops, for signals at the first chance (`sxe`).
+    Break,
+    /// Signals stop only when they are about to end the process (`sxd`); is told otherwise.
+    SecondChance,
+    /// Is told (`sxn`).
+    Notify,
+    /// Goes unnoticed (`sxi`).
+    Ignore,
+}
+
+/// A row of `sx`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Its code: `av`, `ld`, ... .
+    pub code: &'static str,
+    /// What it stands for.
+    pub description: &'static str,
+    /// What the event does.
+    pub status: BreakStatus,
+    /// Whether `g` swallows the signal (handled) or delivers it.
+    pub handled: bool,
+    /// Only events with this argument (`ld:libfoo*`); `None`: all.
+    pub argument: Option<String>,
+    /// Commands for the first chance, and for the second.
+    pub commands: [String; 2],
+}
+
+/// All filters, and those set for single signals.
+#[derive(Debug, Clone)]
+pub struct EventFilters {
+    filters: Vec<EventFilter>,
+    /// Signals with a filter of their own, as `sig:NN` sets them.
+    signals: Vec<(i32, EventFilter)>,
+}
+
+const fn row(
+    code: &'static str,
+    description: &'static str,
+    status: BreakStatus,
+    handled: bool,
+) -> (&'static str, &'static str, BreakStatus, bool) {
+    (code, description, status, handled)
+}
+
+use BreakStatus::{Break, Ignore, Notify, SecondChance};
+
+/// Filters with a source on Linux and their defaults (the reference's `event-filters`, mapped to signals).
+const DEFAULTS: &[(&str, &str, BreakStatus, bool)] = &[
+    row("ct", "Create thread", Ignore, true),
+    row("et", "Exit thread", Ignore, true),
+    row("cpr", "Create process", Ignore, true),
+    row("epr", "Exit process", Ignore, true),
+    row("ld", "Load module", Notify, true),
+    row("ud", "Unload module", Notify, true),
+    row("out", "Debuggee output", Ignore, true),
+    row("ibp", "Initial breakpoint", Break, true),
+    row("av", "Access violation", Break, false),
+    row("sov", "Stack overflow", Break, false),
+    row("dm", "Data misaligned", Break, false),
+    row("ip", "In-page I/O error", Break, false),
+    row("dz", "Integer divide-by-zero", Break, false),
+    row("iov", "Integer overflow", Break, false),
+    row("c000008e", "Floating-point divide-by-zero", Break, false),
+    row("ii", "Illegal instruction", SecondChance, false),
+    row("isc", "Invalid system call", Break, false),
+    row("asrt", "Assertion failure or abort", Break, false),
+    row("bpe", "Break instruction exception", Break, true),
+    row("cce", "Control-C exception", Break, true),
+    row("sig", "Any other signal", SecondChance, false),
+];
+
+/// Signals that by default happen all the time and mean nothing to a debugger, and those glibc sends itself.
+const QUIET: [i32; 6] = [SIGCHLD, SIGCONT, SIGURG, SIGWINCH, 32, 33];
+
+impl Default for EventFilters {
+    fn default() -> EventFilters {
+        let filters = DEFAULTS.iter().map(|&(code, description, status, handled)| EventFilter {
+            code,
+            description,
+            status,
+            handled,
+            argument: None,
+            commands: [String::new(), String::new()],
+        });
+        let filters: Vec<_> = filters.collect();
+        let quiet = |signo| {
+            let base = filters.iter().find(|filter| filter.code == "sig").cloned();
+            base.map(|base| (signo, EventFilter { status: Ignore, ..base }))
+        };
+        let signals = QUIET.iter().filter_map(|&signo| quiet(signo)).collect();
+        EventFilters { filters, signals }
+    }
+}
+
+impl EventFilters {
+    /// All filters in the order they are listed, those of single signals last.
+    pub fn all(&self) -> impl Iterator<Item = (Option<i32>, &EventFilter)> {
+        let general = self.filters.iter().map(|filter| (None, filter));
+        general.chain(self.signals.iter().map(|(signo, filter)| (Some(*signo), filter)))
+    }
+
+    /// The filter `code`: one of the table, `sig:NN`, or a signal's name; single signals get one of their own.
+    pub fn get_mut(&mut self, code: &str) -> Option<&mut EventFilter> {
+        if let Some(at) = self.filters.iter().position(|filter| filter.code.eq_ignore_ascii_case(code)) {
+            return self.filters.get_mut(at);
+        }
+        let name = code.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("sig:")).map_or(code, |_| &code[4..]);
+        let signo = signal_number(name)?;
+        if let Some(at) = self.signals.iter().position(|(known, _)| *known == signo) {
+            return self.signals.get_mut(at).map(|(_, filter)| filter);
+        }
+        let base = self.filters.iter().find(|filter| filter.code == "sig").cloned()?;
+        self.signals.push((signo, base));
+        self.signals.last_mut().map(|(_, filter)| filter)
+    }
+
+    /// The filter that an event falls under; `None` for those that always stop: breakpoints, steps, breaking in.
+    pub(crate) fn of_reason(&self, reason: &StopReason) -> Option<&EventFilter> {
+        let code = match reason {
+            StopReason::Signal(info) => return Some(self.of_signal(info)),
+            StopReason::Attached | StopReason::Created => "ibp",
+            StopReason::ForeignTrap => "bpe",
+            StopReason::ThreadStarted => "ct",
+            StopReason::ThreadExiting { .. } => "et",
+            StopReason::Forked { .. } | StopReason::Execed { .. } => "cpr",
+            StopReason::Exited { .. } => "epr",
+            StopReason::ModulesChanged => "ld",
+            _ => return None,
+        };
+        self.by_code(code)
+    }
+
+    fn of_signal(&self, info: &SigInfo) -> &EventFilter {
+        if let Some((_, filter)) = self.signals.iter().find(|(signo, _)| *signo == info.signo) {
+            return filter;
+        }
+        let code = match (info.signo, info.code) {
+            (SIGSEGV, _) => "av",
+            (SIGBUS, 1) => "dm",
+            (SIGBUS, _) => "ip",
+            (SIGFPE, 1) => "dz",
+            (SIGFPE, 2) => "iov",
+            (SIGFPE, 3) => "c000008e",
+            (SIGILL, _) => "ii",
+            (SIGSYS, _) => "isc",
+            (SIGABRT, _) => "asrt",
+            (SIGTRAP, _) => "bpe",
+            (SIGINT, _) => "cce",
+            _ => "sig",
+        };
+        self.by_code(code).unwrap_or(&self.filters[0])
+    }
+
+    pub(crate) fn by_code(&self, code: &str) -> Option<&EventFilter> {
+        self.filters.iter().find(|filter| filter.code == code)
+    }
+
+    /// What the target needs to know: events that stop there, and signals that need not.
+    pub(crate) fn mask(&self) -> EventMask {
+        let stops = |code: &str| self.by_code(code).is_some_and(|filter| filter.status == Break);
+        let is_silent = |filter: &EventFilter| filter.status == Ignore;
+        let bits = |handled: bool| {
+            let chosen = self.signals.iter().filter(|(_, filter)| is_silent(filter) && filter.handled == handled);
+            chosen.fold(0u128, |bits, (signo, _)| bits | 1 << (*signo).clamp(0, 127))
+        };
+        EventMask {
+            thread_start: stops("ct"),
+            thread_exit: stops("et"),
+            fork: stops("cpr"),
+            follow_forks: false,
+            exec: true,
+            modules: stops("ld") || stops("ud"),
+            syscalls: Vec::new(),
+            pass_signals: bits(false),
+            drop_signals: bits(true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outpost_base::{ProcessId, Va};
+
+    use super::*;
+
+    fn signal(signo: i32, code: i32) -> StopReason {
+        StopReason::Signal(SigInfo {
+            signo,
+            code,
+            errno: 0,
+            address: Va(0),
+            sender: ProcessId(0),
+            raw: Vec::new(),
+            fatal_by_default: false,
+        })
+    }
+
+    #[test]
+    fn signals_fall_under_the_filter_of_their_cause() {
+        let filters = EventFilters::default();
+        let check = |signo, code, expected, status| {
+            let filter = filters.of_reason(&signal(signo, code)).unwrap();
+            assert_eq!((filter.code, filter.status), (expected, status), "{signo} {code}");
+        };
+        check(SIGSEGV, 1, "av", Break);
+        check(SIGFPE, 1, "dz", Break);
+        check(SIGFPE, 3, "c000008e", Break);
+        check(SIGBUS, 1, "dm", Break);
+        check(SIGILL, 1, "ii", SecondChance);
+        check(10, 0, "sig", SecondChance);
+        check(SIGCHLD, 1, "sig", Ignore);
+        assert_eq!(filters.of_reason(&StopReason::BreakIn), None);
+    }
+
+    #[test]
+    fn a_signal_can_have_a_filter_of_its_own() {
+        let mut filters = EventFilters::default();
+        filters.get_mut("sig:10").unwrap().status = Ignore;
+        filters.get_mut("SIGUSR2").unwrap().status = Break;
+        assert_eq!(filters.of_reason(&signal(10, 0)).unwrap().status, Ignore);
+        assert_eq!(filters.of_reason(&signal(12, 0)).unwrap().status, Break);
+        assert_eq!(filters.of_reason(&signal(14, 0)).unwrap().status, SecondChance);
+        let mask = filters.mask();
+        assert_eq!(mask.pass_signals & (1 << 10 | 1 << 12 | 1 << 17), 1 << 10 | 1 << 17);
+        assert!(filters.get_mut("nonsense").is_none());
+    }
+}

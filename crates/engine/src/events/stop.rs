@@ -1,0 +1,248 @@
+//! From a target's stop to what the user sees of it: lists brought up to date, filters applied, operations carried on.
+
+use std::time::SystemTime;
+
+use outpost_target::{StopBundle, StopReason, TraceStep};
+
+use super::{BreakStatus, Chance, EngineEvent, LastEvent, Notice, Stop, TracedStep};
+use crate::run::Advance;
+use crate::{Engine, EngineError, SystemOrdinal};
+
+impl Engine {
+    /// Takes in a stop. Its consequences are queued as events, or the system is set going again where no user wants to
+    /// see it.
+    pub(crate) fn take_stop(&mut self, system: SystemOrdinal, mut bundle: StopBundle) -> Result<(), EngineError> {
+        let previous_pc = self.last_event.as_ref().map(|event| event.pc);
+        self.absorb_bundle(system, &mut bundle)?;
+        self.interrupter.set_running(self.systems.iter().any(|system| system.running));
+        self.count_hits(system, &bundle.hits);
+        let record = bundle.stop.clone();
+        if let StopReason::Exited { status } = record.reason
+            && let Some(process) = self.process_by_id(system, record.process).map(|process| process.ordinal)
+        {
+            return self.take_exit(system, process, record, status, bundle.queued);
+        }
+        let Some(thread) = self.thread_ordinal(system, record.thread) else {
+            // A stop of a thread that is in no list is damage, but it is a stop: say so rather than run on.
+            let text = format!("thread {:x} stopped, but no list has it", record.thread.0);
+            self.queue.push_back(EngineEvent::Noticed(Notice::Message { text }));
+            return Ok(());
+        };
+        self.emit_trace(thread, &bundle.trace);
+        if let StopReason::Execed { executable, .. } = &record.reason {
+            self.process_execed(thread, executable.clone())?;
+        }
+        let mut stop = Stop {
+            system,
+            process: self.process_of(thread)?.ordinal,
+            thread,
+            process_id: record.process,
+            thread_id: record.thread,
+            reason: record.reason,
+            chance: None,
+            breakpoints: Vec::new(),
+            at_temporary: false,
+            ends_step: false,
+            returned: None,
+            pc: self.registers(thread, Default::default()).map(|registers| registers.pc()).unwrap_or_default(),
+            time: SystemTime::now(),
+            unstoppable: bundle.unstoppable,
+            queued: bundle.queued,
+            filter: None,
+        };
+        if self.wants_stop(&mut stop)? {
+            self.show_stop(stop, previous_pc)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the user sees this stop; if not, the system was set going again, or a notice was queued and it was.
+    fn wants_stop(&mut self, stop: &mut Stop) -> Result<bool, EngineError> {
+        if let StopReason::Breakpoint { ids } = &stop.reason {
+            let ids = ids.clone();
+            let verdict = self.judge_hits(stop.thread, &ids)?;
+            stop.breakpoints = verdict.hits;
+            stop.at_temporary = verdict.at_temporary;
+            if stop.breakpoints.is_empty() && !stop.at_temporary {
+                // None of ours wants it (condition false, internal, cleared meanwhile): the operation goes on.
+                return match self.advance_operation(stop)? {
+                    Advance::Stop => Ok(true),
+                    Advance::Resumed => Ok(false),
+                };
+            }
+            self.end_operation();
+            return Ok(true);
+        }
+        if matches!(stop.reason, StopReason::Step { .. }) {
+            return Ok(matches!(self.advance_operation(stop)?, Advance::Stop));
+        }
+        let Some(filter) = self.filters.of_reason(&stop.reason) else {
+            self.end_operation();
+            return Ok(true);
+        };
+        let (code, status) = (filter.code, filter.status);
+        stop.filter = Some(code);
+        let fatal = matches!(&stop.reason, StopReason::Signal(info) if info.fatal_by_default);
+        let is_signal = matches!(stop.reason, StopReason::Signal(_));
+        if is_signal {
+            stop.chance = Some(match status {
+                BreakStatus::SecondChance if fatal => Chance::Second,
+                _ => Chance::First,
+            });
+        }
+        let stops = match status {
+            BreakStatus::Break => true,
+            BreakStatus::SecondChance => fatal || !is_signal,
+            BreakStatus::Notify | BreakStatus::Ignore => false,
+        };
+        if stops {
+            self.end_operation();
+            return Ok(true);
+        }
+        if status == BreakStatus::Notify && !matches!(stop.reason, StopReason::ModulesChanged) {
+            self.queue.push_back(EngineEvent::Noticed(Notice::Event {
+                filter: code,
+                process_id: stop.process_id,
+                thread_id: stop.thread_id,
+                reason: stop.reason.clone(),
+            }));
+        }
+        self.resume_unseen(stop)?;
+        Ok(false)
+    }
+
+    /// Makes a stop the last event and queues it for the user.
+    fn show_stop(&mut self, stop: Stop, previous_pc: Option<outpost_base::Va>) -> Result<(), EngineError> {
+        self.event = Some(stop.thread);
+        self.current = Some(stop.thread);
+        self.reset_scope();
+        self.last_event = Some(LastEvent {
+            process_id: stop.process_id,
+            thread_id: stop.thread_id,
+            thread: stop.thread,
+            reason: stop.reason.clone(),
+            chance: stop.chance,
+            breakpoints: stop.breakpoints.iter().map(|hit| hit.number).collect(),
+            time: stop.time,
+            pc: stop.pc,
+            previous_pc,
+        });
+        self.queue.push_back(EngineEvent::Stopped(stop));
+        Ok(())
+    }
+
+    /// A process ended: it leaves the lists at once. The session stops for it if it was the last that runs, or if the
+    /// filter wants that.
+    fn take_exit(
+        &mut self,
+        system: SystemOrdinal,
+        process: crate::ProcessOrdinal,
+        record: outpost_target::StopRecord,
+        status: outpost_target::ExitStatus,
+        queued: u32,
+    ) -> Result<(), EngineError> {
+        let thread = self.thread_ordinal(system, record.thread);
+        let thread = thread.or_else(|| self.process(process).ok()?.threads.first().map(|thread| thread.ordinal));
+        let thread = thread.unwrap_or_default();
+        self.end_operation();
+        self.process_mut(process)?.ended = true;
+        self.forget_process(process);
+        let others_live = self.processes.iter().any(|process| process.system == system);
+        let previous_pc = self.last_event.as_ref().map(|event| event.pc);
+        let reason = StopReason::Exited { status };
+        let stops = self.filters.by_code("epr").is_some_and(|filter| filter.status == BreakStatus::Break);
+        let stop = Stop {
+            system,
+            process,
+            thread,
+            process_id: record.process,
+            thread_id: record.thread,
+            reason: reason.clone(),
+            chance: None,
+            breakpoints: Vec::new(),
+            at_temporary: false,
+            ends_step: false,
+            returned: None,
+            pc: outpost_base::Va(0),
+            time: SystemTime::now(),
+            unstoppable: Vec::new(),
+            queued,
+            filter: Some("epr"),
+        };
+        if others_live && !stops {
+            let (process_id, thread_id) = (record.process, record.thread);
+            self.queue.push_back(EngineEvent::Noticed(Notice::Event { filter: "epr", process_id, thread_id, reason }));
+            return self.resume_unseen(&stop);
+        }
+        self.last_event = Some(LastEvent {
+            process_id: record.process,
+            thread_id: record.thread,
+            thread,
+            reason,
+            chance: None,
+            breakpoints: Vec::new(),
+            time: stop.time,
+            pc: stop.pc,
+            previous_pc,
+        });
+        self.queue.push_back(EngineEvent::Stopped(stop));
+        Ok(())
+    }
+
+    /// The process has a new image: what was known of the old one is dropped.
+    fn process_execed(&mut self, thread: crate::ThreadOrdinal, executable: String) -> Result<(), EngineError> {
+        let (system, process, _) = self.locate(thread)?;
+        let id = self.process(process)?.id();
+        let (infos, modules) = {
+            let target = self.system(system)?.target.clone();
+            let mut target = target.borrow_mut();
+            (target.processes()?, target.modules(id)?)
+        };
+        let known = self.process_mut(process)?;
+        known.info.executable = executable;
+        if let Some(info) = infos.into_iter().find(|info| info.id == id) {
+            known.info = info;
+        }
+        known.modules = Default::default();
+        self.breakpoints.process_execed(process);
+        self.take_modules(system, id, modules);
+        Ok(())
+    }
+
+    /// The steps before the last of a traced plan, as events.
+    pub(super) fn emit_trace(&mut self, thread: crate::ThreadOrdinal, steps: &[TraceStep]) {
+        let arch = self.arch();
+        // The last one is the stop itself.
+        let Some((_, earlier)) = steps.split_last() else { return };
+        for step in earlier {
+            let mut registers = outpost_base::RegisterContext::new(arch);
+            registers.general.clone_from(&step.general);
+            self.queue.push_back(EngineEvent::Stepped(TracedStep { thread, registers, code: step.code.clone() }));
+        }
+    }
+
+    /// All of `steps`, which a plan that goes on has reported.
+    pub(super) fn emit_steps(&mut self, thread: crate::ThreadOrdinal, steps: Vec<TraceStep>) {
+        let arch = self.arch();
+        for step in steps {
+            let mut registers = outpost_base::RegisterContext::new(arch);
+            registers.general = step.general;
+            self.queue.push_back(EngineEvent::Stepped(TracedStep { thread, registers, code: step.code }));
+        }
+    }
+
+    /// The last event, if there was one.
+    pub fn last_event(&self) -> Option<&LastEvent> {
+        self.last_event.as_ref()
+    }
+
+    /// The event filters.
+    pub fn filters(&self) -> &super::EventFilters {
+        &self.filters
+    }
+
+    /// The event filters, to be changed; in effect from the next resumption on.
+    pub fn filters_mut(&mut self) -> &mut super::EventFilters {
+        &mut self.filters
+    }
+}

@@ -1,0 +1,8 @@
+//! Memory of a process: cached for the length of a stop, read in batches, written through.
+
+mod access;
+mod cache;
+mod process;
+
+pub(crate) use cache::PAGE;
+pub use process::ProcessMemory;

@@ -1,0 +1,7 @@
+//! Loaded modules: their names, their list, what `lm` says of them.
+
+mod list;
+mod naming;
+mod query;
+
+pub(crate) use list::{Module, ModuleList};

@@ -1,0 +1,68 @@
+//! A process of the session with its threads, modules and memory.
+
+use std::rc::Rc;
+
+use outpost_base::{ProcessId, ThreadId, Va};
+use outpost_target::{ModuleInfo, ProcessInfo, Region, ThreadInfo};
+
+use crate::modules::{Module, ModuleList};
+use crate::{ProcessMemory, ProcessOrdinal, SystemOrdinal, ThreadOrdinal};
+
+/// A process of the session.
+pub(crate) struct Process {
+    pub(crate) ordinal: ProcessOrdinal,
+    pub(crate) system: SystemOrdinal,
+    pub(crate) info: ProcessInfo,
+    pub(crate) threads: Vec<Thread>,
+    pub(crate) modules: ModuleList,
+    pub(crate) memory: ProcessMemory,
+    /// Memory map of this stop, once it was asked for.
+    pub(crate) regions: Option<Rc<[Region]>>,
+    /// Its end was seen: nothing of it but its exit status is left.
+    pub(crate) ended: bool,
+}
+
+/// A thread of the session.
+pub(crate) struct Thread {
+    pub(crate) ordinal: ThreadOrdinal,
+    pub(crate) info: ThreadInfo,
+    pub(crate) frozen: bool,
+}
+
+impl Process {
+    pub(crate) fn id(&self) -> ProcessId {
+        self.info.id
+    }
+
+    pub(crate) fn thread(&self, id: ThreadId) -> Option<&Thread> {
+        self.threads.iter().find(|thread| thread.info.id == id)
+    }
+
+    /// The module that covers `at`.
+    pub(crate) fn module_at(&self, at: Va) -> Option<&Rc<Module>> {
+        self.modules.at(at)
+    }
+
+    /// Takes a new list of threads: ordinals stay with ids, new ones are drawn from `next`.
+    pub(crate) fn set_threads(&mut self, infos: Vec<ThreadInfo>, next: &mut u32) {
+        let mut old = std::mem::take(&mut self.threads);
+        for info in infos {
+            let known = old.iter().position(|thread| thread.info.id == info.id).map(|at| old.swap_remove(at));
+            let thread = match known {
+                Some(thread) => Thread { info, ..thread },
+                None => {
+                    let ordinal = ThreadOrdinal(*next);
+                    *next += 1;
+                    Thread { ordinal, info, frozen: false }
+                }
+            };
+            self.threads.push(thread);
+        }
+        self.threads.sort_by_key(|thread| thread.ordinal);
+    }
+
+    /// Takes a new list of modules; gives what was loaded and unloaded.
+    pub(crate) fn set_modules(&mut self, infos: Vec<ModuleInfo>) -> (Vec<Rc<Module>>, Vec<Rc<Module>>) {
+        self.modules.update(infos)
+    }
+}

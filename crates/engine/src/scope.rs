@@ -1,0 +1,162 @@
+//! The scope: which frame of the current thread names, registers and locals are looked up in.
+
+use std::rc::Rc;
+
+use outpost_base::{RegisterId, RegisterValue, Va};
+use outpost_unwind::FrameRegisters;
+
+use crate::registers::{RecentValues, sets_for};
+use crate::stack::PhysicalStack;
+use crate::{Engine, EngineError, FrameKind, StackFrame, ThreadOrdinal};
+
+/// Frames unwound for the scope at once; a selected frame beyond them unwinds the whole stack.
+const SCOPE_FRAMES: usize = 64;
+
+/// The scope and what was found out for it; void at each stop.
+#[derive(Default)]
+pub(crate) struct Scope {
+    /// Frame selected, as rows of `k` count.
+    frame: u32,
+    stack: Option<ScopeStack>,
+    pub(crate) recent: RecentValues,
+}
+
+/// The current thread's stack, as far as it was needed.
+#[derive(Clone)]
+struct ScopeStack {
+    thread: ThreadOrdinal,
+    epoch: u64,
+    physical: PhysicalStack,
+    rows: Rc<[StackFrame]>,
+}
+
+impl Scope {
+    /// Number of the selected frame.
+    pub(crate) fn frame(&self) -> u32 {
+        self.frame
+    }
+}
+
+impl Engine {
+    /// Selects a frame of the current thread (`.frame n`); lasts until execution or another thread is selected.
+    ///
+    /// # Errors
+    /// [`EngineError::NoFrame`]; [`EngineError::Running`].
+    #[doc(alias = "SetScopeFrameByIndex")]
+    pub fn select_frame(&mut self, index: u32) -> Result<StackFrame, EngineError> {
+        let rows = self.scope_rows(index)?;
+        let count = rows.len() as u32;
+        let row = rows.get(index as usize).cloned().ok_or(EngineError::NoFrame { index, count })?;
+        self.scope.frame = index;
+        Ok(row)
+    }
+
+    /// The selected frame.
+    ///
+    /// # Errors
+    /// [`EngineError::NoDebuggee`]; [`EngineError::Running`]; [`EngineError::Target`].
+    #[doc(alias = "GetScope")]
+    pub fn scope_frame(&mut self) -> Result<StackFrame, EngineError> {
+        let index = self.scope.frame;
+        let rows = self.scope_rows(index)?;
+        let count = rows.len() as u32;
+        rows.get(index as usize).cloned().ok_or(EngineError::NoFrame { index, count })
+    }
+
+    /// Registers of the selected frame: known ones as they will be when control is back in it.
+    ///
+    /// # Errors
+    /// As [`Engine::scope_frame`].
+    pub fn scope_registers(&mut self) -> Result<FrameRegisters, EngineError> {
+        let frame = self.scope_frame()?;
+        self.frame_registers(frame.physical)
+    }
+
+    /// Registers of a physical frame ([`StackFrame::physical`]) of the current thread.
+    ///
+    /// # Errors
+    /// As [`Engine::scope_frame`].
+    pub fn frame_registers(&mut self, physical: u32) -> Result<FrameRegisters, EngineError> {
+        let stack = self.scope_stack(physical as usize + 1)?;
+        let count = stack.physical.frames.len() as u32;
+        let frame = stack.physical.frames.get(physical as usize);
+        Ok(frame.ok_or(EngineError::NoFrame { index: physical, count })?.registers.clone())
+    }
+
+    /// A register in the selected frame; `None` if it is not known there.
+    pub(crate) fn scope_register(&mut self, id: RegisterId) -> Result<Option<RegisterValue>, EngineError> {
+        let physical = if self.scope.frame == 0 { 0 } else { self.scope_frame()?.physical };
+        if physical == 0 {
+            let thread = self.current_thread()?;
+            return Ok(self.registers(thread, sets_for(self.arch(), id))?.get(id));
+        }
+        Ok(self.frame_registers(physical)?.get(id))
+    }
+
+    /// Program counter of the selected frame.
+    pub(crate) fn scope_pc(&mut self) -> Result<Va, EngineError> {
+        if self.scope.frame == 0 {
+            let thread = self.current_thread()?;
+            return Ok(self.registers(thread, Default::default())?.pc());
+        }
+        Ok(self.scope_frame()?.instruction)
+    }
+
+    /// Where the selected frame returns to.
+    pub(crate) fn return_address(&mut self) -> Result<Option<Va>, EngineError> {
+        Ok(self.scope_frame()?.return_address)
+    }
+
+    /// The innermost frame is selected, and nothing is known of the stack.
+    pub(crate) fn reset_scope(&mut self) {
+        self.scope.frame = 0;
+        self.scope.stack = None;
+    }
+
+    /// Physical frames of the current thread; at least `wanted` of them if there are so many.
+    pub(crate) fn scope_physical(&mut self, wanted: usize) -> Result<PhysicalStack, EngineError> {
+        Ok(self.scope_stack(wanted)?.physical)
+    }
+
+    /// How many rows of the same physical frame come before row `index`.
+    pub(crate) fn scope_rows_before(&mut self, index: u32, physical: u32) -> Result<usize, EngineError> {
+        let rows = self.scope_rows(index)?;
+        Ok(rows.iter().take(index as usize).filter(|row| row.physical == physical).count())
+    }
+
+    fn scope_rows(&mut self, index: u32) -> Result<Rc<[StackFrame]>, EngineError> {
+        let mut stack = self.scope_stack(1)?;
+        // Rows are at least as many as physical frames, so this is enough whatever is inlined.
+        if stack.rows.len() <= index as usize {
+            stack = self.scope_stack(index as usize + 1)?;
+        }
+        Ok(stack.rows)
+    }
+
+    fn scope_stack(&mut self, wanted: usize) -> Result<ScopeStack, EngineError> {
+        self.need_stopped()?;
+        let thread = self.current_thread()?;
+        let is_enough = |stack: &ScopeStack| {
+            let complete = !matches!(stack.physical.end, outpost_unwind::StackEnd::FrameLimit);
+            stack.thread == thread && stack.epoch == self.epoch && (complete || stack.physical.frames.len() >= wanted)
+        };
+        if let Some(stack) = self.scope.stack.as_ref().filter(|stack| is_enough(stack)) {
+            return Ok(stack.clone());
+        }
+        let limit = if wanted <= SCOPE_FRAMES { SCOPE_FRAMES } else { outpost_unwind::DEFAULT_FRAME_LIMIT };
+        let mut stacks = self.physical_stacks(&[thread], limit)?;
+        let gone = outpost_target::TargetError::Gone { process: Default::default() };
+        let physical = stacks.pop().unwrap_or(Err(gone))?;
+        let rows = self.describe_stack(thread, &physical, usize::MAX)?.frames;
+        let stack = ScopeStack { thread, epoch: self.epoch, physical, rows: rows.into() };
+        self.scope.stack = Some(stack.clone());
+        Ok(stack)
+    }
+}
+
+impl StackFrame {
+    /// Whether it lies in the frame of another function.
+    pub fn is_inline(&self) -> bool {
+        self.kind == FrameKind::Inline
+    }
+}

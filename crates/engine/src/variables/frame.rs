@@ -1,0 +1,99 @@
+//! A frame as the evaluation of variables sees it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use outpost_base::{LoadBias, MemoryReader, RegisterContext, RegisterValue, Va};
+use outpost_symbols::{CallerFrame, FrameContext, Variables};
+
+use crate::ProcessMemory;
+use crate::modules::Module;
+use crate::stack::PhysicalStack;
+use crate::symbols::SymbolLoader;
+
+/// A physical frame of a stack, with what is needed to look outwards from it.
+pub(crate) struct StackContext {
+    pub(crate) memory: ProcessMemory,
+    pub(crate) stack: PhysicalStack,
+    /// Which frame.
+    pub(crate) index: usize,
+    /// All of the thread's registers, for those that unwinding does not follow; only the innermost frame has them.
+    pub(crate) thread: Option<RegisterContext>,
+    /// Modules of the process, sorted by address.
+    pub(crate) modules: Rc<[Rc<Module>]>,
+    pub(crate) loader: SymbolLoader,
+    /// The caller, once it was asked for.
+    pub(crate) outer: Option<Box<StackContext>>,
+}
+
+impl StackContext {
+    fn module(&self) -> Option<&Rc<Module>> {
+        let at = self.lookup_address()?;
+        self.modules.iter().find(|module| module.info.range.contains(at))
+    }
+
+    /// Variables of the image that the frame's code belongs to.
+    pub(crate) fn variables(&self) -> Option<Arc<Variables>> {
+        self.loader.symbols(self.module()?).variables()
+    }
+}
+
+impl FrameContext for StackContext {
+    fn memory(&mut self) -> &mut dyn MemoryReader {
+        &mut self.memory
+    }
+
+    fn load_bias(&self) -> LoadBias {
+        self.module().map(|module| module.info.bias).unwrap_or_default()
+    }
+
+    fn pc(&self) -> Option<Va> {
+        Some(self.stack.frames.get(self.index)?.address.address())
+    }
+
+    fn lookup_address(&self) -> Option<Va> {
+        Some(self.stack.frames.get(self.index)?.address.lookup_address())
+    }
+
+    fn register(&mut self, dwarf: u16) -> Option<RegisterValue> {
+        let frame = self.stack.frames.get(self.index)?;
+        let id = frame.registers.arch().register_by_dwarf(dwarf)?;
+        let thread = self.thread.as_ref().filter(|_| self.index == 0);
+        frame.registers.get(id).or_else(|| thread.and_then(|thread| thread.get(id)))
+    }
+
+    fn cfa(&mut self) -> Option<Va> {
+        self.stack.frames.get(self.index)?.cfa
+    }
+
+    fn thread_local(&mut self, offset: u64) -> Option<Va> {
+        let frame = self.stack.frames.first()?;
+        let fs_base = frame.registers.arch().register_by_name("fs_base")?;
+        let thread_pointer = Va(frame.registers.get_u64(fs_base)?);
+        let module = self.module()?;
+        self.loader.symbols(module).static_tls(module.info.is_main, thread_pointer, offset)
+    }
+
+    fn caller(&mut self) -> Option<CallerFrame<'_>> {
+        let callee = self.stack.frames.get(self.index)?;
+        let caller = self.stack.frames.get(self.index + 1)?;
+        // A frame that was interrupted did not call.
+        if callee.is_signal_frame || matches!(caller.address, outpost_unwind::FrameAddress::Pc(_)) {
+            return None;
+        }
+        if self.outer.is_none() {
+            self.outer = Some(Box::new(StackContext {
+                memory: self.memory.clone(),
+                stack: self.stack.clone(),
+                index: self.index + 1,
+                thread: None,
+                modules: self.modules.clone(),
+                loader: self.loader.clone(),
+                outer: None,
+            }));
+        }
+        let frame = self.outer.as_deref_mut()?;
+        let variables = frame.variables()?;
+        Some(CallerFrame { frame, variables })
+    }
+}

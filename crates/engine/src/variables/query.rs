@@ -1,0 +1,97 @@
+//! Asking for variables and types.
+
+use outpost_symbols::{Type, Value, VariableKind};
+use outpost_target::RegisterSets;
+
+use super::{FrameVariable, StackContext};
+use crate::{Engine, EngineError};
+
+impl Engine {
+    /// Variables visible in the current scope's frame, parameters and locals, innermost block first. In an inline frame
+    /// they are those of the inlined function.
+    ///
+    /// # Errors
+    /// [`EngineError::NoDebuggee`]; [`EngineError::Running`]; [`EngineError::Target`]. Code without debug info has no
+    /// variables, which is no error.
+    #[doc(alias = "GetScopeSymbolGroup2")]
+    pub fn locals(&mut self) -> Result<Vec<FrameVariable>, EngineError> {
+        let row = self.scope_frame()?;
+        let mut context = self.stack_context(row.physical as usize)?;
+        let Some(variables) = context.variables() else { return Ok(Vec::new()) };
+        let bias = outpost_symbols::FrameContext::load_bias(&context);
+        let activations = variables.activations_at(row.lookup_address.to_image(bias));
+        // Rows of one physical frame and activations at its address are the same, innermost first.
+        let rows = self.scope_rows_before(row.index, row.physical)?;
+        let Some(activation) = activations.into_iter().nth(rows) else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for variable in activation.scopes.iter().flat_map(|scope| &scope.variables) {
+            found.push(FrameVariable {
+                name: variable.name.clone(),
+                kind: variable.kind,
+                value: variables.value(variable, &mut context),
+                artificial: variable.artificial,
+                shadowed: variable.shadowed,
+                declared: variable.declared.clone(),
+            });
+        }
+        Ok(found)
+    }
+
+    /// The variable of the scope called `name`: the innermost of that name; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Engine::locals`].
+    pub fn local(&mut self, name: &str) -> Result<Option<Value>, EngineError> {
+        let found = self.locals()?.into_iter().find(|variable| variable.name == name && !variable.shadowed);
+        Ok(found.map(|variable| variable.value))
+    }
+
+    /// Parameters of the scope's function, in order.
+    ///
+    /// # Errors
+    /// As [`Engine::locals`].
+    pub fn parameters(&mut self) -> Result<Vec<FrameVariable>, EngineError> {
+        Ok(self.locals()?.into_iter().filter(|variable| variable.kind == VariableKind::Parameter).collect())
+    }
+
+    /// Types called `name`, which may be `module!name`; from the scope's module first.
+    ///
+    /// # Errors
+    /// [`EngineError::NoModule`]; [`EngineError::NoSymbol`].
+    #[doc(alias = "GetTypeId")]
+    pub fn find_types(&mut self, name: &str) -> Result<Vec<Type>, EngineError> {
+        let (modules, bare) = self.modules_for(name)?;
+        let loader = self.symbol_loader(self.current_process()?)?;
+        let mut found = Vec::new();
+        for module in modules {
+            self.check_interrupt()?;
+            let Some(variables) = loader.symbols(&module).variables() else { continue };
+            found.extend(variables.types().named(&bare));
+        }
+        if found.is_empty() { Err(EngineError::NoSymbol { name: name.to_owned() }) } else { Ok(found) }
+    }
+
+    /// A physical frame of the current thread, for evaluating variables in it.
+    pub(crate) fn stack_context(&mut self, physical: usize) -> Result<StackContext, EngineError> {
+        let thread = self.current_thread()?;
+        let process = self.process_of(thread)?.ordinal;
+        // One more: the caller's frame answers for values at entry.
+        let stack = self.scope_physical(physical + 2)?;
+        let loader = self.symbol_loader(process)?;
+        let known = self.process(process)?;
+        let modules: Vec<_> = known.modules.iter().cloned().collect();
+        let memory = known.memory.clone();
+        // Vector registers may hold locals; a target that lacks them has the general ones at least.
+        let sets = RegisterSets { floating: true, debug: false };
+        let registers = if physical == 0 { self.registers(thread, sets).ok() } else { None };
+        Ok(StackContext {
+            memory,
+            stack,
+            index: physical,
+            thread: registers,
+            modules: modules.into(),
+            loader,
+            outer: None,
+        })
+    }
+}
