@@ -1,1 +1,44 @@
-//! (skeleton)
+//! Serves targets over connections.
+//!
+//! Given a listener (or one connection) and a [`Backend`] that makes targets, this crate runs the process server: a
+//! *guardian* process that accepts and authenticates, and one *worker* process for each session, which alone touches
+//! the debuggees. A worker is this same program, started again ([`run_hidden_role`] must therefore be the first thing
+//! its `main` does); it gets its connection handed over as a descriptor and speaks to the client directly.
+//!
+//! ```text
+//!                      guardian ---- control socket, one per session ----+
+//!   client === link ===^ hello, password                                 |
+//!   client ============= link, handed over ============================ worker == Target
+//! ```
+//!
+//! What is told by which end of a control socket:
+//!
+//! | seen by | what | meaning |
+//! | --- | --- | --- |
+//! | guardian | `done` | the session ended in order: nothing is left to undo |
+//! | guardian | `end server` | the client asked for the end of everything |
+//! | guardian | `journal` | the journal names another process |
+//! | guardian | closed without `done` | the worker died: [`Guard::rescue`] |
+//! | worker | `end REASON` | tell the client, apply the exit policy, exit |
+//! | worker | closed | the guardian died: the same |
+//!
+//! It knows no ptrace: `dbgsrv` hands it the backend. [`serve_session`] is the worker's loop alone, for tests and for
+//! targets that need no process of their own.
+
+mod control;
+mod error;
+mod guardian;
+mod handover;
+mod local;
+mod log;
+mod role;
+mod session;
+mod signals;
+mod worker;
+
+pub use error::ServerError;
+pub use guardian::{ServeOptions, Source, serve};
+pub use local::{Local, spawn_local};
+pub use log::Log;
+pub use role::{Backend, Doorbell, Guard, NoGuard, WorkerSetup, run_hidden_role};
+pub use session::{NoSuperior, SessionEnd, SessionSetup, Superior, serve_session};

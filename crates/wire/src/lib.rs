@@ -24,9 +24,9 @@ pub use auth::{Key, NONCE_LEN};
 pub use error::{VersionMismatch, WireError};
 pub use frame::{Frame, HEADER_LEN, Header, RequestId};
 pub use handshake::{
-    Agreed, Capabilities, ClientHandshake, ClientStep, HANDSHAKE_FRAME, Identity, MAX_FRAME, MAX_REQUESTS,
-    OPEN_REQUEST, OpenRequest, Opened, RELEASE, RefusalCode, ServerHandshake, ServerStep, VERSIONS, encode_opened,
-    encode_refusal,
+    Agreed, Capabilities, ClientHandshake, ClientStep, HANDSHAKE_FRAME, Identity, MAX_FRAME, MAX_REQUEST_FRAME,
+    MAX_REQUESTS, OPEN_REQUEST, OpenRequest, Opened, RELEASE, RefusalCode, ServerHandshake, ServerStep, VERSIONS,
+    encode_opened, encode_refusal,
 };
 pub use kind::Kind;
 pub use message::{

@@ -68,7 +68,7 @@ impl ClientHandshake {
             versions: VERSIONS.to_vec(),
             release: RELEASE.to_owned(),
             features: Vec::new(),
-            limits: Some(limits()),
+            limits: Some(limits(super::MAX_FRAME)),
             nonce: nonce.to_vec(),
         };
         let payload = payload(Kind::ClientHello, &hello);

@@ -33,8 +33,10 @@ pub const VERSIONS: &[u32] = &[1];
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
 /// Longest frame while the other end has not proved anything, header included.
 pub const HANDSHAKE_FRAME: usize = 4 << 10;
-/// Longest frame after that, unless the other end wants less.
+/// Longest frame a client takes.
 pub const MAX_FRAME: usize = 64 << 20;
+/// Longest frame a server takes; clients split what is longer.
+pub const MAX_REQUEST_FRAME: usize = 16 << 20;
 /// No side may ask for less.
 pub(crate) const MIN_FRAME: usize = 64 << 10;
 /// Requests under way at once.
@@ -123,8 +125,8 @@ pub fn encode_refusal(code: RefusalCode, text: &str) -> Payload {
     payload(Kind::Refusal, &refusal)
 }
 
-fn limits() -> proto::Limits {
-    proto::Limits { frame_bytes: MAX_FRAME as u32, requests: MAX_REQUESTS }
+fn limits(frame_bytes: usize) -> proto::Limits {
+    proto::Limits { frame_bytes: frame_bytes as u32, requests: MAX_REQUESTS }
 }
 
 /// Takes the other end's limits, if they are fit to work with.

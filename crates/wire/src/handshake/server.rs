@@ -104,7 +104,7 @@ impl ServerHandshake {
             version,
             release: RELEASE.to_owned(),
             features: Vec::new(),
-            limits: Some(limits()),
+            limits: Some(limits(super::MAX_REQUEST_FRAME)),
             nonce: self.nonce.to_vec(),
             salt: self.salt.clone(),
             iterations: Key::ITERATIONS,

@@ -97,7 +97,7 @@ fn other_versions_are_refused_naming_both() {
         versions: vec![7, 8],
         release: "9.9".into(),
         features: Vec::new(),
-        limits: Some(limits()),
+        limits: Some(limits(MAX_FRAME)),
         nonce: vec![0; NONCE_LEN],
     };
     let refuse = |hello: &proto::ClientHello| match server("").handle(&frame(&payload(Kind::ClientHello, hello))) {

@@ -1,0 +1,314 @@
+//! The guardian: accepts, authenticates, starts workers, stands by for their debuggees. One thread and one wait.
+//!
+//! A connection goes through three hands here: [`pending::Pending`] until it has proved that it may, a worker process
+//! while its session lasts ([`sessions::Session`]), and a rescue thread if that worker dies. The guardian is a child
+//! subreaper: what a worker created becomes the guardian's child when the worker is gone, so that it may be seized and
+//! its status is not lost.
+
+mod pending;
+mod sessions;
+
+use std::time::{Duration, Instant};
+
+use outpost_transport::{Connection, Listener, Peer};
+use outpost_wire::{Key, NONCE_LEN, OpenRequest};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::role::Backend;
+use crate::signals::{Arrived, Signals};
+use crate::{Log, ServerError};
+use pending::{Pending, Progress};
+use sessions::{News, Session};
+
+/// Connections that have not proved anything yet, at once; further ones wait in the kernel's queue.
+const MAX_PENDING: usize = 32;
+/// When all places are taken, one that has held its place this long gives it up.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the sessions may take to end once the server ends.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// Sessions at once; a bound on processes, far above use.
+const MAX_SESSIONS: usize = 1024;
+
+/// Where clients come from.
+#[derive(Debug)]
+pub enum Source {
+    /// From a listener, any number, with the password of its connection string.
+    Listener(Listener),
+    /// One that is there already; the server ends with its session.
+    Connection(Connection),
+}
+
+/// How to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeOptions {
+    /// Where lifecycle events go.
+    pub log: Log,
+    /// A process creation that waits for a client to ask for it; empty: none.
+    pub command_line: Vec<String>,
+}
+
+/// Serves until SIGTERM, SIGINT, SIGHUP, a client's request, or (without a listener) the end of the only session.
+///
+/// Must be called in a process with one thread; blocks signals in it.
+///
+/// # Errors
+/// Only what keeps the guardian from working at all.
+pub fn serve(source: Source, backend: &dyn Backend, options: ServeOptions) -> Result<(), ServerError> {
+    Guardian::new(source, backend, options)?.run()
+}
+
+struct Guardian<'a> {
+    backend: &'a dyn Backend,
+    options: ServeOptions,
+    signals: Signals,
+    /// `None` once the server ends, or if there was one connection only.
+    listener: Option<Listener>,
+    key: Key,
+    salt: [u8; 16],
+    pending: Vec<Pending>,
+    sessions: Vec<Session>,
+    next_session: u64,
+    /// Why the server ends, and when it stops waiting for its sessions.
+    ending: Option<(String, Instant)>,
+}
+
+impl<'a> Guardian<'a> {
+    fn new(source: Source, backend: &'a dyn Backend, options: ServeOptions) -> Result<Guardian<'a>, ServerError> {
+        let signals = Signals::take()?;
+        let own = rustix::process::getpid();
+        rustix::process::set_child_subreaper(Some(own)).map_err(ServerError::io("become a child subreaper"))?;
+        let salt = random()?;
+        let (listener, connection) = match source {
+            Source::Listener(listener) => (Some(listener), None),
+            Source::Connection(connection) => (None, Some(connection)),
+        };
+        let password = listener.as_ref().and_then(|listener| listener.transport().password().cloned());
+        let key = Key::derive(password.as_ref().map_or("", |password| password.reveal()), &salt, Key::ITERATIONS);
+        let mut guardian = Guardian {
+            backend,
+            options,
+            signals,
+            listener,
+            key,
+            salt,
+            pending: Vec::new(),
+            sessions: Vec::new(),
+            next_session: 1,
+            ending: None,
+        };
+        if let Some(connection) = connection {
+            guardian.admit(connection)?;
+        }
+        Ok(guardian)
+    }
+
+    fn run(mut self) -> Result<(), ServerError> {
+        while !self.is_over() {
+            let ready = self.wait();
+            while let Some(arrived) = self.signals.next() {
+                match arrived {
+                    Arrived::Child => self.reap(),
+                    Arrived::End(signal) => self.begin_end(signal),
+                }
+            }
+            self.hear_sessions();
+            self.advance_pending();
+            if ready.listener {
+                self.accept();
+            }
+        }
+        if let Some((reason, _)) = &self.ending {
+            self.options.log.line(format_args!("ended: {reason}"));
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        let nobody = self.sessions.is_empty();
+        match &self.ending {
+            Some((_, deadline)) => nobody || *deadline <= Instant::now(),
+            None => self.listener.is_none() && nobody && self.pending.is_empty(),
+        }
+    }
+
+    /// Waits for anything to do.
+    fn wait(&self) -> Ready {
+        let now = Instant::now();
+        let is_full = self.pending.len() >= MAX_PENDING && self.pending.iter().all(|one| one.age(now) < PATIENCE);
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        fds.extend(
+            self.sessions.iter().filter_map(Session::control).map(|control| PollFd::new(control, PollFlags::IN)),
+        );
+        // One that waits for its refusal is not watched at all: its end would wake us again and again.
+        let watched = self.pending.iter().filter(|one| !one.interest().is_empty());
+        fds.extend(watched.map(|one| PollFd::new(one, one.interest())));
+        let listener = self.listener.as_ref().filter(|_| !is_full);
+        fds.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
+
+        let deadlines = self.pending.iter().map(Pending::deadline);
+        let deadlines = deadlines.chain(self.ending.as_ref().map(|(_, deadline)| *deadline));
+        let rescues = self.sessions.iter().any(Session::is_rescuing).then(|| now + Duration::from_millis(20));
+        let patience = is_full.then(|| now + PATIENCE);
+        let first = deadlines.chain(rescues).chain(patience).min();
+        let timeout = first.map(|deadline| timespec(deadline.saturating_duration_since(now)));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => Ready { listener: listener.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty()) },
+            Err(_) => Ready { listener: false },
+        }
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        let connection = match listener.accept() {
+            Ok(Some(connection)) => connection,
+            Ok(None) => return,
+            Err(error) => {
+                // Out of descriptors, most likely: give the sessions that end time to return some.
+                self.options.log.line(format_args!("{error}"));
+                std::thread::sleep(Duration::from_millis(50));
+                return;
+            }
+        };
+        let now = Instant::now();
+        if self.pending.len() >= MAX_PENDING {
+            let oldest = self.pending.iter().enumerate().max_by_key(|(_, one)| one.age(now)).map(|(at, _)| at);
+            if let Some(at) = oldest {
+                let dropped = self.pending.swap_remove(at);
+                self.options.log.line(format_args!("{} made no use of its place in time", dropped.peer()));
+            }
+        }
+        let peer = connection.peer();
+        if let Err(error) = self.admit(connection) {
+            self.options.log.line(format_args!("{peer}: {error}"));
+        }
+    }
+
+    fn admit(&mut self, connection: Connection) -> Result<(), ServerError> {
+        let nonce: [u8; NONCE_LEN] = random()?;
+        self.pending.push(Pending::new(connection, self.key.clone(), &self.salt, nonce)?);
+        Ok(())
+    }
+
+    /// Lets every pending connection do what it can.
+    fn advance_pending(&mut self) {
+        let now = Instant::now();
+        let mut at = 0;
+        while let Some(one) = self.pending.get_mut(at) {
+            match one.advance(now) {
+                Progress::Waiting => at += 1,
+                Progress::Over(reason) => {
+                    let one = self.pending.swap_remove(at);
+                    // Somebody who only looked whether there is a server said nothing.
+                    if let Some(reason) = reason {
+                        self.options.log.line(format_args!("{}: {reason}", one.peer()));
+                    }
+                }
+                Progress::Open(request) => {
+                    let one = self.pending.swap_remove(at);
+                    self.open(one, request);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, pending: Pending, request: OpenRequest) {
+        let peer = pending.peer();
+        if self.sessions.len() >= MAX_SESSIONS || self.ending.is_some() {
+            return self.options.log.line(format_args!("{peer}: refused: no further sessions"));
+        }
+        let command_line = match request.take_command_line {
+            true => std::mem::take(&mut self.options.command_line),
+            false => Vec::new(),
+        };
+        let number = self.next_session;
+        let log = self.options.log;
+        let identity = request.identity.clone();
+        let link = match pending.into_connection() {
+            Ok(link) => link,
+            Err(error) => return log.line(format_args!("{peer}: {error}")),
+        };
+        match sessions::start(self.backend, number, request, command_line.clone(), log, link) {
+            Ok(session) => {
+                self.next_session += 1;
+                log.line(format_args!("session {number}: opened for {}", who(&identity, peer)));
+                self.sessions.push(session);
+            }
+            Err(error) => {
+                self.options.command_line = command_line;
+                log.line(format_args!("{peer}: no session could be started: {error}"));
+            }
+        }
+    }
+
+    /// Takes in what the workers say.
+    fn hear_sessions(&mut self) {
+        let log = self.options.log;
+        let (mut wants_end, mut was_rescued) = (false, false);
+        for session in &mut self.sessions {
+            while let Some(news) = session.hear() {
+                match news {
+                    News::EndServer => wants_end = true,
+                    News::Died => log.line(format_args!("session {}: its worker died; rescuing", session.number())),
+                    News::Rescued => {
+                        was_rescued = true;
+                        log.line(format_args!("session {}: rescued", session.number()));
+                    }
+                }
+            }
+        }
+        self.sessions.retain(|session| !session.is_over());
+        if was_rescued {
+            self.reap();
+        }
+        if wants_end {
+            self.begin_end("a client asked for it");
+        }
+    }
+
+    /// Collects ended children. Not while a rescue is under way: its tracees' stops would be taken from it.
+    fn reap(&mut self) {
+        if self.sessions.iter().any(Session::is_rescuing) {
+            return;
+        }
+        while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
+    }
+
+    fn begin_end(&mut self, reason: &str) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.options.log.line(format_args!("ending: {reason}"));
+        self.listener = None;
+        self.pending.clear();
+        let text = format!("the server ends: {reason}");
+        self.sessions.iter().for_each(|session| session.order_to_end(&text));
+        self.ending = Some((reason.to_owned(), Instant::now() + END_TIMEOUT));
+    }
+}
+
+/// What the wait found, as far as it is not asked for again.
+struct Ready {
+    listener: bool,
+}
+
+fn who(identity: &outpost_wire::Identity, peer: Peer) -> String {
+    let name = |text: &str| if text.is_empty() { "?".to_owned() } else { text.to_owned() };
+    format!("{}@{} ({peer})", name(&identity.user), name(&identity.host))
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    // Rounded up, so that a deadline has passed when the wait ends.
+    let duration = duration + Duration::from_millis(1);
+    Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: i64::from(duration.subsec_nanos()) }
+}
+
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], ServerError> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        let count = getrandom(&mut bytes[filled..], GetRandomFlags::empty());
+        filled += count.map_err(ServerError::io("get random numbers"))?;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,135 @@
+//! What a guardian tells a worker when it starts it. Both are the same program, so the form is nobody else's business:
+//! lines of `key value`, the strings of lists one per line.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use outpost_transport::{Connection, Peer};
+use outpost_wire::{Agreed, Identity, OpenRequest, RequestId};
+
+use crate::control::{Control, Received};
+use crate::{Log, ServerError};
+
+/// Everything a worker needs.
+#[derive(Debug)]
+pub(crate) struct Handover {
+    pub(crate) session: u64,
+    pub(crate) token: Vec<u8>,
+    pub(crate) open: OpenRequest,
+    pub(crate) command_line: Vec<String>,
+    pub(crate) log: Log,
+    pub(crate) link: Connection,
+    pub(crate) journal: OwnedFd,
+    /// The standard input of the server, whose place the control socket takes while the worker starts.
+    pub(crate) stdin: OwnedFd,
+}
+
+impl Handover {
+    pub(crate) fn send(&self, control: &Control) -> std::io::Result<()> {
+        let OpenRequest { request, identity, agreed, .. } = &self.open;
+        let token: String = self.token.iter().map(|byte| format!("{byte:02x}")).collect();
+        let quiet = u8::from(self.log == Log::Quiet);
+        let mut text = format!(
+            "session {}\ntoken {token}\nrequest {}\nversion {}\nframe {}\nrequests {}\nquiet {quiet}\nuser {}\nhost {}\n",
+            self.session,
+            request.0,
+            agreed.version,
+            agreed.frame_bytes,
+            agreed.requests,
+            one_line(&identity.user),
+            one_line(&identity.host),
+        );
+        for word in &self.command_line {
+            let hex: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
+            text += &format!("word {hex}\n");
+        }
+        let descriptors: [BorrowedFd<'_>; 3] = [self.link.as_fd(), self.journal.as_fd(), self.stdin.as_fd()];
+        control.send(text.as_bytes(), &descriptors)
+    }
+
+    pub(crate) fn receive(control: &Control) -> Result<Handover, ServerError> {
+        let missing = |reason| ServerError::Handover { reason };
+        let received = control.receive(true).map_err(|_| missing("standard input is no control socket"))?;
+        let Received::Message(text, descriptors) = received else { return Err(missing("no handover")) };
+        let [link, journal, stdin] =
+            <[OwnedFd; 3]>::try_from(descriptors).map_err(|_| missing("wrong number of descriptors"))?;
+        let text = String::from_utf8(text).map_err(|_| missing("the handover is no text"))?;
+        let lines: Vec<(&str, &str)> = text.lines().map(|line| line.split_once(' ').unwrap_or((line, ""))).collect();
+        let find = |key| {
+            let found = lines.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+            found.ok_or(missing("a line of the handover is missing"))
+        };
+        let number = |key| find(key)?.parse::<u64>().map_err(|_| missing("a number of the handover is none"));
+        let bytes = |hex: &str| unhex(hex).ok_or(missing("a text of the handover is damaged"));
+        let words = lines.iter().filter(|(name, _)| *name == "word").map(|(_, hex)| {
+            let word = String::from_utf8(bytes(hex)?);
+            word.map_err(|_| missing("a text of the handover is damaged"))
+        });
+        let small = |value: u64| u32::try_from(value).map_err(|_| missing("a number of the handover is too large"));
+        Ok(Handover {
+            session: number("session")?,
+            token: bytes(find("token")?)?,
+            open: OpenRequest {
+                request: RequestId(number("request")?),
+                identity: Identity { user: find("user")?.to_owned(), host: find("host")?.to_owned() },
+                take_command_line: false,
+                agreed: Agreed {
+                    version: small(number("version")?)?,
+                    frame_bytes: small(number("frame")?)? as usize,
+                    requests: small(number("requests")?)?,
+                },
+            },
+            command_line: words.collect::<Result<_, _>>()?,
+            log: if find("quiet")? == "1" { Log::Quiet } else { Log::Stderr },
+            // Who is at the other end was logged when it was accepted.
+            link: Connection::new(link, Peer::Memory),
+            journal,
+            stdin,
+        })
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.iter().map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn a_handover_arrives_with_its_descriptors() {
+        let (guardian, worker) = Control::pair().unwrap();
+        let (near, far) = Connection::pair().unwrap();
+        let file = || rustix::fs::memfd_create("journal", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let agreed = Agreed { version: 1, frame_bytes: 1 << 20, requests: 9 };
+        let identity = Identity { user: "ada lovelace".into(), host: "birch\nsession 9".into() };
+        let sent = Handover {
+            session: 3,
+            token: vec![0, 255, 16],
+            open: OpenRequest { request: RequestId(1), identity, take_command_line: true, agreed },
+            command_line: vec!["./a b".into(), String::new(), "x\ny".into()],
+            log: Log::Quiet,
+            link: far,
+            journal: file(),
+            stdin: file(),
+        };
+        sent.send(&guardian).unwrap();
+        let got = Handover::receive(&worker).unwrap();
+        assert_eq!((got.session, &got.token, got.log), (3, &sent.token, Log::Quiet));
+        assert_eq!(got.open.identity, Identity { user: "ada lovelace".into(), host: "birchsession 9".into() });
+        assert_eq!((got.open.agreed, &got.command_line), (agreed, &sent.command_line));
+        drop(sent);
+        (&got.link).write_all(b"!").unwrap();
+        let mut byte = [0];
+        (&near).read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"!");
+    }
+}

@@ -1,0 +1,55 @@
+//! Debugging on this machine takes the same path: a guardian and a worker, started by the debugger itself, at the far
+//! end of a socket pair. The debugger never traces, so killing it harms nobody.
+
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use outpost_transport::{Connection, Peer};
+
+use crate::control::{Control, Received};
+use crate::guardian::{ServeOptions, Source, serve};
+use crate::role::{Backend, GUARDIAN};
+use crate::{Log, ServerError};
+
+/// A server of this debugger's own.
+#[derive(Debug)]
+pub struct Local {
+    /// The link to it; no password.
+    pub connection: Connection,
+    /// Process id of its guardian.
+    pub guardian: u32,
+}
+
+/// Starts a guardian (this program again, so `main` must call [`crate::run_hidden_role`]) that serves one session and
+/// ends with it, also when this process is killed.
+///
+/// # Errors
+/// Out of processes or descriptors.
+pub fn spawn_local() -> Result<Local, ServerError> {
+    let (near, far) = Connection::pair().map_err(ServerError::io("make a socket pair"))?;
+    let (control, theirs) = Control::pair().map_err(ServerError::io("make a control socket"))?;
+    let mut command = Command::new("/proc/self/exe");
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    // A group of its own: Ctrl+C at the debugger's terminal is a break-in, not the end of the guardian.
+    command.arg(GUARDIAN).stdin(Stdio::from(theirs.into_fd())).process_group(0);
+    let child = command.spawn().map_err(ServerError::io("start a guardian"))?;
+    let stdin = std::io::stdin();
+    control.send(b"serve", &[far.as_fd(), stdin.as_fd()]).map_err(ServerError::io("hand the link to the guardian"))?;
+    Ok(Local { connection: near, guardian: child.id() })
+}
+
+/// Runs this process as the guardian of a debugger.
+pub(crate) fn run_guardian(backend: &dyn Backend) -> Result<(), ServerError> {
+    let control = Control::from_stdin().map_err(ServerError::io("open the control socket"))?;
+    let missing = |reason| ServerError::Handover { reason };
+    let received = control.receive(true).map_err(|_| missing("standard input is no control socket"))?;
+    let Received::Message(_, descriptors) = received else { return Err(missing("no connection was handed over")) };
+    let [link, stdin] = <[_; 2]>::try_from(descriptors).map_err(|_| missing("wrong number of descriptors"))?;
+    rustix::stdio::dup2_stdin(&stdin).map_err(ServerError::io("restore standard input"))?;
+    drop((stdin, control));
+    let options = ServeOptions { log: Log::Quiet, command_line: Vec::new() };
+    serve(Source::Connection(Connection::new(link, Peer::Memory)), backend, options)
+}

@@ -1,0 +1,93 @@
+//! What a server program brings along, and how it is started a second time.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+use outpost_target::{Target, TargetError};
+
+use crate::control::Control;
+use crate::{local, worker};
+
+/// First argument of a worker.
+pub(crate) const WORKER: &str = "--outpost-worker";
+/// First argument of the guardian of a local debugger.
+pub(crate) const GUARDIAN: &str = "--outpost-guardian";
+
+/// Makes targets, and undoes what they leave behind when they die.
+pub trait Backend: Sync {
+    /// Bytes of a session's journal, which guardian and worker share; all zero at first.
+    fn journal_len(&self) -> u64;
+
+    /// In a worker, once: the session's target. Dropping it ends the session in order and carries out the exit policy.
+    ///
+    /// # Errors
+    /// Told to the client, whose session is not opened then.
+    fn target(&self, setup: WorkerSetup) -> Result<Box<dyn Target>, TargetError>;
+
+    /// In the guardian, before a session's worker starts: what stands by to undo its deeds.
+    ///
+    /// # Errors
+    /// The session is not opened then.
+    fn guard(&self, journal: OwnedFd) -> io::Result<Box<dyn Guard>>;
+}
+
+/// What a worker makes its target from.
+#[derive(Debug)]
+pub struct WorkerSetup {
+    /// The shared memory, [`Backend::journal_len`] bytes.
+    pub journal: OwnedFd,
+    /// Tells the guardian that the journal names another process.
+    pub doorbell: Doorbell,
+}
+
+/// Tells the guardian that the journal names another process.
+#[derive(Debug)]
+pub struct Doorbell(Control);
+
+/// In the guardian: stands by for one session.
+pub trait Guard: Send {
+    /// The journal names another process. Called in the guardian's only thread, so it must not block.
+    fn refresh(&mut self);
+
+    /// The worker is gone, and its tracees are about to be let go or were: undoes all that the journal holds, as far as
+    /// it is still there. Called in a thread of its own.
+    fn rescue(&mut self);
+}
+
+/// For backends whose targets leave nothing behind.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoGuard;
+
+impl Guard for NoGuard {
+    fn refresh(&mut self) {}
+    fn rescue(&mut self) {}
+}
+
+impl Doorbell {
+    pub(crate) fn new(control: Control) -> Doorbell {
+        Doorbell(control)
+    }
+
+    /// Rings. A guardian that is gone hears nothing, and the session ends soon.
+    pub fn ring(&self) {
+        let _ = self.0.send(b"journal", &[]);
+    }
+}
+
+/// Carries out what this program was started again for, if it was: first thing in `main`. `None`: it was not.
+pub fn run_hidden_role(backend: &dyn Backend) -> Option<ExitCode> {
+    let role = std::env::args_os().nth(1)?;
+    let result = match role.to_str()? {
+        WORKER => worker::run(backend),
+        GUARDIAN => local::run_guardian(backend),
+        _ => return None,
+    };
+    Some(match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            crate::Log::Stderr.line(format_args!("{error}"));
+            ExitCode::FAILURE
+        }
+    })
+}
