@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use object::read::elf::{FileHeader, ProgramHeader};
+use object::{LittleEndian, elf, elf::FileHeader64};
 use outpost_base::Va;
 use outpost_dump::{DumpError, ElfCore};
-use outpost_target::{ReadRequest, RegisterSets, StopReason, Target};
+use outpost_target::{ReadRequest, RegionUsage, RegisterSets, StopReason, Target};
 use outpost_testkit::{Build, Compiler, Running, skip};
 
 const PROGRAM: &str = r#"
@@ -143,6 +145,15 @@ fn check(sample: &Sample) {
     let regions = core.regions(process.id).unwrap();
     assert!(regions.is_sorted_by_key(|region| region.range.start));
     assert!(regions.iter().any(|region| region.range.contains(sample.writable) && region.write));
+    // gdb writes no segment for text that it can have from the file; the mapping is there all the same.
+    for context in core.registers_many(&threads, RegisterSets::default()).unwrap() {
+        let pc = context.unwrap().pc();
+        let region = regions.iter().find(|region| region.range.contains(pc)).unwrap();
+        assert!(region.execute && !region.write && region.usage == RegionUsage::Image, "{pc}: {region:?}");
+    }
+    let constant = regions.iter().find(|region| region.range.contains(sample.constant)).unwrap();
+    assert!(constant.read && !constant.write && Path::new(&constant.name) == sample.program.canonicalize().unwrap());
+    assert!(regions.windows(2).all(|pair| pair[0].range.end <= pair[1].range.start), "{regions:?}");
 }
 
 #[test]
@@ -177,6 +188,79 @@ fn a_truncated_core_opens_and_says_so() {
     for len in (0..bytes.len().min(20_000)).step_by(97) {
         std::fs::write(&cut, &bytes[..len]).unwrap();
         drop(ElfCore::open(&cut));
+    }
+}
+
+#[test]
+fn what_a_truncated_core_lost_is_not_made_up() {
+    let Some(sample) = kernel_core() else { return };
+    let bytes = std::fs::read(&sample.core).unwrap();
+    let header = FileHeader64::<LittleEndian>::parse(bytes.as_slice()).unwrap();
+    let segments = header.program_headers(LittleEndian, bytes.as_slice()).unwrap();
+    let holds = |at: Va| {
+        let found = segments.iter().find(|segment| {
+            let start = segment.p_vaddr(LittleEndian);
+            (start..start + segment.p_memsz(LittleEndian)).contains(&at.0)
+        });
+        found.unwrap().p_offset(LittleEndian) as usize
+    };
+    let cut = sample.core.with_extension("cut");
+    std::fs::write(&cut, &bytes[..holds(sample.writable)]).unwrap();
+    let mut core = ElfCore::open(&cut).unwrap();
+    let process = core.processes().unwrap().remove(0);
+    let reads = [sample.writable, sample.constant].map(|at| ReadRequest { at, len: 8 });
+    let answers = core.read_many(process.space, &reads).unwrap();
+    // The variable has in its file what it started with, which says nothing of what it was; text is not written to.
+    assert_eq!(answers, [&b""[..], b"a string"]);
+}
+
+/// A fixed sequence (xorshift64), so that a failure comes again.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+}
+
+#[test]
+fn damaged_headers_and_notes_do_no_harm() {
+    let Some(sample) = kernel_core() else { return };
+    let bytes = std::fs::read(&sample.core).unwrap();
+    let header = FileHeader64::<LittleEndian>::parse(bytes.as_slice()).unwrap();
+    let segments = header.program_headers(LittleEndian, bytes.as_slice()).unwrap();
+    let notes = segments.iter().find(|segment| segment.p_type(LittleEndian) == elf::PT_NOTE).unwrap();
+    let (start, len) = notes.file_range(LittleEndian);
+    let notes = &bytes[start as usize..(start + len) as usize];
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    outpost_dump::fuzz_notes(notes);
+    for _ in 0..2000 {
+        let mut changed = notes.to_vec();
+        for _ in 0..=random.below(4) {
+            let at = random.below(changed.len());
+            changed[at] = random.below(256) as u8;
+        }
+        changed.truncate(random.below(changed.len()) + 1);
+        outpost_dump::fuzz_notes(&changed);
+    }
+    // Every field of the headers, and of the first notes; what then opens is read all over.
+    let path = sample.core.with_extension("changed");
+    for _ in 0..150 {
+        let mut changed = bytes.clone();
+        for _ in 0..=random.below(3) {
+            let at = random.below((start as usize + 2000).min(bytes.len()));
+            changed[at] = [0, 0xff, random.below(256) as u8][random.below(3)];
+        }
+        std::fs::write(&path, &changed).unwrap();
+        let Ok(mut core) = ElfCore::open(&path) else { continue };
+        let process = core.processes().unwrap().remove(0);
+        let regions = core.regions(process.id).unwrap();
+        let reads: Vec<_> = regions.iter().map(|region| ReadRequest { at: region.range.start, len: 64 }).collect();
+        core.read_many(process.space, &reads).unwrap();
+        core.modules(process.id).unwrap();
     }
 }
 

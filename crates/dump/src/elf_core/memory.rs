@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use object::read::elf::{FileHeader, ProgramHeader};
+use object::{LittleEndian, ReadCache, elf};
 use outpost_base::{BuildId, MemoryReader, Va, VaRange};
 use outpost_target::link_map::read_image;
 
@@ -63,12 +65,45 @@ impl CoreMemory {
         read_fully(&self.core, &mut buf[..want], offset)
     }
 
+    /// Whether a truncated core should have held the byte at `at`. What is lost must not be made up from a file, which has
+    /// only what writable memory started with.
+    fn is_lost(&self, at: Va) -> bool {
+        let index = self.segments.partition_point(|segment| segment.range.start <= at);
+        let segment = index.checked_sub(1).map(|index| self.segments[index]);
+        segment.is_some_and(|segment| at - segment.range.start < segment.file_len.min(segment.range.len()))
+    }
+
+    /// Mappings of files, or parts of them, that have no segment: gdb leaves out what it can have from the file. As
+    /// segments that hold nothing, with the access the file's program headers ask for, or read-only where unknown.
+    pub(super) fn mappings_without_segment(&mut self) -> Vec<Segment> {
+        let mut missing = Vec::new();
+        for mapped in self.files.clone() {
+            let mut start = mapped.range.start;
+            let covering: Vec<VaRange> = self.segments.iter().map(|segment| segment.range).collect();
+            for covered in covering.into_iter().filter(|covered| covered.overlaps(mapped.range)) {
+                missing.extend((start < covered.start).then_some(VaRange { start, end: covered.start }));
+                start = start.max(covered.end);
+            }
+            missing.extend((start < mapped.range.end).then_some(VaRange { start, end: mapped.range.end }));
+        }
+        missing.into_iter().map(|range| self.without_contents(range)).collect()
+    }
+
+    fn without_contents(&mut self, range: VaRange) -> Segment {
+        let mapped = self.files.iter().find(|file| file.range.contains(range.start)).cloned();
+        let flags = mapped.and_then(|mapped| {
+            let offset = mapped.file_offset.checked_add(range.start - mapped.range.start)?;
+            access_by_headers(self.proven_file(&mapped.path)?, offset)
+        });
+        Segment { range, file_offset: 0, file_len: 0, flags: flags.unwrap_or(elf::PF_R.0) }
+    }
+
     /// Reads what was not dumped from the file that was mapped there. Never written private pages only: the core holds
     /// those that were.
     fn read_mapped(&mut self, at: Va, buf: &mut [u8]) -> usize {
         let index = self.files.partition_point(|file| file.range.start <= at);
         let Some(mapped) = index.checked_sub(1).map(|index| self.files[index].clone()) else { return 0 };
-        if !mapped.range.contains(at) {
+        if !mapped.range.contains(at) || self.is_lost(at) {
             return 0;
         }
         let skip = at - mapped.range.start;
@@ -153,6 +188,22 @@ impl MemoryReader for FileImage<'_> {
             None => 0,
         }
     }
+}
+
+/// Access flags (`PF_*`) of the loaded segment that has this offset of the file.
+fn access_by_headers(file: &File, offset: u64) -> Option<u32> {
+    let cache = ReadCache::new(file.try_clone().ok()?);
+    let header = elf::FileHeader64::<LittleEndian>::parse(&cache).ok()?;
+    let headers = header.program_headers(LittleEndian, &cache).ok()?;
+    let has_offset = |header: &&elf::ProgramHeader64<LittleEndian>| {
+        let (start, len) = header.file_range(LittleEndian);
+        // Mappings begin at page boundaries.
+        let start = Va(start).align_down(4096).0;
+        header.p_type(LittleEndian) == elf::PT_LOAD && offset >= start && offset - start < len.saturating_add(4096)
+    };
+    // The last page of one segment and the first of the next may be the same page of the file.
+    let found = headers.iter().filter(has_offset).max_by_key(|header| header.p_offset(LittleEndian))?;
+    Some(found.p_flags(LittleEndian).0)
 }
 
 fn read_fully(file: &File, buf: &mut [u8], offset: u64) -> usize {

@@ -163,12 +163,16 @@ impl Target for ElfCore {
         self.check(process)?;
         let stacks: Vec<Va> = self.notes.threads.iter().map(|thread| thread.registers.sp()).collect();
         let vdso = self.modules.iter().find(|module| module.path == "[vdso]").map(|module| module.range);
+        let mut segments = self.memory.mappings_without_segment();
+        segments.extend(self.memory.segments().iter().filter(|segment| !segment.range.is_empty()));
+        segments.sort_by_key(|segment| segment.range.start);
         let files = self.memory.files();
         let region = |segment: &Segment| {
-            let file = files.iter().find(|file| file.range.overlaps(segment.range));
+            let file = files.iter().find(|file| file.range.contains(segment.range.start));
             let usage = match file {
                 _ if vdso.is_some_and(|vdso| vdso.overlaps(segment.range)) => RegionUsage::Vdso,
-                Some(file) if self.modules.iter().any(|module| module.path == file.path) => RegionUsage::Image,
+                // By address: the loader's path and the kernel's may differ by symbolic links.
+                Some(_) if self.modules.iter().any(|module| module.range.overlaps(segment.range)) => RegionUsage::Image,
                 Some(_) => RegionUsage::MappedFile,
                 None if stacks.iter().any(|&sp| segment.range.contains(sp)) => RegionUsage::Stack,
                 None => RegionUsage::Unknown,
@@ -186,7 +190,7 @@ impl Target for ElfCore {
                 usage,
             }
         };
-        Ok(self.memory.segments().iter().filter(|segment| !segment.range.is_empty()).map(region).collect())
+        Ok(segments.iter().map(region).collect())
     }
 
     fn read_many(&mut self, space: AddressSpaceId, reads: &[ReadRequest]) -> Result<Vec<Vec<u8>>, TargetError> {
