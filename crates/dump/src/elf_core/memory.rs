@@ -92,8 +92,9 @@ impl CoreMemory {
     fn without_contents(&mut self, range: VaRange) -> Segment {
         let mapped = self.files.iter().find(|file| file.range.contains(range.start)).cloned();
         let flags = mapped.and_then(|mapped| {
-            let offset = mapped.file_offset.checked_add(range.start - mapped.range.start)?;
-            access_by_headers(self.proven_file(&mapped.path)?, offset)
+            let first = self.files.iter().find(|file| file.path == mapped.path && file.file_offset == 0)?;
+            let from_first = range.start.0.checked_sub(first.range.start.0)?;
+            access_by_headers(self.proven_file(&mapped.path)?, from_first)
         });
         Segment { range, file_offset: 0, file_len: 0, flags: flags.unwrap_or(elf::PF_R.0) }
     }
@@ -190,20 +191,21 @@ impl MemoryReader for FileImage<'_> {
     }
 }
 
-/// Access flags (`PF_*`) of the loaded segment that has this offset of the file.
-fn access_by_headers(file: &File, offset: u64) -> Option<u32> {
+/// Access flags (`PF_*`) of the loaded segment that is this far from the start of the image.
+fn access_by_headers(file: &File, from_first: u64) -> Option<u32> {
+    const PAGE: u64 = 4096;
     let cache = ReadCache::new(file.try_clone().ok()?);
     let header = elf::FileHeader64::<LittleEndian>::parse(&cache).ok()?;
     let headers = header.program_headers(LittleEndian, &cache).ok()?;
-    let has_offset = |header: &&elf::ProgramHeader64<LittleEndian>| {
-        let (start, len) = header.file_range(LittleEndian);
-        // Mappings begin at page boundaries.
-        let start = Va(start).align_down(4096).0;
-        header.p_type(LittleEndian) == elf::PT_LOAD && offset >= start && offset - start < len.saturating_add(4096)
+    let mut loads = headers.iter().filter(|header| header.p_type(LittleEndian) == elf::PT_LOAD);
+    // Segments share pages of the file but not of memory, so it is the address that tells.
+    let pages = |header: &elf::ProgramHeader64<LittleEndian>| {
+        let range = VaRange::from_len(Va(header.p_vaddr(LittleEndian)), header.p_memsz(LittleEndian));
+        VaRange { start: range.start.align_down(PAGE), end: range.end.align_up(PAGE) }
     };
-    // The last page of one segment and the first of the next may be the same page of the file.
-    let found = headers.iter().filter(has_offset).max_by_key(|header| header.p_offset(LittleEndian))?;
-    Some(found.p_flags(LittleEndian).0)
+    let image = loads.clone().map(|header| pages(header).start).min()?;
+    let at = image.checked_add(from_first)?;
+    Some(loads.find(|header| pages(header).contains(at))?.p_flags(LittleEndian).0)
 }
 
 fn read_fully(file: &File, buf: &mut [u8], offset: u64) -> usize {
