@@ -45,6 +45,7 @@ pub use events::{
 pub use interrupt::Interrupter;
 pub use memory::ProcessMemory;
 pub use ordinals::{BreakpointNumber, ProcessOrdinal, SystemOrdinal, ThreadOrdinal};
+pub use outpost_target as target;
 pub use outpost_unwind::{FrameRegisters, FrameTrust};
 pub use registers::{PSEUDO_REGISTERS, RecentValues};
 pub use run::{
