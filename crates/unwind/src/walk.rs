@@ -68,12 +68,12 @@ pub fn unwind_frame(frame: &Frame, modules: &mut dyn UnwindModules, memory: &mut
     if let Some(guessed) = x86_64::without_cfi::unwind(frame, modules, memory) {
         let is_signal_frame = guessed.trust == FrameTrust::SignalFrame;
         let growth = if is_signal_frame { StackGrowth::Anywhere } else { StackGrowth::Outwards };
-        let caller = checked_caller(frame, guessed.caller, guessed.trust, growth);
+        let caller = checked_caller(frame, guessed.caller, guessed.trust, growth, memory);
         return Unwound { cfa: guessed.cfa, is_signal_frame, caller };
     }
-    // psABI 3.4.1: program entry code marks the deepest frame by a frame pointer of zero.
+    // psABI 3.4.1: entry code marks the deepest frame by a frame pointer of zero, which it also is when a program starts.
     let frame_pointer = frame.registers.get_u64(frame.registers.arch().frame_pointer());
-    if frame_pointer == Some(0) && frame.trust != FrameTrust::Context && matches!(error, UnwindError::NoCfi { .. }) {
+    if frame_pointer == Some(0) && matches!(error, UnwindError::NoCfi { .. }) {
         return Unwound { cfa: None, is_signal_frame: false, caller: Err(StackEnd::Outermost) };
     }
     let error = match error {
@@ -94,7 +94,7 @@ fn by_cfi(
         && row.has_expressions()
         && let Some(found) = x86_64::analysis::in_epilogue(&frame.registers, memory)
     {
-        let caller = checked_caller(frame, found.caller, FrameTrust::Prologue, StackGrowth::Outwards);
+        let caller = checked_caller(frame, found.caller, FrameTrust::Prologue, StackGrowth::Outwards, memory);
         return Ok(Unwound { cfa: Some(found.cfa), is_signal_frame: false, caller });
     }
     let applied = apply(&module.cfi, &row, &frame.registers, memory)?;
@@ -105,7 +105,7 @@ fn by_cfi(
             if row.is_signal_frame {
                 x86_64::signal_frame::complete(&mut registers, &frame.registers, memory);
             }
-            checked_caller(frame, registers, trust, applied.growth)
+            checked_caller(frame, registers, trust, applied.growth, memory)
         }
     };
     Ok(Unwound { cfa: Some(applied.cfa), is_signal_frame: row.is_signal_frame, caller })
@@ -143,6 +143,7 @@ fn checked_caller(
     registers: FrameRegisters,
     trust: FrameTrust,
     growth: StackGrowth,
+    memory: &mut dyn MemoryReader,
 ) -> Result<Frame, StackEnd> {
     let was_interrupted = trust == FrameTrust::SignalFrame;
     let pc = registers.pc();
@@ -154,7 +155,9 @@ fn checked_caller(
     let grows = match growth {
         StackGrowth::Outwards => sp > callee_sp,
         StackGrowth::NotInwards => sp >= callee_sp,
-        StackGrowth::Anywhere => true,
+        // Another stack may be anywhere, but one that is further in is more likely a damaged frame pointer, unless what
+        // is found there is a return address for certain.
+        StackGrowth::Anywhere => sp > callee_sp || was_interrupted || x86_64::is_behind_call(pc, memory),
     };
     if !grows {
         return Err(StackEnd::NotGrowing { sp });

@@ -247,13 +247,29 @@ fn a_damaged_entry_costs_only_itself() {
 }
 
 #[test]
+fn another_stack_may_lie_further_in() {
+    // What Rust's and others' stack-growing code does: the frame pointer leads back to the stack it came from.
+    let other = STACK - 0x10_0000;
+    let switching = fde(0x1000, 0x100, &[op::def_cfa(RBP, 16), op::offset(RBP, 2)]);
+    let memory =
+        Memory::default().word(other, 0x77).word(other + 8, BASE + 0x9010).code(BASE + 0x900b, &[0xe8, 0, 0, 0, 0]);
+    let stack = unwind(&[switching, outermost()], &[("rip", BASE + 0x1008), ("rsp", STACK), ("rbp", other)], memory);
+    assert_eq!(stack.frames[1].registers.sp(), Va(other + 16));
+    assert_eq!(stack.end, StackEnd::Outermost);
+}
+
+#[test]
 fn stacks_that_lead_nowhere_end() {
     let memory = Memory::default().word(STACK, BASE + 0x1008).word(STACK - 8, BASE + 0x1008);
     let registers = [("rip", BASE + 0x1008), ("rsp", STACK)];
     let flat = unwind(&[fde(0x1000, 0x10, &[op::def_cfa_offset(0)])], &registers, memory.clone());
     assert_eq!(flat.end, StackEnd::NotGrowing { sp: Va(STACK) });
-    let cycle =
-        unwind(&[fde(0x1000, 0x10, &[op::def_cfa(RBP, 8)])], &[registers[0], registers[1], ("rbp", STACK - 8)], memory);
+    let by_frame_pointer = [fde(0x1000, 0x10, &[op::def_cfa(RBP, 8)])];
+    let registers_of_cycle = [registers[0], registers[1], ("rbp", STACK - 8)];
+    let damaged = unwind(&by_frame_pointer, &registers_of_cycle, memory.clone());
+    assert_eq!(damaged.end, StackEnd::NotGrowing { sp: Va(STACK) });
+    let behind_call = memory.code(BASE + 0x1003, &[0xe8, 0, 0, 0, 0]);
+    let cycle = unwind(&by_frame_pointer, &registers_of_cycle, behind_call);
     assert_eq!(cycle.end, StackEnd::Cycle);
     let zero = unwind(&[fde(0x1000, 0x10, &[])], &registers, Memory::default().word(STACK, 0));
     assert_eq!(zero.end, StackEnd::Outermost);

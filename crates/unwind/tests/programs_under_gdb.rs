@@ -91,6 +91,20 @@ fn linkage_table_and_lazy_resolver() {
 }
 
 #[test]
+fn from_the_first_instruction_on() {
+    if !have(&["gdb", "gcc"]) {
+        return;
+    }
+    // The loader's entry, its work, the program's entry. (Not _init: it has no call frame information, and gdb takes a
+    // wrong word for its return address.)
+    let plan = r#"[("starti",), ("step", 40), ("break", "_dl_relocate_object"), ("continue",), ("maps",), ("record",),
+        ("step", 20), ("command", "delete"), ("break", "_start"), ("continue",), ("maps",), ("step", 15),
+        ("break", "atol"), ("continue",), ("step", 10)]"#;
+    let stacks = compare("calls.c", Compiler::Gcc, "-O2", plan);
+    assert!(stacks.len() > 60);
+}
+
+#[test]
 fn a_call_through_a_null_pointer() {
     if !have(&["gdb", "gcc"]) {
         return;

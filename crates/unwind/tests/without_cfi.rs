@@ -139,6 +139,18 @@ fn a_wild_pointer_was_called_or_jumped_to() {
 }
 
 #[test]
+fn frames_behind_an_overwritten_return_address() {
+    // sub rsp, 8; jmp . with a symbol, so that its return address is certain, and smashed
+    let code = [0x48, 0x83, 0xec, 0x08, 0xeb, 0xfe];
+    let function = VaRange::from_len(Va(BASE + 0x1000), code.len() as u64);
+    let memory = Memory::default().code(BASE + 0x1000, &code).word(STACK, 0).word(STACK + 8, 0x4141_4141_4141_4141);
+    let memory = memory.word(STACK + 0x10, 0x4242_4242).word(STACK + 0x18, CALLER);
+    let stack = unwind(&[("rip", BASE + 0x1004), ("rsp", STACK)], memory, Some(function));
+    let last = stack.frames.last().unwrap();
+    assert_eq!((last.registers.pc(), last.trust), (Va(CALLER), FrameTrust::Scan));
+}
+
+#[test]
 fn signal_trampolines_by_their_bytes() {
     let long = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
     let short = [0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05];

@@ -32,6 +32,8 @@ impl FdeIndex {
             // Entries that describe common information, and terminators, fail here and are meant to.
             if let Ok(fde) = section.fde_from_offset(bases, S::Offset::from(at), S::cie_from_offset)
                 && fde.len() > 0
+                // What the linker threw away keeps its entry, at address 0 where no code can be.
+                && fde.initial_address() != 0
             {
                 let start = fde.initial_address();
                 entries.push(FdeEntry { start, end: start.saturating_add(fde.len()), offset: at as u64 });

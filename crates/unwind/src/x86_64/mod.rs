@@ -10,7 +10,7 @@ pub(crate) mod without_cfi;
 
 use std::sync::OnceLock;
 
-use outpost_base::{Arch, RegisterGroup, RegisterId, Storage};
+use outpost_base::{Arch, MemoryReader, RegisterGroup, RegisterId, Storage, Va};
 
 use crate::{FrameRegisters, UnwindError};
 
@@ -39,6 +39,11 @@ pub(crate) fn registers_of_the_thread(other: &FrameRegisters) -> FrameRegisters 
     }
     registers.take_debug(other);
     registers
+}
+
+/// Whether a call instruction ends at `at`.
+pub(crate) fn is_behind_call(at: Va, memory: &mut dyn MemoryReader) -> bool {
+    matches!(code::Code::new(memory).before(at), code::Before::Call(_))
 }
 
 /// The register of the general block with this DWARF number.

@@ -38,13 +38,12 @@ pub(crate) fn unwind(frame: &Frame, modules: &mut dyn UnwindModules, memory: &mu
     let function = modules.function_at(here);
     let mut code = Code::new(memory);
     if !is_code {
-        // Outside code no instruction can have run since the call that led here, nor can a call have been made.
-        return match frame.address {
-            FrameAddress::Pc(_) => {
-                called_no_code(registers, modules, &mut code).or_else(|| by_stack(frame, modules, &mut code))
-            }
-            FrameAddress::ReturnAddress(_) => None,
-        };
+        // Outside code nothing can have run since a call led here; or a return address was overwritten, and the frames
+        // that are intact lie further out.
+        let called = matches!(frame.address, FrameAddress::Pc(_))
+            .then(|| called_no_code(registers, modules, &mut code))
+            .flatten();
+        return called.or_else(|| by_stack(frame, modules, &mut code));
     }
     let by_code = function
         .and_then(|function| from_entry(function, frame.address, registers, &mut code))

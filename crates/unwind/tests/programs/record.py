@@ -2,6 +2,8 @@
 
 Run in gdb after `python plan = [...]`; each item of the plan is one of
   ("run",)               start the program
+  ("starti",)            start it, stopped before its first instruction
+  ("maps",)              read the memory map again
   ("break", location)    set a breakpoint
   ("continue",)          let it run to the next stop
   ("command", text)      any command of gdb
@@ -123,6 +125,9 @@ for setting in ["confirm off", "pagination off", "debuginfod enabled off", "widt
 for item in plan:
     if item[0] == "run":
         gdb.execute("run", to_string=True)
+        maps()
+    elif item[0] == "starti":
+        gdb.execute("starti", to_string=True)
         maps()
     elif item[0] == "break":
         gdb.execute("break " + item[1], to_string=True)

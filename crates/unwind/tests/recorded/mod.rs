@@ -159,7 +159,16 @@ fn read(text: &str) -> Record {
                 saved: std::array::from_fn(|index| known(fields[4 + index])),
                 name: fields[11].to_owned(),
             }),
-            ("end", stop) => record.stops.extend(stop.take()),
+            ("end", Some(done)) => {
+                // Behind the loader's entry, of which nothing tells that it is the outermost, gdb takes the number of
+                // arguments for a return address, and so on.
+                let named = done.frames.iter().rposition(|frame| frame.name != "-").map_or(1, |last| last + 1);
+                if named < done.frames.len() {
+                    done.frames.truncate(named);
+                    done.frames[named - 1].cfa = None;
+                }
+                record.stops.extend(stop.take());
+            }
             ("unknown", _) => record.unknown_stops += 1,
             (what, _) => panic!("record has {what:?}"),
         }
