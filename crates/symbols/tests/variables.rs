@@ -247,7 +247,21 @@ fn member(value: &Value, number: usize, frame: &mut OracleFrame<'_>) -> Result<V
 
 #[track_caller]
 fn check(file: &str, compiler: Compiler, flags: &str, least_parts: usize) {
-    let tally = Comparer(Program::new(Build::fixture(file).with(compiler).flags(flags))).compare();
+    let program = Program::new(Build::fixture(file).with(compiler).flags(flags));
+    assert_agrees(Comparer(program), flags, least_parts);
+}
+
+/// As [`check`], without the module's index.
+#[track_caller]
+fn check_without_index(file: &str, compiler: Compiler, flags: &str, least_parts: usize) {
+    let build = Build::fixture(file).with(compiler).flags(flags);
+    let program = Program::new(build.clone()).without_index(&build);
+    assert_agrees(Comparer(program), flags, least_parts);
+}
+
+#[track_caller]
+fn assert_agrees(comparer: Comparer, flags: &str, least_parts: usize) {
+    let tally = comparer.compare();
     let shown: Vec<_> = tally.differences.iter().take(60).collect();
     assert!(tally.differences.is_empty(), "{flags}: {} differences: {shown:#?}", tally.differences.len());
     assert!(tally.parts >= least_parts, "{flags}: only {tally:?}");
@@ -289,4 +303,11 @@ fn cpp_by_clang() {
 fn rust() {
     check("values.rs", Compiler::Rustc, "-g -Copt-level=0", 200);
     check("values.rs", Compiler::Rustc, "-g -Copt-level=2 -Cdwarf-version=5", 100);
+}
+
+#[test]
+fn without_an_index() {
+    check_without_index("values.c", Compiler::Gcc, "-g -O2 -gdwarf-5 -lm", 900);
+    check_without_index("values.cpp", Compiler::Gxx, "-g -O2 -std=c++17 -gdwarf-5 -fdebug-types-section", 200);
+    check_without_index("values.rs", Compiler::Rustc, "-g -Copt-level=0", 200);
 }

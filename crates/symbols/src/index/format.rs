@@ -146,8 +146,8 @@ impl<W: Write + Seek> IndexWriter<W> {
     }
 }
 
-/// An index in memory or mapped, its frame checked.
-#[derive(Debug)]
+/// An index in memory or mapped, its frame checked. A clone shares the bytes.
+#[derive(Clone, Debug)]
 pub(crate) struct Index {
     data: SectionData,
     tables: [(usize, usize); TABLES],

@@ -145,6 +145,12 @@ impl Index {
         parts
     }
 
+    /// The scopes around a DIE, joined by `::`; `None` for a DIE that the index does not have.
+    pub(crate) fn scope_of(&self, die: DieRef) -> Option<String> {
+        let entry = self.entry(self.entry_by_die(die)?)?;
+        Some(self.qualified_name(EntryId(entry.parent)))
+    }
+
     pub(crate) fn symbol(&self, id: SymbolId) -> Option<SymbolRecord> {
         let record = self.record::<32>(Table::Symbols, id.0 as usize)?;
         use ElfSymbolKind::*;

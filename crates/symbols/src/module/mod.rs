@@ -8,6 +8,7 @@ mod prologue;
 mod source_lines;
 mod statement;
 mod symbols;
+mod types;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -23,7 +24,7 @@ pub use symbols::{Symbol, SymbolAt, SymbolKind, SymbolSource};
 use crate::dwarf_sections::DwarfFile;
 use crate::index::Index;
 use crate::lines::LineCache;
-use crate::{DebugInfo, ElfFile, ImageRange, Problem, SymbolsError};
+use crate::{DebugInfo, ElfFile, ImageRange, Problem, SymbolsError, Variables};
 use inline::FunctionTrees;
 
 /// Where a module's files are, and where its index may be kept.
@@ -75,6 +76,7 @@ pub struct Module {
     problems: Mutex<Vec<Problem>>,
     lines: LineCache,
     trees: FunctionTrees,
+    variables: OnceLock<Option<Arc<Variables>>>,
 }
 
 impl Module {
@@ -92,6 +94,7 @@ impl Module {
             problems,
             lines: LineCache::default(),
             trees: FunctionTrees::default(),
+            variables: OnceLock::new(),
         }
     }
 

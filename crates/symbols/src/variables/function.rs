@@ -25,6 +25,9 @@ pub(super) struct CallSite {
 impl Variables {
     /// The function (not inlined) whose code covers `at`.
     pub fn function_at(&self, at: ImageOffset) -> Option<DieRef> {
+        if let Some(lookup) = &self.lookup {
+            return lookup.function_at(at);
+        }
         let info = &self.info;
         let index = info.unit_at(at)?;
         let table = self.unit_functions(index);

@@ -14,7 +14,10 @@ mod function;
 mod locate;
 mod scope;
 
+use std::fmt;
 use std::sync::Arc;
+
+use outpost_base::ImageOffset;
 
 use crate::{DebugInfo, DieRef, TypeTable, UnitIndex};
 use cache::TableCache;
@@ -22,23 +25,44 @@ pub use frame::{CallerFrame, FrameContext, NoFrame};
 use function::{CallSite, FunctionRange};
 pub use scope::{Activation, DeclaredAt, Scope, Variable, VariableKind};
 
+/// An index of functions by address.
+pub(crate) trait FunctionLookup: Send + Sync {
+    /// The DIE of the function (not inlined) whose code covers `at`.
+    fn function_at(&self, at: ImageOffset) -> Option<DieRef>;
+}
+
 /// The variables of one image. Read-only, shared by any threads; tables of functions and calls are kept once made.
-#[derive(Debug)]
 pub struct Variables {
     info: Arc<DebugInfo>,
     types: Arc<TypeTable>,
+    lookup: Option<Box<dyn FunctionLookup>>,
     functions: TableCache<UnitIndex, FunctionRange>,
     call_sites: TableCache<DieRef, CallSite>,
 }
 
 impl Variables {
-    /// The variables of `info`, their types in `types`.
+    /// The variables of `info`, their types in `types`; functions are found by reading the units they are in.
     pub fn new(info: Arc<DebugInfo>, types: Arc<TypeTable>) -> Variables {
-        Variables { info, types, functions: TableCache::new(), call_sites: TableCache::new() }
+        Variables { info, types, lookup: None, functions: TableCache::new(), call_sites: TableCache::new() }
+    }
+
+    /// As [`Variables::new`], with an index of functions.
+    pub(crate) fn with_functions(
+        info: Arc<DebugInfo>,
+        types: Arc<TypeTable>,
+        lookup: Box<dyn FunctionLookup>,
+    ) -> Variables {
+        Variables { lookup: Some(lookup), ..Variables::new(info, types) }
     }
 
     /// The types of the image.
     pub fn types(&self) -> &Arc<TypeTable> {
         &self.types
+    }
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Variables({:?})", self.types)
     }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use object::{Object, ObjectSegment};
 use outpost_base::{LoadBias, MemoryReader, RegisterValue, Va};
-use outpost_symbols::{CallerFrame, DebugInfo, DwarfTypes, ElfFile, FileSource, FrameContext, TypeTable, Variables};
+use outpost_symbols::{
+    CallerFrame, DebugInfo, DwarfTypes, ElfFile, FileSource, FrameContext, Module, ModuleFiles, TypeTable, Variables,
+};
 use outpost_testkit::Build;
 
 /// A program, its debug info, and where gdb stopped it.
@@ -18,16 +20,23 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// The program, its types and functions found through the module's index.
     pub(crate) fn new(build: Build) -> Program {
         let path: PathBuf = build.path();
-        let elf = ElfFile::parse(FileSource::open(&path).expect("opens")).expect("is ELF");
-        let mut problems = Vec::new();
-        let info = DebugInfo::load(&elf, None, &mut problems).expect("has DWARF").expect("has DWARF");
-        assert!(problems.is_empty(), "{problems:?}");
+        let image = ElfFile::parse(FileSource::open(&path).expect("opens")).expect("is ELF");
+        let module = Module::new(ModuleFiles { cache: None, ..ModuleFiles::new(Arc::new(image)) });
+        let variables = module.variables().expect("has DWARF").clone();
+        assert!(module.problems().is_empty(), "{:?}", module.problems());
+        Program { variables, stops: ask_gdb(&path), tls: tls_segment(&path) }
+    }
+
+    /// The same, found by reading units.
+    pub(crate) fn without_index(self, build: &Build) -> Program {
+        let image = ElfFile::parse(FileSource::open(build.path()).expect("opens")).expect("is ELF");
+        let info = DebugInfo::load(&image, None, &mut Vec::new()).expect("has DWARF").expect("has DWARF");
         let info = Arc::new(info);
         let types = TypeTable::new(Box::new(DwarfTypes::without_index(info.clone())));
-        let variables = Arc::new(Variables::new(info, types));
-        Program { variables, stops: ask_gdb(&path), tls: tls_segment(&path) }
+        Program { variables: Arc::new(Variables::new(info, types)), ..self }
     }
 
     /// Frame `at` of a stop, for evaluation.

@@ -19,7 +19,7 @@ use crate::{DebugInfo, DieRef, DieSection, DwarfReader, DwarfUnit, UnitIndex};
 use attributes::{Entry, constant, expression, flag, string, unsigned};
 use names::ScannedNames;
 pub use names::TypeNames;
-use scopes::Scopes;
+use scopes::{Scopes, surroundings};
 
 /// Bits of a [`TypeId`] that hold the offset of a DIE; the section is above them.
 const SECTION_SHIFT: u32 = 60;
@@ -36,7 +36,7 @@ pub struct DwarfTypes {
 /// What is worth knowing of a unit once.
 struct UnitFacts {
     language: Option<Language>,
-    scopes: OnceLock<Scopes>,
+    scopes: OnceLock<Arc<Scopes>>,
 }
 
 impl DwarfTypes {
@@ -49,6 +49,12 @@ impl DwarfTypes {
     pub fn without_index(info: Arc<DebugInfo>) -> DwarfTypes {
         let names = Box::new(ScannedNames::new(info.clone()));
         DwarfTypes::new(info, names)
+    }
+
+    fn scopes(&self, index: UnitIndex) -> Option<Arc<Scopes>> {
+        let unit = self.info.unit(index).ok()?;
+        let facts = self.facts(index, self.info.unit_ref(index, &unit));
+        Some(facts.scopes.get_or_init(|| Arc::new(Scopes::read(&unit))).clone())
     }
 
     fn facts(&self, index: UnitIndex, unit: UnitRef<'_, DwarfReader>) -> Arc<UnitFacts> {
@@ -76,7 +82,9 @@ impl TypeSource for DwarfTypes {
         if data.name.is_some() && language != Language::C && has_scope(entry.tag()) {
             // A definition outside its class is named, and scoped, by the declaration inside.
             let named_at = reader.specification(&entry).unwrap_or(offset);
-            data.scope = facts.scopes.get_or_init(|| Scopes::read(&self.info, index)).around(named_at.0);
+            let known = self.info.die(index, named_at).and_then(|die| self.names.scope_of(die));
+            let read = || surroundings(&self.info, index, named_at, &mut |index| self.scopes(index));
+            data.scope = known.unwrap_or_else(read);
         }
         data
     }

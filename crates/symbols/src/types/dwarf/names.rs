@@ -6,12 +6,16 @@ use std::sync::{Arc, OnceLock};
 
 use gimli::Reader;
 
+use crate::index::last_component;
 use crate::{DebugInfo, DieRef, DwarfUnit};
 
 /// An index of types by name.
 pub trait TypeNames: Send + Sync {
     /// DIEs of types whose qualified name may be `qualified`; wrong and repeated ones do no harm.
     fn types_named(&self, qualified: &str) -> Vec<DieRef>;
+
+    /// The scopes around the type of a DIE, joined by `::`; `None` if the index does not know it.
+    fn scope_of(&self, die: DieRef) -> Option<String>;
 }
 
 /// An index made by reading all units at the first search: a hash of each type's own name and its place.
@@ -46,25 +50,12 @@ impl ScannedNames {
 impl TypeNames for ScannedNames {
     fn types_named(&self, qualified: &str) -> Vec<DieRef> {
         let by_hash = self.by_hash.get_or_init(|| self.scan());
-        by_hash.get(&hash(own_name(qualified).as_bytes())).cloned().unwrap_or_default()
+        by_hash.get(&hash(last_component(qualified).as_bytes())).cloned().unwrap_or_default()
     }
-}
 
-/// The last component of a qualified name; `::` within template arguments separates nothing.
-pub(crate) fn own_name(qualified: &str) -> &str {
-    let bytes = qualified.as_bytes();
-    let (mut depth, mut start) = (0i32, 0);
-    for (at, byte) in bytes.iter().enumerate() {
-        match byte {
-            b'<' | b'(' | b'{' | b'[' => depth += 1,
-            // Not the arrow of `fn() -> T`.
-            b'>' if at > 0 && bytes[at - 1] == b'-' => {}
-            b'>' | b')' | b'}' | b']' => depth -= 1,
-            b':' if depth == 0 && bytes.get(at + 1) == Some(&b':') => start = at + 2,
-            _ => {}
-        }
+    fn scope_of(&self, _die: DieRef) -> Option<String> {
+        None
     }
-    qualified.get(start..).unwrap_or(qualified)
 }
 
 fn hash(name: &[u8]) -> u64 {
@@ -125,19 +116,4 @@ fn is_named_type(tag: gimli::DwTag) -> bool {
             | gimli::DW_TAG_base_type
             | gimli::DW_TAG_unspecified_type
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_names_ignore_scopes_of_arguments() {
-        let check = |qualified, expected| assert_eq!(own_name(qualified), expected);
-        check("node", "node");
-        check("std::vector<std::pair<a::b, c>, d::e>", "vector<std::pair<a::b, c>, d::e>");
-        check("(anonymous namespace)::T", "T");
-        check("core::option::Option<fn(a::B) -> c::D>", "Option<fn(a::B) -> c::D>");
-        check("a::<impl b::C>::d", "d");
-    }
 }
