@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use outpost_base::{ImageOffset, MemoryReader, RegisterContext, Va};
+use outpost_base::{ImageOffset, MemoryReader, RegisterContext, Va, VaRange};
 
 use crate::cfi::{Row, StackGrowth, apply};
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
 
 /// Frames per stack unless the caller asks for another number. Deeper ones are runaway recursion.
 pub const DEFAULT_FRAME_LIMIT: usize = 65_536;
+
+/// How far above the stack pointer an address is taken to be on the stack.
+const NEAR_STACK: u64 = 1024 * 1024;
 
 /// Unwinds the stack of a thread with these registers: at most `limit` frames (at least 1), innermost first.
 ///
@@ -65,6 +68,13 @@ pub fn unwind_frame(frame: &Frame, modules: &mut dyn UnwindModules, memory: &mut
         Ok(unwound) => return unwound,
         Err(error) => error,
     };
+    // Where the rules lead to the stack's next pages and these cannot be read, other means would need them as well; a
+    // caller that fetches memory as it is asked for is spared what they would try.
+    if let UnwindError::UnreadableMemory { at } = error
+        && VaRange::from_len(frame.registers.sp(), NEAR_STACK).contains(at)
+    {
+        return Unwound { cfa: None, is_signal_frame: false, caller: Err(StackEnd::Failed(error)) };
+    }
     if let Some(guessed) = x86_64::without_cfi::unwind(frame, modules, memory) {
         let is_signal_frame = guessed.trust == FrameTrust::SignalFrame;
         let growth = if is_signal_frame { StackGrowth::Anywhere } else { StackGrowth::Outwards };

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use outpost_base::{Arch, ImageOffset, Va};
+use outpost_base::{Arch, ImageOffset, MemoryReader, Va};
 use outpost_unwind::{
     CfiSections, FrameAddress, FrameTrust, ModuleCfi, ModuleList, Stack, StackEnd, UnwindError, unwind_stack,
 };
@@ -244,6 +244,32 @@ fn a_damaged_entry_costs_only_itself() {
         StackEnd::Failed(UnwindError::BadExpression { reason: "damaged or too long" }),
         "an endless expression ends"
     );
+}
+
+/// Memory that notes what it was asked for and has not.
+#[derive(Default)]
+struct Missing(Memory, Vec<Va>);
+
+impl MemoryReader for Missing {
+    fn read(&mut self, at: Va, buf: &mut [u8]) -> usize {
+        let count = self.0.read(at, buf);
+        if count < buf.len() {
+            self.1.push(at);
+        }
+        count
+    }
+}
+
+#[test]
+fn memory_that_is_not_there_yet_is_asked_for_once() {
+    // Whoever reads over a link unwinds with what it has, fetches what was missing, and tries again.
+    let mut memory = Missing::default();
+    let fdes = [fde(0x1000, 0x100, &[op::def_cfa_offset(0x20)]), outermost()];
+    let mut modules = ModuleList::new(vec![module(BASE, cfi(&fdes))]);
+    let start = context(&[("rip", BASE + 0x1000), ("rsp", STACK), ("rbp", 0x1234)]);
+    let stack = unwind_stack(&start, 16, &mut modules, &mut memory);
+    assert_eq!(stack.end, StackEnd::Failed(UnwindError::UnreadableMemory { at: Va(STACK + 0x18) }));
+    assert_eq!(memory.1, [Va(STACK + 0x18)]);
 }
 
 #[test]
