@@ -5,7 +5,8 @@
 //!
 //! * [`memory`], [`regions`], [`modules`]: a process seen from outside, without stopping it.
 //! * [`os`]: the machine around it: processes, whether they can be attached to, files, new processes.
-//! * `live`: [`LiveTarget`], the one type that traces.
+//! * `live`: [`LiveTarget`], the one type that traces; `tracer` has the state of its threads and all that changes it,
+//!   `breakpoints` the sites and what a hit means, `step` the step plans, `bundle` what a stop brings along.
 //! * [`journal`]: what must be undone if this process dies, told ahead of the deed.
 //! * [`lifeline`]: what keeps a debuggee alive when a breakpoint outlives its server.
 //!
@@ -14,6 +15,8 @@
 //! A [`LiveTarget`] belongs to the thread that made it, since the kernel ties a tracee to its tracer *thread*. That
 //! thread must not have children of its own beside the target's: waiting for any tracee would take their status.
 
+mod breakpoints;
+mod bundle;
 mod error;
 pub mod journal;
 pub mod lifeline;
@@ -22,7 +25,9 @@ pub mod memory;
 pub mod modules;
 pub mod os;
 pub mod regions;
+mod step;
 mod sys;
+mod tracer;
 
 pub use journal::{Journal, NoJournal};
 pub use live::LiveTarget;

@@ -12,7 +12,25 @@ pub(crate) mod ptrace_wait;
 pub(crate) mod signal;
 pub(crate) mod spawn;
 
+use std::os::fd::{BorrowedFd, RawFd};
+
 use rustix::io::Errno;
+
+/// A descriptor by number, to be polled.
+pub(crate) fn descriptor(number: &RawFd) -> BorrowedFd<'_> {
+    // SAFETY: it is only polled. Its owner lends it for the length of a wait; one that was closed since makes poll(2)
+    // say so, and one whose number was used again makes a wait end early, which every caller must expect.
+    unsafe { BorrowedFd::borrow_raw(*number) }
+}
+
+/// Whether two processes share their memory (kcmp(2)); `None` if the kernel does not say.
+pub(crate) fn share_memory(one: u32, other: u32) -> Option<bool> {
+    // include/uapi/linux/kcmp.h
+    const KCMP_VM: libc::c_long = 1;
+    // SAFETY: plain numbers.
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, one as libc::pid_t, other as libc::pid_t, KCMP_VM, 0, 0) };
+    (order >= 0).then_some(order == 0)
+}
 
 /// `-1` becomes the thread's `errno`, everything else the value.
 fn result(value: libc::c_long) -> Result<libc::c_long, Errno> {

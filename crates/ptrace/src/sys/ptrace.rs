@@ -25,6 +25,52 @@ pub(crate) const SIGINFO_SIZE: usize = 128;
 #[repr(C, align(8))]
 pub(crate) struct RawSigInfo(pub(crate) [u8; SIGINFO_SIZE]);
 
+impl RawSigInfo {
+    /// `si_signo`.
+    pub(crate) fn signo(&self) -> i32 {
+        self.word(0)
+    }
+
+    /// `si_errno`.
+    pub(crate) fn errno(&self) -> i32 {
+        self.word(4)
+    }
+
+    /// `si_code`.
+    pub(crate) fn code(&self) -> i32 {
+        self.word(8)
+    }
+
+    /// The first field of the union: `si_pid` of a sent signal.
+    pub(crate) fn sender(&self) -> i32 {
+        self.word(16)
+    }
+
+    /// The first field of the union: `si_addr` of a fault.
+    pub(crate) fn address(&self) -> u64 {
+        u64::from(self.word(16) as u32) | u64::from(self.word(20) as u32) << 32
+    }
+
+    /// One with these three and nothing else.
+    pub(crate) fn bare(signo: i32, code: i32, errno: i32) -> RawSigInfo {
+        let mut bytes = [0; SIGINFO_SIZE];
+        for (at, value) in [(0, signo), (4, errno), (8, code)] {
+            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        RawSigInfo(bytes)
+    }
+
+    fn word(&self, at: usize) -> i32 {
+        i32::from_le_bytes(std::array::from_fn(|byte| self.0[at + byte]))
+    }
+}
+
+impl std::fmt::Debug for RawSigInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawSigInfo").field("signo", &self.signo()).field("code", &self.code()).finish_non_exhaustive()
+    }
+}
+
 /// How a stopped thread goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Go {
@@ -99,10 +145,20 @@ pub(crate) fn set_signal_mask(tid: u32, mask: u64) -> Result<(), Errno> {
     raw(libc::PTRACE_SETSIGMASK, tid, size_of::<u64>() as *mut c_void, (&raw mut mask).cast())
 }
 
+/// Whether a system call stop is its return, by `PTRACE_GET_SYSCALL_INFO`.
+pub(crate) fn is_syscall_return(tid: u32) -> Result<bool, Errno> {
+    // include/uapi/linux/ptrace.h: struct ptrace_syscall_info begins with the byte `op`.
+    const OP_EXIT: u8 = 2;
+    let mut info = [0_u64; 16];
+    let size = size_of_val(&info);
+    raw(libc::PTRACE_GET_SYSCALL_INFO, tid, size as *mut c_void, info.as_mut_ptr().cast())?;
+    Ok(info[0].to_le_bytes()[0] == OP_EXIT)
+}
+
 /// Requests whose result is only success. Not for the `PEEK` family, whose result is the word.
 fn raw(request: libc::c_uint, tid: u32, address: *mut c_void, data: *mut c_void) -> Result<(), Errno> {
     // SAFETY: every caller passes either no pointer, or in `data` one to a local of at least the size the request
-    // fills or reads (ptrace(2)): a word for GETEVENTMSG, 128 bytes for *SIGINFO, 8 bytes for *SIGMASK. The kernel
+    // fills or reads (ptrace(2)): a word for GETEVENTMSG, 128 bytes for *SIGINFO, 8 bytes for *SIGMASK, the size in `address` for SYSCALL_INFO. The kernel
     // checks `tid` itself.
     result(unsafe { libc::ptrace(request, tid as pid_t, address, data) }).map(drop)
 }

@@ -1,0 +1,375 @@
+//! What a hit means: whose it is, whether it counts, whether it stops.
+
+use outpost_base::{AddressSpaceId, Arch, MemoryReader, ProcessId, RegisterContext, ThreadId, Va};
+use outpost_target::{
+    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, StopReason, TargetError,
+    ThreadFilter,
+};
+
+use super::debug_registers::take_status;
+use super::sites::{Owner, TRAP};
+use crate::sys::ptrace_registers::GeneralRegisters;
+use crate::tracer::{Arrival, Part, Space, Tracer};
+
+/// Most originals of removed sites that are remembered for fork children made meanwhile.
+const MAX_RETIRED: usize = 4096;
+
+/// Memory of an address space as the program sees it.
+pub(crate) struct Unbroken<'a>(pub(crate) &'a Space);
+
+impl MemoryReader for Unbroken<'_> {
+    fn read(&mut self, at: Va, buf: &mut [u8]) -> usize {
+        let count = self.0.memory.read(at, buf);
+        self.0.sites.hide(at, &mut buf[..count]);
+        count
+    }
+}
+
+/// What is to be done with a thread at a site.
+pub(crate) enum Judgement {
+    /// These breakpoints stop it.
+    Stop(Vec<BreakpointId>),
+    /// It has come where its step plan sent it.
+    StepPlan,
+    /// The dynamic loader is about to change, or has changed, its lists.
+    Loader,
+    /// It passes.
+    Pass,
+}
+
+impl Tracer {
+    /// Judges a thread that stands at a site, having executed its trap or stepped onto it. Counts the hits.
+    pub(crate) fn judge(&mut self, tid: ThreadId, at: Va) -> Judgement {
+        let Some(thread) = self.threads.get(&tid) else { return Judgement::Pass };
+        let Some(process) = self.processes.get(&thread.process) else { return Judgement::Pass };
+        let (space_id, hidden) = (process.space, process.hidden);
+        let Some(space) = self.spaces.get(&space_id) else { return Judgement::Pass };
+        let Some(site) = space.sites.get(at) else { return Judgement::Pass };
+        let owners = site.owners.clone();
+        let registers = thread.registers.unwrap_or_default();
+        let (mut ids, mut step_plan, mut loader) = (Vec::new(), false, false);
+        let mut context = None;
+        for owner in owners {
+            match owner {
+                Owner::Client(id) if !hidden => {
+                    let Some(space) = self.spaces.get(&space_id) else { continue };
+                    let Some(breakpoint) = self.breakpoints.get_mut(id) else { continue };
+                    if !counts(&breakpoint.spec, tid, &registers, space, &mut context) {
+                        continue;
+                    }
+                    breakpoint.hits += 1;
+                    if breakpoint.to_skip > 0 {
+                        breakpoint.to_skip -= 1;
+                    } else if !breakpoint.spec.auto_continue {
+                        ids.push(id);
+                    }
+                }
+                Owner::Client(_) => {}
+                Owner::Stepping(stepper) => step_plan |= stepper == tid,
+                Owner::Loader => loader = !hidden,
+            }
+        }
+        // A breakpoint in the loader's function stops, and its hit is looked at again when the thread passes.
+        match (ids.is_empty(), step_plan, loader) {
+            (false, ..) => Judgement::Stop(ids),
+            (true, true, _) => Judgement::StepPlan,
+            (true, false, true) => Judgement::Loader,
+            (true, false, false) => Judgement::Pass,
+        }
+    }
+
+    /// A thread executed an `int3`. pc is behind it.
+    pub(crate) fn trap_byte_hit(&mut self, tid: ThreadId) {
+        let Some(registers) = self.registers(tid) else { return self.settle(tid) };
+        let at = Va(registers.pc()) - 1;
+        let Some(space) = self.space_of(tid) else { return self.settle(tid) };
+        if space.sites.get(at).is_none() {
+            let mut byte = [0];
+            if space.memory.read(at, &mut byte) == 1 && byte[0] == TRAP {
+                return self.foreign_trap(tid);
+            }
+            // It was ours when the thread executed it and was removed since: the original is executed instead.
+            self.set_pc(tid, at);
+            return self.settle(tid);
+        }
+        self.set_pc(tid, at);
+        let arrival = Arrival { pc: at, sp: Va(registers.sp()) };
+        if let Some(thread) = self.threads.get_mut(&tid)
+            && thread.arrival.replace(arrival) == Some(arrival)
+        {
+            // Judged before; a signal handler ran in between and came back.
+            return self.settle(tid);
+        }
+        match self.judge(tid, at) {
+            Judgement::Stop(ids) => self.stop_at_breakpoints(tid, ids),
+            Judgement::StepPlan => self.step_plan_arrived(tid),
+            Judgement::Loader => self.loader_hit(tid),
+            Judgement::Pass => self.settle(tid),
+        }
+    }
+
+    /// A trap instruction of the program's own; the thread goes on behind it.
+    pub(crate) fn foreign_trap(&mut self, tid: ThreadId) {
+        self.report(tid, StopReason::ForeignTrap);
+    }
+
+    /// Debug registers fired.
+    pub(crate) fn debug_registers_hit(&mut self, tid: ThreadId) {
+        let ids = self.judge_debug_registers(tid);
+        if ids.is_empty() {
+            return self.settle(tid);
+        }
+        self.stop_at_breakpoints(tid, ids);
+    }
+
+    /// Which breakpoints in debug registers stop this thread now; counts the hits and clears the status.
+    pub(crate) fn judge_debug_registers(&mut self, tid: ThreadId) -> Vec<BreakpointId> {
+        let Some(registers) = self.registers(tid) else { return Vec::new() };
+        let Some(process) = self.threads.get(&tid).and_then(|thread| self.processes.get(&thread.process)) else {
+            return Vec::new();
+        };
+        let hit = process.debug.hit(take_status(tid));
+        let Some(space) = self.spaces.get(&process.space) else { return Vec::new() };
+        let (mut ids, mut context) = (Vec::new(), None);
+        for id in hit {
+            let Some(breakpoint) = self.breakpoints.get_mut(id) else { continue };
+            if !counts(&breakpoint.spec, tid, &registers, space, &mut context) {
+                continue;
+            }
+            breakpoint.hits += 1;
+            if breakpoint.to_skip > 0 {
+                breakpoint.to_skip -= 1;
+            } else if !breakpoint.spec.auto_continue {
+                ids.push(id);
+            }
+        }
+        ids
+    }
+
+    /// Reports a stop; breakpoints that stop once are removed.
+    pub(crate) fn stop_at_breakpoints(&mut self, tid: ThreadId, ids: Vec<BreakpointId>) {
+        for id in &ids {
+            if self.breakpoints.get(*id).is_some_and(|breakpoint| breakpoint.spec.one_shot) {
+                self.disarm_breakpoint(*id);
+            }
+        }
+        self.report(tid, StopReason::Breakpoint { ids });
+    }
+
+    /// Carries out one change of a batch.
+    pub(crate) fn set_breakpoint(&mut self, spec: &BreakpointSpec) -> Result<BreakpointState, TargetError> {
+        self.clear_breakpoint(spec.id);
+        let Some(process) = self.process_in(spec.space) else {
+            return Err(TargetError::Invalid { reason: "the breakpoint's address space is not in the session".into() });
+        };
+        match spec.kind {
+            BreakpointKind::Software => self.add_owner(spec.space, spec.at, Owner::Client(spec.id))?,
+            BreakpointKind::Hardware { access, len } => {
+                for process in self.processes_in(spec.space) {
+                    if let Some(process) = self.processes.get_mut(&process) {
+                        process.debug.add(spec.id, spec.at, access, len)?;
+                    }
+                }
+                if let Err(error) = self.refresh_debug_registers(process) {
+                    for process in self.processes_in(spec.space) {
+                        self.processes.get_mut(&process).map(|process| process.debug.remove(spec.id));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        self.breakpoints.insert(spec.clone());
+        self.breakpoints
+            .get(spec.id)
+            .map(super::table::Breakpoint::state)
+            .ok_or_else(|| TargetError::Invalid { reason: "the breakpoint was not kept".into() })
+    }
+
+    /// Forgets a breakpoint; unknown ones are no error.
+    pub(crate) fn clear_breakpoint(&mut self, id: BreakpointId) {
+        if self.breakpoints.get(id).is_none() {
+            return;
+        }
+        self.disarm_breakpoint(id);
+        self.breakpoints.remove(id);
+        self.forget_queued_hits(id);
+    }
+
+    /// Carries out a batch.
+    pub(crate) fn change_breakpoints(
+        &mut self,
+        changes: &[BreakpointChange],
+    ) -> Vec<Result<BreakpointState, TargetError>> {
+        let mut answers = Vec::new();
+        for change in changes {
+            match change {
+                BreakpointChange::Set(spec) => answers.push(self.set_breakpoint(spec)),
+                BreakpointChange::Clear(id) => self.clear_breakpoint(*id),
+            }
+        }
+        answers
+    }
+
+    /// Takes a breakpoint out of memory or registers; its counts stay.
+    fn disarm_breakpoint(&mut self, id: BreakpointId) {
+        let Some(breakpoint) = self.breakpoints.get(id) else { return };
+        let (space, at) = (breakpoint.spec.space, breakpoint.spec.at);
+        match breakpoint.spec.kind {
+            BreakpointKind::Software => self.remove_owner(space, at, Owner::Client(id)),
+            BreakpointKind::Hardware { .. } => {
+                for process in self.processes_in(space) {
+                    let removed = self.processes.get_mut(&process).is_some_and(|process| process.debug.remove(id));
+                    if removed {
+                        // Clearing registers does not fail on a living thread.
+                        drop(self.refresh_debug_registers(process));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds somebody who wants a site, planting it if it is new.
+    pub(crate) fn add_owner(&mut self, space_id: AddressSpaceId, at: Va, owner: Owner) -> Result<(), TargetError> {
+        let process = self.process_in(space_id).unwrap_or(ProcessId(space_id.0 as u32));
+        let unmapped = TargetError::Unmapped { at };
+        let Some(space) = self.spaces.get_mut(&space_id) else { return Err(unmapped) };
+        if let Some(site) = space.sites.get_mut(at) {
+            if !site.is_owned_by(owner) {
+                site.owners.push(owner);
+            }
+            return Ok(());
+        }
+        if !self.journal.has_room() {
+            return Err(TargetError::Invalid { reason: "the undo journal is full".into() });
+        }
+        let mut site = space.sites.prepare(at, owner, &space.memory).ok_or(unmapped.clone())?;
+        self.journal.site_planned(space_id, process, at, &[site.original], &[TRAP]);
+        if space.memory.write(at, &[TRAP]) != 1 {
+            self.journal.site_removed(space_id, at);
+            return Err(unmapped);
+        }
+        site.planted = true;
+        space.retired.remove(&at);
+        space.sites.insert(at, site);
+        Ok(())
+    }
+
+    /// Removes somebody who wanted a site; the byte goes back with the last.
+    pub(crate) fn remove_owner(&mut self, space_id: AddressSpaceId, at: Va, owner: Owner) {
+        let Some(space) = self.spaces.get_mut(&space_id) else { return };
+        let Some(site) = space.sites.get_mut(at) else { return };
+        site.owners.retain(|known| *known != owner);
+        if !site.owners.is_empty() {
+            return;
+        }
+        if let Some(site) = space.sites.remove(at) {
+            space.restore(at, site.original);
+            if space.retired.len() < MAX_RETIRED {
+                space.retired.insert(at, site.original);
+            }
+        }
+        self.journal.site_removed(space_id, at);
+    }
+
+    /// Makes every thread of a process take over its debug registers: stopped ones now, running ones are stopped for it.
+    fn refresh_debug_registers(&mut self, process: ProcessId) -> Result<(), TargetError> {
+        let paused = self.pause(&|thread| thread.process == process, None);
+        let threads = self.thread_ids(process);
+        let mut result = Ok(());
+        for tid in threads {
+            if let Err(errno) = self.update_debug_registers(tid) {
+                result = Err(TargetError::Os {
+                    operation: format!("set debug registers of thread {tid}"),
+                    errno: errno.raw_os_error(),
+                    reason: errno.to_string(),
+                });
+            }
+        }
+        self.unpause(paused);
+        result
+    }
+
+    /// Removes every site and debug register of a process that is about to be let go, unless others live in its space.
+    pub(crate) fn remove_all_breakpoints(&mut self, process: ProcessId) {
+        let Some(space_id) = self.processes.get(&process).map(|process| process.space) else { return };
+        let shared = self.processes.values().any(|other| other.id != process && other.space == space_id);
+        if !shared && let Some(space) = self.spaces.get_mut(&space_id) {
+            let sites: Vec<(Va, u8)> = space.sites.iter().map(|(at, site)| (at, site.original)).collect();
+            for (at, original) in sites {
+                space.sites.remove(at);
+                space.restore(at, original);
+                self.journal.site_removed(space_id, at);
+            }
+        }
+        if !shared {
+            for id in self.breakpoints.in_space(space_id) {
+                self.breakpoints.remove(id);
+            }
+        }
+        if let Some(known) = self.processes.get_mut(&process).filter(|known| known.debug.is_used()) {
+            known.debug.clear();
+            for tid in self.thread_ids(process) {
+                let _ = self.update_debug_registers(tid);
+            }
+        }
+    }
+
+    /// A thread's plan is over or the thread is: nothing is planted for it any more.
+    pub(crate) fn unplant_for(&mut self, tid: ThreadId, planted: &[Va]) {
+        let Some(space) = self.space_id_of(tid) else { return };
+        for at in planted {
+            self.remove_owner(space, *at, Owner::Stepping(tid));
+        }
+    }
+
+    /// Whether a thread follows a step plan.
+    pub(crate) fn is_stepping(&self, tid: ThreadId) -> bool {
+        self.threads.get(&tid).is_some_and(|thread| matches!(thread.part, Part::Step(_)))
+    }
+}
+
+impl Space {
+    /// Puts an original byte back, if the trap is still there: the mapping may be gone or another one by now.
+    fn restore(&self, at: Va, original: u8) {
+        let mut byte = [0];
+        if self.memory.read(at, &mut byte) == 1 && byte[0] == TRAP {
+            self.memory.write(at, &[original]);
+        }
+    }
+
+    /// Takes our traps out of a copy of this space that a fork made.
+    pub(crate) fn clean_copy(&self, copy: &crate::memory::ProcessMemory) {
+        let planted = self.sites.iter().map(|(at, site)| (at, site.original));
+        let retired = self.retired.iter().map(|(at, original)| (*at, *original));
+        for (at, original) in planted.chain(retired) {
+            let mut byte = [0];
+            if copy.read(at, &mut byte) == 1 && byte[0] == TRAP {
+                copy.write(at, &[original]);
+            }
+        }
+    }
+}
+
+/// Whether a hit by this thread counts: filter and condition. A condition that cannot be evaluated counts, so that its
+/// author learns of it.
+fn counts(
+    spec: &BreakpointSpec,
+    tid: ThreadId,
+    registers: &GeneralRegisters,
+    space: &Space,
+    context: &mut Option<RegisterContext>,
+) -> bool {
+    if let ThreadFilter::Only(only) = spec.threads
+        && only != tid
+    {
+        return false;
+    }
+    let Some(condition) = &spec.condition else { return true };
+    let context = context.get_or_insert_with(|| RegisterContext {
+        arch: Arch::X86_64,
+        general: registers.0.to_vec(),
+        floating: Vec::new(),
+        debug: Vec::new(),
+    });
+    condition.evaluate(context, &mut Unbroken(space)) != Ok(0)
+}

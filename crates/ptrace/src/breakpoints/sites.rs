@@ -1,0 +1,129 @@
+//! Changed bytes of one address space.
+
+use std::collections::BTreeMap;
+
+use outpost_base::{ThreadId, Va};
+use outpost_target::BreakpointId;
+
+use super::emulate::{self, Instruction};
+use crate::memory::ProcessMemory;
+
+/// `int3`.
+pub(crate) const TRAP: u8 = 0xcc;
+/// Longest instruction, so that a site knows the whole one it displaces.
+pub(crate) const MAX_INSTRUCTION: usize = 15;
+
+/// Who wants a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A breakpoint of the client.
+    Client(BreakpointId),
+    /// A thread that carries out a step plan; others pass.
+    Stepping(ThreadId),
+    /// The tracer, to see modules come and go.
+    Loader,
+}
+
+/// One changed byte.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// What was there.
+    pub(crate) original: u8,
+    pub(crate) owners: Vec<Owner>,
+    /// The displaced instruction, if it can be emulated.
+    pub(crate) instruction: Option<Instruction>,
+    /// Whether the trap is in memory now; not while a thread steps over it.
+    pub(crate) planted: bool,
+}
+
+/// All changed bytes of an address space.
+#[derive(Debug, Default)]
+pub(crate) struct Sites {
+    sites: BTreeMap<Va, Site>,
+}
+
+impl Sites {
+    /// The site at `at`.
+    pub(crate) fn get(&self, at: Va) -> Option<&Site> {
+        self.sites.get(&at)
+    }
+
+    /// The site at `at`.
+    pub(crate) fn get_mut(&mut self, at: Va) -> Option<&mut Site> {
+        self.sites.get_mut(&at)
+    }
+
+    /// All sites, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Va, &Site)> {
+        self.sites.iter().map(|(at, site)| (*at, site))
+    }
+
+    /// A site for `owner`, about to be planted: reads what is there. `None` if it cannot be read.
+    pub(crate) fn prepare(&self, at: Va, owner: Owner, memory: &ProcessMemory) -> Option<Site> {
+        let mut code = [0; MAX_INSTRUCTION];
+        let count = memory.read(at, &mut code);
+        let code = code.get_mut(..count).filter(|code| !code.is_empty())?;
+        self.hide(at, code);
+        let instruction = emulate::decode(code);
+        Some(Site { original: code[0], owners: vec![owner], instruction, planted: false })
+    }
+
+    /// Takes a site into the table.
+    pub(crate) fn insert(&mut self, at: Va, site: Site) {
+        self.sites.insert(at, site);
+    }
+
+    /// Takes a site out of the table.
+    pub(crate) fn remove(&mut self, at: Va) -> Option<Site> {
+        self.sites.remove(&at)
+    }
+
+    /// Puts original bytes in the place of traps in `bytes`, read at `at`.
+    pub(crate) fn hide(&self, at: Va, bytes: &mut [u8]) {
+        if self.sites.is_empty() {
+            return;
+        }
+        for (site_at, site) in self.sites.range(at..end_of(at, bytes)) {
+            let place = usize::try_from(*site_at - at).ok().and_then(|offset| bytes.get_mut(offset));
+            if let Some(byte) = place.filter(|_| site.planted) {
+                *byte = site.original;
+            }
+        }
+    }
+
+    /// `bytes` as they must be written at `at` to leave the traps in, and the originals changed under them.
+    pub(crate) fn write_under(&mut self, at: Va, bytes: &[u8]) -> Vec<u8> {
+        let mut written = bytes.to_vec();
+        let end = end_of(at, bytes);
+        // What a site displaces is no longer what was decoded, even if only the instruction's tail changed.
+        for (site_at, site) in self.sites.range_mut(Va(at.0.saturating_sub(MAX_INSTRUCTION as u64))..end) {
+            if site.instruction.is_some_and(|known| *site_at + u64::from(known.len) > at) {
+                site.instruction = None;
+            }
+        }
+        for (site_at, site) in self.sites.range_mut(at..end) {
+            let place = usize::try_from(*site_at - at).ok().and_then(|offset| written.get_mut(offset));
+            if let Some(byte) = place.filter(|_| site.planted) {
+                site.original = *byte;
+                *byte = TRAP;
+            }
+        }
+        written
+    }
+}
+
+fn end_of(at: Va, bytes: &[u8]) -> Va {
+    Va(at.0.saturating_add(bytes.len() as u64))
+}
+
+impl Site {
+    /// Whether `owner` wants it.
+    pub(crate) fn is_owned_by(&self, owner: Owner) -> bool {
+        self.owners.contains(&owner)
+    }
+
+    /// Whether a breakpoint of the client is here.
+    pub(crate) fn has_client(&self) -> bool {
+        self.owners.iter().any(|owner| matches!(owner, Owner::Client(_)))
+    }
+}

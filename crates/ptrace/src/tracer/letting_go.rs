@@ -1,0 +1,206 @@
+//! Letting processes go, ending them, and the end of the session.
+
+use std::time::{Duration, Instant};
+
+use outpost_base::{ProcessId, ThreadId, Va};
+use outpost_target::{DetachMode, Event, ProcessOrigin, StopReason, StopRecord, TargetError};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Tracer, trap_code};
+use crate::breakpoints::TRAP;
+use crate::memory::ProcessMemory;
+use crate::sys::ptrace;
+use crate::sys::ptrace_registers;
+use crate::sys::ptrace_wait::{Whom, wait_now};
+use crate::sys::signal;
+
+/// A killed process is gone within this, or the kernel holds it.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+impl Tracer {
+    /// Lets a process go.
+    pub(crate) fn detach(&mut self, process: ProcessId, mode: DetachMode) -> Result<(), TargetError> {
+        self.visible(process)?;
+        if mode == DetachMode::LeaveStopped {
+            send(process, Signal::STOP);
+        }
+        self.stop_process(process);
+        for tid in self.thread_ids(process) {
+            if let Some(thread) = self.threads.get_mut(&tid).filter(|_| mode == DetachMode::Swallow) {
+                thread.signal = None;
+            }
+        }
+        self.let_go(process);
+        Ok(())
+    }
+
+    /// Stops all threads of a process for good.
+    fn stop_process(&mut self, process: ProcessId) {
+        let threads = self.thread_ids(process);
+        for tid in &threads {
+            drop(self.end_step_plan(*tid));
+            if let Some(thread) = self.threads.get_mut(tid) {
+                thread.held = true;
+            }
+        }
+        self.interrupt(&threads);
+        drop(self.collect(&|thread| thread.process == process));
+    }
+
+    /// Removes everything of ours from a process whose threads are stopped and detaches it, threads that could not be
+    /// stopped when they can.
+    pub(super) fn let_go(&mut self, process: ProcessId) {
+        self.remove_all_breakpoints(process);
+        for tid in self.thread_ids(process) {
+            if self.threads.get(&tid).is_some_and(super::Thread::is_stopped) {
+                self.let_go_thread(tid);
+            }
+        }
+        self.forget_reports(process);
+        let tracked = |thread: &super::Thread| thread.process == process && thread.state != super::State::Exiting;
+        if self.threads.values().any(tracked) {
+            if let Some(known) = self.processes.get_mut(&process) {
+                known.hidden = true;
+                known.leaving = true;
+            }
+        } else {
+            self.forget_process(process);
+        }
+        self.threads_changed = true;
+    }
+
+    fn let_go_thread(&mut self, tid: ThreadId) {
+        // A thread that is gone by now needs nothing.
+        let _ = self.flush(tid);
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let mut signo = 0;
+        if let Some(info) = thread.signal.take() {
+            self.journal.signal_held(thread.process, tid, 0);
+            if thread.in_delivery {
+                signo = info.signo();
+                let _ = ptrace::set_signal_info(tid.0, &info);
+            } else {
+                let _ = signal::send(thread.process.0, tid.0, info.signo());
+            }
+        }
+        let _ = ptrace::detach(tid.0, signo);
+        self.forget_thread(tid);
+    }
+
+    /// A thread of a process that is to be let go has stopped.
+    pub(super) fn let_go_late(&mut self, tid: ThreadId, signal: i32, event: i32) {
+        let Some(process) = self.threads.get(&tid).map(|thread| thread.process) else { return };
+        let mut deliver = 0;
+        if event == 0 && signal != libc::SIGTRAP | 0x80 {
+            deliver = if signal == libc::SIGTRAP && is_our_trap(process, tid) { 0 } else { signal };
+        }
+        let _ = ptrace::detach(tid.0, deliver);
+        self.forget_thread(tid);
+        if self.thread_ids(process).is_empty() {
+            self.forget_process(process);
+        }
+    }
+
+    /// Ends a process; returns when it is gone.
+    pub(crate) fn kill(&mut self, process: ProcessId) -> Result<(), TargetError> {
+        self.visible(process)?;
+        send(process, Signal::KILL);
+        for tid in self.thread_ids(process) {
+            drop(self.end_step_plan(tid));
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                (thread.held, thread.paused, thread.suspend) = (false, false, 0);
+                thread.part = super::Part::Run;
+                thread.signal = None;
+            }
+            self.out.insert(tid);
+        }
+        let end = Instant::now() + KILL_LIMIT;
+        while self.processes.contains_key(&process) && Instant::now() < end {
+            let mut any = false;
+            for tid in self.thread_ids(process) {
+                match wait_now(Whom::Thread(tid.0)) {
+                    Ok(Some((found, status))) => {
+                        self.on_status(ThreadId(found), status);
+                        any = true;
+                    }
+                    Ok(None) => {}
+                    Err(_) => self.thread_ended(tid, outpost_target::ExitStatus::Unknown),
+                }
+            }
+            if self.thread_ids(process).is_empty() {
+                self.forget_process(process);
+            }
+            if !any {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+        // The caller knows: the end he asked for is a notice, not a stop.
+        let reports = std::mem::take(&mut self.reports);
+        for report in reports {
+            match report.reason {
+                StopReason::Exited { .. } if report.process == process => {
+                    let record = StopRecord { process, thread: report.thread, reason: report.reason };
+                    self.events.push_back(Event::Noticed(record));
+                }
+                _ if report.process == process => {}
+                _ => self.reports.push_back(report),
+            }
+        }
+        match self.processes.contains_key(&process) {
+            true => Err(crate::error::os_error(format!("end process {process}"), rustix::io::Errno::TIMEDOUT)),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends the session in order.
+    fn end(&mut self) {
+        let processes: Vec<(ProcessId, ProcessOrigin)> =
+            self.processes.values().map(|process| (process.id, process.origin)).collect();
+        for (process, origin) in processes {
+            let known = self.processes.get_mut(&process);
+            let Some(known) = known else { continue };
+            known.hidden = false;
+            let ended = match origin == ProcessOrigin::Created && !self.detach_on_exit {
+                true => self.kill(process),
+                false => self.detach(process, DetachMode::Deliver),
+            };
+            if let Err(error) = ended {
+                tracing::warn!(%process, %error, "process could not be let go");
+            }
+        }
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A thread executed a trap of ours that has been removed since: pc goes back to it.
+fn is_our_trap(process: ProcessId, tid: ThreadId) -> bool {
+    let Ok(info) = ptrace::signal_info(tid.0) else { return false };
+    if trap_code::is_step(info.code()) || trap_code::is_debug_register(info.code()) {
+        return true;
+    }
+    if !trap_code::is_trap_byte(info.code()) {
+        return false;
+    }
+    let Ok(mut registers) = ptrace_registers::general(tid.0) else { return false };
+    let at = Va(registers.pc()) - 1;
+    let mut byte = [0];
+    let is_foreign =
+        ProcessMemory::open(process).is_ok_and(|memory| memory.read(at, &mut byte) == 1 && byte[0] == TRAP);
+    if !is_foreign {
+        registers.set_pc(at.0);
+        let _ = ptrace_registers::set_general(tid.0, &registers);
+    }
+    !is_foreign
+}
+
+fn send(process: ProcessId, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(process.0 as i32) {
+        // It may be gone already.
+        let _ = kill_process(pid, signal);
+    }
+}

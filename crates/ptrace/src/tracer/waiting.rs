@@ -1,0 +1,219 @@
+//! Waiting for whatever comes first: a thread, the link, the wish to break in, the end of the time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use outpost_base::{ProcessId, ThreadId};
+use outpost_target::{BreakpointId, Event, StopReason, StopScope, TargetError, Waited};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use super::sentinel::{Sentinel, Watched, ready, timeout};
+use super::{Part, Report, Tracer};
+use crate::sys::ptrace_wait::{WaitStatus, Whom, wait_blocking, wait_now};
+
+/// While nobody runs, only death can come from a tracee; it is looked for this often until the link is quiet for so long.
+const STOPPED_LOOK: Duration = Duration::from_millis(50);
+
+/// What ended one wait.
+enum Woken {
+    Status(ThreadId, WaitStatus),
+    BreakIn,
+    Others,
+    TimedOut,
+}
+
+impl Tracer {
+    /// Waits for an event. While threads run, the caller blocks in wait4 and the sentinel watches the rest.
+    pub(crate) fn wait_event(
+        &mut self,
+        limit: Option<Duration>,
+        others: &[Watched<'_>],
+    ) -> Result<Waited, TargetError> {
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let waited = loop {
+            if let Some(event) = self.next_event() {
+                break Waited::Event(event);
+            }
+            match self.wait_next(deadline, others)? {
+                Woken::Status(tid, status) => self.on_status(tid, status),
+                Woken::BreakIn => self.ask_break_in(),
+                Woken::Others => break Waited::OtherReadable,
+                Woken::TimedOut => break Waited::TimedOut,
+            }
+        };
+        if let Some(sentinel) = &self.sentinel {
+            sentinel.disarm();
+        }
+        Ok(waited)
+    }
+
+    /// The next event that is ready to be told.
+    fn next_event(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            let index = self.reports.iter().position(|report| self.is_deliverable(report))?;
+            let report = self.reports.remove(index)?;
+            if let Some(bundle) = self.deliver(report) {
+                return Some(Event::Stopped(bundle));
+            }
+        }
+    }
+
+    /// Whether the client may be told of a report now: its thread is not part of a stop he has still to answer.
+    fn is_deliverable(&self, report: &Report) -> bool {
+        self.threads.get(&report.thread).is_none_or(|thread| !thread.held)
+    }
+
+    pub(super) fn has_deliverable_report(&self) -> bool {
+        self.reports.iter().any(|report| self.is_deliverable(report))
+    }
+
+    /// Reports that wait behind the one delivered last.
+    pub(crate) fn queued_reports(&self) -> u32 {
+        self.reports.iter().filter(|report| !self.is_deliverable(report)).count() as u32
+    }
+
+    /// A breakpoint is gone: stops for it that the client has not seen are none. A thread that stands there for nothing
+    /// else executes what is there now.
+    pub(crate) fn forget_queued_hits(&mut self, gone: BreakpointId) {
+        let mut dropped = Vec::new();
+        self.reports.retain_mut(|report| {
+            let StopReason::Breakpoint { ids } = &mut report.reason else { return true };
+            let before = ids.len();
+            ids.retain(|id| *id != gone);
+            let stays = !ids.is_empty() || before == 0;
+            if !stays {
+                dropped.push(report.thread);
+            }
+            stays
+        });
+        for tid in dropped {
+            let others_judged = self.threads.get(&tid).and_then(|thread| thread.arrival).is_some_and(|arrival| {
+                self.space_of(tid)
+                    .and_then(|space| space.sites.get(arrival.pc))
+                    .is_some_and(|site| !site.owners.is_empty())
+            });
+            let Some(thread) = self.threads.get_mut(&tid) else { continue };
+            if !others_judged {
+                thread.arrival = None;
+            }
+            if !thread.held && matches!(thread.part, Part::Hold) {
+                thread.part = Part::Run;
+                self.settle(tid);
+            }
+        }
+    }
+
+    /// Forgets what a process has to report.
+    pub(super) fn forget_reports(&mut self, process: ProcessId) {
+        self.reports.retain(|report| report.process != process);
+    }
+
+    /// The client wants to break in: reported for a thread that runs, if any does.
+    fn ask_break_in(&mut self) {
+        self.break_in.take();
+        let last = self.last_stop.as_ref().map(|bundle| bundle.stop.thread);
+        let runs = |tid: &ThreadId| {
+            self.threads.get(tid).is_some_and(|thread| thread.is_out() && !thread.held) && !self.is_hidden(*tid)
+        };
+        let first = self.threads.values().filter(|thread| runs(&thread.id)).min_by_key(|thread| thread.sequence);
+        let Some(tid) = last.filter(runs).or(first.map(|thread| thread.id)) else { return };
+        if self.rules.scope == StopScope::Thread {
+            self.rules.scope = StopScope::System;
+        }
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let report = Report { process: thread.process, thread: tid, reason: StopReason::BreakIn, trace: Vec::new() };
+        self.reports.push_back(report);
+    }
+
+    fn wait_next(&mut self, deadline: Option<Instant>, others: &[Watched<'_>]) -> Result<Woken, TargetError> {
+        let mut quiet_until = None;
+        loop {
+            if self.break_in.is_wanted() {
+                return Ok(Woken::BreakIn);
+            }
+            if self.sentinel.as_ref().is_some_and(Sentinel::has_fired) {
+                if let Some(sentinel) = &self.sentinel {
+                    sentinel.disarm();
+                }
+                if ready(others) {
+                    return Ok(Woken::Others);
+                }
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(Woken::TimedOut);
+            }
+            if self.out.is_empty() {
+                if let Some((tid, status)) = self.status_now(Whom::Any) {
+                    return Ok(Woken::Status(tid, status));
+                }
+                let quiet_until = *quiet_until.get_or_insert_with(|| Instant::now() + STOPPED_LOOK);
+                let nobody = self.threads.is_empty();
+                if nobody || Instant::now() < quiet_until {
+                    let until =
+                        if nobody { deadline } else { Some(deadline.map_or(quiet_until, |d| d.min(quiet_until))) };
+                    if self.poll(until, others)? {
+                        return Ok(Woken::Others);
+                    }
+                    continue;
+                }
+            }
+            self.arm(deadline, others)?;
+            let whom = match (self.out.len(), self.out.iter().next()) {
+                (1, Some(only)) => Whom::Thread(only.0),
+                _ => Whom::Any,
+            };
+            match wait_blocking(whom) {
+                Ok((tid, status)) => return Ok(Woken::Status(ThreadId(tid), status)),
+                Err(Errno::CHILD) => match self.status_now(Whom::Any) {
+                    Some((tid, status)) => return Ok(Woken::Status(tid, status)),
+                    None => self.forget_lost(whom),
+                },
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn status_now(&self, whom: Whom) -> Option<(ThreadId, WaitStatus)> {
+        wait_now(whom).ok().flatten().map(|(tid, status)| (ThreadId(tid), status))
+    }
+
+    /// The kernel knows nobody of that id: whoever was reaped elsewhere, or took another id by exec, is gone.
+    fn forget_lost(&mut self, whom: Whom) {
+        let lost: Vec<ThreadId> = match whom {
+            Whom::Thread(tid) => vec![ThreadId(tid)],
+            Whom::Any => self.out.iter().copied().collect(),
+        };
+        for tid in lost {
+            match self.threads.contains_key(&tid) {
+                true => self.thread_ended(tid, outpost_target::ExitStatus::Unknown),
+                false => drop(self.out.remove(&tid)),
+            }
+        }
+    }
+
+    /// Polls the descriptors; `true`: one of `others` is readable.
+    fn poll(&self, until: Option<Instant>, others: &[Watched<'_>]) -> Result<bool, TargetError> {
+        let break_in = self.break_in.descriptor();
+        let mut polled = vec![PollFd::from_borrowed_fd(break_in, PollFlags::IN)];
+        polled.extend(others.iter().map(|(other, flags)| PollFd::from_borrowed_fd(*other, *flags)));
+        match poll(&mut polled, timeout(until).as_ref()) {
+            Ok(_) => Ok(polled.iter().skip(1).any(|other| !other.revents().is_empty())),
+            Err(Errno::INTR) => Ok(false),
+            Err(errno) => Err(crate::error::os_error("poll", errno)),
+        }
+    }
+
+    fn arm(&mut self, deadline: Option<Instant>, others: &[Watched<'_>]) -> Result<(), TargetError> {
+        let sentinel = match self.sentinel.take() {
+            Some(sentinel) => sentinel,
+            None => Sentinel::start(Arc::clone(&self.break_in))
+                .map_err(|errno| crate::error::os_error("start the sentinel", errno))?,
+        };
+        self.sentinel.insert(sentinel).arm(deadline, others);
+        Ok(())
+    }
+}

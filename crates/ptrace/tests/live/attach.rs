@@ -1,0 +1,134 @@
+//! Attaching, creating, letting go.
+
+use std::time::Duration;
+
+use super::common::*;
+use outpost_base::ProcessId;
+use outpost_target::*;
+use outpost_testkit::{text_differences, wait_until};
+
+/// Threads that count, and a line of output for each whole second of counting by any of them.
+const THREADS: &str = r#"
+    #include <pthread.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <unistd.h>
+    volatile long counts[4096];
+    static void *count(void *at) { for (;;) { ++*(volatile long *)at; usleep(20000); } return 0; }
+    int main(int argc, char **argv) {
+        int n = atoi(argv[1]);
+        for (int i = 1; i < n; i++) {
+            pthread_t t;
+            pthread_attr_t a;
+            pthread_attr_init(&a);
+            pthread_attr_setstacksize(&a, 65536);
+            if (pthread_create(&t, &a, count, (void *)&counts[i])) return 1;
+        }
+        puts("ready");
+        fflush(stdout);
+        count((void *)&counts[0]);
+    }
+"#;
+
+fn attach_and_let_go(threads: usize) {
+    let program = compile("threads", THREADS, "-no-pie");
+    let mut debuggee = start(&program, &[&threads.to_string()]);
+    assert_eq!(debuggee.line(), "ready");
+    let process = ProcessId(debuggee.pid());
+    let mut target = target();
+    let bundle = attach(&mut target, debuggee.pid());
+    assert_eq!(bundle.stop.reason, StopReason::Attached);
+    assert_eq!(bundle.unstoppable, []);
+    let infos = bundle.threads.unwrap();
+    assert_eq!(infos.len(), threads);
+    assert!(infos.iter().all(|info| info.state == ThreadRunState::Stopped && info.name == "threads"));
+    let ids: Vec<_> = infos.iter().map(|info| info.id).collect();
+    assert!(target.registers_many(&ids, RegisterSets::default()).unwrap().iter().all(Result::is_ok));
+
+    // Stopped means stopped; let go means running.
+    let counts = symbol(&program, "counts");
+    let space = space(&mut target, process);
+    let before: u64 = (0..threads as u64).map(|at| word(&mut target, space, counts + at * 8)).sum();
+    std::thread::sleep(Duration::from_millis(20));
+    let after: u64 = (0..threads as u64).map(|at| word(&mut target, space, counts + at * 8)).sum();
+    assert_eq!(before, after);
+    target.detach(process, DetachMode::Deliver).unwrap();
+    assert!(target.processes().unwrap().is_empty());
+    let memory = outpost_ptrace::memory::ProcessMemory::open(process).unwrap();
+    let sum = || {
+        let mut bytes = vec![0; threads * 8];
+        memory.read(counts, &mut bytes);
+        bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect::<Vec<_>>()
+    };
+    let stopped = sum();
+    wait_until("every thread counts again", LIMIT, || sum().iter().zip(&stopped).all(|(now, then)| now > then));
+    assert_eq!(text_differences(debuggee.pid()), []);
+    assert!(debuggee.is_running());
+}
+
+#[test]
+fn a_hundred_threads_stop_and_run_on() {
+    attach_and_let_go(100);
+}
+
+#[test]
+fn a_thousand_threads_stop_and_run_on() {
+    attach_and_let_go(1000);
+}
+
+#[test]
+fn dropping_the_target_lets_attached_go_and_ends_created() {
+    let program = compile("threads", THREADS, "-no-pie");
+    let mut debuggee = start(&program, &["3"]);
+    debuggee.line();
+    let created = {
+        let mut target = target();
+        attach(&mut target, debuggee.pid());
+        let (created, bundle) = create(&mut target, &program, &["2"]);
+        assert_eq!(bundle.stop.reason, StopReason::Created);
+        created
+    };
+    assert!(debuggee.is_running());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", debuggee.pid())).unwrap();
+    assert!(status.contains("TracerPid:\t0"));
+    assert!(!std::path::Path::new(&format!("/proc/{created}")).exists());
+}
+
+#[test]
+fn a_created_process_runs_to_its_end_with_its_output() {
+    let mut target = target();
+    let (process, bundle) = create(&mut target, "/bin/echo", &["some", "words"]);
+    assert_eq!(bundle.stop.process, process);
+    run(&mut target);
+    let (mut text, mut status) = (Vec::new(), None);
+    while status.is_none() {
+        match event(&mut target) {
+            Event::Output(output) => text.extend(output.bytes),
+            Event::Stopped(bundle) => match bundle.stop.reason {
+                StopReason::Exited { status: how } => status = Some(how),
+                other => panic!("{other:?}"),
+            },
+            _ => {}
+        }
+    }
+    assert_eq!(text, b"some words\n");
+    assert_eq!(status, Some(ExitStatus::Code(0)));
+    assert!(target.processes().unwrap().is_empty());
+}
+
+#[test]
+fn who_is_traced_already_or_not_there_is_refused() {
+    let program = compile("threads", THREADS, "-no-pie");
+    let debuggee = start(&program, &["2"]);
+    let mut first = target();
+    attach(&mut first, debuggee.pid());
+    let pid = debuggee.pid();
+    let refused = std::thread::spawn(move || {
+        let mode = AttachMode::Invasive { break_in: true };
+        target().attach(ProcessId(pid), mode, &BundleRequest::default()).unwrap_err()
+    });
+    assert!(matches!(refused.join().unwrap(), TargetError::AlreadyTraced { .. }));
+    let mode = AttachMode::Invasive { break_in: true };
+    let missing = first.attach(ProcessId(u32::MAX >> 2), mode, &BundleRequest::default());
+    assert!(matches!(missing, Err(TargetError::NoProcess { .. })));
+}

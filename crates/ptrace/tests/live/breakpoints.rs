@@ -1,0 +1,282 @@
+//! Software and hardware breakpoints.
+
+use outpost_base::{Arch, ProcessId, ThreadId, Va};
+use outpost_ptrace::LiveTarget;
+use outpost_target::condition::{Assembler, Op};
+use outpost_target::*;
+use outpost_testkit::text_differences;
+
+use super::common::*;
+
+/// Threads that call `work` a number of times each, and say how often that was in all.
+const WORKERS: &str = r#"
+    #include <pthread.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <unistd.h>
+    volatile long calls;
+    volatile int watched;
+    __attribute__((noinline)) void work(long i) { __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED); }
+    __attribute__((noinline)) void odd(void) {
+        __asm__ volatile(".globl odd_site\nodd_site: movzwl %%ax, %%eax" ::: "rax");
+        __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
+    }
+    static void *run(void *n) { for (long i = 0; i < (long)n; i++) { work(i); odd(); } return 0; }
+    int main(int argc, char **argv) {
+        int threads = atoi(argv[1]);
+        long n = atol(argv[2]);
+        pthread_t t[64];
+        for (int i = 0; i < threads; i++) pthread_create(&t[i], 0, run, (void *)n);
+        for (int i = 0; i < threads; i++) pthread_join(t[i], 0);
+        watched = 1;
+        watched = 2;
+        printf("%ld\n", calls);
+        fflush(stdout);
+        if (argc > 3) pause();
+        return 7;
+    }
+"#;
+
+fn workers() -> std::path::PathBuf {
+    compile("workers", WORKERS, "-no-pie")
+}
+
+/// Runs to the end; returns what was printed, the exit status and the hits told with it.
+fn finish(target: &mut LiveTarget) -> (String, ExitStatus, u64) {
+    run(target);
+    let mut text = Vec::new();
+    loop {
+        match event(target) {
+            Event::Output(output) => text.extend(output.bytes),
+            Event::Stopped(StopBundle {
+                stop: StopRecord { reason: StopReason::Exited { status }, .. }, hits, ..
+            }) => {
+                let hits = hits.iter().map(|(_, count)| count).sum();
+                return (String::from_utf8(text).unwrap(), status, hits);
+            }
+            Event::Stopped(bundle) => panic!("{:?}", bundle.stop),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_hit_stops_at_its_address_and_goes_on_once() {
+    let program = workers();
+    let mut target = target();
+    let (process, bundle) = create(&mut target, &program, &["1", "2"]);
+    let space = space(&mut target, process);
+    let work = symbol(&program, "work");
+    let mut before = [0; 8];
+    target.read_memory(space, work, &mut before).unwrap();
+    set(&mut target, breakpoint(1, space, work));
+    let mut hidden = [0; 8];
+    target.read_memory(space, work, &mut hidden).unwrap();
+    assert_eq!(before, hidden);
+    for hit in 1..=2 {
+        let bundle = go(&mut target);
+        assert_eq!(bundle.stop.reason, StopReason::Breakpoint { ids: vec![BreakpointId(1)] });
+        let (thread, registers) = &bundle.registers[0];
+        assert_eq!((*thread, registers.pc()), (bundle.stop.thread, work));
+        assert_ne!(bundle.stop.thread, ThreadId(process.0));
+        assert_eq!(bundle.hits, [(BreakpointId(1), 1)]);
+        assert_eq!(hits(&mut target, 1), hit);
+        let code = bundle.memory.iter().find(|block| block.range().contains(work)).unwrap();
+        assert_eq!(code.bytes[(work - code.at) as usize..][..8], before);
+    }
+    assert_eq!(bundle.stop.reason, StopReason::Created);
+    assert_eq!(finish(&mut target), ("4\n".into(), ExitStatus::Code(7), 0));
+}
+
+/// Eight threads; every call of both functions is counted, whether its instruction is emulated or stepped.
+#[test]
+fn hits_of_many_threads_are_counted_exactly() {
+    let program = workers();
+    for (name, calls) in [("work", 2000), ("odd_site", 200)] {
+        let mut target = target();
+        let (process, _) = create(&mut target, &program, &["8", &calls.to_string()]);
+        let space = space(&mut target, process);
+        let at = symbol(&program, name);
+        set(&mut target, BreakpointSpec { auto_continue: true, ..breakpoint(1, space, at) });
+        let (printed, status, counted) = finish(&mut target);
+        assert_eq!(status, ExitStatus::Code(7));
+        assert_eq!(counted, calls * 8, "{name}");
+        assert_eq!(printed, format!("{}\n", calls * 16));
+    }
+}
+
+/// Every thread stops at each of its calls, and no stop is lost or told twice.
+#[test]
+fn simultaneous_stops_are_told_one_by_one() {
+    let program = workers();
+    let mut target = target();
+    let (process, _) = create(&mut target, &program, &["8", "20"]);
+    let space = space(&mut target, process);
+    set(&mut target, breakpoint(1, space, symbol(&program, "work")));
+    let mut stops = std::collections::BTreeMap::<ThreadId, u32>::new();
+    loop {
+        let bundle = go(&mut target);
+        match bundle.stop.reason {
+            StopReason::Breakpoint { .. } => *stops.entry(bundle.stop.thread).or_default() += 1,
+            StopReason::Exited { status } => {
+                assert_eq!(status, ExitStatus::Code(7));
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(stops.values().copied().collect::<Vec<_>>(), [20; 8]);
+}
+
+#[test]
+fn conditions_filters_and_skips_decide_beside_the_target() {
+    let program = workers();
+    let mut target = target();
+    let (process, _) = create(&mut target, &program, &["2", "100"]);
+    let space = space(&mut target, process);
+    // rdi == 41
+    let mut code = Assembler::default();
+    code.register(Arch::X86_64.register_by_name("rdi").unwrap());
+    code.constant(41);
+    code.op(Op::Equal);
+    code.op(Op::Return);
+    let condition = Some(code.finish().unwrap());
+    let work = symbol(&program, "work");
+    set(&mut target, BreakpointSpec { condition, ..breakpoint(1, space, work) });
+    set(&mut target, BreakpointSpec { skip: 150, ..breakpoint(2, space, work) });
+    let mut seen = Vec::new();
+    loop {
+        let bundle = go(&mut target);
+        let StopReason::Breakpoint { ids } = &bundle.stop.reason else { break };
+        if ids.contains(&BreakpointId(1)) {
+            assert_eq!(bundle.registers[0].1.get_u64(Arch::X86_64.register_by_name("rdi").unwrap()), Some(41));
+        }
+        seen.extend(ids.clone());
+        if ids.contains(&BreakpointId(2)) {
+            let only = ThreadFilter::Only(ThreadId(process.0));
+            set(&mut target, BreakpointSpec { threads: only, ..breakpoint(2, space, work) });
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, [BreakpointId(1), BreakpointId(1), BreakpointId(2)]);
+}
+
+#[test]
+fn one_shot_and_cleared_breakpoints_leave_no_byte() {
+    let program = workers();
+    let mut target = target();
+    let (process, _) = create(&mut target, &program, &["2", "50"]);
+    let space = space(&mut target, process);
+    set(&mut target, BreakpointSpec { one_shot: true, ..breakpoint(1, space, symbol(&program, "work")) });
+    set(&mut target, breakpoint(2, space, symbol(&program, "odd_site")));
+    let first = go(&mut target);
+    assert_eq!(first.stop.reason, StopReason::Breakpoint { ids: vec![BreakpointId(1)] });
+    let second = go(&mut target);
+    assert_eq!(second.stop.reason, StopReason::Breakpoint { ids: vec![BreakpointId(2)] });
+    clear(&mut target, 2);
+    let main = symbol(&program, "main");
+    set(&mut target, breakpoint(3, space, main));
+    assert_ne!(text_differences(process.0), []);
+    clear(&mut target, 3);
+    // The loader's function is watched until the process is let go.
+    assert!(text_differences(process.0).len() <= 1);
+    assert_eq!(finish(&mut target), ("200\n".into(), ExitStatus::Code(7), 0));
+}
+
+#[test]
+fn writes_land_under_a_breakpoint() {
+    let program = workers();
+    let mut target = target();
+    let (process, _) = create(&mut target, &program, &["1", "1"]);
+    let space = space(&mut target, process);
+    let odd = symbol(&program, "odd_site");
+    set(&mut target, breakpoint(1, space, odd));
+    // mov $5, %eax; nop... : nothing that can be told from outside but by reading and running it.
+    let patch = [0x90, 0x90, 0x90];
+    let wrote =
+        target.as_live().unwrap().write_many(space, &[WriteRequest { at: odd, bytes: patch.to_vec() }]).unwrap();
+    assert_eq!(wrote, [3]);
+    let mut read = [0; 3];
+    target.read_memory(space, odd, &mut read).unwrap();
+    assert_eq!(read, patch);
+    assert!(matches!(go(&mut target).stop.reason, StopReason::Breakpoint { .. }), "it is still there");
+    clear(&mut target, 1);
+    target.read_memory(space, odd, &mut read).unwrap();
+    assert_eq!(read, patch, "removing it leaves what was written");
+    assert_eq!(finish(&mut target).1, ExitStatus::Code(7));
+}
+
+#[test]
+fn data_breakpoints_stop_after_the_access() {
+    let program = workers();
+    let mut target = target();
+    let (process, _) = create(&mut target, &program, &["2", "10"]);
+    let space = space(&mut target, process);
+    let watched = symbol(&program, "watched");
+    let watch = |id, at, access, len| BreakpointSpec {
+        kind: BreakpointKind::Hardware { access, len },
+        ..breakpoint(id, space, at)
+    };
+    set(&mut target, watch(1, watched, HardwareAccess::Write, 4));
+    for value in [1, 2] {
+        let bundle = go(&mut target);
+        assert_eq!(bundle.stop.reason, StopReason::Breakpoint { ids: vec![BreakpointId(1)] });
+        assert_eq!(word(&mut target, space, watched) as u32, value);
+    }
+    for id in 2..=4 {
+        set(&mut target, watch(id, watched, HardwareAccess::ReadWrite, 4));
+    }
+    let fifth = BreakpointChange::Set(watch(5, watched, HardwareAccess::Write, 4));
+    let refused = target.change_breakpoints(&[fifth]).unwrap().remove(0);
+    assert!(refused.unwrap_err().to_string().contains("all four"), "a fifth is refused");
+    assert_eq!(finish(&mut target).1, ExitStatus::Code(7));
+}
+
+/// Threads that did not exist when the breakpoint was set have it, and it passes its own instruction.
+#[test]
+fn execution_breakpoints_hit_in_new_threads() {
+    let program = workers();
+    let mut target = target();
+    let (process, _) = create(&mut target, &program, &["3", "4"]);
+    let space = space(&mut target, process);
+    let work = symbol(&program, "work");
+    let kind = BreakpointKind::Hardware { access: HardwareAccess::Execute, len: 1 };
+    set(&mut target, BreakpointSpec { kind, ..breakpoint(1, space, work) });
+    for _ in 0..12 {
+        let bundle = go(&mut target);
+        assert_eq!(bundle.stop.reason, StopReason::Breakpoint { ids: vec![BreakpointId(1)] });
+        assert_eq!(bundle.registers[0].1.pc(), work);
+    }
+    assert_eq!(finish(&mut target), ("24\n".into(), ExitStatus::Code(7), 0));
+}
+
+#[test]
+fn letting_go_with_breakpoints_hit_all_the_time_leaves_the_text_as_the_file() {
+    let program = workers();
+    for round in 0..5 {
+        let mut debuggee = start(&program, &["8", "3000000", "waits"]);
+        let mut target = target();
+        attach(&mut target, debuggee.pid());
+        let process = ProcessId(debuggee.pid());
+        let space = space(&mut target, process);
+        for (id, name) in [(1, "work"), (2, "odd_site")] {
+            set(&mut target, BreakpointSpec { auto_continue: true, ..breakpoint(id, space, symbol(&program, name)) });
+        }
+        run(&mut target);
+        let waited = target.wait_event(Some(std::time::Duration::from_millis(30 + 10 * round)), &[]).unwrap();
+        assert!(!matches!(waited, Waited::Event(Event::Stopped(_))), "{waited:?}");
+        target.detach(process, DetachMode::Deliver).unwrap();
+        assert_eq!(text_differences(debuggee.pid()), []);
+        assert_eq!(debuggee.line(), "48000000");
+        assert!(debuggee.is_running());
+    }
+}
+
+#[test]
+fn an_unmapped_address_is_refused() {
+    let mut target = target();
+    let (process, _) = create(&mut target, workers(), &["1", "1"]);
+    let space = space(&mut target, process);
+    let answers = target.change_breakpoints(&[BreakpointChange::Set(breakpoint(1, space, Va(16)))]).unwrap();
+    assert_eq!(answers, [Err(TargetError::Unmapped { at: Va(16) })]);
+}
