@@ -12,6 +12,7 @@ pub(crate) mod expression;
 mod frame;
 mod function;
 mod locate;
+mod named;
 mod scope;
 
 use std::fmt;
