@@ -61,6 +61,7 @@ impl Default for Engine {
 impl Engine {
     /// An engine without debuggee.
     pub fn new() -> Engine {
+        let interrupter = Interrupter::default();
         Engine {
             systems: Vec::new(),
             processes: Vec::new(),
@@ -76,9 +77,9 @@ impl Engine {
             filters: EventFilters::default(),
             user_registers: UserRegisters::default(),
             scope: Scope::default(),
-            symbols: Rc::new(SymbolStore::default()),
+            symbols: Rc::new(SymbolStore::new(interrupter.clone())),
             sources: SourceStore::default(),
-            interrupter: Interrupter::default(),
+            interrupter,
             epoch: 0,
         }
     }

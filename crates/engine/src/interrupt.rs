@@ -59,6 +59,11 @@ impl Interrupter {
         self.shared.running.store(running, Ordering::SeqCst);
     }
 
+    /// Set while the user wants long work to end.
+    pub(crate) fn cancel_flag(&self) -> &AtomicBool {
+        &self.shared.cancel
+    }
+
     pub(crate) fn take_cancel(&self) -> bool {
         self.shared.cancel.swap(false, Ordering::SeqCst)
     }

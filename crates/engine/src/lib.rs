@@ -54,5 +54,5 @@ pub use run::{
 pub use sources::SourceFile;
 pub use stack::{DEFAULT_FRAMES, FrameKind, StackFrame, ThreadStack};
 pub use summary::{EngineState, ModuleSummary, ProcessSummary, SymbolState, SystemSummary, ThreadSummary};
-pub use symbols::{FunctionAt, LinePlace, NameKind, NamedAddress, ReloadOptions, SourceLocation, SymbolAt};
+pub use symbols::{FunctionAt, LinePlace, NamedAddress, ReloadOptions, SourceLocation, SymbolAt, SymbolProgress};
 pub use variables::FrameVariable;

@@ -28,11 +28,7 @@ impl Engine {
             let places = self.find_line(module.as_deref(), &file, line)?;
             return Ok(places.into_iter().map(|place| place.address).collect());
         }
-        let names = self.find_name(text)?;
-        let mut found: Vec<Va> = names.into_iter().map(|name| name.address).collect();
-        found.sort_unstable();
-        found.dedup();
-        Ok(found)
+        self.breakpoint_places(text)
     }
 
     /// Modules of a process changed: breakpoints in those that went lose their places, deferred ones may find theirs.

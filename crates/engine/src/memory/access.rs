@@ -29,10 +29,23 @@ impl Engine {
     }
 
     /// Up to `len` bytes of code at `at`, fewer at the end of readable memory; `None` if there are none.
+    ///
+    /// From the cache if it has them, else from the image's file if its symbols are loaded, which costs no round trip,
+    /// else from memory. Only for looking ahead: code that the process changed itself is seen in memory alone.
     pub(crate) fn code_bytes(&self, process: ProcessOrdinal, at: Va, len: usize) -> Option<Vec<u8>> {
-        let mut memory = self.process(process).ok()?.memory.clone();
+        let known = self.process(process).ok()?;
         let mut bytes = vec![0; len];
-        let count = memory.read(at, &mut bytes);
+        if known.memory.cached_only().read(at, &mut bytes) == len {
+            return Some(bytes);
+        }
+        let module = known.module_at(at);
+        let symbols = module.and_then(|module| Some((module, module.symbols.get()?)));
+        if let Some((module, symbols)) = symbols
+            && let Some(found) = symbols.image_bytes(at.to_image(module.info.bias), len)
+        {
+            return Some(found.to_vec());
+        }
+        let count = known.memory.clone().read(at, &mut bytes);
         bytes.truncate(count);
         (count != 0).then_some(bytes)
     }

@@ -47,7 +47,7 @@ fn summary(module: &Module) -> ModuleSummary {
         build_id: module.info.build_id.clone(),
         status: symbols.map_or(SymbolState::Deferred, |symbols| symbols.state()),
         symbol_file: symbols.map(|symbols| symbols.file.clone()).unwrap_or_default(),
-        problems: symbols.map(|symbols| symbols.problems.clone()).unwrap_or_default(),
+        problems: symbols.map(|symbols| symbols.problems()).unwrap_or_default(),
         is_main: module.info.is_main,
     }
 }

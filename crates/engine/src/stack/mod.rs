@@ -10,6 +10,7 @@ use outpost_unwind::FrameTrust;
 use crate::ThreadOrdinal;
 use crate::symbols::SourceLocation;
 
+pub(crate) use code::ProcessCode;
 pub(crate) use walk::PhysicalStack;
 
 /// Frames shown unless the user asks for another number (`.kframes`).

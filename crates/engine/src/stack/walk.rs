@@ -89,7 +89,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn process_code(&self, process: ProcessOrdinal) -> Result<ProcessCode, EngineError> {
+    pub(crate) fn process_code(&self, process: ProcessOrdinal) -> Result<ProcessCode, EngineError> {
         let known = self.process(process)?;
         Ok(ProcessCode { modules: known.modules.iter().cloned().collect(), loader: self.symbol_loader(process)? })
     }

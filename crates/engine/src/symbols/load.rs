@@ -2,26 +2,35 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use outpost_base::{BuildId, ProcessId, VaRange};
-use outpost_symbols::{ByteSource, ElfFile, FileSource};
+use outpost_symbols::{
+    ByteSource, ElfFile, FileSource, LocalFiles, MemorySource, ModuleFiles, SymbolPath, SymbolsError, find_debug_files,
+};
 use outpost_target::{ModuleInfo, ReadRequest};
 
 use super::ModuleSymbols;
 use super::server_file::ServerFile;
 use crate::modules::Module;
 use crate::system::TargetHandle;
-use crate::{Engine, EngineError, ProcessMemory, ProcessOrdinal};
+use crate::{Engine, EngineError, Interrupter, ProcessMemory, ProcessOrdinal};
 
 /// Largest vdso that is read; real ones have a few pages.
 const MAX_VDSO: u64 = 1 << 20;
 
+/// Told of long work on symbols: the module's name, and how far it is, from 0 to 1000. Comes from any thread.
+pub type SymbolProgress = Arc<dyn Fn(&str, u32) + Send + Sync>;
+
 /// Where symbols are looked for, and those found.
-#[derive(Default)]
 pub(crate) struct SymbolStore {
-    pub(super) path: RefCell<String>,
+    pub(super) path: RefCell<SymbolPath>,
+    /// Where indexes are kept; `None`: nowhere.
+    pub(super) cache: RefCell<Option<PathBuf>>,
+    pub(super) progress: RefCell<Option<SymbolProgress>>,
+    pub(super) interrupter: Interrupter,
     by_build: RefCell<HashMap<BuildId, Rc<ModuleSymbols>>>,
 }
 
@@ -47,19 +56,55 @@ impl Engine {
 }
 
 impl SymbolStore {
-    /// Forgets symbols of builds, so that they are looked for anew.
+    pub(crate) fn new(interrupter: Interrupter) -> SymbolStore {
+        SymbolStore {
+            path: RefCell::new(SymbolPath::default()),
+            cache: RefCell::new(outpost_symbols::default_cache_directory()),
+            progress: RefCell::new(None),
+            interrupter,
+            by_build: RefCell::default(),
+        }
+    }
+
+    /// Forgets symbols of a build, so that they are looked for anew.
     pub(crate) fn forget(&self, build: Option<&BuildId>) {
-        match build {
-            Some(build) => drop(self.by_build.borrow_mut().remove(build)),
-            None => self.by_build.borrow_mut().clear(),
+        if let Some(build) = build {
+            self.by_build.borrow_mut().remove(build);
         }
     }
 }
 
 impl SymbolLoader {
-    /// The module's symbols, looked for at the first call.
+    /// The module's symbols, looked for at the first call. Their index may not have been built yet, so that asking
+    /// them for names may take long; call frame information needs none.
     pub(crate) fn symbols(&self, module: &Module) -> Rc<ModuleSymbols> {
         module.symbols.get_or_init(|| self.load(&module.info)).clone()
+    }
+
+    /// The module's symbols with their index, so that every question is answered at once.
+    ///
+    /// # Errors
+    /// [`EngineError::Cancelled`] if the user interrupted while the index was built.
+    pub(crate) fn prepared(&self, module: &Module) -> Result<Rc<ModuleSymbols>, EngineError> {
+        let symbols = self.symbols(module);
+        if let Some(found) = symbols.module().filter(|found| !found.is_prepared()) {
+            let progress = self.store.progress.borrow().clone();
+            let name = module.name.as_str();
+            let tell = move |done: u32| {
+                if let Some(progress) = &progress {
+                    progress(name, done);
+                }
+            };
+            match found.prepare(self.store.interrupter.cancel_flag(), &tell) {
+                Ok(()) => {}
+                Err(SymbolsError::Cancelled) => {
+                    self.store.interrupter.take_cancel();
+                    return Err(EngineError::Cancelled);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(symbols)
     }
 
     fn load(&self, info: &ModuleInfo) -> Rc<ModuleSymbols> {
@@ -91,15 +136,30 @@ impl SymbolLoader {
                 Ok(file) if info.build_id.is_some() && file.build_id() != info.build_id.as_ref() => {
                     problems.push(format!("{name}: another build"));
                 }
-                Ok(file) => return ModuleSymbols::new(Some(Arc::new(file)), name, problems),
+                Ok(file) => return self.with_debug_file(info, Arc::new(file), name, problems),
                 Err(error) => problems.push(format!("{name}: {error}")),
             }
         }
-        ModuleSymbols::new(None, String::new(), problems)
+        ModuleSymbols::missing(problems)
+    }
+
+    /// Looks for the debug file of an image that was found: by the symbol path on this machine.
+    fn with_debug_file(
+        &self,
+        info: &ModuleInfo,
+        image: Arc<ElfFile>,
+        name: String,
+        problems: Vec<String>,
+    ) -> ModuleSymbols {
+        let path = Some(Path::new(&info.path)).filter(|path| path.is_absolute());
+        let (found, report) = find_debug_files(&image, path, &self.store.path.borrow(), &LocalFiles);
+        let cache = self.store.cache.borrow().clone();
+        let files = ModuleFiles { image, debug: found.debug, alt: found.alt, cache };
+        ModuleSymbols::found(Arc::new(outpost_symbols::Module::new(files)), name, report, problems)
     }
 
     /// The file of the same path on this machine: the usual case when debugging locally, and a copy often lies there
-    /// when not. Without a build-id nothing would tell whether it is the same.
+    /// when not. Without a build-id nothing would tell whether it is the same, so only this machine's own will do.
     fn local_file(&self, info: &ModuleInfo) -> Result<Arc<dyn ByteSource>, String> {
         if !info.path.starts_with('/') || info.build_id.is_none() {
             return Err(String::new());
@@ -112,7 +172,14 @@ impl SymbolLoader {
         if !info.path.starts_with('/') {
             return Err(String::new());
         }
-        ServerFile::open(&self.target, self.process, &info.path).map(|file| file as Arc<dyn ByteSource>)
+        match ServerFile::open(&self.target, self.process, &info.path) {
+            Ok(file) => Ok(file),
+            // A dump has no machine behind it: the file here is all there can be, whoever made it.
+            Err(_) if info.build_id.is_none() => {
+                FileSource::open(&info.path).map(|file| file as Arc<dyn ByteSource>).map_err(|error| error.to_string())
+            }
+            Err(problem) => Err(problem),
+        }
     }
 
     /// The image in memory, where it is whole there: the vdso.
@@ -123,6 +190,6 @@ impl SymbolLoader {
         }
         let answers = self.memory.read_many(&[ReadRequest { at: start, len: info.range.len() }]);
         let bytes = answers.map_err(|error| error.to_string())?.pop().unwrap_or_default();
-        Ok(outpost_symbols::MemorySource::new(info.path.clone(), bytes))
+        Ok(MemorySource::new(info.path.clone(), bytes))
     }
 }

@@ -3,42 +3,19 @@
 mod load;
 mod lookup;
 mod module;
+mod names;
 mod reload;
 mod server_file;
 
 use outpost_base::{Va, VaRange};
+use outpost_symbols::{DieRef, SymbolKind};
 
+pub use outpost_symbols::SourceLocation;
+
+pub use load::SymbolProgress;
 pub(crate) use load::{SymbolLoader, SymbolStore};
 pub(crate) use module::ModuleSymbols;
 pub use reload::ReloadOptions;
-
-/// A place in source text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct SourceLocation {
-    /// Path as the compiler recorded it.
-    pub file: String,
-    /// Line, from 1.
-    pub line: u32,
-    /// Column, from 1; 0 if not recorded.
-    pub column: u16,
-    /// Whether the address is a good place to stop for this line.
-    pub is_statement: bool,
-}
-
-/// What a name names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NameKind {
-    /// A function.
-    Function,
-    /// A function chosen at load time; the address is the resolver's.
-    IndirectFunction,
-    /// A variable.
-    Data,
-    /// A variable of each thread; the address is that of the current thread's copy, or 0 if it cannot be told.
-    ThreadLocal,
-    /// A label of assembler code.
-    Label,
-}
 
 /// A name with its place, as `x` and the evaluators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +25,17 @@ pub struct NamedAddress {
     /// Its name without module, demangled.
     pub name: String,
     /// What it names.
-    pub kind: NameKind,
-    /// Where it begins.
+    pub kind: SymbolKind,
+    /// Where it begins; of thread-local variables the current thread's copy, 0 if that cannot be told.
     pub address: Va,
     /// Size in bytes; 0 if not known.
     pub size: u64,
-    /// Whether debug info describes it, so that it has a type.
-    pub has_type: bool,
+    /// As the linker knows it, if that differs and is known.
+    pub linkage_name: Option<String>,
+    /// Where its body begins, behind the prologue; for functions with debug info.
+    pub body: Option<Va>,
+    /// What [`crate::Engine::typed_value`] finds its type by.
+    pub(crate) die: Option<DieRef>,
 }
 
 /// The symbol an address belongs to.

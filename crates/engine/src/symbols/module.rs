@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use outpost_base::{ImageOffset, Va};
 use outpost_symbols::{
-    DebugInfo, DwarfTypes, ElfFile, ElfSymbol, ElfSymbolKind, ImageRange, SectionData, TypeTable, Variables,
+    CaseRule, DieRef, DwarfTypes, ElfFile, ImageRange, Module, SearchReport, SectionData, SymbolStatus, TypeNames,
+    TypeTable, Variables,
 };
 use outpost_unwind::{CfiSection, CfiSections, ModuleCfi, SectionBytes};
 
@@ -13,14 +14,16 @@ use crate::SymbolState;
 
 /// What was found for one module; shared by all loads of the same build.
 pub(crate) struct ModuleSymbols {
-    image: Option<Arc<ElfFile>>,
-    /// Where it was found, or empty.
+    /// `None` if not even the image was found.
+    module: Option<Arc<Module>>,
+    /// File the symbols come from; empty if there is none.
     pub(crate) file: String,
-    /// What was looked for, and damage.
-    pub(crate) problems: Vec<String>,
+    /// What was looked for in vain.
+    problems: Vec<String>,
+    /// The search for a debug file.
+    pub(crate) report: Option<SearchReport>,
     cfi: OnceCell<Option<Arc<ModuleCfi>>>,
     variables: OnceCell<Option<Arc<Variables>>>,
-    sorted: OnceCell<Vec<ElfSymbol>>,
 }
 
 /// Section contents as the unwinder wants to own them.
@@ -32,44 +35,71 @@ impl AsRef<[u8]> for Owned {
     }
 }
 
+/// A module's index as the source of its type names.
+struct IndexedNames(Arc<Module>);
+
+impl TypeNames for IndexedNames {
+    fn types_named(&self, qualified: &str) -> Vec<DieRef> {
+        self.0.types_named(qualified, CaseRule::Exact)
+    }
+}
+
 impl ModuleSymbols {
-    pub(crate) fn new(image: Option<Arc<ElfFile>>, file: String, problems: Vec<String>) -> ModuleSymbols {
-        ModuleSymbols {
-            image,
-            file,
-            problems,
-            cfi: OnceCell::new(),
-            variables: OnceCell::new(),
-            sorted: OnceCell::new(),
-        }
+    pub(super) fn found(module: Arc<Module>, image_file: String, report: SearchReport, problems: Vec<String>) -> Self {
+        let debug = module.debug_file().map(|file| file.name());
+        let file = debug.unwrap_or(image_file);
+        let (cfi, variables) = (OnceCell::new(), OnceCell::new());
+        ModuleSymbols { module: Some(module), file, problems, report: Some(report), cfi, variables }
+    }
+
+    pub(super) fn missing(problems: Vec<String>) -> Self {
+        let (cfi, variables) = (OnceCell::new(), OnceCell::new());
+        ModuleSymbols { module: None, file: String::new(), problems, report: None, cfi, variables }
+    }
+
+    /// The module itself, for questions of all kinds.
+    pub(crate) fn module(&self) -> Option<&Arc<Module>> {
+        self.module.as_ref()
     }
 
     pub(crate) fn state(&self) -> SymbolState {
-        match &self.image {
-            None => SymbolState::None,
-            Some(image) if image.has_dwarf() => SymbolState::Dwarf,
-            Some(image) if image.has_symtab() => SymbolState::Symtab,
-            Some(_) if !self.sorted().is_empty() => SymbolState::Dynsym,
-            Some(_) => SymbolState::None,
+        match self.module.as_ref().map(|module| module.status()) {
+            None | Some(SymbolStatus::None) => SymbolState::None,
+            Some(SymbolStatus::Dwarf) => SymbolState::Dwarf,
+            Some(SymbolStatus::Symtab) => SymbolState::Symtab,
+            Some(SymbolStatus::Dynsym) => SymbolState::Dynsym,
         }
+    }
+
+    /// What was looked for in vain, and damage found so far.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let missing = self.report.as_ref().and_then(|report| report.missing());
+        let damage = self
+            .module
+            .iter()
+            .flat_map(|module| module.problems())
+            .map(|problem| format!("{}: {}", problem.what, problem.reason));
+        self.problems.iter().cloned().chain(missing).chain(damage).collect()
     }
 
     /// Call frame information of the image and its debug file.
     pub(crate) fn cfi(&self) -> Option<Arc<ModuleCfi>> {
         let load = || {
-            let image = self.image.as_ref()?;
-            let section = |name: &str| {
-                let (_, header) = image.section(name)?;
+            let module = self.module.as_ref()?;
+            let section = |file: &ElfFile, name: &str| {
+                let (_, header) = file.section(name)?;
                 let address = header.range.start;
-                let bytes = image.section_data(name).ok().flatten()?;
+                let bytes = file.section_data(name).ok().flatten()?;
                 let len = bytes.len();
                 (len != 0).then(|| CfiSection { address, bytes: SectionBytes::new(Arc::new(Owned(bytes)), 0..len) })
             };
+            let image = module.image();
             let address = |name: &str| image.section(name).map(|(_, header)| header.range.start);
+            let in_debug_file = || section(module.debug_file()?, ".debug_frame");
             let cfi = ModuleCfi::new(CfiSections {
-                eh_frame: section(".eh_frame"),
-                eh_frame_hdr: section(".eh_frame_hdr"),
-                debug_frame: section(".debug_frame"),
+                eh_frame: section(image, ".eh_frame"),
+                eh_frame_hdr: section(image, ".eh_frame_hdr"),
+                debug_frame: section(image, ".debug_frame").or_else(in_debug_file),
                 text: address(".text"),
                 got: address(".got"),
             });
@@ -81,9 +111,10 @@ impl ModuleSymbols {
     /// Types and variables, where there is debug info.
     pub(crate) fn variables(&self) -> Option<Arc<Variables>> {
         let load = || {
-            let mut problems = Vec::new();
-            let info = Arc::new(DebugInfo::load(self.image.as_ref()?, None, &mut problems).ok()??);
-            let types = TypeTable::new(Box::new(DwarfTypes::without_index(info.clone())));
+            let module = self.module.as_ref()?;
+            let info = module.debug_info()?;
+            let names = Box::new(IndexedNames(module.clone()));
+            let types = TypeTable::new(Box::new(DwarfTypes::new(info.clone(), names)));
             Some(Arc::new(Variables::new(info, types)))
         };
         self.variables.get_or_init(load).clone()
@@ -91,49 +122,37 @@ impl ModuleSymbols {
 
     /// Whether instructions may be at `at`; without an image anything may be.
     pub(crate) fn is_code(&self, at: ImageOffset) -> bool {
-        self.image.as_ref().is_none_or(|image| image.text_ranges().iter().any(|range| range.contains(at)))
+        let image = self.module.as_ref().map(|module| module.image());
+        image.is_none_or(|image| image.text_ranges().iter().any(|range| range.contains(at)))
     }
 
-    /// Address of a thread's copy of the thread-local variable at `offset` of this image's TLS segment, where that is
-    /// fixed: in the program itself (SysV x86-64 TLS ABI, variant II: its block ends at the thread pointer).
-    pub(crate) fn static_tls(&self, is_main: bool, thread_pointer: Va, offset: u64) -> Option<Va> {
+    /// Extent of the function around `at`, by symbols.
+    pub(crate) fn function_range_at(&self, at: ImageOffset) -> Option<ImageRange> {
+        let module = self.module.as_ref()?;
+        let function = module.function_at(at);
+        let own = function.and_then(|function| function.ranges.into_iter().find(|range| range.contains(at)));
+        own.or_else(|| module.symbol_range_at(at))
+    }
+
+    /// Code bytes of the image file at `at`, as the file has them; `None` where it holds none.
+    pub(crate) fn image_bytes(&self, at: ImageOffset, len: usize) -> Option<SectionData> {
+        self.module.as_ref()?.image().image_bytes(at, len)
+    }
+
+    /// Size and alignment of the image's TLS block, if it has one.
+    pub(crate) fn tls_segment(&self) -> Option<(u64, u64)> {
         /// Segment type of the TLS template (gABI, program headers).
         const PT_TLS: u32 = 7;
-        let segment = self.image.as_ref()?.segments().iter().find(|segment| segment.kind == PT_TLS)?;
-        let alignment = segment.alignment.max(1).checked_next_power_of_two()?;
-        let size = segment.range.len().checked_next_multiple_of(alignment)?;
-        is_main.then(|| Va(thread_pointer.0.wrapping_sub(size).wrapping_add(offset)))
+        let image = self.module.as_ref()?.image();
+        let segment = image.segments().iter().find(|segment| segment.kind == PT_TLS)?;
+        Some((segment.range.len(), segment.alignment.max(1)))
     }
 
-    /// Extent of the function around `at`.
-    pub(crate) fn function_range_at(&self, at: ImageOffset) -> Option<ImageRange> {
-        let symbol = self.symbol_at(at)?;
-        Some(ImageRange::new(symbol.address.0, symbol.address.0.saturating_add(symbol.size)))
-    }
-
-    /// The symbol at or before `at`.
-    pub(crate) fn symbol_at(&self, at: ImageOffset) -> Option<ElfSymbol> {
-        let sorted = self.sorted();
-        let next = sorted.partition_point(|symbol| symbol.address <= at);
-        sorted[..next].last().cloned()
-    }
-
-    pub(crate) fn symbol_after(&self, at: ImageOffset) -> Option<ElfSymbol> {
-        let sorted = self.sorted();
-        sorted.get(sorted.partition_point(|symbol| symbol.address <= at)).cloned()
-    }
-
-    pub(crate) fn all(&self) -> &[ElfSymbol] {
-        self.sorted()
-    }
-
-    fn sorted(&self) -> &[ElfSymbol] {
-        self.sorted.get_or_init(|| {
-            let Some(image) = &self.image else { return Vec::new() };
-            let (mut symbols, _) = image.symbols();
-            symbols.retain(|symbol| symbol.kind != ElfSymbolKind::ThreadLocal);
-            symbols.sort_by_key(|symbol| symbol.address);
-            symbols
-        })
+    /// Address of a thread's copy of the thread-local variable at `offset` of the program's own TLS block, which ends at
+    /// the thread pointer (ELF Handling for Thread-Local Storage, 3.4.2: variant II).
+    pub(crate) fn program_tls(&self, thread_pointer: Va, offset: u64) -> Option<Va> {
+        let (size, alignment) = self.tls_segment()?;
+        let size = size.checked_next_multiple_of(alignment)?;
+        Some(Va(thread_pointer.0.wrapping_sub(size).wrapping_add(offset)))
     }
 }

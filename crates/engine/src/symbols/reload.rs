@@ -1,5 +1,8 @@
 //! Symbol path and `.reload`.
 
+use outpost_symbols::{SearchReport, SymbolPath};
+
+use super::SymbolProgress;
 use crate::{Engine, EngineError};
 
 /// What `.reload` does.
@@ -15,13 +18,34 @@ impl Engine {
     /// Where symbols are looked for: directories, `cache*`, `srv*` items, separated by `;`.
     #[doc(alias = "GetSymbolPath")]
     pub fn symbol_path(&self) -> String {
-        self.symbols.path.borrow().clone()
+        self.symbols.path.borrow().to_string()
     }
 
     /// Changes where symbols are looked for; nothing is looked for until it is needed.
     #[doc(alias = "SetSymbolPath")]
     pub fn set_symbol_path(&mut self, path: &str) {
-        path.clone_into(&mut self.symbols.path.borrow_mut());
+        *self.symbols.path.borrow_mut() = SymbolPath::parse(path);
+    }
+
+    /// Where indexes of symbols are kept, by build-id; `None`: nowhere. By default the user's cache directory.
+    pub fn set_symbol_cache(&mut self, directory: Option<std::path::PathBuf>) {
+        *self.symbols.cache.borrow_mut() = directory;
+    }
+
+    /// Who is told how far long work on symbols is; comes from any thread, many times a second.
+    pub fn set_symbol_progress(&mut self, progress: Option<SymbolProgress>) {
+        *self.symbols.progress.borrow_mut() = progress;
+    }
+
+    /// How symbols of a module were looked for (`!sym noisy`, `lmv`); `None` if they were not yet, or not even its image
+    /// was found.
+    ///
+    /// # Errors
+    /// [`EngineError::NoModule`].
+    pub fn symbol_search(&self, module: &str) -> Result<Option<SearchReport>, EngineError> {
+        let found = self.process(self.current_process()?)?.modules.named(module);
+        let module = found.first().ok_or_else(|| EngineError::NoModule { name: module.to_owned() })?;
+        Ok(module.symbols.get().and_then(|symbols| symbols.report.clone()))
     }
 
     /// Discards symbols of the current process and, if asked, looks for them anew at once. The module list is read
@@ -54,7 +78,7 @@ impl Engine {
             for name in names {
                 self.check_interrupt()?;
                 for module in self.process(ordinal)?.modules.named(&name) {
-                    loader.symbols(&module);
+                    loader.prepared(&module)?;
                 }
             }
         }

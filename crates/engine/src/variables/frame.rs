@@ -71,7 +71,10 @@ impl FrameContext for StackContext {
         let fs_base = frame.registers.arch().register_by_name("fs_base")?;
         let thread_pointer = Va(frame.registers.get_u64(fs_base)?);
         let module = self.module()?;
-        self.loader.symbols(module).static_tls(module.info.is_main, thread_pointer, offset)
+        if module.info.is_main {
+            return self.loader.symbols(module).program_tls(thread_pointer, offset);
+        }
+        None
     }
 
     fn caller(&mut self) -> Option<CallerFrame<'_>> {

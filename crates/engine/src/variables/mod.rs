@@ -1,7 +1,10 @@
 //! Variables and types by name, and those of a frame.
 
 mod frame;
+mod globals;
+mod place;
 mod query;
+mod tls;
 
 use outpost_symbols::{DeclaredAt, Value, VariableKind};
 

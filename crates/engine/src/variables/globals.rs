@@ -1,0 +1,121 @@
+//! Variables with one place for the process or for each thread, functions and constants: by name, with their types.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use outpost_base::{LoadBias, MemoryReader, RegisterValue, Va};
+use outpost_symbols::{CallerFrame, CaseRule, FrameContext, SymbolKind, Value, Variables};
+
+use crate::modules::Module;
+use crate::symbols::ModuleSymbols;
+use crate::{Engine, EngineError, NamedAddress, ProcessMemory};
+
+/// A context that has no frame but knows where a thread's variables are.
+struct GlobalContext {
+    memory: ProcessMemory,
+    bias: LoadBias,
+    /// Where the current thread's TLS block of the image begins.
+    tls: Option<Va>,
+}
+
+impl Engine {
+    /// The variable, function or constant called `name` (`module!name`), with its type: a function is a value of
+    /// function type at its entry. Of several that tie, that of the scope's module; `None` if debug info knows none.
+    ///
+    /// # Errors
+    /// [`EngineError::NoModule`]; [`EngineError::NoDebuggee`]; [`EngineError::Cancelled`].
+    pub fn global(&mut self, name: &str) -> Result<Option<Value>, EngineError> {
+        let (modules, bare) = self.modules_for(name)?;
+        let loader = self.symbol_loader(self.current_process()?)?;
+        for case in [CaseRule::Exact, CaseRule::Ignore] {
+            for module in &modules {
+                let symbols = loader.prepared(module)?;
+                let found = self.global_in(module, &symbols, &bare, case);
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The value of something that [`Engine::find_name`] or [`Engine::match_names`] found, with its type; `None` if debug
+    /// info does not describe it.
+    pub fn typed_value(&mut self, name: &NamedAddress) -> Option<Value> {
+        let die = name.die?;
+        let module = self.process(self.current_process().ok()?).ok()?.modules.named(&name.module).first()?.clone();
+        let symbols = self.symbol_loader(self.current_process().ok()?).ok()?.symbols(&module);
+        let variables = symbols.variables()?;
+        match name.kind {
+            SymbolKind::Function | SymbolKind::IndirectFunction => variables.function_value(die, name.address),
+            _ => self.static_value(&module, &variables, die),
+        }
+    }
+
+    fn global_in(&mut self, module: &Rc<Module>, symbols: &ModuleSymbols, name: &str, case: CaseRule) -> Option<Value> {
+        let (known, variables) = (symbols.module()?, symbols.variables()?);
+        for die in known.variables_named(name, case) {
+            let value = self.static_value(module, &variables, die);
+            // A declaration says no more than that there is a definition elsewhere.
+            if let Some(value) = value.filter(|value| value.missing().is_none()) {
+                return Some(value);
+            }
+        }
+        let functions = known.symbols_named(name, case);
+        let functions = functions.into_iter().filter(|symbol| symbol.kind == SymbolKind::Function);
+        for symbol in functions {
+            let entry = symbol.address.to_va(module.info.bias);
+            if let Some(value) = symbol.die.and_then(|die| variables.function_value(die, entry)) {
+                return Some(value);
+            }
+        }
+        known.enumerators_named(name, case).into_iter().find_map(|die| variables.enumerator_value(die))
+    }
+
+    fn static_value(
+        &mut self,
+        module: &Rc<Module>,
+        variables: &Arc<Variables>,
+        die: outpost_symbols::DieRef,
+    ) -> Option<Value> {
+        let variable = variables.variable(die)?;
+        let memory = self.memory().ok()?;
+        let tls = self.thread_local_address(module, 0);
+        let mut context = GlobalContext { memory, bias: module.info.bias, tls };
+        Some(variables.value(&variable, &mut context))
+    }
+}
+
+impl FrameContext for GlobalContext {
+    fn memory(&mut self) -> &mut dyn MemoryReader {
+        &mut self.memory
+    }
+
+    fn load_bias(&self) -> LoadBias {
+        self.bias
+    }
+
+    fn pc(&self) -> Option<Va> {
+        None
+    }
+
+    fn lookup_address(&self) -> Option<Va> {
+        None
+    }
+
+    fn register(&mut self, _: u16) -> Option<RegisterValue> {
+        None
+    }
+
+    fn cfa(&mut self) -> Option<Va> {
+        None
+    }
+
+    fn thread_local(&mut self, offset: u64) -> Option<Va> {
+        self.tls.map(|tls| tls + offset)
+    }
+
+    fn caller(&mut self) -> Option<CallerFrame<'_>> {
+        None
+    }
+}

@@ -1,0 +1,163 @@
+//! How a variable is reached at an address, whatever frame is there: for conditions that run beside the target.
+//!
+//! Its location is evaluated twice in made-up frames, each register holding a number of its own. What comes out is one
+//! of those numbers plus something small, and the same something both times, or it is not that simple.
+
+use outpost_base::{Arch, LoadBias, MemoryReader, RegisterContext, RegisterGroup, RegisterId, RegisterValue, Va};
+use outpost_symbols::{CallerFrame, FrameContext, ValueLocation};
+use outpost_unwind::{Frame, FrameRegisters, UnwindModules, unwind_frame};
+
+use crate::Engine;
+use crate::expr::{Name, Place, PlaceKind};
+use crate::stack::ProcessCode;
+
+/// Distance of made-up register values; frames are smaller.
+const SPACING: u64 = 1 << 40;
+/// Largest offset that counts as being from a register.
+const MAX_OFFSET: i64 = 1 << 31;
+
+/// A frame whose registers hold made-up numbers.
+struct MadeUpFrame<'a> {
+    registers: RegisterContext,
+    cfa: Option<Va>,
+    at: Va,
+    bias: LoadBias,
+    memory: &'a mut NoMemory,
+}
+
+/// What a location must not need.
+struct NoMemory;
+
+impl MemoryReader for NoMemory {
+    fn read(&mut self, _: Va, _: &mut [u8]) -> usize {
+        0
+    }
+}
+
+impl Engine {
+    /// How the variable `name` is reached by code that stops at `at`; `None` if it is unknown there or takes more than
+    /// adding a number to a register.
+    pub fn place_of(&mut self, name: &Name, at: Va) -> Option<Place> {
+        if name.module.is_none()
+            && let Some(place) = self.local_place(&name.text, at)
+        {
+            return Some(place);
+        }
+        if name.local {
+            return None;
+        }
+        let value = self.global(&name.to_string()).ok()??;
+        Some(Place { at: PlaceKind::Fixed(value.address()?), value_type: value.value_type().clone() })
+    }
+
+    fn local_place(&mut self, name: &str, at: Va) -> Option<Place> {
+        let process = self.current_process().ok()?;
+        let (module, symbols) = self.module_symbols(process, at).ok()??;
+        let variables = symbols.variables()?;
+        let activation = variables.activations_at(at.to_image(module.info.bias)).into_iter().next()?;
+        let all = activation.scopes.iter().flat_map(|scope| &scope.variables);
+        let variable = all.into_iter().find(|variable| variable.name == name && !variable.shadowed)?;
+        let mut code = self.process_code(process).ok()?;
+        let mut evaluate = |first: u64| {
+            let registers = made_up_registers(self.arch(), first, at);
+            let cfa = cfa_of(&registers, &mut code);
+            let mut frame =
+                MadeUpFrame { registers: registers.clone(), cfa, at, bias: module.info.bias, memory: &mut NoMemory };
+            (registers, variables.value(variable, &mut frame))
+        };
+        let (first, value) = evaluate(0x10);
+        let (second, again) = evaluate(0x55);
+        let arch = first.arch;
+        let kind = match (value.location(), again.location()) {
+            (ValueLocation::Register { dwarf, bit: 0 }, again) if value.location() == again => {
+                PlaceKind::Register(arch.register_by_dwarf(dwarf)?)
+            }
+            (ValueLocation::Address(one), ValueLocation::Address(two)) if one == two => PlaceKind::Fixed(one),
+            (ValueLocation::Address(one), ValueLocation::Address(two)) => {
+                let (id, offset) = based_on(&first, one)?;
+                if based_on(&second, two)? != (id, offset) {
+                    return None;
+                }
+                PlaceKind::Based(id, offset)
+            }
+            _ => return None,
+        };
+        Some(Place { value_type: value.value_type().clone(), at: kind })
+    }
+}
+
+/// General registers with numbers far from each other; pc is where the code stops.
+fn made_up_registers(arch: Arch, first: u64, at: Va) -> RegisterContext {
+    let mut registers = RegisterContext::new(arch);
+    for (number, id) in general_registers(arch).enumerate() {
+        let value = (first + number as u64) * SPACING;
+        registers.set(id, RegisterValue::from_u64(value, 64));
+    }
+    registers.set_pc(at);
+    registers
+}
+
+fn general_registers(arch: Arch) -> impl Iterator<Item = RegisterId> {
+    let is_general = |row: &outpost_base::RegisterDef| row.group == RegisterGroup::General && row.bits == 64;
+    let rows = arch.registers().iter().enumerate().filter(move |(_, row)| is_general(row) && row.dwarf.is_some());
+    rows.map(|(at, _)| RegisterId(at as u16)).filter(move |id| *id != arch.pc())
+}
+
+/// The canonical frame address of a frame with these registers, as its rules compute it without memory.
+fn cfa_of(registers: &RegisterContext, code: &mut ProcessCode) -> Option<Va> {
+    let frame = Frame::innermost(FrameRegisters::from_context(registers.clone()));
+    code.module_at(registers.pc())?;
+    unwind_frame(&frame, code, &mut AnyMemory).cfa
+}
+
+/// Memory whose every word is a plausible address: the rules read the return address, which does not matter here.
+struct AnyMemory;
+
+impl MemoryReader for AnyMemory {
+    fn read(&mut self, _: Va, buf: &mut [u8]) -> usize {
+        buf.fill(1);
+        buf.len()
+    }
+}
+
+/// The register that `at` is near to, and how near.
+fn based_on(registers: &RegisterContext, at: Va) -> Option<(RegisterId, i64)> {
+    general_registers(registers.arch).find_map(|id| {
+        let offset = at.0.wrapping_sub(registers.get_u64(id)?) as i64;
+        (offset.abs() < MAX_OFFSET).then_some((id, offset))
+    })
+}
+
+impl FrameContext for MadeUpFrame<'_> {
+    fn memory(&mut self) -> &mut dyn MemoryReader {
+        self.memory
+    }
+
+    fn load_bias(&self) -> LoadBias {
+        self.bias
+    }
+
+    fn pc(&self) -> Option<Va> {
+        Some(self.at)
+    }
+
+    fn lookup_address(&self) -> Option<Va> {
+        Some(self.at)
+    }
+
+    fn register(&mut self, dwarf: u16) -> Option<RegisterValue> {
+        self.registers.get(self.registers.arch.register_by_dwarf(dwarf)?)
+    }
+
+    fn cfa(&mut self) -> Option<Va> {
+        self.cfa
+    }
+
+    fn thread_local(&mut self, _: u64) -> Option<Va> {
+        None
+    }
+
+    fn caller(&mut self) -> Option<CallerFrame<'_>> {
+        None
+    }
+}
