@@ -4,10 +4,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use outpost_base::{ImageOffset, Va};
-use outpost_symbols::{
-    CaseRule, DieRef, DwarfTypes, ElfFile, ImageRange, Module, SearchReport, SectionData, SymbolStatus, TypeNames,
-    TypeTable, Variables,
-};
+use outpost_symbols::{ElfFile, ImageRange, Module, SearchReport, SectionData, SymbolStatus, Variables};
 use outpost_unwind::{CfiSection, CfiSections, ModuleCfi, SectionBytes};
 
 use crate::SymbolState;
@@ -23,7 +20,6 @@ pub(crate) struct ModuleSymbols {
     /// The search for a debug file.
     pub(crate) report: Option<SearchReport>,
     cfi: OnceCell<Option<Arc<ModuleCfi>>>,
-    variables: OnceCell<Option<Arc<Variables>>>,
 }
 
 /// Section contents as the unwinder wants to own them.
@@ -35,26 +31,15 @@ impl AsRef<[u8]> for Owned {
     }
 }
 
-/// A module's index as the source of its type names.
-struct IndexedNames(Arc<Module>);
-
-impl TypeNames for IndexedNames {
-    fn types_named(&self, qualified: &str) -> Vec<DieRef> {
-        self.0.types_named(qualified, CaseRule::Exact)
-    }
-}
-
 impl ModuleSymbols {
     pub(super) fn found(module: Arc<Module>, image_file: String, report: SearchReport, problems: Vec<String>) -> Self {
         let debug = module.debug_file().map(|file| file.name());
         let file = debug.unwrap_or(image_file);
-        let (cfi, variables) = (OnceCell::new(), OnceCell::new());
-        ModuleSymbols { module: Some(module), file, problems, report: Some(report), cfi, variables }
+        ModuleSymbols { module: Some(module), file, problems, report: Some(report), cfi: OnceCell::new() }
     }
 
     pub(super) fn missing(problems: Vec<String>) -> Self {
-        let (cfi, variables) = (OnceCell::new(), OnceCell::new());
-        ModuleSymbols { module: None, file: String::new(), problems, report: None, cfi, variables }
+        ModuleSymbols { module: None, file: String::new(), problems, report: None, cfi: OnceCell::new() }
     }
 
     /// The module itself, for questions of all kinds.
@@ -110,14 +95,7 @@ impl ModuleSymbols {
 
     /// Types and variables, where there is debug info.
     pub(crate) fn variables(&self) -> Option<Arc<Variables>> {
-        let load = || {
-            let module = self.module.as_ref()?;
-            let info = module.debug_info()?;
-            let names = Box::new(IndexedNames(module.clone()));
-            let types = TypeTable::new(Box::new(DwarfTypes::new(info.clone(), names)));
-            Some(Arc::new(Variables::new(info, types)))
-        };
-        self.variables.get_or_init(load).clone()
+        self.module.as_ref()?.variables().cloned()
     }
 
     /// Whether instructions may be at `at`; without an image anything may be.

@@ -1,6 +1,6 @@
 //! Asking for variables and types.
 
-use outpost_symbols::{Type, Value, VariableKind};
+use outpost_symbols::{CaseRule, Type, Value, VariableKind, Wildcard};
 use outpost_target::RegisterSets;
 
 use super::{FrameVariable, StackContext};
@@ -54,7 +54,8 @@ impl Engine {
         Ok(self.locals()?.into_iter().filter(|variable| variable.kind == VariableKind::Parameter).collect())
     }
 
-    /// Types called `name`, which may be `module!name`; from the scope's module first.
+    /// Types called `name`, which may be `module!name`; from the scope's module first. Scopes may be left out, and exact
+    /// case comes first, as in [`Engine::find_name`].
     ///
     /// # Errors
     /// [`EngineError::NoModule`]; [`EngineError::NoSymbol`].
@@ -62,13 +63,48 @@ impl Engine {
     pub fn find_types(&mut self, name: &str) -> Result<Vec<Type>, EngineError> {
         let (modules, bare) = self.modules_for(name)?;
         let loader = self.symbol_loader(self.current_process()?)?;
+        for case in [CaseRule::Exact, CaseRule::Ignore] {
+            let mut found = Vec::new();
+            for module in &modules {
+                let symbols = loader.prepared(module)?;
+                let Some(known) = symbols.module() else { continue };
+                found.extend(known.types_named(&bare, case).into_iter().filter_map(|die| known.type_of(die)));
+            }
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        // Spellings that no entry has, such as `unsigned long` where the compiler wrote `long unsigned int`.
+        for module in &modules {
+            let symbols = loader.prepared(module)?;
+            let Some(types) = symbols.module().and_then(|known| known.types()) else { continue };
+            let found = types.named(&bare);
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        Err(EngineError::NoSymbol { name: name.to_owned() })
+    }
+
+    /// Types whose qualified name fits a pattern of wildcards, `module!name` with patterns on both sides: module, name
+    /// and type, by module and name.
+    ///
+    /// # Errors
+    /// [`EngineError::NoModule`]; [`EngineError::Cancelled`].
+    pub fn match_types(&mut self, pattern: &str) -> Result<Vec<(String, String, Type)>, EngineError> {
+        let (modules, bare) = self.modules_for(pattern)?;
+        let wildcard = Wildcard::new(&bare);
+        let loader = self.symbol_loader(self.current_process()?)?;
         let mut found = Vec::new();
         for module in modules {
             self.check_interrupt()?;
-            let Some(variables) = loader.symbols(&module).variables() else { continue };
-            found.extend(variables.types().named(&bare));
+            let symbols = loader.prepared(&module)?;
+            let Some(known) = symbols.module() else { continue };
+            for (name, die) in known.types_matching(&wildcard) {
+                found.extend(known.type_of(die).map(|of| (module.name.clone(), name, of)));
+            }
         }
-        if found.is_empty() { Err(EngineError::NoSymbol { name: name.to_owned() }) } else { Ok(found) }
+        Ok(found)
     }
 
     /// A physical frame of the current thread, for evaluating variables in it.
