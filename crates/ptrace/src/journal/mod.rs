@@ -1,8 +1,29 @@
-//! The undo journal as the tracer sees it: every deed that must be undone if this process dies is told ahead of it.
+//! The undo journal: every deed that must be undone if this process dies is told ahead of it.
 //!
-//! Calls come before the deed, so an entry may describe something that never happened: whoever undoes must look first.
+//! The tracer writes through the trait [`Journal`]. [`SharedJournal`] keeps it in memory shared with the guardian
+//! ([`create_shared`]), where it survives the writer's death at any instruction; [`JournalImage`] is what the guardian
+//! reads there. Calls come before the deed, so an entry may describe something that never happened: whoever undoes must
+//! look first.
+//!
+//! The journal is advice, not authority: the guardian bounds every number in it by the fixed layout, and checks each
+//! byte it is told to restore and the mapping it is in. (A worker that lies can do no more than it could do itself,
+//! since guardian and worker run with the same rights.)
+
+mod layout;
+mod reader;
+mod writer;
 
 use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va};
+
+use crate::lifeline::KernelSigaction;
+pub use layout::{RegionKind, create_shared};
+pub use reader::{
+    JournalImage, JournaledAction, JournaledProcess, JournaledRegion, JournaledSite, JournaledThread, MappingIdentity,
+};
+pub use writer::SharedJournal;
+
+/// Bytes of a `siginfo_t` (`SI_MAX_SIZE`, include/uapi/asm-generic/siginfo.h).
+pub const SIGNAL_INFO_SIZE: usize = 128;
 
 /// Where the tracer writes ahead what it is about to change.
 ///
@@ -35,6 +56,41 @@ pub trait Journal {
 
     /// `thread` is stopped before the delivery of `signal`, which dies with the tracer's stop; 0: none any more.
     fn signal_held(&mut self, process: ProcessId, thread: ThreadId, signal: i32);
+
+    /// What the signal that `thread` is about to hold carries; told before [`Journal::signal_held`].
+    fn signal_information(&mut self, process: ProcessId, thread: ThreadId, information: &[u8; SIGNAL_INFO_SIZE]) {
+        let _ = (process, thread, information);
+    }
+
+    /// `thread` has ended: nothing of it needs undoing.
+    fn thread_ended(&mut self, thread: ThreadId) {
+        self.debug_registers_cleared(thread);
+    }
+
+    /// `len` bytes are about to be mapped at `at` in `process`.
+    fn region_planned(&mut self, process: ProcessId, at: Va, len: u64, kind: RegionKind) {
+        let _ = (process, at, len, kind);
+    }
+
+    /// They are unmapped.
+    fn region_removed(&mut self, process: ProcessId, at: Va) {
+        let _ = (process, at);
+    }
+
+    /// The action of `process` for `signal` is about to be replaced; `own` is the program's, `ours` the new handler.
+    fn action_replaced(&mut self, process: ProcessId, signal: i32, own: KernelSigaction, ours: Va) {
+        let _ = (process, signal, own, ours);
+    }
+
+    /// The program has its own action again.
+    fn action_restored(&mut self, process: ProcessId, signal: i32) {
+        let _ = (process, signal);
+    }
+
+    /// What becomes of created processes: `true` lets them go.
+    fn detach_on_exit(&mut self, detach: bool) {
+        let _ = detach;
+    }
 }
 
 /// A journal that forgets everything, for sessions without a guardian.
@@ -54,3 +110,6 @@ impl Journal for NoJournal {
     fn stepping(&mut self, _: ProcessId, _: ThreadId, _: bool) {}
     fn signal_held(&mut self, _: ProcessId, _: ThreadId, _: i32) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,11 @@
 #![expect(unsafe_code, reason = "the system call layer")]
 
 pub(crate) mod lifeline;
+pub(crate) mod mapping_query;
 pub(crate) mod ptrace;
 pub(crate) mod ptrace_registers;
 pub(crate) mod ptrace_wait;
+pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod spawn;
 
