@@ -8,6 +8,7 @@
 //! * `live`: [`LiveTarget`], the one type that traces; `tracer` has the state of its threads and all that changes it,
 //!   `breakpoints` the sites and what a hit means, `step` the step plans, `bundle` what a stop brings along.
 //! * [`journal`]: what must be undone if this process dies, told ahead of the deed.
+//! * [`rescue`]: the guardian's part, which undoes it then.
 //! * [`lifeline`]: what keeps a debuggee alive when a breakpoint outlives its server.
 //!
 //! Symbols, expressions and the wire are for the crates above. All unsafe code is in `sys`.
@@ -25,6 +26,7 @@ pub mod memory;
 pub mod modules;
 pub mod os;
 pub mod regions;
+pub mod rescue;
 mod step;
 mod sys;
 mod tracer;

@@ -124,23 +124,28 @@ impl JournalImage {
     /// `InvalidData` if it is no journal of this version; those of pread(2). A journal that was never opened by its
     /// writer is empty.
     pub fn read(file: BorrowedFd<'_>) -> io::Result<JournalImage> {
-        let header = read_words(file, 0, HEADER_WORDS)?;
-        let at = |word: usize| header.get(word).copied().unwrap_or(0);
-        if at(WORD_MAGIC) == 0 {
-            return Ok(JournalImage::default());
-        }
-        if at(WORD_MAGIC) != MAGIC || at(WORD_VERSION) != VERSION {
-            return Err(io::Error::from(io::ErrorKind::InvalidData));
-        }
-        let mut image = JournalImage { detach_on_exit: at(WORD_POLICY) & 1 != 0, ..JournalImage::default() };
+        let Some(header) = read_header(file)? else { return Ok(JournalImage::default()) };
+        let detach_on_exit = header[WORD_POLICY] & 1 != 0;
+        let mut image = JournalImage { detach_on_exit, ..JournalImage::default() };
         let problems = &mut image.problems;
-        let table = |table: Table| read_table(file, table, at(table.used()));
+        let table = |table: Table| read_table(file, table, header[table.used()]);
         image.processes = parse(&table(PROCESSES)?, problems, process);
         image.sites = parse(&table(SITES)?, problems, site);
         image.threads = parse(&table(THREADS)?, problems, thread);
         image.regions = parse(&table(REGIONS)?, problems, region);
         image.actions = parse(&table(ACTIONS)?, problems, action);
         Ok(image)
+    }
+}
+
+impl JournalImage {
+    /// The processes of the session alone.
+    ///
+    /// # Errors
+    /// As [`JournalImage::read`].
+    pub fn read_processes(file: BorrowedFd<'_>) -> io::Result<Vec<JournaledProcess>> {
+        let Some(header) = read_header(file)? else { return Ok(Vec::new()) };
+        Ok(parse(&read_table(file, PROCESSES, header[PROCESSES.used()])?, &mut 0, process))
     }
 }
 
@@ -161,6 +166,17 @@ impl MappingIdentity {
             0 => MappingIdentity::default(),
             inode => MappingIdentity { device, inode, offset: offset.wrapping_add(at.0.wrapping_sub(start)) },
         })
+    }
+}
+
+/// The header's words; `None` if no writer ever opened the journal.
+fn read_header(file: BorrowedFd<'_>) -> io::Result<Option<[u64; HEADER_WORDS]>> {
+    let words = read_words(file, 0, HEADER_WORDS)?;
+    let header: [u64; HEADER_WORDS] = words.try_into().map_err(|_| io::ErrorKind::UnexpectedEof)?;
+    match (header[WORD_MAGIC], header[WORD_VERSION]) {
+        (0, _) => Ok(None),
+        (MAGIC, VERSION) => Ok(Some(header)),
+        _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
     }
 }
 

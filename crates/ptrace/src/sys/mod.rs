@@ -10,6 +10,7 @@ pub(crate) mod mapping_query;
 pub(crate) mod ptrace;
 pub(crate) mod ptrace_registers;
 pub(crate) mod ptrace_wait;
+pub(crate) mod rescue;
 pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod spawn;

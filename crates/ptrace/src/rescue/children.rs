@@ -1,0 +1,63 @@
+//! Children that debuggees forked with our bytes in them, and that the journal does not tell of.
+//!
+//! A fork child that is not followed is cleaned at its fork event. If the worker died before that, nobody knows of the
+//! child but its parent. It is looked for as a child of a debuggee, or, since it may be an orphan already, as a later
+//! process of the same executable. Whether it has our bytes is for the caller to see, byte by byte and mapping by mapping.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use outpost_base::ProcessId;
+
+use crate::journal::{JournalImage, JournaledProcess};
+use crate::os::ProcRoot;
+
+/// Pairs of a candidate and the debuggee that may be its parent. None if there are no sites, since then nothing of ours
+/// can have been inherited.
+pub(super) fn find(
+    image: &JournalImage,
+    parents: &[JournaledProcess],
+    known: &BTreeSet<ProcessId>,
+) -> Vec<(ProcessId, ProcessId)> {
+    let proc = ProcRoot::default();
+    let with_sites = |process: &&JournaledProcess| image.sites.iter().any(|site| site.process == process.process);
+    // A debuggee that ended has no executable to compare with, but may have left children, which name it no more.
+    let parents: Vec<&JournaledProcess> = parents.iter().filter(with_sites).collect();
+    let programs: Vec<Option<File>> = parents.iter().map(|parent| executable(&proc, parent.process.0)).collect();
+    if parents.is_empty() {
+        return Vec::new();
+    }
+    let own = std::process::id();
+    let mut found = Vec::new();
+    for id in proc.process_ids() {
+        if id == own || known.contains(&ProcessId(id)) {
+            continue;
+        }
+        let Some(stat) = proc.stat(id) else { continue };
+        let child_of = parents.iter().find(|parent| parent.process.0 == stat.parent);
+        let same_program = || {
+            let file = executable(&proc, id)?;
+            let pairs = parents.iter().zip(&programs);
+            let mut later = pairs.filter(|(parent, _)| stat.start_ticks >= parent.start_ticks);
+            later.find(|(_, program)| **program == Some(file)).map(|(parent, _)| parent)
+        };
+        if let Some(parent) = child_of.or_else(same_program) {
+            found.push((ProcessId(id), parent.process));
+        }
+    }
+    found
+}
+
+/// A file, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct File {
+    device: u64,
+    inode: u64,
+}
+
+/// A process's executable.
+fn executable(proc: &ProcRoot, process: u32) -> Option<File> {
+    let metadata = fs::metadata(proc.of(process, "exe")).ok()?;
+    Some(File { device: metadata.dev(), inode: metadata.ino() })
+}
