@@ -29,6 +29,8 @@ std::arch::global_asm!(
     "    jne 60f",
     "    cmp eax, 2", // TRAP_TRACE: a single step whose tracer is gone
     "    je 10f",
+    "    cmp eax, 1", // TRAP_BRKPT: the same at the end of a system call (user_single_step_report)
+    "    je 10f",
     "    cmp eax, 4", // TRAP_HWBKPT: a debug register whose tracer is gone
     "    je 20f",
     "    cmp eax, 0x80", // SI_KERNEL: int3, with pc behind it
