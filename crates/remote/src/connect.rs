@@ -1,29 +1,36 @@
-//! From a connection to an open session.
+//! From a connection to an open session, in two round trips with the first question answered.
 
-use std::io::Write;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use outpost_target::ProcessQuery;
 use outpost_transport::{ClientTransport, Connection};
 use outpost_wire::{
-    Agreed, ClientHandshake, ClientStep, FrameQueue, FrameReader, HANDSHAKE_FRAME, Header, Identity, Kind, MAX_FRAME,
-    NONCE_LEN, OPEN_REQUEST, Opened, Payload, Request, RequestId, encode_request,
+    ClientHandshake, ClientStep, FrameReader, HANDSHAKE_FRAME, Identity, Kind, MAX_FRAME, NONCE_LEN, OPEN_REQUEST,
+    Request, RequestId,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::link::Link;
+use crate::sender::Sender;
 use crate::{RemoteError, RemoteTarget};
+
+/// How long a server may take for each step; a wrong password is answered late on purpose.
+const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How a session is opened.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The server's password, empty if it has none.
     pub password: String,
-    /// Who asks; for the server's log.
+    /// Who asks; for the server's log, proves nothing.
     pub identity: Identity,
     /// Take over the process creation that the server holds pending (`-cimp`).
     pub take_command_line: bool,
-    /// Asked for together with the session, so that the first [`Os::list_processes`] of it costs no round trip.
-    ///
-    /// [`Os::list_processes`]: outpost_target::Os::list_processes
+    /// Asked for together with the session (with attachability), so that the first
+    /// [`list_processes`](outpost_target::Os::list_processes) of it costs no round trip.
     pub first_query: Option<ProcessQuery>,
 }
 
@@ -32,7 +39,8 @@ pub struct Options {
 pub struct Session {
     /// Its number on the server.
     pub number: u64,
-    /// The command line that the server held pending, if it was asked for.
+    /// The command line that the server held pending, its program first; empty if there was none or it was not asked
+    /// for.
     pub command_line: Vec<String>,
 }
 
@@ -40,7 +48,7 @@ impl RemoteTarget {
     /// Connects and opens a session: two round trips beyond those of the transport.
     ///
     /// # Errors
-    /// No connection, or the server refused.
+    /// No connection; wrong password; another version of the protocol; a server that says no, nothing, or nonsense.
     pub fn connect(transport: &ClientTransport, mut options: Options) -> Result<(RemoteTarget, Session), RemoteError> {
         if let Some(password) = transport.password() {
             password.reveal().clone_into(&mut options.password);
@@ -53,61 +61,65 @@ impl RemoteTarget {
     /// Opens a session over a connection that exists.
     ///
     /// # Errors
-    /// The server refused or the connection broke.
+    /// As [`RemoteTarget::connect`].
     pub fn open(connection: Connection, options: Options) -> Result<(RemoteTarget, Session), RemoteError> {
+        connection.set_nonblocking(true)?;
+        let sender = Arc::new(Sender::new(connection.try_clone()?)?);
+        let mut reader = FrameReader::new(HANDSHAKE_FRAME);
         let mut nonce = [0; NONCE_LEN];
-        rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty()).map_err(std::io::Error::from)?;
+        // Up to 256 bytes come whole (getrandom(2)).
+        getrandom(&mut nonce, GetRandomFlags::empty()).map_err(std::io::Error::from)?;
         let Options { password, identity, take_command_line, first_query } = options;
         let (mut handshake, hello) = ClientHandshake::start(&password, nonce, identity, take_command_line);
-        let mut reader = FrameReader::new(HANDSHAKE_FRAME);
-        let mut next = OPEN_REQUEST;
-        send(&connection, [(RequestId(0), hello)])?;
-        let mut first = None;
-        let (opened, agreed) = loop {
-            while !reader.has_frame()? {
-                if reader.fill_from(&mut &connection)? == 0 {
-                    return Err(RemoteError::Broken { reason: "the server closed it".into() });
-                }
-            }
-            let Some(frame) = reader.next_frame()? else { continue };
-            match handshake.handle(&frame)? {
-                ClientStep::Wait => {}
-                ClientStep::Opened { opened, agreed } => break (opened, agreed),
-                ClientStep::Send { authenticate, open, .. } => {
-                    let mut frames = vec![(RequestId(0), authenticate), (next, open)];
-                    if let Some(query) = first_query.clone() {
-                        next = RequestId(next.0 + 1);
-                        first = Some((next, query.clone()));
-                        frames.push((next, encode_request(Request::ListProcesses { query, with_attachability: true })));
+        sender.send_as(RequestId::default(), hello);
+        let (mut messages, mut bytes, mut first) = (0, 0, None);
+        let (opened, agreed) = 'open: loop {
+            bytes += fill(&mut reader, &connection, &sender)?;
+            while let Some(frame) = reader.next_frame()? {
+                messages += 1;
+                match handshake.handle(&frame)? {
+                    ClientStep::Wait => {}
+                    ClientStep::Opened { opened, agreed } => break 'open (opened, agreed),
+                    ClientStep::Send { authenticate, open, .. } => {
+                        sender.send_as(RequestId::default(), authenticate);
+                        sender.send_as(OPEN_REQUEST, open);
+                        if let Some(query) = first_query.clone() {
+                            let request = Request::ListProcesses { query, with_attachability: true };
+                            first = Some(sender.send(request));
+                        }
+                        // What follows comes from a session.
+                        reader.set_limit(MAX_FRAME);
                     }
-                    send(&connection, frames)?;
-                    // What follows comes from a session.
-                    reader.set_limit(MAX_FRAME);
                 }
             }
         };
-        let Opened { session, info, capabilities, stop, command_line, .. } = opened;
-        let Agreed { requests, .. } = agreed;
-        let mut link = Link::new(connection, reader, next, requests)?;
-        link.put_stop(stop);
-        let first = first.map(|(id, query)| {
-            link.expect_first(id, Kind::ListProcesses);
-            query
-        });
-        let target = RemoteTarget::new(link, info, capabilities, first);
-        Ok((target, Session { number: session, command_line }))
+        let mut link = Link::new(connection, sender, reader)?;
+        link.count_handshake(messages, bytes);
+        let first = first_query.zip(first.map(|request| link.expect(request, Kind::ListProcesses)));
+        let session = Session { number: opened.session, command_line: opened.command_line };
+        let target = RemoteTarget::new(link, opened.info, opened.capabilities, agreed, opened.stop, first);
+        Ok((target, session))
     }
 }
 
-fn send(connection: &Connection, frames: impl IntoIterator<Item = (RequestId, Payload)>) -> Result<(), RemoteError> {
-    let mut queue = FrameQueue::new();
-    for (request, payload) in frames {
-        queue.push(Header { request, ..Header::default() }, payload)?;
+/// Reads something, in time.
+fn fill(reader: &mut FrameReader, connection: &Connection, sender: &Sender) -> Result<u64, RemoteError> {
+    let deadline = Instant::now() + STEP_TIMEOUT;
+    loop {
+        match reader.fill_from(&mut &*connection) {
+            Ok(0) => return Err(RemoteError::Closed),
+            Ok(count) => return Ok(count as u64),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let mut interest = PollFlags::IN;
+        interest.set(PollFlags::OUT, sender.flush().unwrap_or(false));
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(RemoteError::TimedOut(STEP_TIMEOUT));
+        }
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        let _ = poll(&mut [PollFd::new(connection, interest)], Some(&timeout));
     }
-    let mut bytes = Vec::new();
-    while !queue.is_empty() {
-        queue.write_to(&mut bytes)?;
-    }
-    (&*connection).write_all(&bytes)?;
-    Ok(())
 }

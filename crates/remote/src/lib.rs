@@ -1,18 +1,21 @@
-//! A [`Target`](outpost_target::Target) whose other end is a process server.
+//! A target whose other end is a server.
 //!
-//! Given a connection string or an open connection, [`RemoteTarget`] speaks the wire for whoever uses it as a target: one
-//! method is one request, batches are pipelined, events that arrive meanwhile are kept in order. The caller's thread reads
-//! its own answers; there is no thread here. What round trips cost is counted ([`LinkStatistics`]). What was read once is
-//! remembered by the engine, which alone knows when it is stale; so nothing is cached here.
+//! Given a connection string (or a connection), [`RemoteTarget::connect`] gives a
+//! [`Target`](outpost_target::Target) with all its capabilities. Its business is round trips: requests that belong
+//! together leave together, large reads are split and pipelined, and what came with a stop is answered from here until
+//! the target runs again. What else to remember, and which ranges the next stop shall bring, is for the engine; how
+//! messages look, for `wire`.
 //!
-//! [`LinkStatistics`]: outpost_target::LinkStatistics
+//! There is no reading thread: whoever waits for an answer reads it, and events that arrive meanwhile are queued. The
+//! one thing another thread may do is to break in, for which the sending side has a lock of its own.
 
+mod cache;
 mod connect;
 mod error;
-mod interrupter;
 mod link;
-mod read;
+mod sender;
 mod target;
+mod transfer;
 
 pub use connect::{Options, Session};
 pub use error::RemoteError;

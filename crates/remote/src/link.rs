@@ -1,308 +1,312 @@
-//! Requests out, answers and events in.
+//! Requests out, replies and events in.
 
-use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use outpost_target::{Event, LinkStatistics, StopBundle, TargetError, Waited};
+use outpost_target::{Event, LinkStatistics, TargetError};
 use outpost_transport::Connection;
-use outpost_wire::{Frame, FrameReader, Kind, Reply, Request, RequestId, WireError, decode_event, decode_reply};
-use rustix::event::{PollFd, PollFlags};
+use outpost_wire::{FrameReader, Kind, Reply, Request, RequestId, decode_event, decode_reply, read_parts};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 
-use crate::interrupter::{Sender, lost};
+use crate::sender::Sender;
 
-/// A session's link. Used from one thread; [`Sender`] alone is shared.
+/// Events that may wait for somebody to ask for them; a server that sends more than that unasked is no server of ours.
+const MAX_EVENTS: usize = 100_000;
+
+/// A session's link.
 #[derive(Debug)]
 pub(crate) struct Link {
     connection: Connection,
-    reader: FrameReader,
     sender: Arc<Sender>,
-    /// Events that came while an answer was waited for.
+    reader: FrameReader,
+    /// Requests whose answers have not come yet.
+    outstanding: HashMap<RequestId, Kind>,
+    /// Answers that came while another was waited for.
+    answered: HashMap<RequestId, Reply>,
     events: VecDeque<Event>,
-    last_stop: Option<StopBundle>,
-    /// A plan whose acceptance has not been heard of: it is not waited for, the stop is what counts.
-    resumed: Option<RequestId>,
-    /// A request sent together with the one for the session, and its answer once that has come.
-    first: Option<(RequestId, Kind, Option<Reply>)>,
-    /// Why the last plan was refused: it ends the wait for its stop, and the link goes on.
-    refused: Option<TargetError>,
-    /// Why the link ended, once it has.
-    ended: Option<TargetError>,
-    /// Highest event number received.
-    seen: u64,
-    /// Most requests the server takes at once.
-    window: usize,
-    statistics: LinkStatistics,
+    /// Readable while events are queued.
+    ready: OwnedFd,
+    is_ready: bool,
+    /// Connection, `ready` and the sender's nudge in one descriptor, for those who wait for several targets.
+    watch: OwnedFd,
+    /// Why there is nothing more to come.
+    lost: Option<String>,
+    received: (u64, u64),
+    round_trips: u64,
+    /// Requests left since the last time an answer was waited for: the next wait is a round trip.
+    in_flight: bool,
 }
 
-/// Requests sent ahead of their answers, whatever the server would take: small enough that the requests themselves fit
-/// into the socket's buffers while nobody reads the answers yet.
-const WINDOW: usize = 64;
+/// A request that left; its answer is to be collected.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Ticket(RequestId);
+
+/// What gets the ranges of a read's answer.
+type Take<'a> = &'a mut dyn FnMut(&[&[u8]]);
+
+/// What ended a wait for events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Woken {
+    Link,
+    Other,
+    TimedOut,
+}
 
 impl Link {
-    pub(crate) fn new(
-        connection: Connection,
-        reader: FrameReader,
-        last: RequestId,
-        requests: u32,
-    ) -> std::io::Result<Link> {
-        let sender = Arc::new(Sender::new(connection.try_clone()?, last));
-        let window = WINDOW.min(requests as usize).max(1);
+    /// Takes over after the handshake; `reader` may hold frames already. `connection` must not block.
+    pub(crate) fn new(connection: Connection, sender: Arc<Sender>, reader: FrameReader) -> std::io::Result<Link> {
+        let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&watch, &connection, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        let ready = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&watch, &ready, epoll::EventData::new_u64(1), epoll::EventFlags::IN)?;
+        epoll::add(&watch, sender.nudge_source(), epoll::EventData::new_u64(2), epoll::EventFlags::IN)?;
         Ok(Link {
             connection,
-            reader,
             sender,
+            reader,
+            outstanding: HashMap::new(),
+            answered: HashMap::new(),
             events: VecDeque::new(),
-            last_stop: None,
-            resumed: None,
-            first: None,
-            refused: None,
-            ended: None,
-            seen: 0,
-            window,
-            // The hello, and everything up to the open session.
-            statistics: LinkStatistics { round_trips: 2, ..LinkStatistics::default() },
+            ready,
+            is_ready: false,
+            watch,
+            lost: None,
+            received: (0, 0),
+            round_trips: 0,
+            in_flight: false,
         })
     }
 
-    pub(crate) fn sender(&self) -> Arc<Sender> {
-        Arc::clone(&self.sender)
+    /// The handshake's share of the statistics.
+    pub(crate) fn count_handshake(&mut self, messages: u64, bytes: u64) {
+        self.received = (messages, bytes);
+        // The hello, and everything up to the open session.
+        self.round_trips = 2;
     }
 
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.connection.as_fd()
+    /// A request that was sent before the link was set up.
+    pub(crate) fn expect(&mut self, request: RequestId, kind: Kind) -> Ticket {
+        self.outstanding.insert(request, kind);
+        Ticket(request)
     }
 
-    pub(crate) fn last_stop(&self) -> Option<&StopBundle> {
-        self.last_stop.as_ref()
-    }
-
-    pub(crate) fn put_stop(&mut self, stop: Option<StopBundle>) {
-        if stop.is_some() {
-            self.last_stop = stop;
-        }
-    }
-
-    /// Says that the answer to request `id` will be asked for later.
-    pub(crate) fn expect_first(&mut self, id: RequestId, kind: Kind) {
-        self.first = Some((id, kind, None));
-    }
-
-    /// The answer announced by [`Link::expect_first`]: it is here or on its way, so this is no round trip.
-    pub(crate) fn take_first(&mut self) -> Result<Option<Reply>, TargetError> {
-        while matches!(self.first, Some((_, _, None))) {
-            self.check()?;
-            self.receive(Link::answer_to_other)?;
-        }
-        Ok(self.first.take().and_then(|(_, _, reply)| reply))
+    pub(crate) fn sender(&self) -> &Arc<Sender> {
+        &self.sender
     }
 
     pub(crate) fn statistics(&self) -> LinkStatistics {
-        LinkStatistics {
-            messages_sent: self.sender.messages.load(Ordering::Relaxed),
-            bytes_sent: self.sender.bytes.load(Ordering::Relaxed),
-            ..self.statistics
-        }
+        let (messages_sent, bytes_sent) = self.sender.counts();
+        let (messages_received, bytes_received) = self.received;
+        LinkStatistics { messages_sent, messages_received, bytes_sent, bytes_received, round_trips: self.round_trips }
     }
 
-    /// Sends one request and waits for its answer: one round trip.
-    pub(crate) fn call(&mut self, request: Request) -> Result<Reply, TargetError> {
+    /// Sends a request.
+    pub(crate) fn submit(&mut self, request: Request) -> Ticket {
+        self.in_flight = true;
+        self.submit_more(request)
+    }
+
+    /// Sends a request of a stream that is being collected: it adds no round trip of its own.
+    pub(crate) fn submit_more(&mut self, request: Request) -> Ticket {
         let kind = request.kind();
-        let mut answer = None;
-        self.call_many(vec![request], |_, frame| {
-            answer = Some(decode_reply(kind, frame)?);
-            Ok(())
-        })?;
-        match answer {
+        let id = self.sender.send(request);
+        self.outstanding.insert(id, kind);
+        Ticket(id)
+    }
+
+    /// Waits for the answer to a request.
+    ///
+    /// # Errors
+    /// The server's failure; [`TargetError::ConnectionLost`] once the link is gone.
+    pub(crate) fn collect(&mut self, ticket: Ticket) -> Result<Reply, TargetError> {
+        self.await_answer(ticket.0, None)?;
+        match self.answered.remove(&ticket.0) {
             Some(Reply::Failed(error)) => Err(error),
             Some(reply) => Ok(reply),
-            None => Err(self.end("an answer went missing")),
+            None => Err(self.lose("an answer went missing")),
         }
     }
 
-    /// Sends requests, as many ahead as the window allows, and hands each answer's frame to `take` with the request's
-    /// index. Answers come in any order. One round trip, however many windows.
-    pub(crate) fn call_many(
-        &mut self,
-        requests: Vec<Request>,
-        mut take: impl FnMut(usize, &Frame<'_>) -> Result<(), WireError>,
-    ) -> Result<(), TargetError> {
-        self.check()?;
-        let total = requests.len();
-        let mut waiting = requests.into_iter();
-        // The interrupter's requests may come between, so ids are not in one row.
-        let mut ids: VecDeque<(RequestId, usize)> = VecDeque::new();
-        let mut sent = 0;
-        self.statistics.round_trips += u64::from(total > 0);
-        while sent < total || !ids.is_empty() {
-            let room = self.window.saturating_sub(ids.len());
-            // Refill by halves: a write for each answer would cost a system call each.
-            if sent < total && room * 2 >= self.window {
-                let batch: Vec<Request> = waiting.by_ref().take(room).collect();
-                let count = batch.len();
-                let first = self.send(batch)?;
-                ids.extend((0..count).map(|at| (RequestId(first.0 + at as u64), sent + at)));
-                sent += count;
-            }
-            self.receive(|link, frame| {
-                let Some(at) = ids.iter().position(|(id, _)| *id == frame.header.request) else {
-                    return link.answer_to_other(frame);
-                };
-                let index = ids.remove(at).map_or(0, |(_, index)| index);
-                take(index, frame)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Sends a plan. Its answer is not waited for; if it was refused, the wait for the stop says so.
-    pub(crate) fn resume(&mut self, request: Request) -> Result<(), TargetError> {
-        self.check()?;
-        self.resumed = Some(self.send(vec![request])?);
-        self.statistics.round_trips += 1;
-        Ok(())
-    }
-
-    /// The next event, or whichever other thing ends the wait first.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>, others: &[BorrowedFd<'_>]) -> Result<Waited, TargetError> {
-        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return Ok(Waited::Event(event));
-            }
-            if let Some(error) = self.refused.take() {
-                return Err(error);
-            }
-            self.check()?;
-            if self.reader.has_frame().map_err(|error| self.broken(&error))? {
-                self.handle_frames()?;
-                continue;
-            }
-            let mut fds = vec![PollFd::new(&self.connection, PollFlags::IN)];
-            fds.extend(others.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let left = left.and_then(|left| left.try_into().ok());
-            match rustix::event::poll(&mut fds, left.as_ref()) {
-                Ok(0) => return Ok(Waited::TimedOut),
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(lost(&error.into())),
-            }
-            let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-            let (link_ready, other_ready) = (ready(&fds[0]), fds[1..].iter().any(ready));
-            drop(fds);
-            if link_ready {
-                self.fill()?;
-                self.handle_frames()?;
-            } else if other_ready {
-                return Ok(Waited::OtherReadable);
-            }
-        }
-    }
-
-    fn send(&mut self, requests: Vec<Request>) -> Result<RequestId, TargetError> {
-        let sent = self.sender.send(requests, self.seen);
-        if let Err(error @ TargetError::ConnectionLost { .. }) = &sent {
-            // What the server still said before it went explains more than a broken pipe.
-            self.ended.get_or_insert_with(|| error.clone());
-        }
-        sent
-    }
-
-    /// Everything that has arrived, without waiting.
-    fn handle_frames(&mut self) -> Result<(), TargetError> {
-        while self.reader.has_frame().map_err(|error| self.broken(&error))? {
-            self.receive(Link::answer_to_other)?;
-        }
-        Ok(())
-    }
-
-    /// Receives one frame, waiting for it: events are kept, answers go to `answer`.
-    fn receive(
-        &mut self,
-        answer: impl FnOnce(&mut Link, &Frame<'_>) -> Result<(), WireError>,
-    ) -> Result<(), TargetError> {
-        while !self.reader.has_frame().map_err(|error| self.broken(&error))? {
-            self.fill()?;
-        }
-        // The reader is set aside so that the frame may borrow from it while the link is used.
-        let mut reader = std::mem::replace(&mut self.reader, FrameReader::new(0));
-        let handled = match reader.next_frame() {
-            Ok(Some(frame)) => self.handle(&frame, answer),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        self.reader = reader;
-        handled.map_err(|error| self.broken(&error))
-    }
-
-    fn handle(
-        &mut self,
-        frame: &Frame<'_>,
-        answer: impl FnOnce(&mut Link, &Frame<'_>) -> Result<(), WireError>,
-    ) -> Result<(), WireError> {
-        self.statistics.messages_received += 1;
-        self.statistics.bytes_received += frame.len() as u64;
-        self.seen = self.seen.max(frame.header.event);
-        if Kind::of(frame.header.kind).is_ok_and(Kind::is_event) {
-            let event = decode_event(frame)?;
-            if let Event::Stopped(bundle) = &event {
-                self.last_stop = Some(bundle.clone());
-                self.resumed = None;
-            }
-            self.events.push_back(event);
+    /// Waits for the answer to a read and hands its ranges to `take`, from where they lie in the buffer if nobody has
+    /// taken them in before.
+    ///
+    /// # Errors
+    /// As [`Link::collect`]; an answer of another kind.
+    pub(crate) fn collect_parts(&mut self, ticket: Ticket, take: Take<'_>) -> Result<(), TargetError> {
+        if self.await_answer(ticket.0, Some(take))? {
             return Ok(());
         }
-        answer(self, frame)
-    }
-
-    /// An answer nobody waits for: a plan's, or one to a request whose caller gave up.
-    fn answer_to_other(&mut self, frame: &Frame<'_>) -> Result<(), WireError> {
-        if self.resumed == Some(frame.header.request) {
-            self.resumed = None;
-            if let Reply::Failed(error) = decode_reply(Kind::Resume, frame)? {
-                self.refused = Some(error);
+        match self.answered.remove(&ticket.0) {
+            Some(Reply::Read(pieces)) => {
+                take(&pieces.iter().map(Vec::as_slice).collect::<Vec<_>>());
+                Ok(())
             }
-        } else if let Some((id, kind, reply)) = &mut self.first
-            && *id == frame.header.request
-        {
-            *reply = Some(decode_reply(*kind, frame)?);
+            Some(Reply::Failed(error)) => Err(error),
+            _ => Err(self.lose("the server gave an answer of the wrong kind")),
         }
-        Ok(())
     }
 
-    fn fill(&mut self) -> Result<(), TargetError> {
+    /// Waits until the answer is in `answered`, or (`true`) was given to `take`.
+    fn await_answer(&mut self, request: RequestId, mut take: Option<Take<'_>>) -> Result<bool, TargetError> {
         loop {
-            match self.reader.fill_from(&mut &self.connection) {
-                Ok(0) => return Err(self.end("the server closed it")),
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.end(&error.to_string())),
+            if self.answered.contains_key(&request) {
+                return Ok(false);
             }
+            if self.take_frames(request, &mut take) {
+                return Ok(true);
+            }
+            if self.answered.contains_key(&request) {
+                return Ok(false);
+            }
+            self.check()?;
+            if std::mem::take(&mut self.in_flight) {
+                self.round_trips += 1;
+            }
+            self.wait(None, &[]);
         }
     }
 
-    fn check(&self) -> Result<(), TargetError> {
-        match &self.ended {
-            Some(error) => Err(error.clone()),
+    /// Sends a request and waits for its answer.
+    pub(crate) fn call(&mut self, request: Request) -> Result<Reply, TargetError> {
+        let ticket = self.submit(request);
+        self.collect(ticket)
+    }
+
+    /// The next event, if one is there.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        self.take_frames(RequestId::default(), &mut None);
+        let event = self.events.pop_front();
+        self.show_readiness();
+        event
+    }
+
+    /// Fails once nothing more can come.
+    pub(crate) fn check(&self) -> Result<(), TargetError> {
+        match &self.lost {
+            Some(reason) => Err(TargetError::ConnectionLost { reason: reason.clone() }),
             None => Ok(()),
         }
     }
 
-    fn broken(&mut self, error: &WireError) -> TargetError {
-        self.end(&error.to_string())
+    pub(crate) fn watch(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
     }
 
-    fn end(&mut self, reason: &str) -> TargetError {
-        let reason = match self.events.iter().rev().find_map(|event| match event {
+    /// Waits for the link or for `others`, and reads what came over the link; `None`: for ever.
+    pub(crate) fn wait(&mut self, deadline: Option<Instant>, others: &[BorrowedFd<'_>]) -> Woken {
+        // After an error, what the server said before it went is still to be read; the end is found behind it.
+        let is_writing = self.sender.flush().unwrap_or_default();
+        let mut interest = PollFlags::IN;
+        interest.set(PollFlags::OUT, is_writing);
+        let mut fds = vec![
+            PollFd::new(&self.connection, interest),
+            PollFd::from_borrowed_fd(self.sender.nudge_source(), PollFlags::IN),
+        ];
+        fds.extend(others.iter().map(|&other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+        if poll(&mut fds, timeout.as_ref()).is_err() {
+            // A signal: look again.
+            return Woken::Link;
+        }
+        let (link, nudge) = (fds[0].revents(), fds[1].revents());
+        let other = fds[2..].iter().any(|fd| !fd.revents().is_empty());
+        if !nudge.is_empty() {
+            self.sender.clear_nudge();
+        }
+        if link.intersects(!PollFlags::OUT) {
+            self.read();
+        }
+        match (link.is_empty() && nudge.is_empty(), other) {
+            (false, _) => Woken::Link,
+            (true, true) => Woken::Other,
+            (true, false) => Woken::TimedOut,
+        }
+    }
+
+    /// The time from which a wait of `timeout` is over.
+    pub(crate) fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+        timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+    }
+
+    fn read(&mut self) {
+        match self.reader.fill_from(&mut &self.connection) {
+            Ok(0) => drop(self.lose("the server closed it")),
+            Ok(count) => self.received.1 += count as u64,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => drop(self.lose(&error.to_string())),
+        }
+    }
+
+    /// Makes the watched descriptor tell whether events are queued. The end of the link shows by itself.
+    fn show_readiness(&mut self) {
+        let is_ready = !self.events.is_empty();
+        if is_ready == self.is_ready {
+            return;
+        }
+        // Neither can fail: the counter goes from 0 to 1 and back.
+        let _ = match is_ready {
+            true => rustix::io::write(&self.ready, &1_u64.to_ne_bytes()),
+            false => rustix::io::read(&self.ready, &mut [0_u8; 8]),
+        };
+        self.is_ready = is_ready;
+    }
+
+    /// Takes all whole frames out of the buffer, so that what is left there cannot be an answer or an event. The ranges
+    /// of `wanted`, if it is a read, go to `take`; gives whether they did.
+    fn take_frames(&mut self, wanted: RequestId, take: &mut Option<Take<'_>>) -> bool {
+        let mut taken = false;
+        while let Some(result) = self.reader.next_frame().transpose() {
+            let handled = result.and_then(|frame| {
+                self.received.0 += 1;
+                self.sender.note_seen(frame.header.event);
+                let request = frame.header.request;
+                let Some(kind) = self.outstanding.remove(&request) else {
+                    self.events.push_back(decode_event(&frame)?);
+                    return Ok(());
+                };
+                match take {
+                    Some(take) if request == wanted && frame.header.kind == kind.reply_number() => {
+                        take(&read_parts(kind, &frame)?);
+                        taken = true;
+                    }
+                    _ => drop(self.answered.insert(request, decode_reply(kind, &frame)?)),
+                }
+                Ok(())
+            });
+            if let Err(error) = handled {
+                self.lose(&format!("the server breaks the protocol: {error}"));
+                break;
+            }
+            if self.events.len() > MAX_EVENTS {
+                self.lose("the server floods this client with events");
+                break;
+            }
+        }
+        self.show_readiness();
+        taken
+    }
+
+    /// Notes the end, once; what the server said last is the better reason.
+    fn lose(&mut self, reason: &str) -> TargetError {
+        let said = self.events.iter().rev().find_map(|event| match event {
             Event::ServerEnding { reason } => Some(reason.clone()),
             _ => None,
-        }) {
-            Some(said) => said,
-            None => reason.to_owned(),
-        };
-        self.ended.get_or_insert(TargetError::ConnectionLost { reason }).clone()
+        });
+        self.connection.shutdown();
+        let reason = self.lost.get_or_insert(said.unwrap_or_else(|| reason.to_owned())).clone();
+        TargetError::ConnectionLost { reason }
+    }
+}
+
+impl Drop for Link {
+    /// Ends the session at once, even while an interrupter still holds the sending half.
+    fn drop(&mut self) {
+        let _ = self.sender.flush();
+        self.connection.shutdown();
     }
 }

@@ -1,4 +1,4 @@
-//! The target's traits as requests.
+//! The target's traits, spoken over the link.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -7,31 +7,37 @@ use std::time::Duration;
 use outpost_base::{AddressSpaceId, ProcessId, RegisterContext, ThreadId, Va};
 use outpost_target::{
     AttachMode, BreakpointChange, BreakpointState, Breakpoints, BundleRequest, CreateSpec, DetachMode, DirectoryEntry,
-    FileId, HandleInfo, Interrupter, LinkStatistics, Live, ModuleInfo, Os, OsProcess, Plan, ProcessInfo, ProcessQuery,
-    ReadRequest, Region, RegisterSets, SearchRequest, SigInfo, StopBundle, Target, TargetError, TargetInfo, ThreadInfo,
-    Waited, WriteRequest,
+    Event, FileId, HandleInfo, Interrupter, LinkStatistics, Live, ModuleInfo, Os, OsProcess, Plan, ProcessInfo,
+    ProcessQuery, ReadRequest, Region, RegisterSets, SearchRequest, SigInfo, StopBundle, Target, TargetError,
+    TargetInfo, ThreadInfo, Waited, WriteRequest,
 };
-use outpost_wire::{Capabilities, Kind, Reply, Request, WireError, decode_reply, read_parts};
+use outpost_wire::{Agreed, Capabilities, Reply, Request};
 
-use crate::link::Link;
-use crate::read::{Assembly, Piece, memory_read, requests};
+use crate::cache::Cache;
+use crate::link::{Link, Ticket, Woken};
+use crate::transfer;
 
-/// A session on a process server. Dropping it ends the session; the server then does what its rules say.
+/// Bytes written by one request.
+const WRITE_CHUNK: usize = 1 << 20;
+
+/// A session on a server. Dropping it ends the session; the server then carries out its exit policy.
 #[derive(Debug)]
 pub struct RemoteTarget {
     link: Link,
     info: TargetInfo,
     capabilities: Capabilities,
+    agreed: Agreed,
+    cache: Cache,
     /// A list of processes that was asked for with the session and not picked up yet.
-    first: Option<ProcessQuery>,
+    first: Option<(ProcessQuery, Ticket)>,
 }
 
-/// A request's one good answer, or a broken connection: the server and this side disagree about the protocol.
+/// The answer if it is of the kind that belongs to the request.
 macro_rules! expect {
-    ($reply:expr, $pattern:pat => $value:expr) => {
-        match $reply {
-            $pattern => Ok($value),
-            _ => Err(TargetError::ConnectionLost { reason: "an answer does not fit its request".into() }),
+    ($reply:expr, $pattern:pat $(if $guard:expr)? => $value:expr) => {
+        match $reply? {
+            $pattern $(if $guard)? => Ok($value),
+            _ => Err(unexpected()),
         }
     };
 }
@@ -41,46 +47,44 @@ impl RemoteTarget {
         link: Link,
         info: TargetInfo,
         capabilities: Capabilities,
-        first: Option<ProcessQuery>,
+        agreed: Agreed,
+        stop: Option<StopBundle>,
+        first: Option<(ProcessQuery, Ticket)>,
     ) -> RemoteTarget {
-        RemoteTarget { link, info, capabilities, first }
+        RemoteTarget { link, info, capabilities, agreed, cache: Cache::new(stop), first }
     }
 
     pub(crate) fn rename(&mut self, name: String) {
         self.info.name = name;
     }
 
-    /// Reads ranges of anything that answers with parts, many pieces at a time.
-    fn read_pieces(
-        &mut self,
-        kind: Kind,
-        count: usize,
-        ranges: impl IntoIterator<Item = (u64, u64)>,
-        request: impl Fn(&[Piece]) -> Request,
-    ) -> Result<Vec<Vec<u8>>, TargetError> {
-        let cut = requests(ranges);
-        let asked = cut.iter().map(|pieces| request(pieces)).collect();
-        let mut assembly = Assembly::new(count);
-        let mut failure = None;
-        self.link.call_many(asked, |index, frame| {
-            if frame.header.kind == Kind::Failed.number() {
-                if let Reply::Failed(error) = decode_reply(kind, frame)? {
-                    failure.get_or_insert(error);
-                }
-                return Ok(());
-            }
-            let parts = read_parts(kind, frame)?;
-            if parts.len() != cut[index].len() {
-                return Err(WireError::Field { field: "len" });
-            }
-            cut[index].iter().zip(parts).for_each(|(piece, bytes)| assembly.put(*piece, bytes));
-            Ok(())
-        })?;
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(assembly.finish()),
-        }
+    fn done(&mut self, request: Request) -> Result<(), TargetError> {
+        expect!(self.link.call(request), Reply::Done => ())
     }
+
+    /// Notes that a process joined, and gets what everybody asks for next in the same flight.
+    fn join(&mut self, ticket: Ticket) -> Result<Reply, TargetError> {
+        let processes = self.link.submit(Request::Processes);
+        let reply = self.link.collect(ticket);
+        let processes = self.link.collect(processes);
+        let (process, stop) = match &reply {
+            Ok(Reply::Created(process, stop)) => (Some(*process), stop.as_ref()),
+            Ok(Reply::Attached(Some(stop))) => (Some(stop.stop.process), Some(stop)),
+            _ => (None, None),
+        };
+        if let Some(process) = process {
+            self.cache.joined(process, stop);
+        }
+        if let (Ok(_), Ok(Reply::Processes(processes))) = (&reply, processes) {
+            self.cache.put_processes(&processes);
+        }
+        reply
+    }
+}
+
+/// A server that answers one request with the answer of another.
+pub(crate) fn unexpected() -> TargetError {
+    TargetError::ConnectionLost { reason: "the server gave an answer of the wrong kind".into() }
 }
 
 impl Target for RemoteTarget {
@@ -89,27 +93,56 @@ impl Target for RemoteTarget {
     }
 
     fn processes(&mut self) -> Result<Vec<ProcessInfo>, TargetError> {
-        expect!(self.link.call(Request::Processes)?, Reply::Processes(list) => list)
+        if let Some(known) = self.cache.processes() {
+            return Ok(known.clone());
+        }
+        let processes = expect!(self.link.call(Request::Processes), Reply::Processes(list) => list)?;
+        self.cache.put_processes(&processes);
+        Ok(processes)
     }
 
     fn threads(&mut self, process: ProcessId) -> Result<Vec<ThreadInfo>, TargetError> {
-        expect!(self.link.call(Request::Threads { process })?, Reply::Threads(list) => list)
+        if let Some(known) = self.cache.threads(process) {
+            return Ok(known.clone());
+        }
+        let threads = expect!(self.link.call(Request::Threads { process }), Reply::Threads(list) => list)?;
+        self.cache.put_threads(process, &threads);
+        Ok(threads)
     }
 
     fn modules(&mut self, process: ProcessId) -> Result<Vec<ModuleInfo>, TargetError> {
-        expect!(self.link.call(Request::Modules { process })?, Reply::Modules(list) => list)
+        if let Some(known) = self.cache.modules(process) {
+            return Ok(known.clone());
+        }
+        let modules = expect!(self.link.call(Request::Modules { process }), Reply::Modules(list) => list)?;
+        self.cache.put_modules(process, &modules);
+        Ok(modules)
     }
 
     fn regions(&mut self, process: ProcessId) -> Result<Vec<Region>, TargetError> {
-        expect!(self.link.call(Request::Regions { process })?, Reply::Regions(list) => list)
+        if let Some(known) = self.cache.regions(process) {
+            return Ok(known.clone());
+        }
+        let regions = expect!(self.link.call(Request::Regions { process }), Reply::Regions(list) => list)?;
+        self.cache.put_regions(process, &regions);
+        Ok(regions)
     }
 
     fn read_many(&mut self, space: AddressSpaceId, reads: &[ReadRequest]) -> Result<Vec<Vec<u8>>, TargetError> {
-        let ranges = reads.iter().map(|read| (read.at.0, read.len));
-        self.read_pieces(Kind::Read, reads.len(), ranges, |pieces| Request::Read {
-            space,
-            reads: pieces.iter().map(memory_read).collect(),
-        })
+        let known = |read: &ReadRequest| self.cache.memory(space, read).map(<[u8]>::to_vec);
+        let mut answers: Vec<Option<Vec<u8>>> = reads.iter().map(known).collect();
+        let lacking = reads.iter().zip(&answers).filter(|(_, answer)| answer.is_none());
+        let ranges: Vec<(u64, u64)> = lacking.map(|(read, _)| (read.at.0, read.len)).collect();
+        if !ranges.is_empty() {
+            let make = |parts: Vec<(u64, u64)>| Request::Read {
+                space,
+                reads: parts.into_iter().map(|(at, len)| ReadRequest { at: Va(at), len }).collect(),
+            };
+            let read = transfer::read(&mut self.link, self.agreed.requests as usize, &ranges, make)?;
+            let open = answers.iter_mut().filter(|answer| answer.is_none());
+            open.zip(read).for_each(|(answer, bytes)| *answer = Some(bytes));
+        }
+        Ok(answers.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     fn registers_many(
@@ -117,29 +150,45 @@ impl Target for RemoteTarget {
         threads: &[ThreadId],
         sets: RegisterSets,
     ) -> Result<Vec<Result<RegisterContext, TargetError>>, TargetError> {
-        let request = Request::Registers { threads: threads.to_vec(), sets };
-        expect!(self.link.call(request)?, Reply::Registers(list) => list)
+        let known = |thread: &ThreadId| self.cache.registers(*thread, sets).map(|context| Ok(context.clone()));
+        let mut answers: Vec<Option<Result<RegisterContext, TargetError>>> = threads.iter().map(known).collect();
+        let lacking: Vec<ThreadId> =
+            threads.iter().zip(&answers).filter(|(_, answer)| answer.is_none()).map(|(thread, _)| *thread).collect();
+        if !lacking.is_empty() {
+            let request = Request::Registers { threads: lacking.clone(), sets };
+            let fetched = expect!(self.link.call(request), Reply::Registers(list) => list)?;
+            if fetched.len() != lacking.len() {
+                return Err(unexpected());
+            }
+            for (thread, context) in lacking.iter().zip(&fetched) {
+                if let Ok(context) = context {
+                    self.cache.put_registers(*thread, context);
+                }
+            }
+            let open = answers.iter_mut().filter(|answer| answer.is_none());
+            open.zip(fetched).for_each(|(answer, context)| *answer = Some(context));
+        }
+        Ok(answers.into_iter().flatten().collect())
     }
 
     fn search(&mut self, space: AddressSpaceId, request: &SearchRequest) -> Result<Vec<Va>, TargetError> {
-        let request = Request::Search { space, request: request.clone() };
-        expect!(self.link.call(request)?, Reply::Search(hits) => hits)
+        expect!(self.link.call(Request::Search { space, request: request.clone() }), Reply::Search(hits) => hits)
     }
 
     fn last_stop(&self) -> Option<&StopBundle> {
-        self.link.last_stop()
+        self.cache.stop.as_ref()
     }
 
     fn as_live(&mut self) -> Option<&mut dyn Live> {
-        if self.capabilities.live { Some(self) } else { None }
+        self.capabilities.live.then_some(self as &mut dyn Live)
     }
 
     fn as_breakpoints(&mut self) -> Option<&mut dyn Breakpoints> {
-        if self.capabilities.breakpoints { Some(self) } else { None }
+        self.capabilities.breakpoints.then_some(self as &mut dyn Breakpoints)
     }
 
     fn as_os(&mut self) -> Option<&mut dyn Os> {
-        if self.capabilities.os { Some(self) } else { None }
+        self.capabilities.os.then_some(self as &mut dyn Os)
     }
 
     fn link_statistics(&self) -> LinkStatistics {
@@ -154,9 +203,11 @@ impl Live for RemoteTarget {
         mode: AttachMode,
         request: &BundleRequest,
     ) -> Result<Option<StopBundle>, TargetError> {
-        let request = Request::Attach { process, mode, bundle: request.clone() };
-        let stop = expect!(self.link.call(request)?, Reply::Attached(stop) => stop)?;
-        self.link.put_stop(stop.clone());
+        let ticket = self.link.submit(Request::Attach { process, mode, bundle: request.clone() });
+        let stop = expect!(self.join(ticket), Reply::Attached(stop) => stop)?;
+        if stop.is_none() {
+            self.cache.joined(process, None);
+        }
         Ok(stop)
     }
 
@@ -165,58 +216,95 @@ impl Live for RemoteTarget {
         spec: &CreateSpec,
         request: &BundleRequest,
     ) -> Result<(ProcessId, Option<StopBundle>), TargetError> {
-        let request = Request::Create { spec: spec.clone(), bundle: request.clone() };
-        let (process, stop) = expect!(self.link.call(request)?, Reply::Created(process, stop) => (process, stop))?;
-        self.link.put_stop(stop.clone());
-        Ok((process, stop))
+        let ticket = self.link.submit(Request::Create { spec: spec.clone(), bundle: request.clone() });
+        expect!(self.join(ticket), Reply::Created(process, stop) => (process, stop))
     }
 
-    /// Does not wait for the server to accept the plan: a refusal is what [`Live::wait_event`] returns then.
     fn resume(&mut self, plan: &Plan) -> Result<(), TargetError> {
-        self.link.resume(Request::Resume { plan: plan.clone() })
+        self.done(Request::Resume { plan: plan.clone() })?;
+        self.cache.resumed(plan.scope);
+        Ok(())
     }
 
     fn wait_event(&mut self, timeout: Option<Duration>, others: &[BorrowedFd<'_>]) -> Result<Waited, TargetError> {
-        self.link.wait(timeout, others)
+        let deadline = Link::deadline(timeout);
+        loop {
+            if let Some(event) = self.link.next_event() {
+                if let Event::Stopped(stop) = &event {
+                    self.cache.stopped(stop);
+                }
+                return Ok(Waited::Event(event));
+            }
+            self.link.check()?;
+            match self.link.wait(deadline, others) {
+                Woken::Link => {}
+                Woken::Other => return Ok(Waited::OtherReadable),
+                Woken::TimedOut => return Ok(Waited::TimedOut),
+            }
+        }
     }
 
     fn event_source(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.link.fd())
+        Some(self.link.watch())
     }
 
     fn interrupter(&self) -> Arc<dyn Interrupter> {
-        self.link.sender()
+        self.link.sender().clone()
     }
 
     fn write_many(&mut self, space: AddressSpaceId, writes: &[WriteRequest]) -> Result<Vec<u64>, TargetError> {
-        let request = Request::Write { space, writes: writes.to_vec() };
-        expect!(self.link.call(request)?, Reply::Written(counts) => counts)
+        self.cache.forget_memory();
+        let total: usize = writes.iter().map(|write| write.bytes.len()).sum();
+        if total <= WRITE_CHUNK {
+            let request = Request::Write { space, writes: writes.to_vec() };
+            return expect!(self.link.call(request), Reply::Written(counts) if counts.len() == writes.len() => counts);
+        }
+        // A large write goes on only as long as it succeeds, so its parts wait for each other.
+        let mut counts = Vec::new();
+        for write in writes {
+            let mut written = 0;
+            for (index, piece) in write.bytes.chunks(WRITE_CHUNK).enumerate() {
+                let at = write.at + (index * WRITE_CHUNK) as u64;
+                let writes = vec![WriteRequest { at, bytes: piece.to_vec() }];
+                let reply = self.link.call(Request::Write { space, writes });
+                let count = expect!(reply, Reply::Written(counts) => counts.first().copied().unwrap_or(0))?;
+                written += count.min(piece.len() as u64);
+                if count < piece.len() as u64 {
+                    break;
+                }
+            }
+            counts.push(written);
+        }
+        Ok(counts)
     }
 
     fn set_registers(&mut self, thread: ThreadId, context: &RegisterContext) -> Result<(), TargetError> {
-        let request = Request::SetRegisters { thread, context: context.clone() };
-        expect!(self.link.call(request)?, Reply::Done => ())
+        self.cache.forget_registers(thread);
+        self.done(Request::SetRegisters { thread, context: context.clone() })
     }
 
     fn adjust_suspend(&mut self, threads: &[ThreadId], delta: i32) -> Result<Vec<u32>, TargetError> {
+        self.cache.forget_threads();
         let request = Request::AdjustSuspend { threads: threads.to_vec(), delta };
-        expect!(self.link.call(request)?, Reply::SuspendCounts(counts) => counts)
+        expect!(self.link.call(request), Reply::SuspendCounts(counts) if counts.len() == threads.len() => counts)
     }
 
     fn pending_signal(&mut self, thread: ThreadId) -> Result<Option<SigInfo>, TargetError> {
-        expect!(self.link.call(Request::PendingSignal { thread })?, Reply::PendingSignal(signal) => signal)
+        expect!(self.link.call(Request::PendingSignal { thread }), Reply::PendingSignal(signal) => signal)
     }
 
     fn detach(&mut self, process: ProcessId, mode: DetachMode) -> Result<(), TargetError> {
-        expect!(self.link.call(Request::Detach { process, mode })?, Reply::Done => ())
+        self.cache.left(process);
+        self.done(Request::Detach { process, mode })
     }
 
     fn kill(&mut self, process: ProcessId) -> Result<(), TargetError> {
-        expect!(self.link.call(Request::Kill { process })?, Reply::Done => ())
+        self.cache.left(process);
+        self.done(Request::Kill { process })
     }
 
     fn set_detach_on_exit(&mut self, detach: bool) -> Result<(), TargetError> {
-        expect!(self.link.call(Request::SetDetachOnExit { detach })?, Reply::Done => ())
+        self.done(Request::SetDetachOnExit { detach })
     }
 }
 
@@ -226,11 +314,11 @@ impl Breakpoints for RemoteTarget {
         changes: &[BreakpointChange],
     ) -> Result<Vec<Result<BreakpointState, TargetError>>, TargetError> {
         let request = Request::ChangeBreakpoints { changes: changes.to_vec() };
-        expect!(self.link.call(request)?, Reply::BreakpointChanges(states) => states)
+        expect!(self.link.call(request), Reply::BreakpointChanges(answers) => answers)
     }
 
     fn breakpoint_states(&mut self) -> Result<Vec<BreakpointState>, TargetError> {
-        expect!(self.link.call(Request::BreakpointStates)?, Reply::BreakpointStates(states) => states)
+        expect!(self.link.call(Request::BreakpointStates), Reply::BreakpointStates(states) => states)
     }
 }
 
@@ -240,56 +328,50 @@ impl Os for RemoteTarget {
         query: &ProcessQuery,
         with_attachability: bool,
     ) -> Result<Vec<OsProcess>, TargetError> {
-        if self.first.take().is_some_and(|asked| asked == *query) {
-            match self.link.take_first()? {
-                Some(Reply::OsProcesses(list)) => return Ok(list),
-                Some(Reply::Failed(error)) => return Err(error),
-                _ => {}
-            }
-        }
-        let request = Request::ListProcesses { query: query.clone(), with_attachability };
-        expect!(self.link.call(request)?, Reply::OsProcesses(list) => list)
+        let ticket = match self.first.take() {
+            // It was asked for with attachability, which is more than may be wanted now.
+            Some((asked, ticket)) if asked == *query => ticket,
+            // The early answer is for another question: it is taken in and dropped with the next wait.
+            _ => self.link.submit(Request::ListProcesses { query: query.clone(), with_attachability }),
+        };
+        expect!(self.link.collect(ticket), Reply::OsProcesses(processes) => processes)
     }
 
     fn wait_for_process(&mut self, name: Option<&str>) -> Result<(), TargetError> {
-        let request = Request::WaitForProcess { name: name.map(String::from) };
-        expect!(self.link.call(request)?, Reply::Done => ())
+        self.done(Request::WaitForProcess { name: name.map(str::to_owned) })
     }
 
     fn open_file(&mut self, process: Option<ProcessId>, path: &str) -> Result<(FileId, u64), TargetError> {
-        let request = Request::OpenFile { process, path: path.into() };
-        expect!(self.link.call(request)?, Reply::FileOpened(file, len) => (file, len))
+        let request = Request::OpenFile { process, path: path.to_owned() };
+        expect!(self.link.call(request), Reply::FileOpened(file, len) => (file, len))
     }
 
     fn read_file(&mut self, file: FileId, ranges: &[(u64, u64)]) -> Result<Vec<Vec<u8>>, TargetError> {
-        self.read_pieces(Kind::ReadFile, ranges.len(), ranges.iter().copied(), |pieces| Request::ReadFile {
-            file,
-            ranges: pieces.iter().map(|piece| (piece.at, piece.len)).collect(),
-        })
+        let make = |ranges| Request::ReadFile { file, ranges };
+        transfer::read(&mut self.link, self.agreed.requests as usize, ranges, make)
     }
 
     fn close_file(&mut self, file: FileId) -> Result<(), TargetError> {
-        expect!(self.link.call(Request::CloseFile { file })?, Reply::Done => ())
+        self.done(Request::CloseFile { file })
     }
 
     fn list_directory(&mut self, path: &str) -> Result<Vec<DirectoryEntry>, TargetError> {
-        expect!(self.link.call(Request::ListDirectory { path: path.into() })?, Reply::Directory(list) => list)
+        expect!(self.link.call(Request::ListDirectory { path: path.to_owned() }), Reply::Directory(list) => list)
     }
 
     fn handles(&mut self, process: ProcessId) -> Result<Vec<HandleInfo>, TargetError> {
-        expect!(self.link.call(Request::Handles { process })?, Reply::Handles(list) => list)
+        expect!(self.link.call(Request::Handles { process }), Reply::Handles(list) => list)
     }
 
     fn write_stdin(&mut self, process: ProcessId, bytes: &[u8]) -> Result<(), TargetError> {
-        let request = Request::WriteStdin { process, bytes: bytes.to_vec() };
-        expect!(self.link.call(request)?, Reply::Done => ())
+        self.done(Request::WriteStdin { process, bytes: bytes.to_vec() })
     }
 
     fn clock(&mut self) -> Result<(u64, u64), TargetError> {
-        expect!(self.link.call(Request::Clock)?, Reply::Clock { time_us, uptime_us } => (time_us, uptime_us))
+        expect!(self.link.call(Request::Clock), Reply::Clock { time_us, uptime_us } => (time_us, uptime_us))
     }
 
     fn end_server(&mut self) -> Result<(), TargetError> {
-        expect!(self.link.call(Request::EndServer)?, Reply::Done => ())
+        self.done(Request::EndServer)
     }
 }

@@ -22,8 +22,8 @@
 //! | worker | `end REASON` | tell the client, apply the exit policy, exit |
 //! | worker | closed | the guardian died: the same |
 //!
-//! It knows no ptrace: `dbgsrv` hands it the backend. [`serve_session`] is the worker's loop alone, for tests and for
-//! targets that need no process of their own.
+//! It knows no ptrace: `dbgsrv` hands it the backend. [`serve_connection`] does all of it in the caller's thread, for
+//! tests and for targets that need no process of their own.
 
 mod control;
 mod error;
@@ -41,4 +41,4 @@ pub use guardian::{ServeOptions, Source, serve};
 pub use local::{Local, spawn_local};
 pub use log::Log;
 pub use role::{Backend, Doorbell, Guard, NoGuard, WorkerSetup, run_hidden_role};
-pub use session::{NoSuperior, SessionEnd, SessionSetup, Superior, serve_session};
+pub use session::{NoSuperior, SessionEnd, SessionSetup, Superior, serve_connection, serve_session};

@@ -4,6 +4,7 @@
 //! the guardian. Requests are answered in order. What waits to be written is bounded: beyond [`HIGH_WATER`] no further
 //! request is read and no event is asked for, so a client that does not read stops its own session and nothing else.
 
+mod direct;
 mod dispatch;
 
 use std::convert::Infallible;
@@ -19,6 +20,8 @@ use outpost_wire::{
     WireError, decode_request, encode_event, encode_opened, encode_reply,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+
+pub use direct::serve_connection;
 
 /// Bytes that may wait to be written before the session stops reading and listening.
 const HIGH_WATER: usize = 4 << 20;
