@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use oracle::{Fact, OracleFrame, Part, Program, Stop, VariableFacts};
 use outpost_base::ImageOffset;
-use outpost_symbols::{FrameContext, Language, Type, TypeKind, Unavailable, Value, Variable};
+use outpost_symbols::{CaseRule, FrameContext, Language, Type, TypeKind, Unavailable, Value, Variable};
 use outpost_testkit::{Build, Compiler};
 
 /// How much was compared; a test that compares nothing proves nothing.
@@ -29,6 +29,27 @@ impl Comparer {
         for stop in &self.0.stops {
             for at in 0..stop.frames.len() {
                 self.compare_frame(stop, at, &mut tally);
+            }
+        }
+        tally
+    }
+
+    /// Variables with static storage, found by name.
+    fn compare_globals(&self) -> Tally {
+        let mut tally = Tally::default();
+        for stop in &self.0.stops {
+            let mut frame = self.0.frame(stop, 0);
+            for wanted in &stop.globals {
+                let found = self.0.module.variables_named(&wanted.name, CaseRule::Exact);
+                let found = found.into_iter().find_map(|die| self.0.module.variable_of(die));
+                let Some(variable) = found else {
+                    tally.differences.push(format!("no variable {}", wanted.name));
+                    continue;
+                };
+                tally.variables += 1;
+                let value = self.0.variables.value(&variable, &mut frame);
+                let mut compared = Comparison { place: wanted.name.clone(), frame: &mut frame, tally: &mut tally };
+                compared.variable(wanted, &value);
             }
         }
         tally
@@ -174,7 +195,7 @@ impl Comparison<'_, '_> {
             Language::Rust => spelled == gdb || gdb.starts_with("*mut ") && ours.size() == Some(8),
             // It spells template arguments anew (`int const` for `const int`), and `this` in types of methods.
             _ => {
-                without_arguments(&spelled) == usual_wide(&without_arguments(gdb))
+                without_arguments(&spelled) == usual(&without_arguments(gdb))
                     || spelled.contains("::*)(") && gdb.contains("::*)(")
                     || spelled == "int (**)(...)" && gdb == "int (**)(void)"
             }
@@ -195,9 +216,10 @@ impl Comparison<'_, '_> {
     }
 }
 
-/// gdb 13 has two spellings for one type.
-fn usual_wide(spelled: &str) -> String {
-    spelled.replace("unsigned int __int128", "unsigned __int128").replace("__int128 unsigned", "unsigned __int128")
+/// gdb 13 has two spellings for one type, and no space before the brackets of constant pointers.
+fn usual(spelled: &str) -> String {
+    let spelled = spelled.replace("unsigned int __int128", "unsigned __int128").replace("const[", "const [");
+    spelled.replace("__int128 unsigned", "unsigned __int128")
 }
 
 /// A C++ type without template arguments.
@@ -310,4 +332,39 @@ fn without_an_index() {
     check_without_index("values.c", Compiler::Gcc, "-g -O2 -gdwarf-5 -lm", 900);
     check_without_index("values.cpp", Compiler::Gxx, "-g -O2 -std=c++17 -gdwarf-5 -fdebug-types-section", 200);
     check_without_index("values.rs", Compiler::Rustc, "-g -Copt-level=0", 200);
+}
+
+/// A large program with optimised code that is not of our making.
+#[test]
+fn python() {
+    let Ok(path) = std::path::Path::new("/usr/bin/python3-dbg").canonicalize() else {
+        outpost_testkit::skip("python3-dbg is not installed");
+        return;
+    };
+    let script = "import re; print(sorted([3, 1, 2], key=lambda x: -x), re.sub('a+', 'b', 'caat'), {1: [2.5, 'x']})";
+    let settings = [
+        ("ORACLE_ARGUMENTS", format!("-S -E -c \"{script}\"")),
+        (
+            "ORACLE_BREAKPOINTS",
+            "list_sort_impl sre_compile_impl _sre_compile_impl pattern_subx float_repr unicode_repr".to_owned(),
+        ),
+        ("ORACLE_STOPS", "8".to_owned()),
+        ("ORACLE_FRAMES", "100".to_owned()),
+    ];
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_agrees(Comparer(Program::of_file(path, &settings)), "python3-dbg", 2000);
+}
+
+#[test]
+fn globals() {
+    let check = |build: Build, names: &str| {
+        let comparer = Comparer(Program::of_file(build.path(), &[("ORACLE_GLOBALS", names), ("ORACLE_STOPS", "2")]));
+        let tally = comparer.compare_globals();
+        assert!(tally.differences.is_empty(), "{:#?}", tally.differences);
+        assert_eq!(tally.variables, 2 * names.split(' ').count());
+    };
+    let c = "file_static per_thread global_text global_list global_sink";
+    check(Build::fixture("values.c").flags("-g -O0 -lm"), c);
+    check(Build::fixture("values.c").with(Compiler::Clang).flags("-g -O2 -gdwarf-4 -no-pie -lm"), c);
+    check(Build::fixture("values.cpp").flags("-g -O2 -std=c++17"), "global_sink shapes::Point::made");
 }

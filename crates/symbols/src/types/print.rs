@@ -68,6 +68,18 @@ fn c(of: &Type, inner: String, depth: usize) -> String {
         }
         TypeKind::Qualified { .. } => {
             let (words, target) = qualifiers(of);
+            // Qualifying an array qualifies its elements, which often are already.
+            let words = match target.kind() {
+                TypeKind::Array { element, .. } => {
+                    let own = qualifiers(&of.sibling(*element)).0;
+                    let is_new = |word: &&str| !own.split(' ').any(|own| own == *word);
+                    words.split(' ').filter(is_new).collect::<Vec<_>>().join(" ")
+                }
+                _ => words,
+            };
+            if words.is_empty() {
+                return c(&target, inner, depth);
+            }
             if matches!(target.kind(), TypeKind::Pointer { .. } | TypeKind::MemberPointer { .. }) {
                 let inner = if inner.is_empty() { inner } else { format!(" {}", inner.trim_start()) };
                 c(&target, format!(" {words}{inner}"), depth)

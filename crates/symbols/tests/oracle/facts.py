@@ -1,5 +1,5 @@
-# Run by gdb: stops at every call of `stop` and writes what gdb knows of each frame, one fact a line, tab-separated.
-# CORE file / FRAME pc cfa kind / REG dwarf bytes / VAR name / TYPE type size static-size / FIELD path name type bitpos bitsize
+# Run by gdb: stops at every call of `stop` (or what is asked for) and writes what gdb knows of each frame, one fact a line, tab-separated.
+# STOP core bias thread-pointer / GLOBAL name / FRAME pc cfa kind / REG dwarf bytes / VAR name / TYPE type size static-size / FIELD path name type bitpos bitsize
 # COUNT path elements / LEAF path kind value
 import os
 
@@ -7,6 +7,11 @@ import gdb
 
 DIRECTORY = os.environ["ORACLE_DIRECTORY"]
 PROGRAM = os.environ["ORACLE_PROGRAM"]
+ARGUMENTS = os.environ.get("ORACLE_ARGUMENTS", "")
+BREAKPOINTS = os.environ.get("ORACLE_BREAKPOINTS", "stop").split()
+STOPS = int(os.environ.get("ORACLE_STOPS", "20"))
+FRAMES = int(os.environ.get("ORACLE_FRAMES", "12"))
+GLOBALS = os.environ.get("ORACLE_GLOBALS", "").split()
 GENERAL = ["rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip"]
 out = open(os.path.join(DIRECTORY, "facts"), "w")
 
@@ -88,7 +93,8 @@ def variables(frame):
     block = frame.block()
     while True:
         for symbol in block:
-            if not (symbol.is_variable or symbol.is_argument or symbol.is_constant):
+            # A label without code counts as an optimised variable for gdb 13.
+            if str(symbol.type) == "__CORE_ADDR" or not (symbol.is_variable or symbol.is_argument or symbol.is_constant):
                 continue
             fact("VAR", symbol.name)
             try:
@@ -104,6 +110,14 @@ def variables(frame):
         block = block.superblock
 
 
+def globals_():
+    for name in GLOBALS:
+        value = gdb.parse_and_eval(name)
+        fact("GLOBAL", name)
+        fact("TYPE", value.type, value.type.sizeof, value.type.sizeof)
+        leaves("", value, 0)
+
+
 def bias():
     for line in gdb.execute("info proc mappings", to_string=True).splitlines():
         words = line.split()
@@ -116,10 +130,12 @@ def stop(number):
     core = os.path.join(DIRECTORY, "core%d" % number)
     gdb.execute("generate-core-file " + core, to_string=True)
     fact("STOP", core, bias(), int(gdb.newest_frame().read_register("fs_base")))
+    globals_()
     frame, level = gdb.newest_frame(), 0
-    while frame is not None and frame.function() is not None and level < 12:
+    while frame is not None and frame.function() is not None and level < FRAMES:
         frame.select()
-        if "values" not in frame.function().symtab.filename:
+        # Code of libraries has its own debug info, which is not compared here.
+        if os.path.realpath(frame.function().symtab.objfile.filename) != PROGRAM:
             break
         text = gdb.execute("info frame", to_string=True).splitlines()
         cfa = next((line.split(" at ")[1].rstrip(":") for line in text if "frame at" in line and "aller" not in line), "0")
@@ -135,9 +151,10 @@ gdb.execute("set confirm off")
 gdb.execute("set debuginfod enabled off")
 gdb.execute("set print object off")
 gdb.execute("set language auto")
-gdb.execute("break stop")
-gdb.execute("run > /dev/null")
-for number in range(20):
+for place in BREAKPOINTS:
+    gdb.execute("break " + place)
+gdb.execute("run %s > /dev/null 2>&1 < /dev/null" % ARGUMENTS)
+for number in range(STOPS):
     if not gdb.selected_inferior().pid:
         break
     stop(number)

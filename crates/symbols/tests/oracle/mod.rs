@@ -14,6 +14,7 @@ use outpost_testkit::Build;
 
 /// A program, its debug info, and where gdb stopped it.
 pub(crate) struct Program {
+    pub(crate) module: Module,
     pub(crate) variables: Arc<Variables>,
     pub(crate) stops: Vec<Stop>,
     tls: TlsSegment,
@@ -22,12 +23,16 @@ pub(crate) struct Program {
 impl Program {
     /// The program, its types and functions found through the module's index.
     pub(crate) fn new(build: Build) -> Program {
-        let path: PathBuf = build.path();
+        Program::of_file(build.path(), &[])
+    }
+
+    /// As [`Program::new`], of any program; `settings` go to the script's environment.
+    pub(crate) fn of_file(path: PathBuf, settings: &[(&str, &str)]) -> Program {
         let image = ElfFile::parse(FileSource::open(&path).expect("opens")).expect("is ELF");
         let module = Module::new(ModuleFiles { cache: None, ..ModuleFiles::new(Arc::new(image)) });
         let variables = module.variables().expect("has DWARF").clone();
         assert!(module.problems().is_empty(), "{:?}", module.problems());
-        Program { variables, stops: ask_gdb(&path), tls: tls_segment(&path) }
+        Program { module, variables, stops: ask_gdb(&path, settings), tls: tls_segment(&path) }
     }
 
     /// The same, found by reading units.
@@ -50,6 +55,7 @@ pub(crate) struct Stop {
     pub(crate) memory: Memory,
     pub(crate) bias: LoadBias,
     thread_pointer: Va,
+    pub(crate) globals: Vec<VariableFacts>,
     /// Innermost first.
     pub(crate) frames: Vec<FrameFacts>,
 }
@@ -97,7 +103,7 @@ pub(crate) enum Fact {
 }
 
 /// Runs `program` under gdb, stopping at each call of `stop`.
-fn ask_gdb(program: &Path) -> Vec<Stop> {
+fn ask_gdb(program: &Path, settings: &[(&str, &str)]) -> Vec<Stop> {
     let directory = tempfile::tempdir().expect("temporary directory");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/facts.py");
     let program = program.canonicalize().expect("program exists");
@@ -107,6 +113,7 @@ fn ask_gdb(program: &Path) -> Vec<Stop> {
         .arg(&program)
         .env("ORACLE_DIRECTORY", directory.path())
         .env("ORACLE_PROGRAM", &program)
+        .envs(settings.iter().copied())
         .output()
         .expect("gdb runs");
     let facts = std::fs::read_to_string(directory.path().join("facts")).expect("gdb wrote facts");
@@ -125,7 +132,7 @@ fn parse(facts: &str, program: &Memory) -> Vec<Stop> {
             let lowest = program.segments.iter().map(|(at, _)| *at).min().unwrap_or(0);
             let bias = LoadBias(number(2) - lowest);
             let memory = Memory::of_core(Path::new(words[1])).with_program(program, bias);
-            stops.push(Stop { memory, bias, thread_pointer: Va(number(3)), frames: Vec::new() });
+            stops.push(Stop { memory, bias, thread_pointer: Va(number(3)), globals: Vec::new(), frames: Vec::new() });
             continue;
         }
         let Some(stop) = stops.last_mut() else { continue };
@@ -139,21 +146,30 @@ fn parse(facts: &str, program: &Memory) -> Vec<Stop> {
             });
             continue;
         }
-        let Some(frame) = stop.frames.last_mut() else { continue };
-        match words[0] {
-            "REG" => {
+        if words[0] == "GLOBAL" {
+            stop.globals.push(VariableFacts { name: words[1].to_owned(), ..VariableFacts::default() });
+            continue;
+        }
+        let mut frame = stop.frames.last_mut();
+        match (words[0], &mut frame) {
+            ("REG", Some(frame)) => {
                 let hex = words[2];
                 let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"));
                 frame.registers.insert(number(1) as u16, bytes.collect());
                 continue;
             }
-            "VAR" => {
+            ("VAR", Some(frame)) => {
                 frame.variables.push(VariableFacts { name: words[1].to_owned(), ..VariableFacts::default() });
                 continue;
             }
             _ => {}
         }
-        let Some(variable) = frame.variables.last_mut() else { continue };
+        // Globals come before the first frame.
+        let variable = match frame {
+            Some(frame) => frame.variables.last_mut(),
+            None => stop.globals.last_mut(),
+        };
+        let Some(variable) = variable else { continue };
         let fact = match words[0] {
             "TYPE" => {
                 variable.value_type = Some((words[1].to_owned(), number(2), words[3].parse().unwrap_or(0)));
