@@ -11,6 +11,8 @@ mod demangle;
 mod dwarf_sections;
 mod elf;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod hash;
 mod index;
 mod lines;
