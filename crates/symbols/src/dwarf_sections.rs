@@ -66,6 +66,11 @@ impl DwarfFile {
         self.main.borrow_with_sup(self.alt.as_ref(), |data| EndianSlice::new(data, LittleEndian))
     }
 
+    /// `.debug_str`.
+    pub(crate) fn strings(&self) -> &SectionData {
+        &self.strings
+    }
+
     /// Bytes of the sections that hold names.
     pub(crate) fn text_len(&self) -> usize {
         self.text_len

@@ -6,13 +6,18 @@ const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Hash of a name without regard to ASCII case; stored in index files, so it never changes within a format version.
 ///
-/// FNV-1a, 32 bits, over lower-cased bytes, mixed at the end so that the high bits can select a bucket.
+/// Bit 5 of every byte is set, which makes letters of both cases equal, and some other characters, too: whoever uses
+/// the hash compares the names as well. The high bits are the good ones, and select a bucket.
 pub(crate) fn folded_hash(name: &[u8]) -> u32 {
-    let mut hash: u32 = 0x811c_9dc5;
-    for byte in name {
-        hash = (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193);
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    let mut hash = name.len() as u64;
+    let (words, rest) = name.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    for word in words.iter().chain([&last]) {
+        hash = (hash.rotate_left(5) ^ (u64::from_le_bytes(*word) | CASE)).wrapping_mul(MULTIPLIER);
     }
-    (hash ^ (hash >> 15)).wrapping_mul(0x846c_a68b)
+    ((hash ^ (hash >> 32)).wrapping_mul(MULTIPLIER) >> 32) as u32
 }
 
 /// Hash of exact content, 64 bits.

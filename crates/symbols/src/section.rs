@@ -29,6 +29,11 @@ impl SectionData {
         SectionData { backing: Backing::Mapped(Arc::new(map)), start: 0, end }
     }
 
+    /// Whether the bytes are mapped from a file, so that the system can take their memory back.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self.backing, Backing::Mapped(_))
+    }
+
     /// A part of these bytes, without copying; `None` if it is not inside.
     pub fn slice(&self, range: Range<usize>) -> Option<SectionData> {
         let start = self.start.checked_add(range.start)?;

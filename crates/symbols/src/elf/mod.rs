@@ -9,5 +9,5 @@ mod symbols;
 
 pub use file::{ElfFile, ElfKind, ElfSection, ElfSegment};
 pub use notes::DebugLink;
+pub(crate) use symbols::SymbolTable;
 pub use symbols::{ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource};
-pub(crate) use symbols::{RawSymbol, SymbolTable};

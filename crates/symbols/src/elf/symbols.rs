@@ -68,6 +68,8 @@ pub struct ElfSymbol {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawSymbol<'a> {
     pub(crate) name: &'a [u8],
+    /// Offset of the name in the table's strings.
+    pub(crate) name_offset: u32,
     pub(crate) address: u64,
     pub(crate) size: u64,
     pub(crate) kind: ElfSymbolKind,
@@ -88,6 +90,16 @@ impl SymbolTable {
             .iter()
             .filter(|symbol| symbol.st_shndx.get(LE) != elf::SHN_UNDEF)
             .filter_map(|symbol| self.decode(symbol))
+    }
+
+    /// How many symbols the table has, defined or not.
+    pub(crate) fn len(&self) -> usize {
+        self.raw().len()
+    }
+
+    /// The strings that names lie in.
+    pub(crate) fn strings(&self) -> &SectionData {
+        &self.strings
     }
 
     /// The name of symbol number `index`, defined or not.
@@ -120,7 +132,15 @@ impl SymbolTable {
             return None;
         }
         let name = string_at(&self.strings, u64::from(symbol.st_name.get(LE)));
-        let symbol = RawSymbol { name, address: symbol.st_value.get(LE), size: symbol.st_size.get(LE), kind, binding };
+        let name_offset = symbol.st_name.get(LE);
+        let symbol = RawSymbol {
+            name_offset,
+            name,
+            address: symbol.st_value.get(LE),
+            size: symbol.st_size.get(LE),
+            kind,
+            binding,
+        };
         (!name.is_empty()).then_some(symbol)
     }
 }

@@ -9,20 +9,22 @@ use super::chunk::{Absorb, Chunk, EntryKind, NO_ENTRY, pack_die};
 use super::format::{IndexWriter, Table};
 use super::names::{last_component, without_arguments};
 use super::scan::Scan;
-use super::strings::StringId;
+use super::strings::{Place, Source, Sources, StringId};
 use crate::debug_info::{TypeSignature, UnitSpan};
 use crate::demangle::{demangle_name, text};
 use crate::dwarf_sections::DwarfFile;
-use crate::elf::RawSymbol;
+use crate::elf::SymbolTable;
 use crate::hash::{IntMap, folded_hash};
-use crate::{ElfSymbolKind, ElfSymbolSource, ImageRange, Problem, SymbolsError};
+use crate::{ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource, ImageRange, Problem, SymbolsError};
 
 /// Bytes of DIEs that one task scans; less if there is less than enough for all threads.
-const TASK_LEN: u64 = 8 << 20;
+const TASK_LEN: u64 = 4 << 20;
 /// Fewest bytes of DIEs that are worth a task of their own.
 const MIN_TASK_LEN: u64 = 256 << 10;
 /// Most problems that an index keeps; a damaged file can have one per unit.
 const MAX_PROBLEMS: usize = 64;
+/// Symbols at one address that are compared with a further one; hundreds of thousands would take forever.
+const MAX_COMPARED: usize = 256;
 /// In [`Table::Names`], marks the number of a symbol; others are numbers of entries.
 pub(super) const IS_SYMBOL: u32 = 1 << 31;
 /// In [`Table::Code`], marks the range in which the function is entered.
@@ -38,14 +40,27 @@ pub(crate) struct BuildInput<'a> {
     pub(crate) units: &'a [UnitSpan],
     /// Image addresses that hold code, sorted.
     pub(crate) text: &'a [ImageRange],
-    /// Symbols of all tables.
-    pub(crate) symbols: Vec<(RawSymbol<'a>, ElfSymbolSource)>,
+    /// Symbol tables, the best one first.
+    pub(crate) tables: &'a [NamedTable],
+    /// Symbols of PLT entries.
+    pub(crate) plt: &'a [ElfSymbol],
+    /// Sections in which strings may stay.
+    pub(crate) sources: &'a Sources,
     /// Problems found so far.
     pub(crate) problems: Vec<Problem>,
     /// Set by another thread to stop.
     pub(crate) cancel: &'a AtomicBool,
     /// Told how much is done, from 0 to 1000.
     pub(crate) progress: &'a (dyn Fn(u32) + Sync),
+}
+
+/// A symbol table, and what its strings are called.
+#[derive(Debug)]
+pub(crate) struct NamedTable {
+    pub(crate) table: SymbolTable,
+    pub(crate) source: ElfSymbolSource,
+    /// `None` if the strings will not be there the next time.
+    pub(crate) strings: Option<Source>,
 }
 
 /// Builds an index and writes it to `out`.
@@ -94,13 +109,14 @@ fn check_cancel(input: &BuildInput<'_>) -> Result<(), BuildError> {
     if input.cancel.load(Ordering::Relaxed) { Err(BuildError::Cancelled) } else { Ok(()) }
 }
 
-fn scan(input: &BuildInput<'_>) -> Result<Chunk, BuildError> {
-    let symbol_text: usize = input.symbols.iter().map(|(symbol, _)| symbol.name.len()).sum();
-    let Some(dwarf) = input.dwarf else { return Ok(Chunk::new(symbol_text.saturating_mul(4) + (1 << 20))) };
-    let slices = dwarf.slices();
-    let section_text = dwarf.text_len();
+fn scan<'a>(input: &BuildInput<'a>) -> Result<Chunk<'a>, BuildError> {
+    let symbol_text: usize = input.tables.iter().map(|table| table.table.strings().len()).sum();
+    let section_text = input.dwarf.map_or(0, DwarfFile::text_len);
     // Demangled names come on top; they are longer than mangled ones, but seldom by so much.
-    let mut all = Chunk::new(section_text.saturating_add(symbol_text.saturating_mul(4)).saturating_add(1 << 20));
+    let limit = section_text.saturating_add(symbol_text.saturating_mul(4)).saturating_add(1 << 20);
+    let mut all = Chunk::new(limit, input.sources);
+    let Some(dwarf) = input.dwarf else { return Ok(all) };
+    let slices = dwarf.slices();
     let signatures = input.units.iter().filter_map(|unit| {
         let kind = unit.signature?;
         Some((kind.signature, pack_die(unit.section, unit.start + kind.type_offset)))
@@ -113,7 +129,7 @@ fn scan(input: &BuildInput<'_>) -> Result<Chunk, BuildError> {
     let task_len = TASK_LEN.min(total / (threads as u64 * 4)).max(MIN_TASK_LEN);
     let tasks = tasks(input.units, task_len);
     let run = |task: &std::ops::Range<usize>| {
-        let mut chunk = Chunk::new(section_text);
+        let mut chunk = Chunk::new(section_text, input.sources);
         let mut table = None;
         for number in task.clone() {
             let Some(span) = input.units.get(number) else { continue };
@@ -127,7 +143,7 @@ fn scan(input: &BuildInput<'_>) -> Result<Chunk, BuildError> {
     };
     // While one wave of tasks is scanned, the one before is merged: in order, whatever finishes first.
     let mut waves = tasks.chunks(threads);
-    let mut scanned: Vec<Chunk> = Vec::new();
+    let mut scanned: Vec<Chunk<'_>> = Vec::new();
     let mut done = 0;
     loop {
         let wave = waves.next();
@@ -140,6 +156,8 @@ fn scan(input: &BuildInput<'_>) -> Result<Chunk, BuildError> {
             },
         );
         check_cancel(input)?;
+        // Names are spread over all of the strings; without this, every page of them would stay.
+        dwarf.release_strings();
         done += wave.map_or(0, <[_]>::len);
         (input.progress)((done * 900 / tasks.len().max(1)) as u32);
         scanned = next;
@@ -147,9 +165,9 @@ fn scan(input: &BuildInput<'_>) -> Result<Chunk, BuildError> {
             break;
         }
     }
-    all.scopes.shrink_to_fit();
-    resolve_cross_references(&scan, input.units, &mut all);
+    resolve_cross_references(&scan, input, &mut all);
     all.sort_entries();
+    all.forget_maps();
     dwarf.release_strings();
     Ok(all)
 }
@@ -169,7 +187,7 @@ fn tasks(units: &[UnitSpan], len: u64) -> Vec<std::ops::Range<usize>> {
 }
 
 /// Gives their names to entries that have them from other units, by scanning those units once more.
-fn resolve_cross_references(scan: &Scan<'_>, units: &[UnitSpan], all: &mut Chunk) {
+fn resolve_cross_references(scan: &Scan<'_>, input: &BuildInput<'_>, all: &mut Chunk<'_>) {
     // Most references lead to entries that are there. A reference may lead to an entry that itself has a reference:
     // go round again for those.
     for _ in 0..3 {
@@ -182,13 +200,13 @@ fn resolve_cross_references(scan: &Scan<'_>, units: &[UnitSpan], all: &mut Chunk
         waiting.sort_by_key(|reference| reference.target);
         let mut at = 0;
         while let Some(first) = waiting.get(at) {
-            let Some(unit) = unit_of(units, first.target) else {
+            let Some(unit) = unit_of(input.units, first.target) else {
                 at += 1;
                 continue;
             };
             let base = pack_die(unit.section, unit.start);
             let count = waiting[at..].iter().take_while(|it| it.target - base < unit.end - unit.start).count().max(1);
-            let mut chunk = Chunk::new(usize::MAX);
+            let mut chunk = Chunk::new(usize::MAX, input.sources);
             if let Ok(dies) = scan.named_dies(*unit, &mut None, &mut chunk) {
                 let found: Vec<_> = waiting[at..at + count]
                     .iter()
@@ -218,7 +236,7 @@ fn resolve_cross_references(scan: &Scan<'_>, units: &[UnitSpan], all: &mut Chunk
 }
 
 /// References to an entry that has its name by now take it from there.
-fn chase(all: &mut Chunk, sorted: usize) {
+fn chase(all: &mut Chunk<'_>, sorted: usize) {
     let entries = std::mem::take(&mut all.entries);
     let mut known = Vec::new();
     all.cross_references.retain(|reference| {
@@ -251,62 +269,93 @@ fn unit_of(units: &[UnitSpan], target: u64) -> Option<&UnitSpan> {
 struct IndexedSymbol {
     address: u64,
     size: u64,
-    name: StringId,
+    name: Place,
     display: StringId,
     kind: ElfSymbolKind,
-    binding: crate::ElfSymbolBinding,
+    binding: ElfSymbolBinding,
     source: ElfSymbolSource,
 }
 
-/// Interns the symbols, each once, and demangles those that DWARF does not name.
-fn symbols(input: &BuildInput<'_>, all: &mut Chunk) -> Vec<IndexedSymbol> {
-    let mut starts: Vec<u64> = all.code.iter().map(|code| code.range.start.0).collect();
-    starts.sort_unstable();
-    let mut seen: IntMap<(u64, u32), ()> = IntMap::default();
-    let mut kept = Vec::with_capacity(input.symbols.len());
-    for (symbol, source) in &input.symbols {
-        let name = all.strings.intern(symbol.name);
-        if seen.insert((symbol.address, name.0), ()).is_none() {
-            kept.push((*symbol, *source, name));
+/// Collects the symbols, each once, and demangles those that DWARF does not name.
+fn symbols(input: &BuildInput<'_>, all: &mut Chunk<'_>) -> Vec<IndexedSymbol> {
+    let count = input.tables.iter().map(|named| named.table.len()).sum::<usize>() + input.plt.len();
+    let mut symbols = Vec::with_capacity(count);
+    for named in input.tables {
+        let stays = named.strings.filter(|source| input.sources.has(*source));
+        for symbol in named.table.defined() {
+            let place = stays.and_then(|source| Place::new(source, symbol.name_offset as usize, symbol.name.len()));
+            let name = place.unwrap_or_else(|| {
+                let id = all.strings.intern(symbol.name);
+                all.strings.place(id)
+            });
+            symbols.push(IndexedSymbol {
+                address: symbol.address,
+                size: symbol.size,
+                name,
+                display: StringId(0),
+                kind: symbol.kind,
+                binding: symbol.binding,
+                source: named.source,
+            });
         }
     }
-    let demangled: Vec<Option<String>> = kept
-        .par_iter()
-        .map(|(symbol, source, _)| {
-            let mangled = text(symbol.name);
-            if starts.binary_search(&symbol.address).is_ok() && *source != ElfSymbolSource::Plt {
-                return None;
-            }
-            let name = demangle_name(&mangled)?;
-            Some(if *source == ElfSymbolSource::Plt { format!("{name}@plt") } else { name })
-        })
-        .collect();
-    let mut symbols: Vec<IndexedSymbol> = kept
-        .into_iter()
-        .zip(demangled)
-        .map(|((symbol, source, name), display)| IndexedSymbol {
-            address: symbol.address,
+    for symbol in input.plt {
+        let id = all.strings.intern(symbol.name.as_bytes());
+        symbols.push(IndexedSymbol {
+            address: symbol.address.0,
             size: symbol.size,
-            name,
-            display: display.map_or(StringId(0), |display| all.strings.intern(display.as_bytes())),
+            name: all.strings.place(id),
+            display: StringId(0),
             kind: symbol.kind,
             binding: symbol.binding,
-            source,
+            source: symbol.source,
+        });
+    }
+    let strings = &all.strings;
+    symbols.sort_by_key(|symbol| (symbol.kind == ElfSymbolKind::ThreadLocal, symbol.address));
+    // The tables are sorted best first and the sort is stable: of equal symbols the better one stays.
+    let mut at_address: Vec<Place> = Vec::new();
+    let mut last = None;
+    symbols.retain(|symbol| {
+        if last != Some(symbol.address) {
+            at_address.clear();
+            last = Some(symbol.address);
+        }
+        let known = at_address.iter().take(MAX_COMPARED).any(|place| strings.at(*place) == strings.at(symbol.name));
+        at_address.push(symbol.name);
+        !known
+    });
+    let mut starts: Vec<u64> = all.code.iter().map(|code| code.range.start.0).collect();
+    starts.par_sort_unstable();
+    let demangled: Vec<(usize, String)> = symbols
+        .par_iter()
+        .enumerate()
+        .filter(|(_, symbol)| symbol.source == ElfSymbolSource::Plt || starts.binary_search(&symbol.address).is_err())
+        .filter_map(|(number, symbol)| {
+            let name = demangle_name(&text(strings.at(symbol.name)))?;
+            let suffix = if symbol.source == ElfSymbolSource::Plt { "@plt" } else { "" };
+            Some((number, name + suffix))
         })
         .collect();
-    symbols.sort_by_key(|symbol| (symbol.kind == ElfSymbolKind::ThreadLocal, symbol.address));
+    for (number, name) in demangled {
+        let display = all.strings.intern(name.as_bytes());
+        if let Some(symbol) = symbols.get_mut(number) {
+            symbol.display = display;
+        }
+    }
     symbols
 }
 
 fn write<W: Write + Seek>(
     input: &BuildInput<'_>,
-    mut all: Chunk,
+    mut all: Chunk<'_>,
     symbols: Vec<IndexedSymbol>,
     out: W,
 ) -> std::io::Result<W> {
     let mut writer = IndexWriter::new(out)?;
     writer.bytes(Table::Identity, input.identity)?;
     write_names(&mut writer, &all, &symbols)?;
+    input.sources.release();
 
     let mut languages: IntMap<u32, u16> = IntMap::default();
     languages.extend(all.languages.iter().copied());
@@ -359,7 +408,7 @@ fn write<W: Write + Seek>(
         buffer.extend_from_slice(&symbol.size.to_le_bytes());
         buffer.extend_from_slice(&symbol.name.0.to_le_bytes());
         buffer.extend_from_slice(&symbol.display.0.to_le_bytes());
-        buffer.extend_from_slice(&[symbol.kind as u8, symbol.binding as u8, symbol.source as u8, 0, 0, 0, 0, 0]);
+        buffer.extend_from_slice(&[symbol.kind as u8, symbol.binding as u8, symbol.source as u8, 0]);
     })?;
 
     let left_out = all.problems.len().saturating_sub(MAX_PROBLEMS);
@@ -374,9 +423,12 @@ fn write<W: Write + Seek>(
         }
     })?;
 
-    let (arena, ends) = all.strings.into_parts();
+    let (arena, places) = all.strings.into_parts();
     writer.bytes(Table::Text, &arena)?;
-    writer.numbers(Table::TextEnds, ends)?;
+    let in_symbols = symbols.iter().map(|symbol| symbol.name);
+    let used = places.iter().copied().chain(in_symbols).fold(0, |used: u32, place| used | (1 << place.source()));
+    writer.numbers(Table::Sources, [used])?;
+    writer.table(Table::Strings, places, |buffer, place| buffer.extend_from_slice(&place.0.to_le_bytes()))?;
     (input.progress)(1000);
     writer.finish()
 }
@@ -392,31 +444,24 @@ fn order_by<T: Sync>(items: &[T], key: impl Fn(&T) -> u32 + Sync) -> Vec<u32> {
 /// Writes what is found by name: entries, and symbols by both of their names.
 fn write_names<W: Write + Seek>(
     writer: &mut IndexWriter<W>,
-    all: &Chunk,
+    all: &Chunk<'_>,
     symbols: &[IndexedSymbol],
 ) -> std::io::Result<()> {
-    // Many entries share a name; each name is hashed once.
-    let hashes: Vec<u32> = (0..all.strings.len() as u32)
-        .into_par_iter()
-        .map(|id| folded_hash(without_arguments(all.strings.get(StringId(id)))))
-        .collect();
-    let hash = |id: StringId| hashes.get(id.0 as usize).copied().unwrap_or(0);
     let named = all.entries.iter().enumerate().filter(|(_, entry)| entry.name != StringId(0));
     let named = named.filter(|(_, entry)| {
         // A declared class is a scope; whoever looks for it wants a definition.
         entry.kind != EntryKind::Scope
     });
     let mut names: Vec<u64> =
-        named.map(|(number, entry)| (u64::from(hash(entry.name)) << 32) | number as u64).collect();
-    for (number, symbol) in symbols.iter().enumerate() {
+        named.map(|(number, entry)| (u64::from(all.strings.key(entry.name)) << 32) | number as u64).collect();
+    names.par_extend(symbols.par_iter().enumerate().flat_map_iter(|(number, symbol)| {
         let target = u64::from(number as u32 | IS_SYMBOL);
-        names.push((u64::from(hash(symbol.name)) << 32) | target);
-        if symbol.display != StringId(0) {
-            let display = text(all.strings.get(symbol.display));
-            let base = folded_hash(without_arguments(last_component(&display).as_bytes()));
-            names.push((u64::from(base) << 32) | target);
-        }
-    }
+        let linkage = folded_hash(without_arguments(all.strings.at(symbol.name)));
+        let display = text(all.strings.get(symbol.display));
+        let display = (symbol.display != StringId(0))
+            .then(|| folded_hash(without_arguments(last_component(&display).as_bytes())));
+        [Some(linkage), display].into_iter().flatten().map(move |hash| (u64::from(hash) << 32) | target)
+    }));
     names.par_sort_unstable();
     names.dedup();
     let bits = bucket_bits(names.len());
@@ -440,7 +485,7 @@ fn bucket_bits(names: usize) -> u32 {
     (names / 4).max(2).ilog2().clamp(1, 24)
 }
 
-fn write_files<W: Write + Seek>(writer: &mut IndexWriter<W>, all: &mut Chunk) -> std::io::Result<()> {
+fn write_files<W: Write + Seek>(writer: &mut IndexWriter<W>, all: &mut Chunk<'_>) -> std::io::Result<()> {
     writer.table(Table::Files, &all.files, |buffer, file| {
         buffer.extend_from_slice(&file.directory.0.to_le_bytes());
         buffer.extend_from_slice(&file.base.0.to_le_bytes());

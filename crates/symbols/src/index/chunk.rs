@@ -3,7 +3,7 @@
 use crate::hash::IntMap;
 use crate::{ImageRange, Problem};
 
-use super::strings::{Interner, StringId};
+use super::strings::{Interner, Sources, StringId};
 
 /// "None" for numbers of entries.
 pub(crate) const NO_ENTRY: u32 = u32::MAX;
@@ -49,7 +49,7 @@ pub(crate) struct Entry {
     pub(crate) kind: EntryKind,
     pub(crate) flags: u8,
     /// Size of a type: two types of one name and different sizes are different types.
-    pub(crate) size: u64,
+    pub(crate) size: u32,
 }
 
 /// Addresses of a function's code.
@@ -85,8 +85,8 @@ pub(crate) struct CrossReference {
 
 /// Everything found in some consecutive units.
 #[derive(Debug)]
-pub(crate) struct Chunk {
-    pub(crate) strings: Interner,
+pub(crate) struct Chunk<'a> {
+    pub(crate) strings: Interner<'a>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) code: Vec<CodeRange>,
     pub(crate) data: Vec<DataAddress>,
@@ -98,16 +98,16 @@ pub(crate) struct Chunk {
     pub(crate) file_units: Vec<(u32, u32)>,
     pub(crate) cross_references: Vec<CrossReference>,
     pub(crate) problems: Vec<Problem>,
-    pub(super) scopes: IntMap<(u32, u32, u8, u64), u32>,
+    pub(super) scopes: IntMap<(u32, u32, u8, u32), u32>,
     pub(super) file_numbers: IntMap<(u32, u32), u32>,
     pub(super) by_offset: IntMap<u64, StringId>,
 }
 
-impl Chunk {
+impl<'a> Chunk<'a> {
     /// An empty chunk whose names come from sections of `text_limit` bytes together.
-    pub(crate) fn new(text_limit: usize) -> Chunk {
+    pub(crate) fn new(text_limit: usize, sources: &'a Sources) -> Chunk<'a> {
         Chunk {
-            strings: Interner::new(text_limit),
+            strings: Interner::new(text_limit, sources),
             entries: Vec::new(),
             code: Vec::new(),
             data: Vec::new(),
@@ -144,6 +144,13 @@ impl Chunk {
         number
     }
 
+    /// Forgets what finds entries and files again, when no more will come.
+    pub(super) fn forget_maps(&mut self) {
+        self.scopes = IntMap::default();
+        self.file_numbers = IntMap::default();
+        self.by_offset = IntMap::default();
+    }
+
     /// The number of a file.
     pub(super) fn file(&mut self, name: FileName) -> u32 {
         let next = self.files.len() as u32;
@@ -167,12 +174,11 @@ pub(crate) enum Absorb {
     },
 }
 
-impl Chunk {
+impl Chunk<'_> {
     /// Takes over what `other` found; the result says which entry each of its entries became.
-    pub(crate) fn absorb(&mut self, other: Chunk, how: Absorb) -> Vec<u32> {
-        let strings: Vec<StringId> = (0..other.strings.len() as u32)
-            .map(|id| self.strings.intern_hashed(other.strings.get(StringId(id)), other.strings.hash(StringId(id))))
-            .collect();
+    pub(crate) fn absorb(&mut self, other: Chunk<'_>, how: Absorb) -> Vec<u32> {
+        let strings: Vec<StringId> =
+            (0..other.strings.len() as u32).map(|id| self.strings.adopt(&other.strings, StringId(id))).collect();
         let string = |id: StringId| strings.get(id.0 as usize).copied().unwrap_or_default();
         let mut numbers: Vec<u32> = Vec::with_capacity(other.entries.len());
         let mut forward = Vec::new();

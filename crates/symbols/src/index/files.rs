@@ -14,7 +14,7 @@ pub(super) fn collect<'a>(
     unit: &Unit<DwarfSlice<'a>>,
     header: &LineProgramHeader<DwarfSlice<'a>>,
     number: u32,
-    chunk: &mut Chunk,
+    chunk: &mut Chunk<'_>,
 ) {
     let text = |value: AttributeValue<DwarfSlice<'a>>| {
         dwarf.attr_string(unit, value).map(|text| text.slice()).unwrap_or_default()

@@ -11,11 +11,12 @@
 
 use std::io::{self, Seek, SeekFrom, Write};
 
+use super::strings::{Source, Sources};
 use crate::SectionData;
 use crate::hash::Checksum;
 
 /// Changes whenever a table, a hash or the meaning of a number changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"OUTPOSTX";
 const HEADER_LEN: usize = 40;
 /// Bytes that are checked at once before their pages are given back.
@@ -27,10 +28,12 @@ const CHECK_WINDOW: usize = 4 << 20;
 pub(crate) enum Table {
     /// Which build this is the index of.
     Identity,
-    /// Text of all strings, one after the other.
+    /// One u32: bit n is set if strings lie in `Source` n.
+    Sources,
+    /// Text of the strings that do not lie in a section of the image.
     Text,
-    /// Where each string ends: u32.
-    TextEnds,
+    /// Where each string lies: u64, as `Place` packs it.
+    Strings,
     /// Start u64, end u64, signature u64, section u8, has signature u8, language u16, type offset u32;
     /// sorted.
     Units,
@@ -58,7 +61,8 @@ pub(crate) enum Table {
     FileUnitStarts,
     /// Units that refer to a file: u32.
     FileUnits,
-    /// Address u64, size u64, name u32, demangled name u32, kind, binding, source u8 each, 0 u8, 0 u32; sorted, TLS last.
+    /// Address u64, size u64, place of the name u64, demangled name u32, kind, binding, source u8 each, 0 u8; sorted,
+    /// TLS last.
     Symbols,
     /// Texts, each ended by NUL: part and reason of each problem.
     Problems,
@@ -151,12 +155,13 @@ impl<W: Write + Seek> IndexWriter<W> {
 pub(crate) struct Index {
     data: SectionData,
     tables: [(usize, usize); TABLES],
+    pub(super) sources: Sources,
 }
 
 impl Index {
     /// An index of nothing.
     pub(crate) fn empty() -> Index {
-        Index { data: SectionData::empty(), tables: [(0, 0); TABLES] }
+        Index { data: SectionData::empty(), tables: [(0, 0); TABLES], sources: Sources::default() }
     }
 
     /// Checks header, directory and checksum of `data`; says what is wrong with it.
@@ -205,7 +210,19 @@ impl Index {
                 _ => return Err("a table lies outside of it"),
             }
         }
-        Ok(Index { data, tables })
+        Ok(Index { data, tables, sources: Sources::default() })
+    }
+
+    /// Which sections hold strings of this index: they must be attached before it is asked.
+    pub(crate) fn wanted_sources(&self) -> Vec<Source> {
+        let all = [Source::DebugStr, Source::DebugStrtab, Source::ImageStrtab, Source::Dynstr];
+        let wanted = self.number(Table::Sources, 0).unwrap_or(0);
+        all.into_iter().filter(|source| wanted & (1 << *source as u32) != 0).collect()
+    }
+
+    /// Gives the index the sections that it has strings in.
+    pub(crate) fn attach(&mut self, sources: Sources) {
+        self.sources = sources;
     }
 
     /// The bytes of a table.
@@ -253,7 +270,7 @@ mod tests {
     fn small() -> Vec<u8> {
         let mut writer = IndexWriter::new(io::Cursor::new(Vec::new())).unwrap();
         writer.bytes(Table::Identity, b"abc").unwrap();
-        writer.numbers(Table::TextEnds, [1, 2, 3]).unwrap();
+        writer.numbers(Table::FileUnits, [1, 2, 3]).unwrap();
         writer.finish().unwrap().into_inner()
     }
 
@@ -261,8 +278,8 @@ mod tests {
     fn tables_read_back() {
         let index = Index::open(SectionData::from(small())).unwrap();
         assert_eq!(index.identity(), b"abc");
-        assert_eq!(index.number(Table::TextEnds, 2), Some(3));
-        assert_eq!(index.number(Table::TextEnds, 3), None);
+        assert_eq!(index.number(Table::FileUnits, 2), Some(3));
+        assert_eq!(index.number(Table::FileUnits, 3), None);
         assert_eq!(index.table(Table::Symbols), b"");
     }
 

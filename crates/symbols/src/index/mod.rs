@@ -17,7 +17,7 @@ mod query;
 mod scan;
 mod strings;
 
-pub(crate) use build::{BuildInput, build};
+pub(crate) use build::{BuildInput, NamedTable, build};
 pub use cache::default_directory as default_cache_directory;
 pub(crate) use cache::{CacheKey, IndexCache};
 pub(crate) use chunk::EntryKind;
@@ -26,3 +26,4 @@ pub(crate) use format::Index;
 pub(crate) use names::last_component;
 pub use query::CaseRule;
 pub(crate) use query::{EntryId, EntryKindOrSymbol, FileId, NameHit, SymbolId, SymbolRecord};
+pub(crate) use strings::{Source, Sources};

@@ -4,6 +4,7 @@ use super::build::{IS_ENTERED, IS_SYMBOL};
 use super::chunk::{EntryKind, HAS_CODE, IS_INLINED, NO_ENTRY, unpack_die};
 use super::format::{Index, Table, u32_at, u64_at};
 use super::names::{split_components, without_arguments};
+use super::strings::{Place, Source};
 use crate::debug_info::{TypeSignature, UnitSpan};
 use crate::demangle::text;
 use crate::hash::{IntMap, folded_hash};
@@ -55,7 +56,7 @@ pub(crate) struct SymbolRecord {
     pub(crate) kind: ElfSymbolKind,
     pub(crate) binding: ElfSymbolBinding,
     pub(crate) source: ElfSymbolSource,
-    name: u32,
+    name: Place,
     display: u32,
 }
 
@@ -70,10 +71,12 @@ pub enum CaseRule {
 
 impl Index {
     pub(crate) fn string(&self, id: u32) -> &[u8] {
-        let ends = |at: usize| self.number(Table::TextEnds, at).map(|end| end as usize);
-        let Some(end) = ends(id as usize) else { return b"" };
-        let start = (id as usize).checked_sub(1).and_then(ends).unwrap_or(0);
-        self.table(Table::Text).get(start..end).unwrap_or_default()
+        let record = self.record::<8>(Table::Strings, id as usize);
+        record.map(|record| self.at(Place(u64_at(record, 0)))).unwrap_or_default()
+    }
+
+    fn at(&self, place: Place) -> &[u8] {
+        if place.source() == Source::Own as u8 { place.of(self.table(Table::Text)) } else { self.sources.get(place) }
     }
 
     /// The units, as the builder was given them.
@@ -160,11 +163,11 @@ impl Index {
         Some(SymbolRecord {
             address: u64_at(record, 0),
             size: u64_at(record, 8),
-            name: u32_at(record, 16),
-            display: u32_at(record, 20),
-            kind: *kinds.get(usize::from(record[24]))?,
-            binding: *bindings.get(usize::from(record[25]))?,
-            source: *sources.get(usize::from(record[26]))?,
+            name: Place(u64_at(record, 16)),
+            display: u32_at(record, 24),
+            kind: *kinds.get(usize::from(record[28]))?,
+            binding: *bindings.get(usize::from(record[29]))?,
+            source: *sources.get(usize::from(record[30]))?,
         })
     }
 
@@ -174,18 +177,18 @@ impl Index {
 
     /// A symbol's name as its table has it.
     pub(crate) fn linkage_name(&self, symbol: &SymbolRecord) -> String {
-        text(self.string(symbol.name)).into_owned()
+        text(self.at(symbol.name)).into_owned()
     }
 
     /// A symbol's name as it is shown: demangled, if it was mangled.
     pub(crate) fn display_name(&self, symbol: &SymbolRecord) -> String {
-        let id = if symbol.display == 0 { symbol.name } else { symbol.display };
-        text(self.string(id)).into_owned()
+        let name = if symbol.display == 0 { self.at(symbol.name) } else { self.string(symbol.display) };
+        text(name).into_owned()
     }
 
     /// How many symbols have addresses: those of thread-local variables come behind.
     fn addressed_symbols(&self) -> usize {
-        self.search::<32>(Table::Symbols, |record| record[24] != ElfSymbolKind::ThreadLocal as u8)
+        self.search::<32>(Table::Symbols, |record| record[28] != ElfSymbolKind::ThreadLocal as u8)
     }
 
     /// Symbols at or below `at`, nearest first.
@@ -378,7 +381,7 @@ impl Index {
             }
             NameHit::Symbol(id) => {
                 let symbol = self.symbol(id)?;
-                if same(name, &text(self.string(symbol.name)), case) {
+                if same(name, &text(self.at(symbol.name)), case) {
                     return Some(0);
                 }
                 let display = self.display_name(&symbol);

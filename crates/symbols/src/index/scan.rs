@@ -8,7 +8,7 @@ use super::chunk::{
 };
 use super::cursor::{Cursor, Value};
 use super::files;
-use super::strings::StringId;
+use super::strings::{Source, StringId, string_at};
 use crate::debug_info::UnitSpan;
 use crate::dwarf_sections::DwarfSlice;
 use crate::hash::IntMap;
@@ -72,17 +72,17 @@ struct Die<'a> {
     inlined: bool,
     enum_class: bool,
     signature: Option<u64>,
-    size: u64,
+    size: u32,
 }
 
 /// A unit being scanned.
-struct UnitScan<'a, 's> {
+struct UnitScan<'a, 's, 'c> {
     scan: &'s Scan<'a>,
     dwarf: &'s Dwarf<DwarfSlice<'a>>,
     unit: gimli::Unit<DwarfSlice<'a>>,
     span: UnitSpan,
     bytes: &'a [u8],
-    chunk: &'s mut Chunk,
+    chunk: &'s mut Chunk<'c>,
     /// By offset in the unit, ascending.
     named: Vec<(u64, Named)>,
     /// Entries that have their scope, and mostly their name, from elsewhere.
@@ -104,7 +104,7 @@ impl NamedDies {
 
 impl<'a> Scan<'a> {
     /// Scans one unit into `chunk`. What was read before damage is kept, and the damage reported.
-    pub(super) fn unit(&self, number: u32, span: UnitSpan, table: &mut Option<AbbrevTable>, chunk: &mut Chunk) {
+    pub(super) fn unit(&self, number: u32, span: UnitSpan, table: &mut Option<AbbrevTable>, chunk: &mut Chunk<'_>) {
         if let Err(problem) = self.try_unit(number, span, table, chunk) {
             let what = format!("unit at {:#x}", span.start);
             chunk.problems.push(Problem::new(what, problem));
@@ -116,7 +116,7 @@ impl<'a> Scan<'a> {
         number: u32,
         span: UnitSpan,
         table: &mut Option<AbbrevTable>,
-        chunk: &mut Chunk,
+        chunk: &mut Chunk<'_>,
     ) -> Result<(), String> {
         let mut scan = self.start(span, chunk)?;
         scan.root(number);
@@ -130,7 +130,7 @@ impl<'a> Scan<'a> {
         &self,
         span: UnitSpan,
         table: &mut Option<AbbrevTable>,
-        chunk: &mut Chunk,
+        chunk: &mut Chunk<'_>,
     ) -> Result<NamedDies, String> {
         let mut scan = self.start(span, chunk)?;
         scan.dies(table)?;
@@ -139,7 +139,7 @@ impl<'a> Scan<'a> {
         Ok(NamedDies { dies: offsets.into_iter().map(|offset| (offset, scan.lookup(offset))).collect() })
     }
 
-    fn start<'s>(&'s self, span: UnitSpan, chunk: &'s mut Chunk) -> Result<UnitScan<'a, 's>, String> {
+    fn start<'s, 'c>(&'s self, span: UnitSpan, chunk: &'s mut Chunk<'c>) -> Result<UnitScan<'a, 's, 'c>, String> {
         let dwarf = match span.section {
             DieSection::Alt => self.dwarf.sup().ok_or("the shared file is missing")?,
             DieSection::Info | DieSection::Types => self.dwarf,
@@ -163,7 +163,7 @@ fn header<'a>(dwarf: &Dwarf<DwarfSlice<'a>>, span: UnitSpan) -> gimli::Result<Un
     }
 }
 
-impl<'a> UnitScan<'a, '_> {
+impl<'a> UnitScan<'a, '_, '_> {
     /// Takes what the root says of the whole unit: language, addresses, files.
     fn root(&mut self, number: u32) {
         let mut entries = self.unit.entries();
@@ -291,7 +291,7 @@ impl<'a> UnitScan<'a, '_> {
                 (Slot::Inline, Value::Constant(how)) => die.inlined = how == 1 || how == 3,
                 (Slot::EnumClass, Value::Constant(flag)) => die.enum_class = flag != 0,
                 (Slot::Signature, Value::Signature(signature)) => die.signature = Some(signature),
-                (Slot::ByteSize, Value::Constant(size)) => die.size = size,
+                (Slot::ByteSize, Value::Constant(size)) => die.size = u32::try_from(size).unwrap_or(u32::MAX),
                 _ => {}
             }
         }
@@ -323,14 +323,15 @@ impl<'a> UnitScan<'a, '_> {
         if !in_unit && let Some(&known) = self.chunk.by_offset.get(&key) {
             return Some(known);
         }
-        let section: &'a [u8] = match place & !OFFSET_MASK {
-            IN_STR => self.dwarf.debug_str.reader().slice(),
-            IN_LINE_STR => self.dwarf.debug_line_str.reader().slice(),
-            IN_ALT => self.dwarf.sup()?.debug_str.reader().slice(),
-            _ => self.bytes,
+        let is_main = self.span.section != DieSection::Alt;
+        let strings = &mut self.chunk.strings;
+        let id = match place & !OFFSET_MASK {
+            IN_STR if is_main => strings.intern_at(Source::DebugStr, self.dwarf.debug_str.reader().slice(), offset)?,
+            IN_STR => strings.intern(string_at(self.dwarf.debug_str.reader().slice(), offset)?),
+            IN_LINE_STR => strings.intern(string_at(self.dwarf.debug_line_str.reader().slice(), offset)?),
+            IN_ALT => strings.intern(string_at(self.dwarf.sup()?.debug_str.reader().slice(), offset)?),
+            _ => strings.intern(string_at(self.bytes, offset)?),
         };
-        let text = std::ffi::CStr::from_bytes_until_nul(section.get(offset..)?).ok()?.to_bytes();
-        let id = self.chunk.strings.intern(text);
         if !in_unit {
             self.chunk.by_offset.insert(key, id);
         }

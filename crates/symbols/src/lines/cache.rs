@@ -16,6 +16,12 @@ pub(crate) struct LineCache {
 }
 
 impl LineCache {
+    /// The table of `unit`, if it is kept.
+    pub(crate) fn find(&self, unit: UnitIndex) -> Option<Arc<UnitLines>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|(number, _)| *number == unit).map(|(_, lines)| lines.clone())
+    }
+
     /// The table of `unit`: a kept one, or what `decode` makes.
     pub(crate) fn get(&self, unit: UnitIndex, decode: impl FnOnce() -> UnitLines) -> Arc<UnitLines> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

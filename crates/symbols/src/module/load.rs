@@ -6,9 +6,8 @@ use std::sync::{Arc, PoisonError};
 
 use super::Module;
 use crate::dwarf_sections::DwarfFile;
-use crate::elf::{RawSymbol, SymbolTable};
-use crate::index::{BuildInput, CacheKey, Index, IndexCache, build};
-use crate::{DebugInfo, ElfFile, ElfSymbolSource, Problem, SectionData, SymbolsError, debug_info};
+use crate::index::{BuildInput, CacheKey, Index, IndexCache, NamedTable, Source, Sources, build};
+use crate::{DebugInfo, ElfFile, ElfSymbol, ElfSymbolSource, Problem, SectionData, SymbolsError, debug_info};
 
 impl Module {
     /// The index, mapped or built now.
@@ -37,7 +36,10 @@ impl Module {
         let key = self.cache_key();
         if let (Some(cache), Some(key)) = (&cache, &key) {
             match cache.open(key) {
-                Ok(Some(index)) => return Ok(self.accept(index)),
+                Ok(Some(mut index)) => {
+                    index.attach(self.sources_of(&index));
+                    return Ok(self.accept(index));
+                }
                 Ok(None) => {}
                 Err(reason) => self.report(Problem::new("cached index", reason)),
             }
@@ -81,20 +83,34 @@ impl Module {
         let mut problems = Vec::new();
         let sections = self.sections();
         let spans = sections.map(|it| debug_info::unit_spans(&it.readers(), &mut problems)).unwrap_or_default();
-        let tables = SymbolTables::load(&self.files.image, self.files.debug.as_deref(), &mut problems);
+        let symbols = SymbolTables::load(&self.files.image, self.files.debug.as_deref(), &mut problems);
+        let mut sources = Sources::default();
+        for named in &symbols.tables {
+            if let Some(source) = named.strings {
+                sources.offer(source, named.table.strings());
+            }
+        }
+        if let Some(sections) = sections {
+            sources.offer(Source::DebugStr, sections.strings());
+        }
         let input = || BuildInput {
             identity: cache.map_or(&[], |(_, key)| &key.identity),
             dwarf: sections,
             units: &spans,
             text: &self.text,
-            symbols: tables.symbols(),
+            tables: &symbols.tables,
+            plt: &symbols.plt,
+            sources: &sources,
             problems: problems.clone(),
             cancel,
             progress,
         };
         if let Some((cache, key)) = cache {
             match cache.store(key, |out: BufWriter<_>| build(input(), out)) {
-                Ok(index) => return Ok(index),
+                Ok(mut index) => {
+                    index.attach(sources);
+                    return Ok(index);
+                }
                 Err(error) => match SymbolsError::from(error) {
                     SymbolsError::Cancelled => return Err(SymbolsError::Cancelled),
                     other => self.report(Problem::new("index cache", other)),
@@ -102,8 +118,29 @@ impl Module {
             }
         }
         let out = build(input(), Cursor::new(Vec::new()))?;
-        let index = Index::open_unchecked(SectionData::from(out.into_inner()));
-        Ok(index.unwrap_or_else(|_| Index::empty()))
+        let mut index = Index::open_unchecked(SectionData::from(out.into_inner())).unwrap_or_else(|_| Index::empty());
+        index.attach(sources);
+        Ok(index)
+    }
+
+    /// The sections that strings of a stored index lie in. One that cannot be read leaves its names empty.
+    fn sources_of(&self, index: &Index) -> Sources {
+        let mut sources = Sources::default();
+        for source in index.wanted_sources() {
+            let image = &*self.files.image;
+            let section = match source {
+                Source::DebugStr => self.dwarf_elf().section_data(".debug_str"),
+                Source::DebugStrtab => self.files.debug.as_deref().unwrap_or(image).section_data(".strtab"),
+                Source::ImageStrtab => image.section_data(".strtab"),
+                Source::Dynstr => image.section_data(".dynstr"),
+                Source::Own => continue,
+            };
+            match section {
+                Ok(section) => sources.set(source, section.unwrap_or_default()),
+                Err(error) => self.report(Problem::new("strings of the cached index", error)),
+            }
+        }
+        sources
     }
 
     fn sections(&self) -> Option<&DwarfFile> {
@@ -131,36 +168,30 @@ impl Module {
 
 /// The symbol tables of a module's files, with the bytes that their names lie in.
 struct SymbolTables {
-    tables: Vec<(SymbolTable, ElfSymbolSource)>,
-    plt: Vec<crate::ElfSymbol>,
+    tables: Vec<NamedTable>,
+    plt: Vec<ElfSymbol>,
 }
 
 impl SymbolTables {
     fn load(image: &ElfFile, debug: Option<&ElfFile>, problems: &mut Vec<Problem>) -> SymbolTables {
-        let mut tables = Vec::new();
         let mini = image.mini_symtab().unwrap_or_else(|error| {
             problems.push(Problem::new(".gnu_debugdata", error));
             None
         });
-        for file in [debug, Some(image), mini.as_ref()].into_iter().flatten() {
-            tables.extend(file.symtab(problems).map(|table| (table, ElfSymbolSource::Symtab)));
+        let files = [
+            (debug, Some(Source::DebugStrtab)),
+            (Some(image), Some(Source::ImageStrtab)),
+            // Its strings are decompressed anew each time.
+            (mini.as_ref(), None),
+        ];
+        let mut tables = Vec::new();
+        for (file, strings) in files {
+            let table = file.and_then(|file| file.symtab(problems));
+            tables.extend(table.map(|table| NamedTable { table, source: ElfSymbolSource::Symtab, strings }));
         }
-        tables.extend(image.dynsym(problems).map(|table| (table, ElfSymbolSource::Dynsym)));
+        let dynsym = image.dynsym(problems);
+        let strings = Some(Source::Dynstr);
+        tables.extend(dynsym.map(|table| NamedTable { table, source: ElfSymbolSource::Dynsym, strings }));
         SymbolTables { tables, plt: image.plt_symbols(problems) }
-    }
-
-    fn symbols(&self) -> Vec<(RawSymbol<'_>, ElfSymbolSource)> {
-        let tables = self.tables.iter().flat_map(|(table, source)| table.defined().map(|symbol| (symbol, *source)));
-        let plt = self.plt.iter().map(|symbol| {
-            let raw = RawSymbol {
-                name: symbol.name.as_bytes(),
-                address: symbol.address.0,
-                size: symbol.size,
-                kind: symbol.kind,
-                binding: symbol.binding,
-            };
-            (raw, symbol.source)
-        });
-        tables.chain(plt).collect()
     }
 }

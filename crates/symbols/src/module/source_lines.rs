@@ -1,5 +1,6 @@
 //! From addresses to lines and back.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -77,30 +78,40 @@ impl Module {
     pub fn addresses_of_line(&self, file: &str, line: u32) -> Vec<LineMatch> {
         let mut matches = Vec::new();
         for (path, units) in self.files_like(file) {
-            let found: Vec<(UnitIndex, Arc<UnitLines>)> =
-                units.par_iter().map(|&unit| (unit, self.unit_lines(unit))).collect();
-            let is_file = |lines: &UnitLines, number: u32| {
-                lines.files.get(number as usize).is_some_and(|name| same_path(name, &path))
-            };
-            let mut rows: BTreeMap<u32, Vec<(u64, u16)>> = BTreeMap::new();
-            let mut best = u32::MAX;
-            for (_, lines) in &found {
-                let wanted: Vec<bool> = (0..lines.files.len() as u32).map(|number| is_file(lines, number)).collect();
-                for row in &lines.rows {
-                    if row.line < line || row.line > best || row.is_end() || !row.is_statement() {
-                        continue;
-                    }
-                    if wanted.get(row.file as usize).copied().unwrap_or(false) {
-                        best = row.line;
-                        rows.entry(row.line).or_default().push((row.address, row.column));
-                    }
-                }
-            }
-            if let Some((line, rows)) = rows.into_iter().next().filter(|(line, _)| *line != 0) {
+            let found = units.par_iter().map(|&unit| self.unit_rows(unit, &path, line));
+            let (line, rows) = found.reduce(|| (u32::MAX, Vec::new()), nearer_line);
+            if !rows.is_empty() {
                 matches.push(LineMatch { file: path, line, addresses: self.best_addresses(rows) });
             }
         }
         matches
+    }
+
+    /// The first line from `line` on that has statements in the file `path` of a unit, with their addresses and columns.
+    fn unit_rows(&self, unit: UnitIndex, path: &str, line: u32) -> (u32, Vec<(u64, u16)>) {
+        // A header can concern every unit: their tables are decoded and dropped, not kept.
+        let kept = self.lines.find(unit);
+        let decoded;
+        let lines = match &kept {
+            Some(lines) => lines,
+            None => {
+                decoded = self.decode_lines(unit);
+                &decoded
+            }
+        };
+        let wanted: Vec<bool> = lines.files.iter().map(|name| same_path(name, path)).collect();
+        let (mut best, mut rows) = (u32::MAX, Vec::new());
+        for row in &lines.rows {
+            let candidate = row.line >= line.max(1) && row.line <= best && row.is_statement() && !row.is_end();
+            if candidate && wanted.get(row.file as usize).copied().unwrap_or(false) {
+                if row.line < best {
+                    best = row.line;
+                    rows.clear();
+                }
+                rows.push((row.address, row.column));
+            }
+        }
+        (best, rows)
     }
 
     /// Of the rows of one line, the first of each function and each inlined copy.
@@ -185,21 +196,32 @@ impl Module {
     }
 
     pub(super) fn unit_lines(&self, number: UnitIndex) -> Arc<UnitLines> {
-        self.lines.get(number, || {
-            let Some(info) = self.load_debug_info() else { return UnitLines::default() };
-            let unit = match info.unit(number) {
-                Ok(unit) => unit,
-                Err(error) => {
-                    self.report(Problem::new(format!("unit {}", number.0), error));
-                    return UnitLines::default();
-                }
-            };
-            let (lines, damage) = UnitLines::decode(info.unit_ref(number, &unit), &self.text);
-            if let Some(error) = damage {
-                self.report(Problem::new(format!("line table of unit {}", number.0), error));
+        self.lines.get(number, || self.decode_lines(number))
+    }
+
+    fn decode_lines(&self, number: UnitIndex) -> UnitLines {
+        let Some(info) = self.load_debug_info() else { return UnitLines::default() };
+        let unit = match info.unit(number) {
+            Ok(unit) => unit,
+            Err(error) => {
+                self.report(Problem::new(format!("unit {}", number.0), error));
+                return UnitLines::default();
             }
-            lines
-        })
+        };
+        let (lines, damage) = UnitLines::decode(info.unit_ref(number, &unit), &self.text);
+        if let Some(error) = damage {
+            self.report(Problem::new(format!("line table of unit {}", number.0), error));
+        }
+        lines
+    }
+}
+
+/// The rows of the lower line; of both, if it is one.
+fn nearer_line(left: (u32, Vec<(u64, u16)>), right: (u32, Vec<(u64, u16)>)) -> (u32, Vec<(u64, u16)>) {
+    match left.0.cmp(&right.0) {
+        Ordering::Less => left,
+        Ordering::Greater => right,
+        Ordering::Equal => (left.0, [left.1, right.1].concat()),
     }
 }
 
