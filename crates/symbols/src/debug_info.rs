@@ -135,12 +135,13 @@ impl DebugInfo {
 
     fn parse_unit(&self, span: &UnitSpan) -> Result<Arc<DwarfUnit>, gimli::Error> {
         let dwarf = self.dwarf_of(span.section);
-        let start = span.start as usize;
-        let header = match span.section {
-            DieSection::Info | DieSection::Alt => dwarf.debug_info.header_from_offset(DebugInfoOffset(start))?,
-            DieSection::Types => type_unit_header(&dwarf.debug_types, span.start)?,
-        };
+        let header = unit_header(dwarf, span)?;
         dwarf.unit(header).map(Arc::new)
+    }
+
+    /// Where a unit lies.
+    pub(crate) fn span(&self, index: UnitIndex) -> Option<&UnitSpan> {
+        self.spans.get(index.0 as usize)
     }
 
     /// `unit` together with the sections that its attributes refer to, as gimli's helpers want it.
@@ -223,16 +224,21 @@ impl DebugInfo {
     }
 }
 
-/// The header of the unit at `start` of `.debug_types`, for which gimli has no direct access.
+/// The header of a unit of `dwarf`, which holds the section that `span` is in.
 ///
-/// The header believes to be the first of its section; callers keep the true offset in a [`UnitSpan`].
-pub(crate) fn type_unit_header<R: Reader<Offset = usize>>(
-    types: &DebugTypes<R>,
-    start: u64,
+/// gimli has no direct access to units of `.debug_types`, so the header of one believes to be the first of its
+/// section; the true offset is in `span`.
+pub(crate) fn unit_header<R: Reader<Offset = usize>>(
+    dwarf: &Dwarf<R>,
+    span: &UnitSpan,
 ) -> gimli::Result<UnitHeader<R>> {
-    let mut from_here = types.reader().clone();
-    from_here.skip(start as usize)?;
-    DebugTypes::from(from_here).units().next()?.ok_or(gimli::Error::NoEntryAtGivenOffset(start))
+    let start = span.start as usize;
+    if span.section != DieSection::Types {
+        return dwarf.unit_header(DebugInfoOffset(start));
+    }
+    let mut from_here = dwarf.debug_types.reader().clone();
+    from_here.skip(start)?;
+    DebugTypes::from(from_here).units().next()?.ok_or(gimli::Error::NoEntryAtGivenOffset(span.start))
 }
 
 /// The units of all sections, sorted. A damaged header ends its section: nothing says where the next one begins.

@@ -115,6 +115,20 @@ impl Wildcard {
         }
     }
 
+    /// Whether the pattern was typed with a leading `_`, as linkage names are.
+    pub(crate) fn begins_with_underscore(&self) -> bool {
+        self.items.first().is_some_and(|item| item.what == What::Char('_'))
+    }
+
+    /// Letters, lower case, that every text that fits begins with.
+    pub(crate) fn literal_prefix(&self) -> String {
+        let letter = |item: &Item| match (&item.what, item.repeat) {
+            (What::Char(letter), Repeat::Once) => Some(*letter),
+            _ => None,
+        };
+        self.items.iter().map_while(letter).collect()
+    }
+
     /// Letters, lower case, that every text that fits holds in this order at one place; for a quick refusal.
     pub(crate) fn longest_literal(&self) -> String {
         let mut longest = String::new();
@@ -177,6 +191,7 @@ mod tests {
         let wildcard = Wildcard::new(pattern);
         for text in fits {
             assert!(wildcard.matches(text), "{pattern} fits {text}");
+            assert!(text.to_lowercase().starts_with(&wildcard.literal_prefix()), "{pattern} {text}");
             assert!(text.to_lowercase().contains(&wildcard.longest_literal()), "{pattern} {text}");
         }
         for text in does_not {

@@ -155,8 +155,12 @@ fn names_find_what_they_name() {
         assert_eq!(module.types_named("nothing", CaseRule::Exact), []);
         assert_eq!(module.enumerators_named("RED", CaseRule::Exact).len(), 1, "{compiler}");
         assert_eq!(module.enumerators_named("Mode::Slow", CaseRule::Exact).len(), 1, "{compiler}");
-        let matching = module.symbols_matching(&Wildcard::new("SHAPES::*cou?t"));
-        assert_eq!(matching.len(), 1, "{compiler}: {matching:?}");
+        for pattern in ["SHAPES::*cou?t", "shapes::shape::count", "*ape::coun[s-u]", "_ZN6shapes5Shape5count#E"] {
+            let matching = module.symbols_matching(&Wildcard::new(pattern));
+            assert_eq!(matching.len(), 1, "{compiler}: {pattern}: {matching:?}");
+        }
+        let linkage = module.symbols_matching(&Wildcard::new("_Z*hidden*"));
+        assert_eq!(linkage.iter().map(|symbol| symbol.address).collect::<Vec<_>>(), [one("hidden").address]);
     });
 }
 

@@ -274,6 +274,7 @@ struct IndexedSymbol {
     kind: ElfSymbolKind,
     binding: ElfSymbolBinding,
     source: ElfSymbolSource,
+    is_described: bool,
 }
 
 /// Collects the symbols, each once, and demangles those that DWARF does not name.
@@ -296,6 +297,7 @@ fn symbols(input: &BuildInput<'_>, all: &mut Chunk<'_>) -> Vec<IndexedSymbol> {
                 kind: symbol.kind,
                 binding: symbol.binding,
                 source: named.source,
+                is_described: false,
             });
         }
     }
@@ -309,6 +311,7 @@ fn symbols(input: &BuildInput<'_>, all: &mut Chunk<'_>) -> Vec<IndexedSymbol> {
             kind: symbol.kind,
             binding: symbol.binding,
             source: symbol.source,
+            is_described: false,
         });
     }
     let strings = &all.strings;
@@ -327,10 +330,14 @@ fn symbols(input: &BuildInput<'_>, all: &mut Chunk<'_>) -> Vec<IndexedSymbol> {
     });
     let mut starts: Vec<u64> = all.code.iter().map(|code| code.range.start.0).collect();
     starts.par_sort_unstable();
+    symbols.par_iter_mut().for_each(|symbol| {
+        let has_address = symbol.kind != ElfSymbolKind::ThreadLocal && symbol.source != ElfSymbolSource::Plt;
+        symbol.is_described = has_address && starts.binary_search(&symbol.address).is_ok();
+    });
     let demangled: Vec<(usize, String)> = symbols
         .par_iter()
         .enumerate()
-        .filter(|(_, symbol)| symbol.source == ElfSymbolSource::Plt || starts.binary_search(&symbol.address).is_err())
+        .filter(|(_, symbol)| !symbol.is_described)
         .filter_map(|(number, symbol)| {
             let name = demangle_name(&text(strings.at(symbol.name)))?;
             let suffix = if symbol.source == ElfSymbolSource::Plt { "@plt" } else { "" };
@@ -408,7 +415,12 @@ fn write<W: Write + Seek>(
         buffer.extend_from_slice(&symbol.size.to_le_bytes());
         buffer.extend_from_slice(&symbol.name.0.to_le_bytes());
         buffer.extend_from_slice(&symbol.display.0.to_le_bytes());
-        buffer.extend_from_slice(&[symbol.kind as u8, symbol.binding as u8, symbol.source as u8, 0]);
+        buffer.extend_from_slice(&[
+            symbol.kind as u8,
+            symbol.binding as u8,
+            symbol.source as u8,
+            u8::from(symbol.is_described),
+        ]);
     })?;
 
     let left_out = all.problems.len().saturating_sub(MAX_PROBLEMS);

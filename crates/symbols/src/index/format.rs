@@ -16,7 +16,7 @@ use crate::SectionData;
 use crate::hash::Checksum;
 
 /// Changes whenever a table, a hash or the meaning of a number changes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const MAGIC: &[u8; 8] = b"OUTPOSTX";
 const HEADER_LEN: usize = 40;
 /// Bytes that are checked at once before their pages are given back.
@@ -61,8 +61,8 @@ pub(crate) enum Table {
     FileUnitStarts,
     /// Units that refer to a file: u32.
     FileUnits,
-    /// Address u64, size u64, place of the name u64, demangled name u32, kind, binding, source u8 each, 0 u8; sorted,
-    /// TLS last.
+    /// Address u64, size u64, place of the name u64, demangled name u32, kind, binding, source u8 each, whether the
+    /// debug info has a function there u8; sorted, TLS last.
     Symbols,
     /// Texts, each ended by NUL: part and reason of each problem.
     Problems,

@@ -7,7 +7,7 @@ use super::names::{split_components, without_arguments};
 use super::strings::{Place, Source};
 use crate::debug_info::{TypeSignature, UnitSpan};
 use crate::demangle::text;
-use crate::hash::{IntMap, folded_hash};
+use crate::hash::folded_hash;
 use crate::{DieRef, DieSection, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource, ImageRange, Problem, UnitIndex};
 use outpost_base::ImageOffset;
 
@@ -44,8 +44,8 @@ pub(crate) struct EntryRecord {
     pub(crate) kind: EntryKind,
     pub(crate) has_code: bool,
     pub(crate) is_inlined: bool,
-    name: u32,
-    parent: u32,
+    pub(super) name: u32,
+    pub(super) parent: u32,
 }
 
 /// An ELF symbol as the index has it.
@@ -56,6 +56,8 @@ pub(crate) struct SymbolRecord {
     pub(crate) kind: ElfSymbolKind,
     pub(crate) binding: ElfSymbolBinding,
     pub(crate) source: ElfSymbolSource,
+    /// Whether the debug info has a function at its address.
+    pub(crate) is_described: bool,
     name: Place,
     display: u32,
 }
@@ -168,6 +170,7 @@ impl Index {
             kind: *kinds.get(usize::from(record[28]))?,
             binding: *bindings.get(usize::from(record[29]))?,
             source: *sources.get(usize::from(record[30]))?,
+            is_described: record[31] != 0,
         })
     }
 
@@ -390,50 +393,10 @@ impl Index {
         }
     }
 
-    /// Calls `found` for each name that `wanted` accepts, entries first. Scopes are qualified once, not per name.
-    pub(crate) fn each_name(
-        &self,
-        mut wanted: impl FnMut(EntryKindOrSymbol, &str) -> bool,
-        mut found: impl FnMut(NameHit, &str),
-    ) {
-        let mut scopes: IntMap<u32, String> = IntMap::default();
-        let mut name = String::new();
-        for number in 0..self.entry_count() {
-            let Some(entry) = self.entry(EntryId(number)) else { continue };
-            if entry.name == 0 || entry.kind == EntryKind::Scope {
-                continue;
-            }
-            name.clear();
-            if entry.parent != NO_ENTRY {
-                let scope = scopes.entry(entry.parent).or_insert_with(|| self.qualified_name(EntryId(entry.parent)));
-                name.push_str(scope);
-                name.push_str("::");
-            }
-            name.push_str(&text(self.string(entry.name)));
-            if wanted(EntryKindOrSymbol::Entry(entry.kind), &name) {
-                found(NameHit::Entry(EntryId(number)), &name);
-            }
-        }
-        for number in 0..self.symbol_count() {
-            let Some(symbol) = self.symbol(SymbolId(number)) else { continue };
-            let name = self.display_name(&symbol);
-            if wanted(EntryKindOrSymbol::Symbol(symbol.kind), &name) {
-                found(NameHit::Symbol(SymbolId(number)), &name);
-            }
-        }
-    }
-
     /// How many leading records of a table satisfy `before`, if those that do come first.
     fn search<const N: usize>(&self, table: Table, before: impl Fn(&[u8; N]) -> bool) -> usize {
         self.table(table).as_chunks::<N>().0.partition_point(before)
     }
-}
-
-/// What a name belongs to, as far as a search wants to know.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum EntryKindOrSymbol {
-    Entry(EntryKind),
-    Symbol(ElfSymbolKind),
 }
 
 /// How many scopes of `actual` (innermost first) `typed` (outermost first) leaves out; `None` if they do not agree.

@@ -1,6 +1,6 @@
 //! Scanning units for names: every DIE is looked at, few attributes are read, nothing is built of the rest.
 
-use gimli::{DebugAddrIndex, DebugStrOffsetsIndex, Dwarf, RawRangeListsOffset, Section, UnitHeader};
+use gimli::{DebugAddrIndex, DebugStrOffsetsIndex, Dwarf, RawRangeListsOffset, Section};
 
 use super::abbrev::{AbbrevKey, AbbrevTable, Class, Compiled, Slot, Step};
 use super::chunk::{
@@ -9,7 +9,7 @@ use super::chunk::{
 use super::cursor::{Cursor, Value};
 use super::files;
 use super::strings::{Source, StringId, string_at};
-use crate::debug_info::UnitSpan;
+use crate::debug_info::{UnitSpan, unit_header};
 use crate::dwarf_sections::DwarfSlice;
 use crate::hash::IntMap;
 use crate::{DieSection, ImageRange, Problem};
@@ -148,18 +148,11 @@ impl<'a> Scan<'a> {
             DieSection::Types => dwarf.debug_types.reader().slice(),
             DieSection::Info | DieSection::Alt => dwarf.debug_info.reader().slice(),
         };
-        let header = header(dwarf, span).map_err(|error| error.to_string())?;
+        let header = unit_header(dwarf, &span).map_err(|error| error.to_string())?;
         let unit = dwarf.unit(header).map_err(|error| error.to_string())?;
         let (start, end) = (span.start as usize, span.end as usize);
         let bytes = section.get(start..end.min(section.len())).ok_or("it lies outside its section")?;
         Ok(UnitScan { scan: self, dwarf, unit, span, bytes, chunk, named: Vec::new(), pending: Vec::new() })
-    }
-}
-
-fn header<'a>(dwarf: &Dwarf<DwarfSlice<'a>>, span: UnitSpan) -> gimli::Result<UnitHeader<DwarfSlice<'a>>> {
-    match span.section {
-        DieSection::Info | DieSection::Alt => dwarf.unit_header(gimli::DebugInfoOffset(span.start as usize)),
-        DieSection::Types => crate::debug_info::type_unit_header(&dwarf.debug_types, span.start),
     }
 }
 

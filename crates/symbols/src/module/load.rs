@@ -143,7 +143,8 @@ impl Module {
         sources
     }
 
-    fn sections(&self) -> Option<&DwarfFile> {
+    /// The DWARF sections, loaded on first use.
+    pub(super) fn sections(&self) -> Option<&DwarfFile> {
         let sections = self.sections.get_or_init(|| {
             let mut problems = Vec::new();
             let loaded = DwarfFile::load(self.dwarf_elf(), self.files.alt.as_deref(), &mut problems);

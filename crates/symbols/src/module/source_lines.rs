@@ -4,13 +4,15 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gimli::UnitRef;
 use outpost_base::ImageOffset;
 use rayon::prelude::*;
 
 use super::Module;
+use crate::debug_info::unit_header;
 use crate::index::FileId;
 use crate::lines::UnitLines;
-use crate::{ImageRange, Problem, UnitIndex};
+use crate::{DieSection, ImageRange, Problem, UnitIndex};
 
 /// A place in source text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -200,15 +202,21 @@ impl Module {
     }
 
     fn decode_lines(&self, number: UnitIndex) -> UnitLines {
-        let Some(info) = self.load_debug_info() else { return UnitLines::default() };
-        let unit = match info.unit(number) {
+        let span = self.load_debug_info().and_then(|info| info.span(number).copied());
+        let (Some(span), Some(sections)) = (span, self.sections()) else { return UnitLines::default() };
+        let dwarf = sections.slices();
+        let dwarf = match span.section {
+            DieSection::Alt => dwarf.sup().unwrap_or(&dwarf),
+            DieSection::Info | DieSection::Types => &dwarf,
+        };
+        let unit = match unit_header(dwarf, &span).and_then(|header| dwarf.unit(header)) {
             Ok(unit) => unit,
             Err(error) => {
                 self.report(Problem::new(format!("unit {}", number.0), error));
                 return UnitLines::default();
             }
         };
-        let (lines, damage) = UnitLines::decode(info.unit_ref(number, &unit), &self.text);
+        let (lines, damage) = UnitLines::decode(UnitRef::new(dwarf, &unit), &self.text);
         if let Some(error) = damage {
             self.report(Problem::new(format!("line table of unit {}", number.0), error));
         }

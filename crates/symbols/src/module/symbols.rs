@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use outpost_base::ImageOffset;
 
 use super::Module;
-use crate::index::{EntryId, EntryKind, EntryKindOrSymbol, NameHit, SymbolId, SymbolRecord};
+use crate::index::{EntryId, EntryKind, NameHit, Named, SymbolId, SymbolRecord};
 use crate::{CaseRule, DieRef, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource, Wildcard};
 
 /// How far around an address symbols are looked at, to find the best of several at one place.
@@ -127,16 +127,12 @@ impl Module {
 
     /// Functions and variables whose whole name fits `pattern`, by address.
     pub fn symbols_matching(&self, pattern: &Wildcard) -> Vec<Symbol> {
-        let literal = pattern.longest_literal();
         let mut hits = Vec::new();
-        let wanted = |kind: EntryKindOrSymbol, name: &str| {
-            let listed = match kind {
-                EntryKindOrSymbol::Entry(kind) => matches!(kind, EntryKind::Function | EntryKind::Variable),
-                EntryKindOrSymbol::Symbol(_) => true,
-            };
-            listed && contains_folded(name, &literal) && pattern.matches(name)
+        let wanted = |named: Named| match named {
+            Named::Entry(kind) => matches!(kind, EntryKind::Function | EntryKind::Variable),
+            Named::Symbol(_) => true,
         };
-        self.index().each_name(wanted, |hit, _| hits.push(hit));
+        self.index().each_match(pattern, wanted, |hit, _| hits.push(hit));
         self.to_symbols(hits.into_iter())
     }
 
@@ -147,14 +143,9 @@ impl Module {
 
     /// Types whose qualified name fits `pattern`, each name with its DIE, by name.
     pub fn types_matching(&self, pattern: &Wildcard) -> Vec<(String, DieRef)> {
-        let literal = pattern.longest_literal();
         let mut found = Vec::new();
-        let wanted = |kind: EntryKindOrSymbol, name: &str| {
-            matches!(kind, EntryKindOrSymbol::Entry(EntryKind::Type | EntryKind::LeafType))
-                && contains_folded(name, &literal)
-                && pattern.matches(name)
-        };
-        self.index().each_name(wanted, |hit, name| {
+        let wanted = |named| matches!(named, Named::Entry(EntryKind::Type | EntryKind::LeafType));
+        self.index().each_match(pattern, wanted, |hit, name| {
             if let NameHit::Entry(id) = hit
                 && let Some(entry) = self.index().entry(id)
             {
@@ -377,15 +368,4 @@ impl Module {
 
 fn is_code(kind: ElfSymbolKind) -> bool {
     matches!(kind, ElfSymbolKind::Function | ElfSymbolKind::IndirectFunction | ElfSymbolKind::Label)
-}
-
-/// Whether `text` holds `literal`, which is lower case, in any case.
-fn contains_folded(text: &str, literal: &str) -> bool {
-    let (text, literal) = (text.as_bytes(), literal.as_bytes());
-    let Some(first) = literal.first() else { return true };
-    text.len() >= literal.len()
-        && text.windows(literal.len()).any(|window| {
-            window.first().is_some_and(|letter| letter.eq_ignore_ascii_case(first))
-                && window.eq_ignore_ascii_case(literal)
-        })
 }
