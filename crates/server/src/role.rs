@@ -16,8 +16,11 @@ pub(crate) const GUARDIAN: &str = "--outpost-guardian";
 
 /// Makes targets, and undoes what they leave behind when they die.
 pub trait Backend: Sync {
-    /// Bytes of a session's journal, which guardian and worker share; all zero at first.
-    fn journal_len(&self) -> u64;
+    /// Makes a session's journal: a memory file that guardian and worker share.
+    ///
+    /// # Errors
+    /// The session is not opened then.
+    fn journal(&self) -> io::Result<OwnedFd>;
 
     /// In a worker, once: the session's target. Dropping it ends the session in order and carries out the exit policy.
     ///
@@ -35,7 +38,7 @@ pub trait Backend: Sync {
 /// What a worker makes its target from.
 #[derive(Debug)]
 pub struct WorkerSetup {
-    /// The shared memory, [`Backend::journal_len`] bytes.
+    /// The shared memory, from [`Backend::journal`].
     pub journal: OwnedFd,
     /// Tells the guardian that the journal names another process.
     pub doorbell: Doorbell,

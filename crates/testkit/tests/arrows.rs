@@ -20,9 +20,10 @@ const ARROWS: &str = "
     session -> commands engine transport
     console -> session
     testkit ->
-    dbgsrv -> base server ptrace target transport
+    live -> target server ptrace
+    dbgsrv -> base server live target transport
     benches -> testkit
-    cdb -> base target engine commands session console server remote transport ptrace dump
+    cdb -> base target engine commands session console server live remote transport dump
 ";
 
 #[test]

@@ -20,7 +20,7 @@ pub use layout::{RegionKind, create_shared};
 pub use reader::{
     JournalImage, JournaledAction, JournaledProcess, JournaledRegion, JournaledSite, JournaledThread, MappingIdentity,
 };
-pub use writer::SharedJournal;
+pub use writer::{Notifier, SharedJournal};
 
 /// Bytes of a `siginfo_t` (`SI_MAX_SIZE`, include/uapi/asm-generic/siginfo.h).
 pub const SIGNAL_INFO_SIZE: usize = 128;

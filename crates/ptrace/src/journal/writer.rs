@@ -15,8 +15,10 @@ use crate::lifeline::KernelSigaction;
 use crate::os::ProcRoot;
 use crate::sys::shared::SharedWords;
 
+/// Tells the guardian that the journal names another process; must not block.
+pub type Notifier = Box<dyn FnMut()>;
+
 /// A journal in memory shared with the guardian; see [`create_shared`](super::create_shared).
-#[derive(Debug)]
 pub struct SharedJournal {
     memory: SharedWords,
     processes: Slots<ProcessId>,
@@ -25,7 +27,7 @@ pub struct SharedJournal {
     regions: Slots<(ProcessId, Va)>,
     actions: Slots<(ProcessId, i32)>,
     /// Written to when a process joins, so that the guardian opens its memory.
-    notifier: Option<File>,
+    notifier: Option<Notifier>,
     /// Open `maps` of processes that have sites, for their mappings' identity.
     maps: HashMap<ProcessId, File>,
     /// Records for which there was no room.
@@ -45,12 +47,11 @@ struct Slots<K> {
 }
 
 impl SharedJournal {
-    /// Maps the shared memory and writes its header. `notifier`, a pipe or eventfd, gets eight bytes (the number 1) for
-    /// each process that joins; it should not block.
+    /// Maps the shared memory and writes its header. `notifier` is called for each process that joins.
     ///
     /// # Errors
     /// `InvalidInput` for a file that [`create_shared`](super::create_shared) did not make; those of mmap(2).
-    pub fn open(file: OwnedFd, notifier: Option<OwnedFd>) -> io::Result<SharedJournal> {
+    pub fn open(file: OwnedFd, notifier: Option<Notifier>) -> io::Result<SharedJournal> {
         let memory = SharedWords::map(file, TOTAL_WORDS)?;
         let journal = SharedJournal {
             memory,
@@ -59,7 +60,7 @@ impl SharedJournal {
             threads: Slots::new(THREADS),
             regions: Slots::new(REGIONS),
             actions: Slots::new(ACTIONS),
-            notifier: notifier.map(File::from),
+            notifier,
             maps: HashMap::new(),
             lost: 0,
             #[cfg(test)]
@@ -206,8 +207,7 @@ impl Journal for SharedJournal {
         let start = ProcRoot::default().stat(process.0).map_or(0, |stat| stat.start_ticks);
         self.put(|journal| &mut journal.processes, process, &[u64::from(process.0), u64::from(created), start]);
         if let Some(notifier) = &mut self.notifier {
-            // If it is full the guardian has reason enough to look already.
-            drop(io::Write::write(notifier, &1_u64.to_ne_bytes()));
+            notifier();
         }
     }
 

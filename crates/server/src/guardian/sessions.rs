@@ -12,7 +12,6 @@ use std::thread::JoinHandle;
 
 use outpost_transport::Connection;
 use outpost_wire::OpenRequest;
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::{pending, random};
 use crate::control::{Control, Received};
@@ -72,8 +71,7 @@ pub(super) fn start(
 }
 
 fn start_worker(backend: &dyn Backend) -> Result<(Control, OwnedFd, Box<dyn Guard>), ServerError> {
-    let journal = memfd_create("outpost-journal", MemfdFlags::CLOEXEC).map_err(ServerError::io("make a journal"))?;
-    ftruncate(&journal, backend.journal_len()).map_err(ServerError::io("make a journal"))?;
+    let journal = backend.journal().map_err(ServerError::io("make a journal"))?;
     let shared = journal.try_clone().map_err(ServerError::io("share a journal"))?;
     let guard = backend.guard(shared).map_err(ServerError::io("stand by for a session"))?;
     let (control, theirs) = Control::pair().map_err(ServerError::io("make a control socket"))?;
