@@ -83,7 +83,7 @@ impl Place {
     /// `None` if offset or length are too large to be expressed.
     pub(crate) fn new(source: Source, offset: usize, len: usize) -> Option<Place> {
         let fits = len <= MAX_LEN && offset <= MAX_OFFSET;
-        fits.then(|| Place(((source as u64) << 60) | ((len as u64) << 36) | offset as u64))
+        fits.then_some(Place(((source as u64) << 60) | ((len as u64) << 36) | offset as u64))
     }
 
     pub(crate) fn source(self) -> u8 {
