@@ -6,48 +6,7 @@ use std::collections::BTreeSet;
 
 use outpost_base::ImageOffset;
 use outpost_symbols::{CaseRule, Module, SymbolKind, SymbolStatus, Wildcard};
-use support::{Built, build, gdb, gdb_breakpoints, module, module_cached};
-
-const CPP: &str = r#"
-#include <cstdio>
-namespace shapes {
-struct Shape { virtual ~Shape() {} virtual int area() const = 0; static int count; };
-int Shape::count = 5;
-template <class T> struct Box : Shape {
-  T width;
-  explicit Box(T w) : width(w) {}
-  int area() const override { return static_cast<int>(width) * 2; }
-};
-namespace {
-__attribute__((noinline)) int hidden(int x) { return x * 3 + Shape::count; }
-}
-static inline int small(int a) {
-  int doubled = a + a;
-  return doubled + Shape::count;
-}
-}
-enum Color { RED, GREEN };
-enum class Mode { Fast, Slow };
-thread_local int per_thread = 3;
-struct Point { int x, y; };
-typedef struct { int a; } Anonymous;
-int overloaded(int a) { return a + 1; }
-int overloaded(double a) { return a + 2; }
-
-int main(int argc, char **argv) {
-  static int calls;
-  calls++;
-  shapes::Box<int> box(argc);
-  Point point{argc, 2};
-  Anonymous anonymous{3};
-  int sum = 0;
-  for (int i = 0; i < argc; i++)
-    sum += shapes::small(i) + shapes::hidden(i);
-  auto lambda = [&](int q) { return q + sum + per_thread; };
-  printf("%d %d %d %d\n", sum, box.area(), lambda(3), point.x + anonymous.a + RED + (int)Mode::Slow);
-  return overloaded(argc) + overloaded(2.5);
-}
-"#;
+use support::{Built, CPP, build, gdb, gdb_breakpoints, module, module_cached};
 
 const COMPILERS: &[&str] = &[
     "g++ -g -O0 -gdwarf-5",
@@ -85,43 +44,6 @@ fn function_breakpoints_are_where_gdb_puts_them() {
             assert!(same, "{compiler}: {name}: {ours:x?} {theirs:x?}");
         }
     });
-}
-
-#[test]
-fn every_address_has_the_line_of_addr2line() {
-    for compiler in COMPILERS {
-        let built = build(compiler, "a.cpp", CPP);
-        let module = module(&built.path);
-        let loader = addr2line::Loader::new(&built.path).expect("addr2line reads it");
-        let functions = module.symbols_matching(&Wildcard::new("*"));
-        let mut checked = 0;
-        for function in functions.iter().filter(|symbol| symbol.die.is_some() && symbol.kind == SymbolKind::Function) {
-            for address in function.address.0..function.address.0 + function.size {
-                let theirs = loader.find_location(address).expect("addr2line finds");
-                let theirs = theirs.and_then(|it| Some((it.file?.to_owned(), it.line?))).filter(|(_, line)| *line != 0);
-                let ours = module.line_at(ImageOffset(address)).map(|at| (at.file, at.line));
-                // Of several rows at one address we prefer one that is a statement, so lines may differ there.
-                if ours != theirs {
-                    let file = ours.as_ref().map(|(file, _)| file.clone());
-                    assert_eq!(file.is_some(), theirs.is_some(), "{compiler} {address:#x}: {ours:?} {theirs:?}");
-                }
-                checked += 1;
-
-                let frames = module.inline_frames_at(ImageOffset(address));
-                let mut names = Vec::new();
-                let mut iterator = loader.find_frames(address).expect("addr2line finds");
-                while let Some(frame) = iterator.next().expect("addr2line reads") {
-                    names.extend(frame.function.map(|name| name.demangle().expect("demangles").into_owned()));
-                }
-                assert_eq!(frames.len() + 1, names.len(), "{compiler} {address:#x}: {names:?}");
-                for (ours, theirs) in frames.iter().zip(&names) {
-                    let last = ours.name.rsplit("::").next().expect("a name");
-                    assert!(theirs.contains(last), "{compiler} {address:#x}: {} {theirs}", ours.name);
-                }
-            }
-        }
-        assert!(checked > 100, "{compiler}: {checked}");
-    }
 }
 
 #[test]

@@ -22,7 +22,6 @@ pub(crate) use build::{BuildInput, NamedTable, build};
 pub use cache::default_directory as default_cache_directory;
 pub(crate) use cache::{CacheKey, IndexCache};
 pub(crate) use chunk::EntryKind;
-pub(crate) use files::join;
 pub(crate) use format::Index;
 pub(crate) use matching::Named;
 pub(crate) use names::last_component;

@@ -2,12 +2,12 @@
 
 use gimli::{AttributeValue, ColumnType, Reader, ReaderOffset, UnitRef};
 
+use super::paths::{directories, join};
 use crate::ImageRange;
-use crate::index::join;
 
 /// Most rows of one unit that are believed: what 64 MiB of special opcodes could make.
 const MAX_ROWS: usize = 64 << 20;
-/// Most files and directories of one unit that are believed.
+/// Most files of one unit that are believed.
 const MAX_FILES: usize = 1 << 20;
 
 const IS_STATEMENT: u8 = 1;
@@ -177,15 +177,10 @@ fn files<R: Reader<Offset = usize>>(unit: UnitRef<'_, R>, header: &gimli::LinePr
     let text = |value: AttributeValue<R, R::Offset>| -> Vec<u8> {
         unit.attr_string(value).and_then(|text| Ok(text.to_slice()?.into_owned())).unwrap_or_default()
     };
-    let compile_directory = unit.comp_dir.as_ref().and_then(|dir| dir.to_slice().ok()).unwrap_or_default();
-    let mut directories: Vec<Vec<u8>> = Vec::new();
-    while let Some(value) = header.directory(directories.len() as u64).filter(|_| directories.len() < MAX_FILES) {
-        directories.push(join(&compile_directory, &text(value)));
-    }
+    let directories = directories(unit, header);
     let path = |file: &gimli::FileEntry<R>| {
         let directory = directories.get(file.directory_index().into_u64() as usize);
-        let path =
-            join(directory.map_or(&compile_directory, |directory| directory.as_slice()), &text(file.path_name()));
+        let path = join(directory.map(Vec::as_slice).unwrap_or_default(), &text(file.path_name()));
         String::from_utf8_lossy(&path).into_owned()
     };
     header.file_names().iter().take(MAX_FILES).map(path).collect()

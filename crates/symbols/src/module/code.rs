@@ -34,7 +34,9 @@ impl Module {
                     || (symbol.kind == SymbolKind::Label && self.is_text(symbol.address))
             })
             .map(|symbol| {
-                let function = symbol.die.and_then(|die| self.function_of(die));
+                // A function can have names that its debug info does not know.
+                let here = || self.function_at(symbol.address).filter(|function| function.entry() == symbol.address);
+                let function = symbol.die.and_then(|die| self.function_of(die)).or_else(here);
                 let body = match &function {
                     Some(function) => self.body_of(function),
                     None => {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::Module;
 use crate::debug_info::unit_header;
 use crate::index::FileId;
-use crate::lines::UnitLines;
+use crate::lines::{UnitLines, join};
 use crate::{DieSection, ImageRange, Problem, UnitIndex};
 
 /// A place in source text.
@@ -169,7 +169,8 @@ impl Module {
             let actual = normalized(&path);
             let fits = if name.starts_with('/') { actual == wanted } else { actual.ends_with(&wanted) };
             if fits {
-                files.entry(format!("/{}", actual.join("/"))).or_default().extend(index.units_of_file(file));
+                let root = if path.starts_with('/') { "/" } else { "" };
+                files.entry(format!("{root}{}", actual.join("/"))).or_default().extend(index.units_of_file(file));
             }
         }
         let mut files: Vec<(String, Vec<UnitIndex>)> = files.into_iter().collect();
@@ -182,7 +183,7 @@ impl Module {
 
     fn path_of(&self, file: FileId) -> Option<String> {
         let (directory, base) = self.index().file(file)?;
-        let path = crate::index::join(directory, base);
+        let path = join(directory, base);
         Some(String::from_utf8_lossy(&path).into_owned())
     }
 

@@ -83,3 +83,88 @@ pub(crate) fn gdb_breakpoints(path: &Path, places: &[String]) -> Vec<BTreeSet<u6
     assert_eq!(found.len(), places.len() + 1, "{answer}");
     found[..places.len()].to_vec()
 }
+
+/// A program with what C++ makes of names: scopes, templates, overloads, lambdas, anonymous namespaces, statics, TLS.
+pub(crate) const CPP: &str = r#"
+#include <cstdio>
+namespace shapes {
+struct Shape { virtual ~Shape() {} virtual int area() const = 0; static int count; };
+int Shape::count = 5;
+template <class T> struct Box : Shape {
+  T width;
+  explicit Box(T w) : width(w) {}
+  int area() const override { return static_cast<int>(width) * 2; }
+};
+namespace {
+__attribute__((noinline)) int hidden(int x) { return x * 3 + Shape::count; }
+}
+static inline int small(int a) {
+  int doubled = a + a;
+  return doubled + Shape::count;
+}
+}
+enum Color { RED, GREEN };
+enum class Mode { Fast, Slow };
+thread_local int per_thread = 3;
+struct Point { int x, y; };
+typedef struct { int a; } Anonymous;
+int overloaded(int a) { return a + 1; }
+int overloaded(double a) { return a + 2; }
+
+int main(int argc, char **argv) {
+  static int calls;
+  calls++;
+  shapes::Box<int> box(argc);
+  Point point{argc, 2};
+  Anonymous anonymous{3};
+  int sum = 0;
+  for (int i = 0; i < argc; i++)
+    sum += shapes::small(i) + shapes::hidden(i);
+  auto lambda = [&](int q) { return q + sum + per_thread; };
+  printf("%d %d %d %d\n", sum, box.area(), lambda(3), point.x + anonymous.a + RED + (int)Mode::Slow);
+  return overloaded(argc) + overloaded(2.5);
+}
+"#;
+
+/// The same in Rust: traits, generics, closures, inlining.
+pub(crate) const RUST: &str = r#"
+use std::collections::HashMap;
+use std::fmt;
+mod shapes {
+    pub trait Area { fn area(&self) -> i32; }
+    pub struct Square { pub side: i32 }
+    impl Area for Square { fn area(&self) -> i32 { self.side * self.side } }
+    impl Square { pub fn new(side: i32) -> Self { Square { side } } }
+    #[inline(never)]
+    pub fn twice<T: Area>(shape: &T) -> i32 { shape.area() * 2 }
+    #[inline(always)]
+    pub fn small(x: i32) -> i32 {
+        let doubled = x + x;
+        doubled ^ COUNT.load(std::sync::atomic::Ordering::SeqCst)
+    }
+    pub static COUNT: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(5);
+}
+use shapes::Area;
+enum Color { Red, Green(u8) }
+impl fmt::Display for Color {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self { Color::Red => write!(f, "red"), Color::Green(g) => write!(f, "green {g}") }
+    }
+}
+#[inline(never)]
+fn compute(n: i32) -> i32 {
+    let square = shapes::Square::new(n);
+    let mut sum = 0;
+    for i in 0..n {
+        sum += shapes::small(i) + shapes::twice(&square);
+    }
+    let add = |x: i32| x + sum;
+    add(3) + square.area()
+}
+fn main() {
+    let n = std::env::args().count() as i32;
+    let mut map = HashMap::new();
+    map.insert("one".to_string(), compute(n));
+    println!("{:?} {} {}", map, Color::Green(3), Color::Red);
+}
+"#;
