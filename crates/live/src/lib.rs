@@ -9,11 +9,12 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
+use outpost_base::ProcessId;
 use outpost_ptrace::LiveTarget;
 use outpost_ptrace::journal::{SharedJournal, create_shared};
 use outpost_ptrace::rescue::{Rescuer, become_subreaper};
 use outpost_server::{Backend, Guard, WorkerSetup};
-use outpost_target::{Target, TargetError};
+use outpost_target::{BundleRequest, CreateSpec, DetachMode, StdioSpec, Target, TargetError};
 
 /// This machine. What `||` shows for it is `<Local>`; a client behind a link knows it by its connection string.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,6 +48,31 @@ impl Backend for LiveBackend {
         become_subreaper()?;
         Ok(Box::new(LiveGuard(Rescuer::new(journal))))
     }
+}
+
+/// Starts a program and leaves it before its first instruction, stopped and traced by nobody: a debugger may attach, or
+/// SIGCONT lets it run. It is a child of the calling process and shares its terminal.
+///
+/// # Errors
+/// As [`outpost_target::Live::create`].
+pub fn create_suspended(program: &str, arguments: &[String]) -> Result<ProcessId, TargetError> {
+    let spec = CreateSpec {
+        program: program.into(),
+        arguments: arguments.to_vec(),
+        environment: None,
+        environment_changes: Vec::new(),
+        directory: None,
+        stdio: StdioSpec::Server,
+        randomize: true,
+        break_in: true,
+    };
+    let mut target = LiveTarget::new(NAME)?;
+    let Some(live) = target.as_live() else {
+        return Err(TargetError::Invalid { reason: "live processes do not run".into() });
+    };
+    let (process, _) = live.create(&spec, &BundleRequest::default())?;
+    live.detach(process, DetachMode::LeaveStopped)?;
+    Ok(process)
 }
 
 struct LiveGuard(Rescuer);

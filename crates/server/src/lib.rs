@@ -34,6 +34,7 @@ mod log;
 mod role;
 mod session;
 mod signals;
+mod version;
 mod worker;
 
 pub use error::ServerError;
@@ -42,3 +43,4 @@ pub use local::{Local, spawn_local};
 pub use log::Log;
 pub use role::{Backend, Doorbell, Guard, NoGuard, WorkerSetup, run_hidden_role};
 pub use session::{NoSuperior, SessionEnd, SessionSetup, Superior, serve_connection, serve_session};
+pub use version::version_text;

@@ -20,7 +20,7 @@ const ARROWS: &str = "
     session -> commands engine transport
     console -> session
     testkit ->
-    live -> target server ptrace
+    live -> base target server ptrace
     dbgsrv -> base server live target transport
     benches -> testkit
     cdb -> base target engine commands session console server live remote transport dump

@@ -1,0 +1,261 @@
+//! The command line: WinDbg's single-dash words, case-sensitive, and GNU spellings of the same.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use outpost_transport::ServerTransport;
+
+/// First argument of the process that `--daemon` leaves behind.
+pub(crate) const DAEMON_CHILD: &str = "--outpost-daemon";
+
+const HELP: &str = "\
+dbgsrv: process server. Debuggers elsewhere (cdb -premote) see this machine's processes through it.
+
+usage: dbgsrv -t TRANSPORT [--daemon] [-x | -pc COMMAND | -c COMMAND | -cs COMMAND]
+
+  -t, --transport TRANSPORT   where to listen:
+        tcp:port=N[:M][,password=P][,bind=ADDR][,hidden][,ipversion=6]
+                  first free port of N to M (0: any); on loopback unless bind= names an address of
+                  this machine, or * for all, which needs a password
+        npipe:pipe=NAME[,password=P][,hidden]
+                  Unix socket in the runtime directory, for the same user only;
+                  %d or %x in NAME stands for the process id, a second one for the thread id
+  -c, --command COMMAND...    also start a program, not debugged; takes the rest of the line
+  -cs, --command-suspended COMMAND...
+                              the same, held before its first instruction
+  -pc, --implicit-command COMMAND...
+                              a program that is started when a debugger asks for it (cdb -cimp);
+                              takes the rest of the line
+  -x, --ignore-rest           ignore the rest of the line
+      --daemon                go to the background once listening
+  -?, -h, --help              this text
+      --version               release and protocol
+
+Passwords are 1 to 12 letters and digits. SIGTERM, SIGINT or .endpsrv in a debugger end it in order:
+debuggers are told, attached processes let go, created ones ended.
+exit status: 0 ended in order, 1 could not start or go on, 2 wrong command line";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Print this and leave.
+    Show(String),
+    /// Serve.
+    Serve(Options),
+}
+
+/// How to serve.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) transport: ServerTransport,
+    pub(crate) program: Option<Program>,
+    /// Words of the process creation held pending; empty: none.
+    pub(crate) implicit_command: Vec<String>,
+    /// Start the server in the background.
+    pub(crate) daemon: bool,
+    /// This is the server that was started in the background.
+    pub(crate) is_daemon: bool,
+}
+
+/// A program to start at once.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    pub(crate) words: Vec<String>,
+    /// Held before its first instruction.
+    pub(crate) suspended: bool,
+}
+
+/// What is wrong with the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One option, whatever its spelling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Transport,
+    Command,
+    CommandSuspended,
+    ImplicitCommand,
+    IgnoreRest,
+    Daemon,
+    DaemonChild,
+    Help,
+    Version,
+}
+
+impl Word {
+    fn of(argument: &str) -> Option<Word> {
+        Some(match argument {
+            "-t" | "--transport" => Word::Transport,
+            "-c" | "--command" => Word::Command,
+            "-cs" | "--command-suspended" => Word::CommandSuspended,
+            "-pc" | "--implicit-command" => Word::ImplicitCommand,
+            "-x" | "--ignore-rest" => Word::IgnoreRest,
+            "--daemon" => Word::Daemon,
+            DAEMON_CHILD => Word::DaemonChild,
+            "-?" | "-h" | "--help" => Word::Help,
+            "--version" => Word::Version,
+            _ => return None,
+        })
+    }
+}
+
+/// Reads the command line, the program's name first.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
+    let mut parser = lexopt::Parser::from_iter(arguments);
+    let mut transport = None;
+    let mut options = (None, Vec::new(), false, false);
+    // Single-dash words of several letters are no clusters of short options, so arguments are taken raw.
+    let mut raw = parser.raw_args().map_err(|error| UsageError(error.to_string()))?;
+    while let Some(argument) = raw.next() {
+        let argument = text(argument)?;
+        let (name, attached) = match argument.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
+            _ => (argument.as_str(), None),
+        };
+        let word = Word::of(name).ok_or_else(|| unknown(&argument))?;
+        if attached.is_some() && word != Word::Transport {
+            return Err(UsageError(format!("{name} takes no value")));
+        }
+        match word {
+            Word::Transport => {
+                let value = attached.map(Ok).or_else(|| raw.next().map(text)).transpose()?;
+                let value = value.ok_or_else(|| UsageError(format!("{name} needs a connection string")))?;
+                if transport.replace(value.parse().map_err(|error| UsageError(format!("{error}")))?).is_some() {
+                    return Err(UsageError("-t is given twice".into()));
+                }
+            }
+            Word::Command | Word::CommandSuspended => {
+                let words = rest(name, &mut raw)?;
+                options.0 = Some(Program { words, suspended: word == Word::CommandSuspended });
+            }
+            Word::ImplicitCommand => options.1 = rest(name, &mut raw)?,
+            Word::IgnoreRest => break,
+            Word::Daemon => options.2 = true,
+            Word::DaemonChild => options.3 = true,
+            Word::Help => return Ok(Request::Show(HELP.to_owned())),
+            Word::Version => return Ok(Request::Show(outpost_server::version_text("dbgsrv"))),
+        }
+    }
+    let transport = transport.ok_or_else(|| UsageError("-t TRANSPORT is missing, such as -t tcp:port=1025".into()))?;
+    let (program, implicit_command, daemon, is_daemon) = options;
+    Ok(Request::Serve(Options { transport, program, implicit_command, daemon: daemon && !is_daemon, is_daemon }))
+}
+
+/// Everything that is left, as a command. One word with spaces in it is a whole command line, as launchers hand it over.
+fn rest(name: &str, raw: &mut lexopt::RawArgs<'_>) -> Result<Vec<String>, UsageError> {
+    let words: Vec<String> = raw.map(text).collect::<Result<_, _>>()?;
+    match words.as_slice() {
+        [] => Err(UsageError(format!("{name} needs a command behind it, and cannot be last"))),
+        [line] if line.contains(' ') && !std::path::Path::new(line).exists() => {
+            let words = split(line);
+            if words.is_empty() { Err(UsageError(format!("{name} needs a command"))) } else { Ok(words) }
+        }
+        _ => Ok(words),
+    }
+}
+
+/// Words of a line, parted by spaces outside of double quotes.
+fn split(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted, mut begun) = (Vec::new(), String::new(), false, false);
+    for c in line.chars() {
+        match c {
+            '"' => (quoted, begun) = (!quoted, true),
+            ' ' | '\t' if !quoted => {
+                if std::mem::take(&mut begun) {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            c => {
+                word.push(c);
+                begun = true;
+            }
+        }
+    }
+    if begun {
+        words.push(word);
+    }
+    words
+}
+
+fn text(argument: OsString) -> Result<String, UsageError> {
+    argument.into_string().map_err(|raw| UsageError(format!("{} is not valid UTF-8", raw.to_string_lossy())))
+}
+
+fn unknown(argument: &str) -> UsageError {
+    UsageError(match argument {
+        "-sifeo" | "-pipe" | "-QR" => format!("{argument} is not in this release"),
+        _ => format!("unknown option '{argument}' (options are case-sensitive)"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &[&str]) -> Result<Request, UsageError> {
+        parse(std::iter::once("dbgsrv").chain(line.iter().copied()).map(OsString::from))
+    }
+
+    fn serve(line: &[&str]) -> Options {
+        match check(line).unwrap() {
+            Request::Serve(options) => options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refuses(line: &[&str], words: &str) {
+        let error = check(line).unwrap_err().0;
+        assert!(error.contains(words), "{line:?}: {error}");
+    }
+
+    #[test]
+    fn the_transport_is_needed_once() {
+        assert_eq!(serve(&["-t", "tcp:port=1025"]).transport.to_string(), "tcp:Port=1025");
+        assert_eq!(serve(&["--transport=npipe:pipe=x"]).transport.to_string(), "npipe:Pipe=x");
+        refuses(&[], "-t TRANSPORT is missing");
+        refuses(&["-t"], "needs a connection string");
+        refuses(&["-t", "tcp:port=1", "-t", "tcp:port=2"], "twice");
+        refuses(&["-t", "ssl:proto=tls1,certuser=me,port=1"], "not in this release");
+        refuses(&["-T", "tcp:port=1"], "case-sensitive");
+    }
+
+    #[test]
+    fn a_command_takes_the_rest_verbatim() {
+        let options = serve(&["-t", "tcp:port=1", "-c", "./svc", "-x", "--daemon"]);
+        assert_eq!(
+            options.program,
+            Some(Program { words: ["./svc", "-x", "--daemon"].map(Into::into).into(), suspended: false })
+        );
+        assert!(!options.daemon);
+        let options = serve(&["-t", "tcp:port=1", "-cs", "./svc -f \"a b\" \"\""]);
+        assert_eq!(
+            options.program,
+            Some(Program { words: ["./svc", "-f", "a b", ""].map(Into::into).into(), suspended: true })
+        );
+        let options = serve(&["-t", "tcp:port=1", "-pc", "./svc", "-c"]);
+        assert_eq!((options.program, options.implicit_command), (None, ["./svc", "-c"].map(String::from).into()));
+        refuses(&["-t", "tcp:port=1", "-pc"], "cannot be last");
+        refuses(&["-t", "tcp:port=1", "-c"], "needs a command");
+    }
+
+    #[test]
+    fn the_rest_can_be_ignored() {
+        let options = serve(&["--daemon", "-t", "tcp:port=1", "-x", "whatever", "-t"]);
+        assert!(options.daemon && options.program.is_none());
+    }
+
+    #[test]
+    fn help_and_version_need_nothing_else() {
+        for word in ["-?", "-h", "--help"] {
+            assert!(matches!(check(&[word]), Ok(Request::Show(text)) if text.contains("usage: dbgsrv")));
+        }
+        assert!(matches!(check(&["--version"]), Ok(Request::Show(text)) if text.starts_with("dbgsrv ")));
+    }
+}
