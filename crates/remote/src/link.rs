@@ -32,6 +32,8 @@ pub(crate) struct Link {
     is_ready: bool,
     /// Connection, `ready` and the sender's nudge in one descriptor, for those who wait for several targets.
     watch: OwnedFd,
+    /// Why the server ends, if it said so.
+    farewell: Option<String>,
     /// Why there is nothing more to come.
     lost: Option<String>,
     received: (u64, u64),
@@ -74,6 +76,7 @@ impl Link {
             ready,
             is_ready: false,
             watch,
+            farewell: None,
             lost: None,
             received: (0, 0),
             round_trips: 0,
@@ -266,7 +269,11 @@ impl Link {
                 self.sender.note_seen(frame.header.event);
                 let request = frame.header.request;
                 let Some(kind) = self.outstanding.remove(&request) else {
-                    self.events.push_back(decode_event(&frame)?);
+                    let event = decode_event(&frame)?;
+                    if let Event::ServerEnding { reason } = &event {
+                        self.farewell = Some(reason.clone());
+                    }
+                    self.events.push_back(event);
                     return Ok(());
                 };
                 match take {
@@ -293,12 +300,9 @@ impl Link {
 
     /// Notes the end, once; what the server said last is the better reason.
     fn lose(&mut self, reason: &str) -> TargetError {
-        let said = self.events.iter().rev().find_map(|event| match event {
-            Event::ServerEnding { reason } => Some(reason.clone()),
-            _ => None,
-        });
         self.connection.shutdown();
-        let reason = self.lost.get_or_insert(said.unwrap_or_else(|| reason.to_owned())).clone();
+        let said = self.farewell.as_deref().unwrap_or(reason);
+        let reason = self.lost.get_or_insert_with(|| said.to_owned()).clone();
         TargetError::ConnectionLost { reason }
     }
 }
