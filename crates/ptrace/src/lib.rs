@@ -9,6 +9,7 @@
 //!   `breakpoints` the sites and what a hit means, `step` the step plans, `bundle` what a stop brings along.
 //! * [`journal`]: what must be undone if this process dies, told ahead of the deed.
 //! * [`rescue`]: the guardian's part, which undoes it then.
+//! * `remote_call`: system calls in a debuggee's thread that restore themselves.
 //! * [`lifeline`]: what keeps a debuggee alive when a breakpoint outlives its server.
 //!
 //! Symbols, expressions and the wire are for the crates above. All unsafe code is in `sys`.
@@ -26,6 +27,7 @@ pub mod memory;
 pub mod modules;
 pub mod os;
 pub mod regions;
+mod remote_call;
 pub mod rescue;
 mod step;
 mod sys;

@@ -9,6 +9,7 @@ pub(crate) mod lifeline;
 pub(crate) mod mapping_query;
 pub(crate) mod ptrace;
 pub(crate) mod ptrace_registers;
+pub(crate) mod ptrace_state;
 pub(crate) mod ptrace_wait;
 pub(crate) mod rescue;
 pub(crate) mod shared;

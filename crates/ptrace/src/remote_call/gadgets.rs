@@ -1,0 +1,53 @@
+//! Code of the program's own that a call goes through, so that none has to be written.
+
+use memchr::memmem;
+use outpost_base::Va;
+use outpost_target::Region;
+
+use crate::memory::ProcessMemory;
+
+/// `syscall; ret`.
+const SYSCALL: &[u8] = &[0x0f, 0x05, 0xc3];
+/// `mov rax, 15; syscall` (glibc's restorer) and `mov eax, 15; syscall`.
+const RESTORERS: [&[u8]; 2] = [&[0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05], &[0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05]];
+/// How much of one mapping is looked through.
+const MAX_SEARCHED: u64 = 64 << 20;
+
+/// Where the two pieces of code are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gadgets {
+    /// `syscall; ret`.
+    pub(crate) syscall: Va,
+    /// A signal restorer.
+    pub(crate) restorer: Va,
+}
+
+impl Gadgets {
+    /// Looks for both in the program's code. Any C library has them; a dynamic program has its loader from the start.
+    pub(crate) fn find(memory: &ProcessMemory, regions: &[Region]) -> Option<Gadgets> {
+        let (mut syscall, mut restorer) = (None, None);
+        // The loader stays for the program's life, other libraries may be unloaded; it is small, too.
+        let is_loader = |region: &&Region| region.name.contains("/ld-");
+        let code = || regions.iter().filter(|region| region.execute && region.read && region.inode != 0);
+        for region in code().filter(is_loader).chain(code().filter(|region| !is_loader(region))) {
+            let mut bytes = vec![0; region.range.len().min(MAX_SEARCHED) as usize];
+            let got = memory.read(region.range.start, &mut bytes);
+            let find = |pattern: &[u8]| memmem::find(&bytes[..got], pattern).map(|at| region.range.start + at as u64);
+            syscall = syscall.or_else(|| find(SYSCALL));
+            restorer = restorer.or_else(|| RESTORERS.iter().find_map(|pattern| find(pattern)));
+            if let (Some(syscall), Some(restorer)) = (syscall, restorer) {
+                return Some(Gadgets { syscall, restorer });
+            }
+        }
+        None
+    }
+
+    /// Whether the code is still there: libraries are unloaded, breakpoints planted.
+    pub(super) fn are_there(&self, memory: &ProcessMemory) -> bool {
+        let starts_with = |at: Va, pattern: &[u8]| {
+            let mut bytes = vec![0; pattern.len()];
+            memory.read(at, &mut bytes) == bytes.len() && bytes == pattern
+        };
+        starts_with(self.syscall, SYSCALL) && RESTORERS.iter().any(|pattern| starts_with(self.restorer, pattern))
+    }
+}

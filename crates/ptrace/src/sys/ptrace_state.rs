@@ -1,0 +1,40 @@
+//! ptrace(2): facts about a stopped thread that decide whether a call can be made in it.
+
+use libc::pid_t;
+
+use super::result;
+
+/// `PTRACE_GET_RSEQ_CONFIGURATION` (include/uapi/linux/ptrace.h).
+const GET_RSEQ_CONFIGURATION: libc::c_uint = 0x420f;
+/// `PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG`.
+const GET_SYSCALL_USER_DISPATCH_CONFIG: libc::c_uint = 0x4211;
+
+/// Address of the thread's `struct rseq`; `None` if it registered none or the kernel does not tell.
+pub(crate) fn rseq_area(tid: u32) -> Option<u64> {
+    // struct ptrace_rseq_configuration: pointer, size, signature, flags, pad.
+    let mut configuration = [0_u64; 3];
+    query(tid, GET_RSEQ_CONFIGURATION, &mut configuration)?;
+    Some(configuration[0]).filter(|pointer| *pointer != 0)
+}
+
+/// Whether the thread has its system calls sent back to itself (prctl(2), `PR_SET_SYSCALL_USER_DISPATCH`).
+pub(crate) fn dispatches_syscalls(tid: u32) -> bool {
+    // struct ptrace_sud_config: mode, selector, offset, length.
+    let mut configuration = [0_u64; 4];
+    query(tid, GET_SYSCALL_USER_DISPATCH_CONFIG, &mut configuration).is_some() && configuration[0] != 0
+}
+
+/// A request that fills a structure whose size is the address argument.
+fn query(tid: u32, request: libc::c_uint, into: &mut [u64]) -> Option<()> {
+    // SAFETY: the kernel writes at most the stated size, which is that of `into`.
+    result(unsafe {
+        libc::ptrace(
+            request,
+            tid as pid_t,
+            size_of_val(into) as *mut libc::c_void,
+            into.as_mut_ptr().cast::<libc::c_void>(),
+        )
+    })
+    .ok()
+    .map(drop)
+}
