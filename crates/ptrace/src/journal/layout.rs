@@ -92,6 +92,8 @@ pub enum RegionKind {
     Lifeline,
     /// Pads.
     Pads,
+    /// Room for the frames of calls.
+    Frames,
 }
 
 impl RegionKind {
@@ -99,6 +101,7 @@ impl RegionKind {
         match self {
             RegionKind::Lifeline => 1,
             RegionKind::Pads => 2,
+            RegionKind::Frames => 3,
         }
     }
 
@@ -106,6 +109,7 @@ impl RegionKind {
         match word {
             1 => Some(RegionKind::Lifeline),
             2 => Some(RegionKind::Pads),
+            3 => Some(RegionKind::Frames),
             _ => None,
         }
     }

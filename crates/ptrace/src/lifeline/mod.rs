@@ -26,7 +26,13 @@
 //! An entry is filled pad first, then site, then counted; it is emptied by writing a zero site: the handler may look at
 //! any instant.
 
+mod gaps;
+mod installed;
+mod pads;
+
 use outpost_base::Va;
+
+pub(crate) use installed::{Installed, NotSafe};
 
 use crate::sys::lifeline as code;
 
@@ -123,6 +129,11 @@ impl Lifeline {
     /// The write that empties entry `index`.
     pub fn clear_entry(&self, index: u32) -> (Va, Vec<u8>) {
         (self.entry(index), vec![0; 8])
+    }
+
+    /// The write that makes `own` the program's action for SIGILL (`index` 0) or SIGTRAP (1).
+    pub(crate) fn own_action(&self, index: usize, own: KernelSigaction) -> (Va, Vec<u8>) {
+        (self.table() + index as u64 * 32, own.to_bytes().to_vec())
     }
 
     fn table(&self) -> Va {

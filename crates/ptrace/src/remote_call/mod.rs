@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use crate::memory::ProcessMemory;
 use crate::sys::ptrace::{self, Go};
 use crate::sys::ptrace_registers::{self as registers, GeneralRegisters, word};
-use crate::sys::ptrace_state;
+use crate::sys::ptrace_state::{self, SyscallStop};
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_blocking};
 pub(crate) use gadgets::Gadgets;
 
@@ -63,7 +63,8 @@ pub(crate) enum CallError {
 
 /// A stopped thread that calls can be made in.
 ///
-/// It must be in a ptrace-stop of the calling tracer, without a signal that is about to be delivered.
+/// It must be in a ptrace-stop of the calling tracer, without a signal that is about to be delivered, and have been seized
+/// with `PTRACE_O_TRACESYSGOOD`. A call leaves it in `PTRACE_EVENT_STOP`.
 #[derive(Debug)]
 pub(crate) struct Caller<'a> {
     process: ProcessId,
@@ -95,6 +96,7 @@ impl<'a> Caller<'a> {
         gadgets: Gadgets,
         place: Option<Va>,
     ) -> Result<Caller<'a>, CallError> {
+        settle(thread)?;
         let general = registers::general(thread).map_err(gone)?;
         if general.0[CS] != USER_CS {
             return Err(CallError::Unsuitable("the thread does not run 64-bit code"));
@@ -149,8 +151,12 @@ impl<'a> Caller<'a> {
 
     /// From before the `syscall` to the stop at its return.
     fn run_call(&self) -> Result<Result<u64, Errno>, CallError> {
-        for _ in 0..2 {
+        for stop in [SyscallStop::Entry, SyscallStop::Return] {
             self.go_to_syscall_stop()?;
+            let is = ptrace_state::syscall_stop(self.thread);
+            if is != stop && is != SyscallStop::None {
+                return Err(CallError::Failed("the thread is in another system call", Errno::BUSY));
+            }
         }
         let value = registers::general(self.thread).map_err(gone)?.0[RAX];
         // Errors are -4095 to -1 (psABI, A.2.1).
@@ -164,7 +170,7 @@ impl<'a> Caller<'a> {
         // Stops that have nothing to do with the call: an interrupt that was asked for before, a group-stop.
         for _ in 0..64 {
             ptrace::go(self.thread, Go::ToSyscall, 0).map_err(gone)?;
-            if let (signal, 0) = self.wait()? {
+            if let (signal, 0) = wait(self.thread)? {
                 return match signal == libc::SIGTRAP | 0x80 {
                     true => Ok(()),
                     false => Err(CallError::Failed("a fault interrupted the call", Errno::FAULT)),
@@ -183,21 +189,8 @@ impl<'a> Caller<'a> {
         ptrace::set_signal_mask(self.thread, mask).map_err(gone)?;
         registers::set_general(self.thread, before).map_err(gone)?;
         ptrace::go(self.thread, Go::Continue, 0).map_err(gone)?;
-        let (signal, event) = self.wait()?;
+        let (signal, event) = wait(self.thread)?;
         Ok(if event == EVENT_STOP { 0 } else { signal })
-    }
-
-    fn wait(&self) -> Result<(i32, i32), CallError> {
-        loop {
-            match wait_blocking(Whom::Thread(self.thread)) {
-                Ok((_, status)) => match status.decode() {
-                    Decoded::Stopped { signal, event } => return Ok((signal, event)),
-                    Decoded::Exited(_) | Decoded::Killed { .. } => return Err(CallError::Gone),
-                },
-                Err(Errno::INTR) => {}
-                Err(_) => return Err(CallError::Gone),
-            }
-        }
     }
 
     fn frame_place(&self, general: &GeneralRegisters, len: u64) -> Va {
@@ -207,9 +200,17 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// The thread.
-    pub(crate) fn thread(&self) -> u32 {
-        self.thread
+    /// The same thread, with its frames on its stack.
+    ///
+    /// # Errors
+    /// [`CallError::Unsuitable`] if there is no room.
+    pub(crate) fn on_stack(&self) -> Result<Caller<'a>, CallError> {
+        Caller::new(self.process, self.thread, self.memory, self.gadgets, None)
+    }
+
+    /// Its process's memory.
+    pub(crate) fn memory(&self) -> &'a ProcessMemory {
+        self.memory
     }
 
     /// Its process.
@@ -217,7 +218,7 @@ impl<'a> Caller<'a> {
         self.process
     }
 
-    /// Puts frames of later calls elsewhere: `len` bytes at `place`, [`Caller::place_len`] of them at least.
+    /// Puts frames of later calls elsewhere: at `place` are [`Caller::place_len`] bytes for them.
     pub(crate) fn move_to(&mut self, place: Va) {
         self.place = Some(place);
     }
@@ -225,6 +226,47 @@ impl<'a> Caller<'a> {
     /// Bytes that a place for frames needs.
     pub(crate) fn place_len() -> u64 {
         SCRATCH + frame::MAX_LEN
+    }
+}
+
+/// Brings a thread that stopped at an event in the middle of a system call (exec, fork) to its end: the kernel sets the
+/// result behind such a stop, whatever is written to the registers there.
+fn settle(thread: u32) -> Result<(), CallError> {
+    // A stop's `si_code` is SIGTRAP with the event above it (ptrace(2)); a group-stop has no information.
+    let event = ptrace::signal_info(thread).map_or(0, |info| match info.signo() {
+        libc::SIGTRAP if info.code() & 0xff == libc::SIGTRAP => info.code() >> 8,
+        _ => 0,
+    });
+    match event {
+        libc::PTRACE_EVENT_VFORK => return Err(CallError::Unsuitable("the thread lends its memory to a vfork child")),
+        libc::PTRACE_EVENT_EXIT => return Err(CallError::Unsuitable("the thread is about to end")),
+        libc::PTRACE_EVENT_EXEC
+        | libc::PTRACE_EVENT_FORK
+        | libc::PTRACE_EVENT_CLONE
+        | libc::PTRACE_EVENT_VFORK_DONE => {}
+        _ if ptrace_state::syscall_stop(thread) == SyscallStop::Entry => {
+            return Err(CallError::Unsuitable("the thread is about to make a system call"));
+        }
+        _ => return Ok(()),
+    }
+    ptrace::interrupt(thread).map_err(gone)?;
+    ptrace::go(thread, Go::Continue, 0).map_err(gone)?;
+    match wait(thread)? {
+        (_, EVENT_STOP) => Ok(()),
+        _ => Err(CallError::Failed("the thread does not stop behind its system call", Errno::AGAIN)),
+    }
+}
+
+fn wait(thread: u32) -> Result<(i32, i32), CallError> {
+    loop {
+        match wait_blocking(Whom::Thread(thread)) {
+            Ok((_, status)) => match status.decode() {
+                Decoded::Stopped { signal, event } => return Ok((signal, event)),
+                Decoded::Exited(_) | Decoded::Killed { .. } => return Err(CallError::Gone),
+            },
+            Err(Errno::INTR) => {}
+            Err(_) => return Err(CallError::Gone),
+        }
     }
 }
 

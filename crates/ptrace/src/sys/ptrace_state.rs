@@ -24,6 +24,28 @@ pub(crate) fn dispatches_syscalls(tid: u32) -> bool {
     query(tid, GET_SYSCALL_USER_DISPATCH_CONFIG, &mut configuration).is_some() && configuration[0] != 0
 }
 
+/// Where in a system call a thread is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SyscallStop {
+    /// In none, or the kernel does not tell.
+    None,
+    /// At its entry.
+    Entry,
+    /// At its return.
+    Return,
+}
+
+/// `PTRACE_GET_SYSCALL_INFO`.
+pub(crate) fn syscall_stop(tid: u32) -> SyscallStop {
+    // struct ptrace_syscall_info begins with the byte `op`.
+    let mut information = [0_u64; 16];
+    match query(tid, libc::PTRACE_GET_SYSCALL_INFO, &mut information).map(|()| information[0] as u8) {
+        Some(libc::PTRACE_SYSCALL_INFO_ENTRY) => SyscallStop::Entry,
+        Some(libc::PTRACE_SYSCALL_INFO_EXIT) => SyscallStop::Return,
+        _ => SyscallStop::None,
+    }
+}
+
 /// A request that fills a structure whose size is the address argument.
 fn query(tid: u32, request: libc::c_uint, into: &mut [u64]) -> Option<()> {
     // SAFETY: the kernel writes at most the stated size, which is that of `into`.

@@ -1,0 +1,387 @@
+//! A lifeline in a debuggee: put there, filled, kept, and taken away again without trace.
+//!
+//! What is mapped, in this order, each told to the journal ahead: room for frames of calls (read and write), the
+//! lifeline (read and execute), pads as sites come (read and execute). Code is filled from outside.
+
+use outpost_base::{ProcessId, Va, VaRange};
+use outpost_target::{PadCode, Region, RegionUsage};
+use rustix::io::Errno;
+
+use super::gaps::find_gap;
+use super::pads::{self, Pad, Pads};
+use super::{KernelSigaction, Lifeline};
+use crate::journal::{Journal, RegionKind};
+use crate::memory::ProcessMemory;
+use crate::remote_call::{CallError, Caller};
+
+/// Signals the lifeline handles.
+pub(crate) const SIGNALS: [i32; 2] = [libc::SIGILL, libc::SIGTRAP];
+/// Sites of one process that the lifeline can lead out of.
+const CAPACITY: u32 = 16_384;
+/// Size of the kernel's signal set.
+const SIGSET_SIZE: u64 = 8;
+/// The lifeline may be anywhere.
+const ANYWHERE: u64 = u64::MAX;
+/// Writable memory that is looked through for traces of the lifeline before it is unmapped, beside stacks.
+const MAX_SCANNED: u64 = 64 << 20;
+
+/// Why a site, or a whole process, cannot be made to outlive its server. Fit for the user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotSafe {
+    /// No call could be made in any thread.
+    #[error("nothing can be put into the process: {0}")]
+    Call(#[from] CallError),
+    /// The system refused.
+    #[error("the process cannot have {0}: {1}")]
+    Refused(&'static str, Errno),
+    /// No free addresses.
+    #[error("there is no room for a pad within reach of the site")]
+    NoRoom,
+    /// Tables are full.
+    #[error("too many sites")]
+    Full,
+    /// The pad was made for other code.
+    #[error("the code at the site is not what the pad was made for")]
+    OtherCode,
+    /// The pad cannot be placed.
+    #[error("the displaced instruction refers to something out of its pad's reach")]
+    OutOfReach,
+    /// Code shared with other processes.
+    #[error("the code is mapped shared: other processes would run into the site")]
+    SharedCode,
+}
+
+/// A lifeline with its pads, in one address space.
+#[derive(Debug, Clone)]
+pub(crate) struct Installed {
+    frames: Va,
+    lifeline: Lifeline,
+    /// The program's own actions for [`SIGNALS`].
+    own: [KernelSigaction; 2],
+    pads: Pads,
+}
+
+impl Installed {
+    /// Puts a lifeline into the caller's process.
+    ///
+    /// # Errors
+    /// What stands against it; what was mapped by then is unmapped again.
+    pub(crate) fn install(
+        mut caller: Caller<'_>,
+        regions: &[Region],
+        journal: &mut dyn Journal,
+    ) -> Result<Installed, NotSafe> {
+        let process = caller.process();
+        let near = regions.first().map_or(Va(0), |region| region.range.start);
+        let frames_len = Va(Caller::place_len()).align_up(4096).0;
+        let frames = map(&caller, regions, near, ANYWHERE, frames_len, RegionKind::Frames, journal)?;
+        let result = Installed::install_behind(&mut caller, frames, journal);
+        if result.is_err() {
+            // The frame of this call must not be in what it unmaps.
+            let on_stack = caller.on_stack();
+            drop(on_stack.and_then(|caller| unmap(&caller, frames, frames_len, journal)));
+            for signal in SIGNALS {
+                journal.action_restored(process, signal);
+            }
+        }
+        result
+    }
+
+    fn install_behind(caller: &mut Caller<'_>, frames: Va, journal: &mut dyn Journal) -> Result<Installed, NotSafe> {
+        caller.move_to(frames);
+        let process = caller.process();
+        let mut own = [KernelSigaction::default(); 2];
+        for (own, signal) in own.iter_mut().zip(SIGNALS) {
+            *own = action(caller, signal)?;
+        }
+        // Mappings have changed since: the frames are one.
+        let regions = crate::regions::read_regions(process, &[]).unwrap_or_default();
+        let len = Va(Lifeline::len(CAPACITY)).align_up(4096).0;
+        let at = map(caller, &regions, frames, ANYWHERE, len, RegionKind::Lifeline, journal)?;
+        let lifeline = Lifeline { at, capacity: CAPACITY };
+        let image = Lifeline::image(own[0], own[1]);
+        let installed = Installed { frames, lifeline, own, pads: Pads::default() };
+        let filled = caller.memory().write(at, &image) == image.len();
+        let result = match filled {
+            true => installed.take_signals(caller, journal),
+            false => Err(NotSafe::Refused("code written from outside", Errno::IO)),
+        };
+        match result {
+            Ok(()) => Ok(installed),
+            Err(error) => {
+                installed.give_back_signals(caller, journal);
+                drop(unmap(caller, at, len, journal));
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the lifeline the action for its signals.
+    fn take_signals(&self, caller: &Caller<'_>, journal: &mut dyn Journal) -> Result<(), NotSafe> {
+        for (own, signal) in self.own.into_iter().zip(SIGNALS) {
+            let ours = self.lifeline.action(own);
+            journal.action_replaced(caller.process(), signal, own, Va(ours.handler));
+            set_action(caller, signal, ours)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the program its own actions back, where ours are still in place.
+    fn give_back_signals(&self, caller: &Caller<'_>, journal: &mut dyn Journal) {
+        for (own, signal) in self.own.into_iter().zip(SIGNALS) {
+            if action(caller, signal).is_ok_and(|present| self.lifeline.is_ours(present)) {
+                drop(set_action(caller, signal, own));
+            }
+            journal.action_restored(caller.process(), signal);
+        }
+    }
+
+    /// Looks whether the program, or the kernel on a fault in a thread that blocks the signal, has replaced our actions;
+    /// takes over what it finds as the program's own and puts ours back.
+    ///
+    /// # Errors
+    /// As [`Installed::install`]; the lifeline is as good as gone then.
+    pub(crate) fn keep(&mut self, caller: &mut Caller<'_>, journal: &mut dyn Journal) -> Result<(), NotSafe> {
+        caller.move_to(self.frames);
+        for (index, signal) in SIGNALS.into_iter().enumerate() {
+            let present = action(caller, signal)?;
+            if self.lifeline.is_ours(present) {
+                continue;
+            }
+            // The kernel resets to the default; the program's own handler is kept then.
+            if present.handler != 0 || self.own[index].handler <= 1 {
+                self.own[index] = present;
+            }
+            let ours = self.lifeline.action(self.own[index]);
+            journal.action_replaced(caller.process(), signal, self.own[index], Va(ours.handler));
+            let (at, bytes) = self.lifeline.own_action(index, self.own[index]);
+            if caller.memory().write(at, &bytes) != bytes.len() {
+                return Err(NotSafe::Refused("code written from outside", Errno::IO));
+            }
+            set_action(caller, signal, ours)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a site its pad; returns where that is. `caller` is asked for a thread if a mapping must be made.
+    ///
+    /// # Errors
+    /// Why the site has none.
+    pub(crate) fn add_site<'a>(
+        &mut self,
+        site: Va,
+        code: &PadCode,
+        memory: &ProcessMemory,
+        regions: &[Region],
+        journal: &mut dyn Journal,
+        caller: impl FnOnce() -> Result<Caller<'a>, CallError>,
+    ) -> Result<Va, NotSafe> {
+        if let Some(pad) = self.pads.get(site).filter(|pad| pad.code == *code) {
+            return Ok(pad.at);
+        }
+        let place = regions.iter().find(|region| region.range.contains(site));
+        if place.is_some_and(|region| region.shared) {
+            return Err(NotSafe::SharedCode);
+        }
+        let entry = self.pads.get(site).map_or(self.pads.entries(), |pad| pad.entry);
+        if entry >= self.lifeline.capacity {
+            return Err(NotSafe::Full);
+        }
+        if self.pads.free_place(site).is_none() {
+            if !self.pads.may_grow() || !journal.has_room() {
+                return Err(NotSafe::Full);
+            }
+            let mut caller = caller()?;
+            caller.move_to(self.frames);
+            let len = pads::REGION_LEN;
+            let at = map(&caller, regions, site, pads::REACH, len, RegionKind::Pads, journal)?;
+            self.pads.add_region(at);
+        }
+        let at = self.pads.free_place(site).ok_or(NotSafe::NoRoom)?;
+        let bytes = pads::bytes_at(at, code).ok_or(NotSafe::OutOfReach)?;
+        let count = self.pads.entries().max(entry + 1);
+        let mut writes = vec![(at, bytes)];
+        writes.extend(self.lifeline.fill_entry(entry, count, site, at));
+        for (at, bytes) in writes {
+            if memory.write(at, &bytes) != bytes.len() {
+                return Err(NotSafe::Refused("code written from outside", Errno::IO));
+            }
+        }
+        self.pads.insert(site, Pad { at, code: code.clone(), entry });
+        Ok(at)
+    }
+
+    /// The pad of a site.
+    pub(crate) fn pad_of(&self, site: Va) -> Option<Va> {
+        self.pads.get(site).map(|pad| pad.at)
+    }
+
+    /// Whether `pc` is in a pad.
+    pub(crate) fn is_in_pad(&self, pc: Va) -> bool {
+        self.pads.contains(pc)
+    }
+
+    /// The site whose pad begins at `pc`.
+    pub(crate) fn site_of_pad_start(&self, pc: Va) -> Option<Va> {
+        self.pads.site_of(pc).filter(|(_, start)| *start == pc).map(|(site, _)| site)
+    }
+
+    /// Takes everything away again. All threads must be stopped, none of them in a pad; `stacks` are their pcs and sps.
+    /// Where a thread is in the lifeline or will return into it, or the program kept its handler's address, the mappings
+    /// stay and `false` is returned: they do no harm, and go on leading to the program's own actions.
+    pub(crate) fn remove(self, caller: &mut Caller<'_>, stacks: &[(Va, Va)], journal: &mut dyn Journal) -> bool {
+        caller.move_to(self.frames);
+        self.give_back_signals(caller, journal);
+        if self.is_in_use(caller, stacks) {
+            return false;
+        }
+        let mut all = true;
+        for at in self.pads.regions() {
+            all &= unmap(caller, at, pads::REGION_LEN, journal).is_ok();
+        }
+        let len = Va(Lifeline::len(CAPACITY)).align_up(4096).0;
+        all &= unmap(caller, self.lifeline.at, len, journal).is_ok();
+        let frames_len = Va(Caller::place_len()).align_up(4096).0;
+        // The last frame cannot be in what it unmaps.
+        all & caller.on_stack().is_ok_and(|caller| unmap(&caller, self.frames, frames_len, journal).is_ok())
+    }
+
+    /// Forgets what exec has taken away; gives the signals that the program ignores, which exec would have kept.
+    pub(crate) fn forget(self, process: ProcessId, journal: &mut dyn Journal) -> Vec<i32> {
+        for at in self.pads.regions().chain([self.lifeline.at, self.frames]) {
+            journal.region_removed(process, at);
+        }
+        for signal in SIGNALS {
+            journal.action_restored(process, signal);
+        }
+        SIGNALS.into_iter().zip(self.own).filter(|(_, own)| own.handler == 1).map(|(signal, _)| signal).collect()
+    }
+
+    /// Tells the journal that a child has inherited all of this.
+    pub(crate) fn inherit(&self, child: ProcessId, journal: &mut dyn Journal) {
+        journal.region_planned(child, self.frames, Va(Caller::place_len()).align_up(4096).0, RegionKind::Frames);
+        let len = Va(Lifeline::len(CAPACITY)).align_up(4096).0;
+        journal.region_planned(child, self.lifeline.at, len, RegionKind::Lifeline);
+        for at in self.pads.regions() {
+            journal.region_planned(child, at, pads::REGION_LEN, RegionKind::Pads);
+        }
+        for (own, signal) in self.own.into_iter().zip(SIGNALS) {
+            journal.action_replaced(child, signal, own, Va(self.lifeline.action(own).handler));
+        }
+    }
+
+    /// Whether anything in the process still leads into our mappings.
+    fn is_in_use(&self, caller: &Caller<'_>, stacks: &[(Va, Va)]) -> bool {
+        let lifeline = VaRange::from_len(self.lifeline.at, Lifeline::len(CAPACITY));
+        let mut ours = vec![lifeline];
+        ours.extend(self.pads.regions().map(|at| VaRange::from_len(at, pads::REGION_LEN)));
+        if stacks.iter().any(|(pc, _)| ours.iter().any(|range| range.contains(*pc))) {
+            return true;
+        }
+        let sps: Vec<Va> = stacks.iter().map(|(_, sp)| *sp).collect();
+        let regions = crate::regions::read_regions(caller.process(), &sps).unwrap_or_default();
+        let mut left = MAX_SCANNED;
+        regions.iter().filter(|region| region.write && region.range.start != self.frames).any(|region| {
+            // Stacks from sp upwards: what is below is dead, and held the frames of our own calls.
+            let sp = sps.iter().filter(|sp| region.range.contains(**sp)).min();
+            let range = VaRange { start: sp.copied().unwrap_or(region.range.start), end: region.range.end };
+            let is_data = matches!(region.usage, RegionUsage::Image | RegionUsage::Heap) && range.len() <= left;
+            if sp.is_none() && !is_data {
+                return false;
+            }
+            left = if sp.is_none() { left - range.len() } else { left };
+            leads_into(caller.memory(), range, &ours)
+        })
+    }
+}
+
+/// Whether a word in `range` is an address in one of `ours`.
+fn leads_into(memory: &ProcessMemory, range: VaRange, ours: &[VaRange]) -> bool {
+    const PIECE: u64 = 1 << 20;
+    let mut at = range.start.align_up(8);
+    let mut buf = vec![0; PIECE.min(range.len()) as usize];
+    while at < range.end {
+        let want = (range.end - at).min(PIECE) as usize;
+        let got = memory.read(at, &mut buf[..want]);
+        let words = buf[..got].as_chunks().0.iter().map(|word| Va(u64::from_le_bytes(*word)));
+        if words.into_iter().any(|word| ours.iter().any(|range| range.contains(word))) {
+            return true;
+        }
+        if got < want {
+            return false;
+        }
+        at += want as u64;
+    }
+    false
+}
+
+/// Maps `len` bytes at a place of our choosing, which the journal knows before they are there.
+fn map(
+    caller: &Caller<'_>,
+    regions: &[Region],
+    near: Va,
+    reach: u64,
+    len: u64,
+    kind: RegionKind,
+    journal: &mut dyn Journal,
+) -> Result<Va, NotSafe> {
+    let process = caller.process();
+    let at = find_gap(regions, near, len, reach).ok_or(NotSafe::NoRoom)?;
+    let protection = match kind {
+        RegionKind::Frames => libc::PROT_READ | libc::PROT_WRITE,
+        RegionKind::Lifeline | RegionKind::Pads => libc::PROT_READ | libc::PROT_EXEC,
+    };
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    journal.region_planned(process, at, len, kind);
+    let arguments = [at.0, len, protection as u64, flags as u64, u64::MAX, 0];
+    match caller.call(libc::SYS_mmap, arguments)?.result {
+        Ok(mapped) if mapped == at.0 => Ok(at),
+        // A kernel before 4.17 takes the address for a hint.
+        Ok(elsewhere) => {
+            drop(caller.call(libc::SYS_munmap, [elsewhere, len, 0, 0, 0, 0]));
+            journal.region_removed(process, at);
+            Err(NotSafe::NoRoom)
+        }
+        Err(errno) => {
+            journal.region_removed(process, at);
+            Err(NotSafe::Refused("a mapping", errno))
+        }
+    }
+}
+
+fn unmap(caller: &Caller<'_>, at: Va, len: u64, journal: &mut dyn Journal) -> Result<(), CallError> {
+    caller
+        .call(libc::SYS_munmap, [at.0, len, 0, 0, 0, 0])?
+        .result
+        .map_err(|errno| CallError::Failed("munmap", errno))?;
+    journal.region_removed(caller.process(), at);
+    Ok(())
+}
+
+/// What the process does with a signal.
+fn action(caller: &Caller<'_>, signal: i32) -> Result<KernelSigaction, NotSafe> {
+    let scratch = caller.scratch()?;
+    let arguments = [signal as u64, 0, scratch.0, SIGSET_SIZE, 0, 0];
+    let result = caller.call(libc::SYS_rt_sigaction, arguments)?.result;
+    result.map_err(|errno| NotSafe::Refused("its signal actions read", errno))?;
+    let mut bytes = [0; 32];
+    match caller.memory().read(scratch, &mut bytes) {
+        32 => Ok(KernelSigaction::from_bytes(&bytes)),
+        _ => Err(NotSafe::Refused("its signal actions read", Errno::FAULT)),
+    }
+}
+
+pub(crate) fn set_action(caller: &Caller<'_>, signal: i32, action: KernelSigaction) -> Result<(), NotSafe> {
+    let scratch = caller.scratch()?;
+    let bytes = action.to_bytes();
+    if caller.memory().write(scratch, &bytes) != bytes.len() {
+        return Err(NotSafe::Refused("its signal actions set", Errno::FAULT));
+    }
+    let arguments = [signal as u64, scratch.0, 0, SIGSET_SIZE, 0, 0];
+    let result = caller.call(libc::SYS_rt_sigaction, arguments)?.result;
+    result.map(drop).map_err(|errno| NotSafe::Refused("its signal actions set", errno))
+}
+
+#[cfg(test)]
+#[path = "installed_tests.rs"]
+mod tests;
