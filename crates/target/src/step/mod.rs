@@ -116,13 +116,22 @@ impl StepMachine {
         if self.tail_call && self.plan.cfa.0 != 0 && sp >= self.plan.cfa {
             return self.returned(view);
         }
+        let was_in_stub = self.in_pass_through(self.from_pc);
         if self.in_pass_through(pc) {
-            if let Some(call) = self.call_made(view) {
+            // Calls within stubs (a resolver's own) are not the one whose destination is being resolved.
+            if !was_in_stub && let Some(call) = self.call_made(view) {
                 self.call_in_stub = Some(call);
             }
             return self.go_on(view);
         }
-        if let Some((return_address, entry_sp)) = self.call_in_stub.take().or_else(|| self.call_made(view)) {
+        if was_in_stub && let Some((return_address, entry_sp)) = self.call_made(view) {
+            // A stub calls out, as the loader does to choose an indirect function: back into the stub.
+            self.stepped = false;
+            return Next::Run { at: Some(return_address), min_sp: entry_sp + 1 };
+        }
+        // What was called may have been stub code itself (`__tls_get_addr` of the loader), and has returned.
+        let in_stub = self.call_in_stub.take().filter(|(_, entry_sp)| sp <= *entry_sp);
+        if let Some((return_address, entry_sp)) = in_stub.or_else(|| self.call_made(view)) {
             if let Some(next) = self.called(view, return_address, entry_sp) {
                 return next;
             }

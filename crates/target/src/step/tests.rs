@@ -110,6 +110,38 @@ fn a_call_through_a_stub_enters_what_the_stub_leads_to() {
 }
 
 #[test]
+fn calls_of_a_resolver_are_not_the_call_being_resolved() {
+    let plan = StepPlan {
+        enter: vec![EntryPoint { entry: Va(0x5000), body: Va(0x5000) }],
+        pass_through: vec![range(0x4000, 0x4100)],
+        ..source_step()
+    };
+    let mut resolved = at(0x5000, 0x7ff8);
+    resolved.words.insert(0x7ff8, 0x1005);
+    let places = vec![
+        at(0x1000, 0x8000),
+        with_word(0x4000, 0x7ff8, 0x1005),
+        // The resolver calls a function of its own, then one elsewhere.
+        with_word(0x4050, 0x7ff0, 0x4005),
+        at(0x4005, 0x7ff8),
+        with_word(0x6000, 0x7ff0, 0x400a),
+        at(0x400a, 0x7ff8),
+        resolved,
+    ];
+    let answers = walk(plan, places);
+    assert_eq!(answers[4], Next::Run { at: Some(Va(0x400a)), min_sp: Va(0x7ff1) });
+    assert_eq!(answers[6], Next::Stop(StepOutcome::Entered));
+}
+
+#[test]
+fn a_call_that_ends_in_a_stub_is_over_when_it_returns() {
+    let plan = StepPlan { pass_through: vec![range(0x4000, 0x4100)], ..source_step() };
+    let places = vec![at(0x1000, 0x8000), with_word(0x4000, 0x7ff8, 0x1005), at(0x1005, 0x8000)];
+    let answers = walk(plan, places);
+    assert_eq!(answers[2], Next::StepInstruction);
+}
+
+#[test]
 fn a_return_stops_or_finishes_the_callers_line() {
     let answers = walk(source_step(), vec![at(0x1010, 0x8008), at(0x2005, 0x8010)]);
     assert_eq!(answers[1], Next::Stop(StepOutcome::Returned));
