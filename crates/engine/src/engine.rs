@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use outpost_base::{Arch, ProcessId, ThreadId};
-use outpost_target::{ProcessInfo, StopBundle, Target, TargetInfo};
+use outpost_target::{ProcessInfo, StopBundle, StopReason, Target, TargetInfo};
 
 use crate::breakpoints::BreakpointTable;
 use crate::events::{EngineEvent, EventFilters, LastEvent};
@@ -184,7 +184,10 @@ impl Engine {
         for (thread, context) in std::mem::take(&mut bundle.registers) {
             system.put_registers(thread, context);
         }
-        self.ensure_process(ordinal, bundle.stop.process)?;
+        let ended = matches!(bundle.stop.reason, StopReason::Exited { .. });
+        if !ended {
+            self.ensure_process(ordinal, bundle.stop.process)?;
+        }
         if let Some(threads) = bundle.threads.take() {
             self.take_threads(ordinal, threads);
         }
@@ -192,7 +195,7 @@ impl Engine {
             .processes
             .iter()
             .any(|process| process.id() == bundle.stop.process && process.thread(bundle.stop.thread).is_some());
-        if !known {
+        if !known && !ended {
             self.refresh_threads(ordinal, bundle.stop.process)?;
         }
         for (process, modules) in bundle.modules.take().unwrap_or_default() {
@@ -240,6 +243,7 @@ impl Engine {
             modules: ModuleList::default(),
             memory,
             regions: None,
+            unwind_points: None,
             ended: false,
         };
         process.set_threads(threads, &mut self.next_thread);

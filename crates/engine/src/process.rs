@@ -6,6 +6,7 @@ use outpost_base::{ProcessId, ThreadId, Va};
 use outpost_target::{ModuleInfo, ProcessInfo, Region, ThreadInfo};
 
 use crate::modules::{Module, ModuleList};
+use crate::run::UnwindPoints;
 use crate::{ProcessMemory, ProcessOrdinal, SystemOrdinal, ThreadOrdinal};
 
 /// A process of the session.
@@ -18,6 +19,8 @@ pub(crate) struct Process {
     pub(crate) memory: ProcessMemory,
     /// Memory map of this stop, once it was asked for.
     pub(crate) regions: Option<Rc<[Region]>>,
+    /// Where calls may end without returning, once a step needed to know; depends on the modules.
+    pub(crate) unwind_points: Option<UnwindPoints>,
     /// Its end was seen: nothing of it but its exit status is left.
     pub(crate) ended: bool,
 }
@@ -63,6 +66,7 @@ impl Process {
 
     /// Takes a new list of modules; gives what was loaded and unloaded.
     pub(crate) fn set_modules(&mut self, infos: Vec<ModuleInfo>) -> (Vec<Rc<Module>>, Vec<Rc<Module>>) {
+        self.unwind_points = None;
         self.modules.update(infos)
     }
 }

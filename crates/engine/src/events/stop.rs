@@ -145,6 +145,10 @@ impl Engine {
         let thread = thread.or_else(|| self.process(process).ok()?.threads.first().map(|thread| thread.ordinal));
         let thread = thread.unwrap_or_default();
         self.end_operation();
+        if self.system(system)?.created.iter().any(|(created, _)| *created == record.process) {
+            // `.restart` works after the end, too, and finds the breakpoints as they were.
+            self.breakpoints.keep_for_restart(process, system);
+        }
         self.process_mut(process)?.ended = true;
         self.forget_process(process);
         let others_live = self.processes.iter().any(|process| process.system == system);

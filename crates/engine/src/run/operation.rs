@@ -81,10 +81,10 @@ impl Engine {
     }
 
     /// Sets an operation going again after an interruption that the user does not see.
-    fn resume_operation(&mut self, operation: Operation, handled: bool) -> Result<Advance, EngineError> {
+    fn resume_operation(&mut self, mut operation: Operation, handled: bool) -> Result<Advance, EngineError> {
         let signal = if handled { super::SignalChoice::Handled } else { super::SignalChoice::NotHandled };
         let options = RunOptions { signal, at: None, threads: operation.options.threads.clone() };
-        let plan = match &operation.kind {
+        let plan = match &mut operation.kind {
             OperationKind::Go => None,
             OperationKind::Up(progress) => Some(progress.plan()),
             OperationKind::Step(progress) => Some(self.interrupted_step(operation.thread, progress)?),

@@ -1,0 +1,8 @@
+//! The engine over live processes of this machine: each test has debuggees of its own and a deadline on every wait.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+mod common;
+mod looking;
+mod running;
+mod ways_out;
