@@ -117,11 +117,6 @@ impl DebugInfo {
         (0..self.spans.len() as u32).map(UnitIndex)
     }
 
-    /// Whether some types live in units of their own (`-fdebug-types-section`).
-    pub(crate) fn has_type_units(&self) -> bool {
-        self.spans.iter().any(|span| span.signature.is_some())
-    }
-
     /// The unit, parsed on first use.
     /// # Errors
     /// [`SymbolsError::Dwarf`] if it is damaged or `index` is not one of this image.

@@ -38,6 +38,9 @@ pub(crate) const HAS_CODE: u8 = 1;
 /// The function is an abstract instance: code of it may lie inlined in others.
 pub(crate) const IS_INLINED: u8 = 2;
 
+/// The type or scope has its own scope from a DIE that was not seen yet: it cannot be compared with others.
+pub(crate) const WAITS: u8 = 4;
+
 /// A named DIE. Numbers of entries and strings are those of the chunk, later those of the index.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
@@ -190,8 +193,7 @@ impl Chunk<'_> {
                     forward.push(at);
                 }
             }
-            // A scope without a name waits for it, so it cannot be compared with others yet.
-            let own = matches!(entry.kind, EntryKind::Function | EntryKind::Variable) || entry.name == StringId(0);
+            let own = matches!(entry.kind, EntryKind::Function | EntryKind::Variable) || entry.flags & WAITS != 0;
             numbers.push(match how {
                 Absorb::All if own => self.push(moved),
                 Absorb::Again { sorted } if own => self.find(entry.die, sorted).unwrap_or(NO_ENTRY),

@@ -4,7 +4,7 @@ use gimli::{DebugAddrIndex, DebugStrOffsetsIndex, Dwarf, RawRangeListsOffset, Se
 
 use super::abbrev::{AbbrevKey, AbbrevTable, Class, Compiled, Slot, Step};
 use super::chunk::{
-    Chunk, CodeRange, CrossReference, DataAddress, Entry, EntryKind, HAS_CODE, IS_INLINED, NO_ENTRY, pack_die,
+    Chunk, CodeRange, CrossReference, DataAddress, Entry, EntryKind, HAS_CODE, IS_INLINED, NO_ENTRY, WAITS, pack_die,
 };
 use super::cursor::{Cursor, Value};
 use super::files;
@@ -370,6 +370,15 @@ impl<'a> UnitScan<'a, '_, '_> {
     }
 
     fn visit_type(&mut self, tag: gimli::DwTag, offset: u64, scope: Scope, die: &Die<'a>) -> Option<Scope> {
+        // What is left here of a class that lives in a type unit: its scope is there, and here it may have no name.
+        if let Some(target) = die.signature.and_then(|signature| self.scan.signatures.get(&signature)) {
+            let name = self.intern(die.name).unwrap_or_default();
+            let entry = Entry { flags: WAITS, ..self.entry(offset, EntryKind::Scope, name, scope) };
+            let number = self.chunk.push(entry);
+            self.chunk.cross_references.push(CrossReference { entry: number, target: *target });
+            self.named.push((offset, Named::Name(die.name, scope.parent)));
+            return Some(Scope { parent: number, in_function: false });
+        }
         // A class defined outside of what declares it has its scope, and sometimes its name, from there.
         let declared = match die.origin {
             Some(Value::UnitRef(target)) => self.lookup(target),
@@ -377,24 +386,22 @@ impl<'a> UnitScan<'a, '_, '_> {
         };
         let name = self.intern(die.name).or(declared.map(|(name, _)| name));
         let parent = declared.map_or(scope.parent, |(_, parent)| parent);
-        let Some(name) = name else {
-            // The rest of a class that lives in a type unit: its name is there.
-            if let Some(target) = die.signature.and_then(|signature| self.scan.signatures.get(&signature)) {
-                let entry = self.entry(offset, EntryKind::Scope, StringId(0), scope);
-                let number = self.chunk.push(entry);
-                self.chunk.cross_references.push(CrossReference { entry: number, target: *target });
-                return Some(Scope { parent: number, in_function: false });
-            }
-            // Members of a type without a name belong to what surrounds it.
-            return Some(scope);
-        };
+        // Members of a type without a name belong to what surrounds it.
+        let Some(name) = name else { return Some(scope) };
         let scope = Scope { parent, ..scope };
         if die.declaration {
             self.named.push((offset, Named::Name(die.name, scope.parent)));
         }
         let kind = if die.declaration { EntryKind::Scope } else { EntryKind::Type };
         let entry = Entry { size: die.size, ..self.entry(offset, kind, name, scope) };
-        let number = self.chunk.share(entry);
+        let number = if die.origin.is_some() && declared.is_none() {
+            // The declaration comes later, or in another unit.
+            let number = self.chunk.push(Entry { flags: WAITS, ..entry });
+            self.defer(number, die);
+            number
+        } else {
+            self.chunk.share(entry)
+        };
         // The constants of a plain enumeration belong to what surrounds it.
         let transparent = tag == gimli::DW_TAG_enumeration_type && !die.enum_class;
         Some(if transparent { scope } else { Scope { parent: number, in_function: false } })

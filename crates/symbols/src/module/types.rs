@@ -15,7 +15,7 @@ impl Module {
     pub fn variables(&self) -> Option<&Arc<Variables>> {
         let variables = self.variables.get_or_init(|| {
             let info = self.load_debug_info()?;
-            let index = IndexNames { index: self.index().clone(), has_type_units: info.has_type_units() };
+            let index = IndexNames { index: self.index().clone() };
             let types = TypeTable::new(Box::new(DwarfTypes::new(info.clone(), Box::new(index.clone()))));
             Some(Arc::new(Variables::with_functions(info.clone(), types, Box::new(index))))
         });
@@ -42,7 +42,6 @@ impl Module {
 #[derive(Clone)]
 struct IndexNames {
     index: Index,
-    has_type_units: bool,
 }
 
 impl TypeNames for IndexNames {
@@ -58,8 +57,7 @@ impl TypeNames for IndexNames {
     }
 
     fn scope_of(&self, die: DieRef) -> Option<String> {
-        // FIXME: the index loses the namespace of a class in a type unit where another unit has a stub for it.
-        if self.has_type_units { None } else { self.index.scope_of(die) }
+        self.index.scope_of(die)
     }
 }
 
