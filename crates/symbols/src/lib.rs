@@ -57,4 +57,6 @@ pub use values::{
 pub use variables::{
     Activation, CallerFrame, DeclaredAt, FrameContext, NoFrame, Scope, Variable, VariableKind, Variables,
 };
+#[doc(hidden)]
+pub use variables::{fuzz_expression, fuzz_variables};
 pub use wildcard::Wildcard;

@@ -12,7 +12,7 @@ use super::{
 /// cyclic. Real programs stay below 20.
 const DEPTH_LIMIT: usize = 64;
 /// How many records are searched for one member name; bounds what a hostile lattice of bases can cost.
-const SEARCH_LIMIT: usize = 4096;
+const SEARCH_LIMIT: usize = 1024;
 /// Bytes in a pointer of the only architecture so far.
 const POINTER_SIZE: u64 = 8;
 
@@ -137,29 +137,32 @@ impl Type {
 
     /// Alignment in bytes: as stated, else the natural one of its parts (SysV x86-64 psABI, 3.1.2).
     pub fn alignment(&self) -> Option<u64> {
-        self.alignment_within(DEPTH_LIMIT.min(16))
+        let mut budget = SEARCH_LIMIT;
+        self.alignment_within(DEPTH_LIMIT, &mut budget)
     }
 
-    fn alignment_within(&self, depth: usize) -> Option<u64> {
+    fn alignment_within(&self, depth: usize, budget: &mut usize) -> Option<u64> {
         let depth = depth.checked_sub(1)?;
+        *budget = budget.checked_sub(1)?;
         if self.data.alignment.is_some() {
             return self.data.alignment;
         }
         match self.kind() {
             TypeKind::Typedef { target } | TypeKind::Qualified { target, .. } => {
-                self.sibling(*target).alignment_within(depth)
+                self.sibling(*target).alignment_within(depth, budget)
             }
             TypeKind::Array { vector: true, .. } => self.size(),
-            TypeKind::Array { element, .. } => self.sibling(*element).alignment_within(depth),
+            TypeKind::Array { element, .. } => self.sibling(*element).alignment_within(depth, budget),
             TypeKind::MemberPointer { .. } => Some(POINTER_SIZE),
             TypeKind::Record(record) if !record.declaration => {
                 let bases = record.bases.iter().map(|base| base.base_type);
                 let members = record.members.iter().map(|member| member.member_type);
-                let parts: Vec<TypeId> = bases.chain(members).take(256).collect();
-                let aligned = parts.into_iter().filter_map(|part| self.sibling(part).alignment_within(depth)).max();
+                let parts: Vec<TypeId> = bases.chain(members).collect();
+                let aligned =
+                    parts.into_iter().filter_map(|part| self.sibling(part).alignment_within(depth, budget)).max();
                 Some(aligned.unwrap_or(1))
             }
-            TypeKind::Record(_) => self.definition()?.alignment_within(depth),
+            TypeKind::Record(_) => self.definition()?.alignment_within(depth, budget),
             _ => self.size().filter(|size| size.is_power_of_two()),
         }
     }
@@ -257,6 +260,12 @@ impl Type {
         let resolved = self.resolved();
         let members = resolved.record().map_or(&[][..], |record| &record.members);
         members.iter().map(|member| resolved.field_of(member, 0)).collect()
+    }
+
+    /// A data member that the record declares itself.
+    pub(crate) fn own_field(&self, name: &str) -> Option<Field> {
+        let member = self.record()?.members.iter().find(|member| member.name.as_deref() == Some(name))?;
+        Some(self.field_of(member, 0))
     }
 
     /// The member whose value chooses a Rust enum's variant.

@@ -7,7 +7,7 @@ use super::{TextOptions, Value};
 use crate::types::{BaseOffset, BitField, Type, TypeKind};
 
 /// Rows at most; a listing of more helps nobody.
-const ROW_LIMIT: usize = 10_000;
+const ROW_LIMIT: usize = 4000;
 /// How deep rows nest, whatever is asked for.
 const DEPTH_LIMIT: usize = 16;
 

@@ -11,8 +11,8 @@ use crate::variables::expression::evaluate_detached;
 
 /// Largest value that is read at once; larger ones are read by their parts.
 const SIZE_LIMIT: u64 = 16 << 20;
-/// How many records are looked through for one member.
-const SEARCH_LIMIT: usize = 1024;
+/// How many bases are looked through for a member that only a virtual base may have.
+const SEARCH_LIMIT: usize = 64;
 /// How deep bases and anonymous members are looked into.
 const DEPTH_LIMIT: usize = 32;
 

@@ -11,6 +11,7 @@ mod entry;
 pub(crate) mod expression;
 mod frame;
 mod function;
+mod fuzz;
 mod locate;
 mod named;
 mod scope;
@@ -24,6 +25,8 @@ use crate::{DebugInfo, DieRef, TypeTable, UnitIndex};
 use cache::TableCache;
 pub use frame::{CallerFrame, FrameContext, NoFrame};
 use function::{CallSite, FunctionRange};
+#[doc(hidden)]
+pub use fuzz::{fuzz_expression, fuzz_variables};
 pub use scope::{Activation, DeclaredAt, Scope, Variable, VariableKind};
 
 /// An index of functions by address.

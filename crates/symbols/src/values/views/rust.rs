@@ -11,7 +11,7 @@ use crate::{Unavailable, Value};
 
 /// References, boxes and raw pointers to slices, strings and trait objects: structs of two words.
 pub(super) fn fat_pointer(of: &Type) -> Option<(ViewKind, ViewReader)> {
-    let (data, length) = (of.field("data_ptr")?, of.field("length")?);
+    let (data, length) = (of.own_field("data_ptr")?, of.own_field("length")?);
     let is_text = of.data().name.as_deref().is_some_and(|name| {
         let pointee = name.trim_start_matches(['&', '*']);
         ["str", "mut str", "const str"].contains(&pointee) || name.contains("Box<str")
