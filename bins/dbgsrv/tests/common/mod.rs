@@ -13,6 +13,11 @@ use outpost_transport::ClientTransport;
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
+/// The program under test: the one just built, or the file that `OUTPOST_DBGSRV` names, such as the shipped one.
+pub(crate) fn dbgsrv() -> Command {
+    Command::new(std::env::var("OUTPOST_DBGSRV").unwrap_or_else(|_| env!("CARGO_BIN_EXE_dbgsrv").into()))
+}
+
 /// A running server, with the lines of its log.
 pub(crate) struct Server {
     pub(crate) child: Child,
@@ -22,7 +27,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `dbgsrv` and waits until it listens.
     pub(crate) fn start(arguments: &[&str]) -> Server {
-        let server = Server::spawn(Command::new(env!("CARGO_BIN_EXE_dbgsrv")).args(arguments));
+        let server = Server::spawn(dbgsrv().args(arguments));
         server.wait_for_line("connect with:");
         server
     }
