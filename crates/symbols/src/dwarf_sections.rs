@@ -31,6 +31,10 @@ impl DwarfFile {
         if !file.has_dwarf() {
             return Ok(None);
         }
+        for file in [Some(file), alt].into_iter().flatten() {
+            let names: Vec<&str> = WANTED.iter().map(|id| id.name()).collect();
+            file.prefetch(&names);
+        }
         let [mut info, mut types, mut strings] = [const { None }; 3];
         let mut text_len = 0;
         let main = DwarfSections::load(|id| {
@@ -94,7 +98,26 @@ impl DwarfFile {
     }
 }
 
+/// The sections that this crate reads. Macros, and the indexes of others, are not among them.
+const WANTED: &[SectionId] = &[
+    SectionId::DebugAbbrev,
+    SectionId::DebugAddr,
+    SectionId::DebugInfo,
+    SectionId::DebugLine,
+    SectionId::DebugLineStr,
+    SectionId::DebugLoc,
+    SectionId::DebugLocLists,
+    SectionId::DebugRanges,
+    SectionId::DebugRngLists,
+    SectionId::DebugStr,
+    SectionId::DebugStrOffsets,
+    SectionId::DebugTypes,
+];
+
 fn section(file: &ElfFile, id: SectionId, problems: &mut Vec<Problem>) -> Result<SectionData, SymbolsError> {
+    if !WANTED.contains(&id) {
+        return Ok(SectionData::empty());
+    }
     match file.section_data(id.name()) {
         Ok(data) => Ok(data.unwrap_or_default()),
         Err(error) if matches!(id, SectionId::DebugInfo | SectionId::DebugAbbrev) => Err(error),

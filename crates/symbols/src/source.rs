@@ -20,7 +20,8 @@ const MAP_FROM_LEN: u64 = 4 << 20;
 /// The bytes of an image or a debug file, wherever they are: a local file, memory, a file on a server.
 ///
 /// Parsers ask for headers, then for the sections they need, never for the whole; a remote source pays for what is
-/// asked. `read_many` is its chance to ask for several ranges in one round trip.
+/// asked. [`ByteSource::read_many`] is its chance to ask for several ranges in one round trip. Sections are read by the
+/// thread that asks the question; threads that share the work on them read nothing.
 pub trait ByteSource: Send + Sync + fmt::Debug {
     /// What to call it in messages: a path, or where it was found.
     fn name(&self) -> String;

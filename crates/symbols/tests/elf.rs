@@ -4,7 +4,9 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use outpost_symbols::{DebugInfo, ElfKind, ElfSymbolSource};
+use outpost_symbols::{
+    ByteSource, CaseRule, DebugInfo, ElfFile, ElfKind, ElfSymbolSource, Module, ModuleFiles, SectionData, SymbolsError,
+};
 use support::{build, open, run_in};
 
 const PROGRAM: &str = r#"
@@ -122,4 +124,57 @@ fn units_cover_their_code() {
         let root = info.die(index, unit.header.root_offset()).expect("has a root");
         assert_eq!(info.locate(root), Some((index, unit.header.root_offset())));
     }
+}
+
+/// A source that counts how often it is asked, as one on a server would be.
+#[derive(Debug)]
+struct Counting {
+    inner: std::sync::Arc<outpost_symbols::FileSource>,
+    asked: std::sync::atomic::AtomicU32,
+    bytes: std::sync::atomic::AtomicU64,
+}
+
+impl Counting {
+    fn count(&self, bytes: u64) {
+        self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl ByteSource for Counting {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read(&self, offset: u64, len: u64) -> Result<SectionData, SymbolsError> {
+        self.count(len);
+        self.inner.read(offset, len)
+    }
+
+    fn read_many(&self, ranges: &[std::ops::Range<u64>]) -> Result<Vec<SectionData>, SymbolsError> {
+        self.count(ranges.iter().map(|range| range.end - range.start).sum());
+        ranges.iter().map(|range| self.inner.read(range.start, range.end - range.start)).collect()
+    }
+}
+
+#[test]
+fn a_remote_image_is_asked_for_sections_at_once_and_never_as_a_whole() {
+    let built = build("gcc -g -O1 -static", "a.c", PROGRAM);
+    let (asked, bytes) = Default::default();
+    let inner = outpost_symbols::FileSource::open(&built.path).expect("opens");
+    let source = std::sync::Arc::new(Counting { inner, asked, bytes });
+    let image = std::sync::Arc::new(ElfFile::parse(source.clone()).expect("is ELF"));
+    let module = Module::new(ModuleFiles { image, debug: None, alt: None, cache: None });
+    let main = module.code_locations("main", CaseRule::Exact);
+    assert_eq!(main.len(), 1);
+    assert!(module.line_at(main[0].body).is_some());
+    let asked = source.asked.load(std::sync::atomic::Ordering::Relaxed);
+    let bytes = source.bytes.load(std::sync::atomic::Ordering::Relaxed);
+    // Headers, section names, segments, notes; symbols; DWARF; a prologue.
+    assert!(asked <= 14, "asked {asked} times");
+    assert!(bytes * 3 < source.len(), "{bytes} of {}", source.len());
 }

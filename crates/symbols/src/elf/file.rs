@@ -1,6 +1,7 @@
 //! An ELF file: its headers, and its sections on demand.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use object::LittleEndian as LE;
 use object::elf::{
@@ -89,6 +90,7 @@ pub struct ElfFile {
     segments: Vec<ElfSegment>,
     sections: Vec<ElfSection>,
     decompressed: Vec<OnceLock<SectionData>>,
+    prefetched: Mutex<HashMap<usize, SectionData>>,
     build_id: Option<BuildId>,
     problems: Vec<Problem>,
 }
@@ -130,6 +132,7 @@ impl ElfFile {
             segments: Vec::new(),
             sections: Vec::new(),
             decompressed: Vec::new(),
+            prefetched: Mutex::default(),
             build_id: None,
             problems: Vec::new(),
             source,
@@ -222,7 +225,11 @@ impl ElfFile {
         if let Some(kept) = slot.get() {
             return Ok(kept.clone());
         }
-        let raw = self.source.read(section.file_offset, section.file_len)?;
+        let prefetched = self.prefetched.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+        let raw = match prefetched {
+            Some(raw) => raw,
+            None => self.source.read(section.file_offset, section.file_len)?,
+        };
         let done = if section.compressed {
             compressed::decompress_gabi(&self.source.name(), &section.name, &raw)?
         } else if section.name.starts_with(".zdebug") {
@@ -246,6 +253,28 @@ impl ElfFile {
         match found {
             Some((index, section)) if section.kind != SHT_NOBITS.0 => self.section_bytes(index).map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// Reads sections of these names at once, for a source that pays for each time it is asked. The next one who asks
+    /// for such a section gets what was read here; a failure is left for them to find.
+    pub(crate) fn prefetch(&self, names: &[&str]) {
+        let is_wanted = |section: &ElfSection| {
+            let plain = section.name.strip_prefix(".zdebug").map(|rest| format!(".debug{rest}"));
+            section.file_len > 0 && names.contains(&plain.as_deref().unwrap_or(&section.name))
+        };
+        let wanted: Vec<usize> = (0..self.sections.len())
+            .filter(|&at| self.sections.get(at).is_some_and(is_wanted))
+            .filter(|&at| self.decompressed.get(at).is_some_and(|slot| slot.get().is_none()))
+            .collect();
+        let ranges: Vec<_> = wanted
+            .iter()
+            .filter_map(|&at| self.sections.get(at))
+            .map(|section| section.file_offset..section.file_offset.saturating_add(section.file_len))
+            .collect();
+        if let Ok(read) = self.source.read_many(&ranges) {
+            let mut prefetched = self.prefetched.lock().unwrap_or_else(PoisonError::into_inner);
+            prefetched.extend(wanted.into_iter().zip(read));
         }
     }
 

@@ -167,6 +167,10 @@ impl Module {
     }
 }
 
+/// Sections of an image that its symbols are made of.
+const IMAGE_SYMBOLS: &[&str] =
+    &[".symtab", ".strtab", ".dynsym", ".dynstr", ".rela.plt", ".rela.dyn", ".plt", ".plt.sec", ".plt.got"];
+
 /// The symbol tables of a module's files, with the bytes that their names lie in.
 struct SymbolTables {
     tables: Vec<NamedTable>,
@@ -185,6 +189,10 @@ impl SymbolTables {
             // Its strings are decompressed anew each time.
             (mini.as_ref(), None),
         ];
+        image.prefetch(IMAGE_SYMBOLS);
+        if let Some(debug) = debug {
+            debug.prefetch(&[".symtab", ".strtab"]);
+        }
         let mut tables = Vec::new();
         for (file, strings) in files {
             let table = file.and_then(|file| file.symtab(problems));

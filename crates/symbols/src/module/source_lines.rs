@@ -79,6 +79,8 @@ impl Module {
     /// name give several matches; a file that has no code at or after the line gives none.
     pub fn addresses_of_line(&self, file: &str, line: u32) -> Vec<LineMatch> {
         let mut matches = Vec::new();
+        // Loaded by this thread: the others only read what is there.
+        self.load_debug_info();
         for (path, units) in self.files_like(file) {
             let found = units.par_iter().map(|&unit| self.unit_rows(unit, &path, line));
             let (line, rows) = found.reduce(|| (u32::MAX, Vec::new()), nearer_line);
