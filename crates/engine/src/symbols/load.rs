@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use outpost_base::{BuildId, ProcessId, VaRange};
+use outpost_base::{BuildId, ProcessId, RegisterContext, ThreadId, VaRange};
 use outpost_symbols::{
     ByteSource, ElfFile, FileSource, LocalFiles, MemorySource, ModuleFiles, SymbolPath, SymbolsError, find_debug_files,
 };
-use outpost_target::{ModuleInfo, ReadRequest};
+use outpost_target::{ModuleInfo, ReadRequest, RegisterSets};
 
 use super::ModuleSymbols;
 use super::server_file::ServerFile;
@@ -105,6 +105,12 @@ impl SymbolLoader {
             }
         }
         Ok(symbols)
+    }
+
+    /// A thread's registers with the vector ones, for variables that live in them.
+    pub(crate) fn vector_registers(&self, thread: ThreadId) -> Option<RegisterContext> {
+        let sets = RegisterSets { floating: true, debug: false };
+        self.target.borrow_mut().registers_many(&[thread], sets).ok()?.pop()?.ok()
     }
 
     fn load(&self, info: &ModuleInfo) -> Rc<ModuleSymbols> {

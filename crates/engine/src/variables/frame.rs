@@ -3,11 +3,12 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use outpost_base::{LoadBias, MemoryReader, RegisterContext, RegisterValue, Va};
+use outpost_base::{LoadBias, MemoryReader, RegisterContext, RegisterValue, ThreadId, Va};
 use outpost_symbols::{CallerFrame, FrameContext, Variables};
 
 use crate::ProcessMemory;
 use crate::modules::Module;
+use crate::registers::sets_for;
 use crate::stack::PhysicalStack;
 use crate::symbols::SymbolLoader;
 
@@ -17,8 +18,10 @@ pub(crate) struct StackContext {
     pub(crate) stack: PhysicalStack,
     /// Which frame.
     pub(crate) index: usize,
-    /// All of the thread's registers, for those that unwinding does not follow; only the innermost frame has them.
-    pub(crate) thread: Option<RegisterContext>,
+    /// The thread whose stack it is, and its vector registers once they were asked for: unwinding does not follow them,
+    /// so only the innermost frame has them.
+    pub(crate) thread: ThreadId,
+    pub(crate) vectors: Option<Option<RegisterContext>>,
     /// Modules of the process, sorted by address.
     pub(crate) modules: Rc<[Rc<Module>]>,
     pub(crate) loader: SymbolLoader,
@@ -57,9 +60,16 @@ impl FrameContext for StackContext {
 
     fn register(&mut self, dwarf: u16) -> Option<RegisterValue> {
         let frame = self.stack.frames.get(self.index)?;
-        let id = frame.registers.arch().register_by_dwarf(dwarf)?;
-        let thread = self.thread.as_ref().filter(|_| self.index == 0);
-        frame.registers.get(id).or_else(|| thread.and_then(|thread| thread.get(id)))
+        let arch = frame.registers.arch();
+        let id = arch.register_by_dwarf(dwarf)?;
+        if let Some(value) = frame.registers.get(id) {
+            return Some(value);
+        }
+        if self.index != 0 || !sets_for(arch, id).floating {
+            return None;
+        }
+        let (loader, thread) = (&self.loader, self.thread);
+        self.vectors.get_or_insert_with(|| loader.vector_registers(thread)).as_ref()?.get(id)
     }
 
     fn cfa(&mut self) -> Option<Va> {
@@ -89,7 +99,8 @@ impl FrameContext for StackContext {
                 memory: self.memory.clone(),
                 stack: self.stack.clone(),
                 index: self.index + 1,
-                thread: None,
+                thread: self.thread,
+                vectors: None,
                 modules: self.modules.clone(),
                 loader: self.loader.clone(),
                 outer: None,

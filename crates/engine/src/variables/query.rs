@@ -1,7 +1,6 @@
 //! Asking for variables and types.
 
 use outpost_symbols::{CaseRule, Type, Value, VariableKind, Wildcard};
-use outpost_target::RegisterSets;
 
 use super::{FrameVariable, StackContext};
 use crate::{Engine, EngineError};
@@ -117,14 +116,12 @@ impl Engine {
         let known = self.process(process)?;
         let modules: Vec<_> = known.modules.iter().cloned().collect();
         let memory = known.memory.clone();
-        // Vector registers may hold locals; a target that lacks them has the general ones at least.
-        let sets = RegisterSets { floating: true, debug: false };
-        let registers = if physical == 0 { self.registers(thread, sets).ok() } else { None };
         Ok(StackContext {
             memory,
             stack,
             index: physical,
-            thread: registers,
+            thread: self.locate(thread)?.2,
+            vectors: None,
             modules: modules.into(),
             loader,
             outer: None,

@@ -44,9 +44,13 @@ impl Session {
     }
 
     pub(crate) fn empty() -> Session {
+        Session::over(Box::new(LiveTarget::new("<Local>").unwrap()))
+    }
+
+    pub(crate) fn over(target: Box<dyn outpost_target::Target>) -> Session {
         let mut engine = Engine::new();
         engine.set_symbol_cache(Some(concat!(env!("CARGO_TARGET_TMPDIR"), "/symbols").into()));
-        let system = engine.add_system(Box::new(LiveTarget::new("<Local>").unwrap())).unwrap();
+        let system = engine.add_system(target).unwrap();
         Session { engine, system, notices: Vec::new(), steps: Vec::new(), output: String::new() }
     }
 

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+mod budgets;
 mod common;
+mod counting;
 mod looking;
 mod running;
 mod ways_out;

@@ -1,0 +1,159 @@
+//! Round-trip budgets: what an action costs on a link, counted by calls that would be round trips.
+
+use outpost_engine::*;
+use outpost_ptrace::LiveTarget;
+use outpost_target::{AttachMode, StopReason};
+use outpost_testkit::{Build, Compiler};
+
+use crate::common::*;
+use crate::counting::{Calls, Counting};
+
+const SOURCE: &str = r#"
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+struct item { int number; const char *name; };
+static int global = 3;
+int work(struct item *what, int level) {
+    int local = level * 2;
+    if (level > 0)
+        local += work(what, level - 1); // recursion
+    global += local; // bottom
+    return local;
+}
+static void *sleeper(void *argument) {
+    for (;;) pause();
+    return argument;
+}
+int main(int argc, char **argv) {
+    for (int number = 0; number < 200; number++) {
+        pthread_t thread;
+        pthread_attr_t attributes;
+        pthread_attr_init(&attributes);
+        pthread_attr_setstacksize(&attributes, 65536);
+        pthread_create(&thread, &attributes, sleeper, 0);
+    }
+    struct item what = { 5, "five" };
+    puts("ready");
+    fflush(stdout);
+    if (argc > 1) for (;;) pause();
+    int sum = 0;
+    for (int round = 0; round < 100; round++)
+        sum += work(&what, 4); // call
+    return sum == 1;
+}
+"#;
+
+fn program() -> std::path::PathBuf {
+    Build::source(Compiler::Gcc, "budgets", SOURCE).flags("-g -O0").path()
+}
+
+fn session() -> (Session, Calls) {
+    let (target, calls) = Counting::new(LiveTarget::new("<Local>").unwrap());
+    let mut session = Session::over(Box::new(target));
+    session.engine.create(session.system, &spec(&program(), &[])).unwrap();
+    assert_eq!(session.stop().reason, StopReason::Created);
+    (session, calls)
+}
+
+/// Runs `action` and gives the calls it made.
+fn cost<R>(calls: &Calls, action: impl FnOnce() -> R) -> Vec<&'static str> {
+    calls.borrow_mut().clear();
+    action();
+    calls.borrow().clone()
+}
+
+#[test]
+fn looking_around_after_a_stop_costs_nothing() {
+    let (mut session, calls) = session();
+    session.bp(&format!("`budgets.c:{}`", line_of(SOURCE, "// bottom")));
+    session.go();
+    // Symbols are read the first time.
+    look_around(&mut session);
+    session.go();
+    assert_eq!(cost(&calls, || look_around(&mut session)), [""; 0]);
+}
+
+fn look_around(session: &mut Session) {
+    let thread = session.engine.current_thread().unwrap();
+    let stack = session.engine.stack(thread, 20).unwrap();
+    assert!(stack.frames.len() > 3 && stack.frames.last().unwrap().function.contains("start"), "{stack:?}");
+    assert!(session.local("local") >= 0);
+    assert!(session.engine.register("rax").is_ok());
+    let memory = session.engine.memory().unwrap();
+    let pc = stack.frames[0].instruction;
+    assert_eq!(memory.read_vec(pc, 48).unwrap().len(), 48);
+    session.engine.select_frame(2).unwrap();
+    assert!(session.local("level") > 0);
+}
+
+#[test]
+fn steps_cost_one_round_trip() {
+    let (mut session, calls) = session();
+    session.run_to(&format!("`budgets.c:{}`", line_of(SOURCE, "// call")));
+    session.line_step(StepKind::Into);
+    session.line_step(StepKind::Over);
+    for kind in [StepKind::Over, StepKind::Into, StepKind::Over] {
+        let line = cost(&calls, || session.line_step(kind));
+        assert_eq!(line, ["resume"], "{kind:?}");
+    }
+    let instruction = cost(&calls, || session.step(StepKind::Into, StepUnit::Instruction, StepUntil::Count(500)));
+    assert_eq!(instruction, ["resume"]);
+    let up = cost(&calls, || {
+        session.engine.go_up(&RunOptions::default()).unwrap();
+        session.stop()
+    });
+    assert_eq!(up, ["resume"]);
+}
+
+#[test]
+fn a_hundred_breakpoints_cost_one_round_trip() {
+    let (mut session, calls) = session();
+    session.run_to("main");
+    let start = session.address("work");
+    // Places that are instructions, whatever they are.
+    let mut memory = session.engine.memory().unwrap();
+    let names = &mut disassembly::NoSymbols;
+    let code = disassembly::disassemble(session.engine.arch(), &mut memory, names, start, 10, false);
+    let places: Vec<_> = code.iter().map(|instruction| instruction.at).collect();
+    let made = cost(&calls, || {
+        for round in 0..10 {
+            for at in &places {
+                let request = BreakpointRequest::code(BreakpointPlace::Address(*at));
+                session.engine.set_breakpoint(BreakpointRequest { passes: 100_000 + round, ..request }).unwrap();
+            }
+        }
+        session.engine.flush_breakpoints().unwrap();
+    });
+    assert_eq!(made, ["change_breakpoints"]);
+    assert_eq!(session.engine.breakpoints().len(), 100);
+    assert!(session.engine.breakpoints().iter().all(|known| known.locations[0].safety.is_some()));
+}
+
+#[test]
+fn all_stacks_of_two_hundred_threads_cost_two_round_trips() {
+    let mut running = outpost_testkit::Running::start(program(), &["wait"]);
+    assert_eq!(running.line(), "ready");
+    let (target, calls) = Counting::new(LiveTarget::new("<Local>").unwrap());
+    let mut session = Session::over(Box::new(target));
+    let pid = outpost_base::ProcessId(running.pid());
+    let attach = cost(&calls, || {
+        session.engine.attach(session.system, pid, AttachMode::Invasive { break_in: true }).unwrap();
+        let stop = session.stop();
+        assert_eq!(stop.reason, StopReason::Attached);
+        let thread = session.engine.current_thread().unwrap();
+        assert!(!session.engine.stack(thread, 10).unwrap().frames.is_empty());
+    });
+    assert!(attach.len() <= 4, "{attach:?}");
+    let process = session.engine.current_process().unwrap();
+    let threads: Vec<_> = session.engine.threads(process).unwrap().iter().map(|thread| thread.ordinal).collect();
+    assert_eq!(threads.len(), 201);
+    let stacks = cost(&calls, || {
+        let stacks = session.engine.stacks(&threads, 256).unwrap();
+        let complete = |stack: &&ThreadStack| stack.frames.iter().any(|frame| frame.function.contains("clone"));
+        assert_eq!(stacks.iter().filter(complete).count(), 200);
+    });
+    assert_eq!(stacks, ["registers_many", "read_many"]);
+    session.engine.leave(process, Leave::Detach { deliver: true }).unwrap();
+    assert!(running.is_running());
+}
