@@ -243,7 +243,7 @@ fn fill_tree(
         let call = InlinedCall {
             die,
             origin: entry.attr_value(gimli::DW_AT_abstract_origin).and_then(|value| info.resolve(index, &value)),
-            entry: entry_pc(&unit_ref, entry, start),
+            entry: entry_pc(&unit_ref, entry, start, &ranges),
             ranges,
             call_file: match entry.attr_value(gimli::DW_AT_call_file) {
                 Some(AttributeValue::FileIndex(file)) => Some(file),
@@ -261,14 +261,19 @@ fn fill_tree(
 }
 
 /// `DW_AT_entry_pc`: an address, or since DWARF 5 an offset from the lowest one (DWARF 5, 2.18).
+///
+/// gcc has been seen to state an entry outside of the ranges, where it had moved the first instruction away; whoever
+/// stopped there would not be in the call. Then it is the start of the first range, as without the attribute.
 fn entry_pc(
     unit: &gimli::UnitRef<'_, DwarfReader>,
     entry: &gimli::DebuggingInformationEntry<DwarfReader>,
     start: ImageOffset,
+    ranges: &[ImageRange],
 ) -> ImageOffset {
     let Some(value) = entry.attr_value(gimli::DW_AT_entry_pc) else { return start };
-    match unit.attr_address(value.clone()) {
+    let stated = match unit.attr_address(value.clone()) {
         Ok(Some(address)) => ImageOffset(address),
         _ => value.udata_value().map_or(start, |offset| ImageOffset(start.0.wrapping_add(offset))),
-    }
+    };
+    if ranges.iter().any(|range| range.contains(stated)) { stated } else { start }
 }

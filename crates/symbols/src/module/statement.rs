@@ -10,9 +10,8 @@ use crate::{DieRef, ImageRange};
 pub struct Statement {
     /// The line.
     pub location: SourceLocation,
-    /// All code of the line in this frame, sorted and disjoint: leaving it ends the step.
-    ///
-    /// Code of no line (line 0) next to it belongs to it: the compiler made it for the line.
+    /// Code of the line in this frame, and all other code of the frame in which a step cannot end: code of no line
+    /// (line 0) next to the line's, and code where no statement begins. Sorted and disjoint; leaving it ends the step.
     pub own: Vec<ImageRange>,
     /// Code of the calls on this line that were inlined, sorted: stepping over passes through it, stepping into
     /// stops where it begins.
@@ -56,16 +55,25 @@ impl Module {
 
         let (lines, _) = self.lines_at(at)?;
         let mut own = Vec::new();
-        let mut previous_was_own = false;
         for range in &frame_ranges {
-            for (position, row) in lines.rows_in(*range) {
-                let code = ImageRange::new(row.address, lines.end_of(position).min(range.end.0));
+            let mut previous_was_own = false;
+            let mut next = range.start.0;
+            for (_, first) in lines.rows_in(*range) {
+                // Of several rows at one address one counts.
+                if first.address < next {
+                    continue;
+                }
+                let Some((position, row)) = lines.find(first.address) else { continue };
+                next = lines.end_of(position);
+                let code = ImageRange::new(row.address, next.min(range.end.0));
                 if code.is_empty() || calls.iter().any(|call| call.contains(code.start)) {
+                    previous_was_own = false;
                     continue;
                 }
                 let same_line = row.line == location.line && lines.file(row) == location.file;
-                // Rows of line 0 belong to whatever statement they interrupt.
-                let is_own = same_line || (row.line == 0 && previous_was_own);
+                // A row of line 0 belongs to the statement that it interrupts. One where no statement begins is no
+                // place to stop, whosever it is, so the step passes through it.
+                let is_own = same_line || !row.is_statement() || (row.line == 0 && previous_was_own);
                 if is_own {
                     own.push(code);
                 }
