@@ -32,7 +32,6 @@ mod summary;
 mod symbols;
 mod system;
 mod variables;
-pub mod wildcard;
 
 pub use acquire::Leave;
 pub use breakpoints::{BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointPlace, BreakpointRequest};

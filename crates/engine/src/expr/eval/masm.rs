@@ -6,7 +6,7 @@ use outpost_base::Va;
 
 use super::cpp;
 use crate::expr::{ExprError, Lookup, Masm, MasmArgument, MasmBinary, MasmFunction, MasmUnary, Name, Scope};
-use crate::wildcard::Wildcard;
+use outpost_symbols::Wildcard;
 
 /// Longest range that `$vvalid` looks at, in pages.
 const VALID_PAGES: u64 = 1 << 20;
