@@ -39,7 +39,7 @@ pub use engine::Engine;
 pub use error::EngineError;
 pub use events::{
     BreakStatus, BreakpointHit, Chance, EngineEvent, EventFilter, EventFilters, LastEvent, Notice, Stop, TracedStep,
-    Wait, signal_code_name, signal_name, signal_number,
+    Wait, describe_event, signal_code_name, signal_name, signal_number,
 };
 pub use interrupt::Interrupter;
 pub use memory::ProcessMemory;
@@ -55,3 +55,11 @@ pub use stack::{DEFAULT_FRAMES, FrameKind, StackFrame, ThreadStack};
 pub use summary::{EngineState, ModuleSummary, ProcessSummary, SymbolState, SystemSummary, ThreadSummary};
 pub use symbols::{FunctionAt, LinePlace, NamedAddress, ReloadOptions, SourceLocation, SymbolAt, SymbolProgress};
 pub use variables::FrameVariable;
+
+/// Types and values of debuggees, as this crate's interface gives them.
+pub mod values {
+    pub use outpost_symbols::{
+        BaseEncoding, BatchMemory, FieldRole, FieldRow, Scalar, TextOptions, Type, TypeKind, TypeTable, Value,
+        ValueLocation, VariableKind, Wildcard, declaration, field_rows,
+    };
+}

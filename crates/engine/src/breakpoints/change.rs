@@ -45,7 +45,7 @@ impl Engine {
             request.symbolic = true;
         }
         let number = request.number.unwrap_or_else(|| self.breakpoints.free_number());
-        let condition = self.compile_condition(request.condition.as_deref(), places.first().copied());
+        let condition = self.compile_condition(request.condition.as_deref(), &places);
         self.breakpoints.breakpoints.push(Breakpoint {
             number,
             process,

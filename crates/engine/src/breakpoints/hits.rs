@@ -5,6 +5,7 @@ use outpost_target::BreakpointId;
 
 use super::table::CompiledCondition;
 use crate::events::BreakpointHit;
+use crate::expr::{Evaluator, Expr, ExprError, ExprOptions};
 use crate::{Engine, EngineError, SystemOrdinal, ThreadOrdinal};
 
 /// What a breakpoint stop comes to.
@@ -78,17 +79,50 @@ impl Engine {
         Ok(verdict)
     }
 
-    /// A condition as the target would evaluate it, if it can be compiled.
-    pub(super) fn compile_condition(&mut self, text: Option<&str>, _at: Option<Va>) -> CompiledCondition {
-        match text {
-            None => CompiledCondition::None,
-            Some(_) => CompiledCondition::Here,
+    /// A condition as the target would evaluate it, if it can be compiled, to the same code for all places.
+    pub(super) fn compile_condition(&mut self, text: Option<&str>, places: &[Va]) -> CompiledCondition {
+        let Some(text) = text else { return CompiledCondition::None };
+        let Ok(expr) = self.condition_expr(text) else { return CompiledCondition::Here };
+        let mut compiled = None;
+        for &at in places {
+            match (self.compile_expression(&expr, at), &compiled) {
+                (Ok(code), None) => compiled = Some(code),
+                (Ok(code), Some(first)) if code == *first => {}
+                _ => return CompiledCondition::Here,
+            }
+        }
+        compiled.map_or(CompiledCondition::Here, CompiledCondition::Target)
+    }
+
+    fn condition_expr(&mut self, text: &str) -> Result<Expr, EngineError> {
+        let wrong = |reason: String| EngineError::Expression { text: text.to_owned(), position: None, reason };
+        let options = ExprOptions { evaluator: Evaluator::Cpp, ..ExprOptions::default() };
+        let (expr, used) = self.parse_expression(text, options).map_err(|error| wrong(error.to_string()))?;
+        match text[used..].trim() {
+            "" => Ok(expr),
+            _ => Err(EngineError::Expression {
+                text: text.to_owned(),
+                position: Some(used),
+                reason: "syntax error".into(),
+            }),
         }
     }
 
     /// Evaluates a condition in the innermost frame of a stopped thread.
     fn evaluate_condition(&mut self, thread: ThreadOrdinal, text: &str) -> Result<bool, EngineError> {
-        let _ = thread;
-        Err(EngineError::Expression { text: text.to_owned(), position: None, reason: "no evaluator".into() })
+        // The stop is not the user's yet, so what is current stays what it was.
+        let before = self.current.replace(thread);
+        self.reset_scope();
+        let value = self.condition_expr(text).and_then(|expr| {
+            let wrong = |error: ExprError| EngineError::Expression {
+                text: text.to_owned(),
+                position: None,
+                reason: error.to_string(),
+            };
+            self.evaluate_number(&expr).map_err(wrong)
+        });
+        self.current = before;
+        self.reset_scope();
+        Ok(value? != 0)
     }
 }

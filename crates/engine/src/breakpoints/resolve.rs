@@ -7,6 +7,7 @@ use outpost_base::Va;
 use super::table::{Location, LocationState};
 use super::{BreakpointLocation, BreakpointPlace};
 use crate::events::{EngineEvent, Notice};
+use crate::expr::{Expr, ExprOptions, Masm};
 use crate::modules::Module;
 use crate::{BreakpointNumber, Engine, EngineError, ProcessOrdinal};
 
@@ -28,7 +29,17 @@ impl Engine {
             let places = self.find_line(module.as_deref(), &file, line)?;
             return Ok(places.into_iter().map(|place| place.address).collect());
         }
-        self.breakpoint_places(text)
+        match self.breakpoint_places(text) {
+            Err(EngineError::NoSymbol { name }) => self.evaluated_place(text).ok_or(EngineError::NoSymbol { name }),
+            found => found,
+        }
+    }
+
+    /// The address that an expression which is no mere name comes to.
+    fn evaluated_place(&mut self, text: &str) -> Option<Vec<Va>> {
+        let (expr, used) = self.parse_expression(text, ExprOptions::default()).ok()?;
+        let is_name = matches!(expr, Expr::Masm(Masm::Name(_)));
+        (!is_name && text[used..].trim().is_empty()).then(|| self.evaluate_addresses(&expr).ok())?
     }
 
     /// Modules of a process changed: breakpoints in those that went lose their places, deferred ones may find theirs.
@@ -74,7 +85,13 @@ impl Engine {
                 continue;
             }
             if let Ok(places) = self.resolve_place(&place) {
+                let text = self.breakpoints.find(number).and_then(|known| known.request.condition.clone());
+                let condition = self.compile_condition(text.as_deref(), &places);
                 self.set_locations(number, &places);
+                if let Some(known) = self.breakpoints.find_mut(number).filter(|known| known.condition != condition) {
+                    known.condition = condition;
+                    known.locations.iter_mut().for_each(|location| location.state = LocationState::Changed);
+                }
             }
         }
     }

@@ -38,7 +38,6 @@ pub(super) enum CompiledCondition {
     #[default]
     None,
     /// For the target.
-    #[expect(dead_code, reason = "made by the compiler of conditions, which comes with the evaluators")]
     Target(Condition),
     /// Evaluated by the engine at each hit.
     Here,

@@ -23,7 +23,7 @@ impl LastEvent {
 }
 
 /// An event in words; for breakpoints only that it was one.
-pub(crate) fn describe(reason: &StopReason, chance: Option<Chance>) -> String {
+pub fn describe(reason: &StopReason, chance: Option<Chance>) -> String {
     match reason {
         StopReason::Attached => "Attached to process".into(),
         StopReason::Created => "Created process".into(),

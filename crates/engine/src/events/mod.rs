@@ -13,6 +13,7 @@ use outpost_target::{BreakpointId, OutputStream, StopReason};
 
 use crate::{BreakpointNumber, ProcessOrdinal, ReturnedValue, SystemOrdinal, ThreadOrdinal};
 
+pub use describe::describe as describe_event;
 pub use filters::{BreakStatus, EventFilter, EventFilters};
 pub use signals::{signal_code_name, signal_name, signal_number};
 

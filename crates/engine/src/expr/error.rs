@@ -25,6 +25,14 @@ pub enum ExprError {
         /// The name.
         name: String,
     },
+    /// The name could not be looked for.
+    #[error("cannot look for '{name}': {reason}")]
+    Lookup {
+        /// The name.
+        name: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// Several things of this name are known, at different addresses.
     #[error("ambiguous symbol error at '{name}': {count} matches")]
     Ambiguous {

@@ -12,6 +12,7 @@ mod compile;
 mod cursor;
 mod error;
 mod eval;
+mod frame;
 mod fuzz;
 mod parse;
 mod scope;
@@ -22,6 +23,7 @@ pub use ast::{
 pub use compile::{CompileError, compile};
 pub use error::ExprError;
 pub use eval::{Evaluated, evaluate, evaluate_addresses, evaluate_number, evaluate_value, number_value, untyped};
+pub use frame::ExprOptions;
 pub use fuzz::fuzz_expression;
 pub use parse::{Evaluator, KnownNames, NoNames, Radix, parse, parse_prefix};
 pub use scope::{Lookup, Place, PlaceKind, Scope, ScopeNames};

@@ -3,8 +3,10 @@
 //! Its location is evaluated twice in made-up frames, each register holding a number of its own. What comes out is one
 //! of those numbers plus something small, and the same something both times, or it is not that simple.
 
+use std::sync::Arc;
+
 use outpost_base::{Arch, LoadBias, MemoryReader, RegisterContext, RegisterGroup, RegisterId, RegisterValue, Va};
-use outpost_symbols::{CallerFrame, FrameContext, ValueLocation};
+use outpost_symbols::{CallerFrame, FrameContext, ValueLocation, Variable, Variables};
 use outpost_unwind::{Frame, FrameRegisters, UnwindModules, unwind_frame};
 
 use crate::Engine;
@@ -38,10 +40,9 @@ impl Engine {
     /// How the variable `name` is reached by code that stops at `at`; `None` if it is unknown there or takes more than
     /// adding a number to a register.
     pub fn place_of(&mut self, name: &Name, at: Va) -> Option<Place> {
-        if name.module.is_none()
-            && let Some(place) = self.local_place(&name.text, at)
-        {
-            return Some(place);
+        // A local that is not that simple hides what is global all the same.
+        if self.local_at(name, at).is_some() {
+            return self.local_place(name, at);
         }
         if name.local {
             return None;
@@ -50,20 +51,30 @@ impl Engine {
         Some(Place { at: PlaceKind::Fixed(value.address()?), value_type: value.value_type().clone() })
     }
 
-    fn local_place(&mut self, name: &str, at: Va) -> Option<Place> {
+    /// The local `name` of the code at `at`, with the variables of its image and where that is loaded.
+    pub(crate) fn local_at(&mut self, name: &Name, at: Va) -> Option<(Variable, Arc<Variables>, LoadBias)> {
+        if name.module.is_some() {
+            return None;
+        }
         let process = self.current_process().ok()?;
         let (module, symbols) = self.module_symbols(process, at).ok()??;
         let variables = symbols.variables()?;
-        let activation = variables.activations_at(at.to_image(module.info.bias)).into_iter().next()?;
-        let all = activation.scopes.iter().flat_map(|scope| &scope.variables);
-        let variable = all.into_iter().find(|variable| variable.name == name && !variable.shadowed)?;
+        let bias = module.info.bias;
+        let activation = variables.activations_at(at.to_image(bias)).into_iter().next()?;
+        let mut all = activation.scopes.into_iter().flat_map(|scope| scope.variables);
+        let variable = all.find(|variable| variable.name == name.text && !variable.shadowed)?;
+        Some((variable, variables, bias))
+    }
+
+    fn local_place(&mut self, name: &Name, at: Va) -> Option<Place> {
+        let (variable, variables, bias) = self.local_at(name, at)?;
+        let process = self.current_process().ok()?;
         let mut code = self.process_code(process).ok()?;
         let mut evaluate = |first: u64| {
             let registers = made_up_registers(self.arch(), first, at);
             let cfa = cfa_of(&registers, &mut code);
-            let mut frame =
-                MadeUpFrame { registers: registers.clone(), cfa, at, bias: module.info.bias, memory: &mut NoMemory };
-            (registers, variables.value(variable, &mut frame))
+            let mut frame = MadeUpFrame { registers: registers.clone(), cfa, at, bias, memory: &mut NoMemory };
+            (registers, variables.value(&variable, &mut frame))
         };
         let (first, value) = evaluate(0x10);
         let (second, again) = evaluate(0x55);
