@@ -207,7 +207,8 @@ impl DebugInfo {
         let mut table = Vec::new();
         for index in self.units() {
             let Ok(unit) = self.unit(index) else { continue };
-            let Ok(mut ranges) = self.unit_ref(index, &unit).unit_ranges() else { continue };
+            let Ok(root) = unit.entry(unit.header.root_offset()) else { continue };
+            let Ok(mut ranges) = die_ranges(self.unit_ref(index, &unit).dwarf, &unit, &root) else { continue };
             while let Ok(Some(range)) = ranges.next() {
                 if range.begin < range.end {
                     table.push((ImageRange::new(range.begin, range.end), index));
@@ -217,6 +218,22 @@ impl DebugInfo {
         table.sort_unstable();
         table
     }
+}
+
+/// The code addresses of a DIE.
+///
+/// gimli adds `DW_AT_high_pc`, where it is a length, without looking at what comes out.
+pub(crate) fn die_ranges<R: Reader<Offset = usize>>(
+    dwarf: &Dwarf<R>,
+    unit: &gimli::Unit<R>,
+    entry: &gimli::DebuggingInformationEntry<R>,
+) -> Result<gimli::RangeIter<R>, gimli::Error> {
+    let low = entry.attr_value(gimli::DW_AT_low_pc).map(|low| dwarf.attr_address(unit, low)).transpose()?.flatten();
+    let length = entry.attr(gimli::DW_AT_high_pc).and_then(|high| high.udata_value());
+    if low.zip(length).is_some_and(|(low, length)| low.checked_add(length).is_none()) {
+        return Err(gimli::Error::AddressOverflow);
+    }
+    dwarf.die_ranges(unit, entry)
 }
 
 /// The header of a unit of `dwarf`, which holds the section that `span` is in.

@@ -212,3 +212,17 @@ fn expressions() {
         replay(name, bytes, 0..bytes.len(), 20 * copies(), fuzz_expression);
     }
 }
+
+/// A function that would end beyond the address space: gimli's sum overflowed.
+#[test]
+fn code_past_the_end_of_the_address_space() {
+    // DWARF 5, 7.5.3: compile_unit with a subprogram: low_pc (addr), high_pc (data8).
+    let abbreviations: &[u8] = &[1, 0x11, 1, 0, 0, 2, 0x2e, 0, 0x11, 0x01, 0x12, 0x07, 0, 0, 0];
+    let mut body = vec![5, 0, 1, 8, 0, 0, 0, 0, 1, 2];
+    body.extend_from_slice(&(u64::MAX - 1).to_le_bytes());
+    body.extend_from_slice(&16_u64.to_le_bytes());
+    body.push(0);
+    let info = [&(body.len() as u32).to_le_bytes()[..], &body].concat();
+    let program = with_sections(&[(".debug_abbrev", abbreviations), (".debug_info", &info)]);
+    replay("code past the end", &program, 0..1, 0, fuzz_variables);
+}

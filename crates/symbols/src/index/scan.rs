@@ -9,7 +9,7 @@ use super::chunk::{
 use super::cursor::{Cursor, Value};
 use super::files;
 use super::strings::{Source, StringId, string_at};
-use crate::debug_info::{UnitSpan, unit_header};
+use crate::debug_info::{UnitSpan, die_ranges, unit_header};
 use crate::dwarf_sections::DwarfSlice;
 use crate::hash::IntMap;
 use crate::{DieSection, ImageRange, Problem};
@@ -170,7 +170,7 @@ impl<'a> UnitScan<'a, '_, '_> {
                 if let Some(program) = &self.unit.line_program {
                     files::collect(self.dwarf, &self.unit, program.header(), number, self.chunk);
                 }
-                if let Ok(mut ranges) = self.dwarf.die_ranges(&self.unit, root) {
+                if let Ok(mut ranges) = die_ranges(self.dwarf, &self.unit, root) {
                     while let Ok(Some(range)) = ranges.next() {
                         if self.chunk.unit_ranges.len() >= self.scan.max_ranges {
                             break;

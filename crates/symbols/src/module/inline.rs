@@ -7,6 +7,7 @@ use gimli::{AttributeValue, UnitOffset};
 use outpost_base::ImageOffset;
 
 use super::{Function, Module, SourceLocation};
+use crate::debug_info::die_ranges;
 use crate::{DebugInfo, DieRef, DwarfReader, DwarfUnit, ImageRange, Problem, UnitIndex};
 
 /// Function trees that are kept.
@@ -232,7 +233,7 @@ fn fill_tree(
         }
         let Some(die) = info.die(index, entry.offset()) else { continue };
         let mut ranges = Vec::new();
-        let mut listed = unit_ref.die_ranges(entry)?;
+        let mut listed = die_ranges(unit_ref.dwarf, unit_ref.unit, entry)?;
         while let Some(range) = listed.next()? {
             if range.begin < range.end {
                 ranges.push(ImageRange::new(range.begin, range.end));

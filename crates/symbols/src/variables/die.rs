@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gimli::{AttributeValue, DwAt, UnitOffset, UnitRef};
 
+use crate::debug_info::die_ranges;
 use crate::types::dwarf::attributes::{Entry, string};
 use crate::types::dwarf::type_id;
 use crate::{DebugInfo, DieRef, DwarfReader, DwarfUnit, TypeId, UnitIndex};
@@ -77,7 +78,7 @@ pub(super) fn ranges_cover(unit: UnitRef<'_, DwarfReader>, entry: &Entry, at: u6
         return None;
     }
     let mut stated = false;
-    let mut ranges = unit.die_ranges(entry).ok()?;
+    let mut ranges = die_ranges(unit.dwarf, unit.unit, entry).ok()?;
     while let Ok(Some(range)) = ranges.next() {
         stated = true;
         if (range.begin..range.end).contains(&at) {

@@ -5,6 +5,7 @@ use outpost_base::ImageOffset;
 
 use super::Variables;
 use super::die::Die;
+use crate::debug_info::die_ranges;
 use crate::{DieRef, DwarfReader, UnitIndex};
 
 /// A function's code: `low..high`, and its DIE. A function in several ranges has several of these.
@@ -45,7 +46,7 @@ impl Variables {
             return unit.attr_address(value).ok().flatten();
         }
         // The first range is the hot part; the entry is in it (DWARF 5, 2.18, has no entry_pc to say otherwise).
-        unit.die_ranges(&function.entry).ok()?.next().ok()?.map(|range| range.begin)
+        die_ranges(unit.dwarf, unit.unit, &function.entry).ok()?.next().ok()?.map(|range| range.begin)
     }
 
     fn unit_functions(&self, index: UnitIndex) -> std::sync::Arc<[FunctionRange]> {
@@ -92,7 +93,7 @@ fn read_functions(unit: UnitRef<'_, DwarfReader>, found: &mut Vec<FunctionRange>
         if again.read_entry(&mut entry).is_err() {
             return;
         }
-        let Ok(mut ranges) = unit.die_ranges(&entry) else { continue };
+        let Ok(mut ranges) = die_ranges(unit.dwarf, unit.unit, &entry) else { continue };
         while let Ok(Some(range)) = ranges.next() {
             // Functions that the linker dropped are left at address 0 or above the address space.
             if range.begin < range.end && range.begin != 0 {

@@ -7,6 +7,7 @@ use outpost_base::{ImageOffset, LoadBias, MemoryReader, RegisterValue, Va};
 
 use super::expression::{DETACHED, ExpressionContext, evaluate};
 use super::{CallerFrame, FrameContext, Variables};
+use crate::debug_info::die_ranges;
 use crate::types::dwarf::type_id;
 use crate::{
     DebugInfo, DieRef, DwarfTypes, ElfFile, MemorySource, TextOptions, Type, TypeKind, TypeTable, Unavailable, Value,
@@ -125,7 +126,8 @@ fn addresses(info: &DebugInfo) -> Vec<u64> {
     let mut found = vec![0, 0x1000];
     for index in info.units() {
         let Ok(unit) = info.unit(index) else { continue };
-        let Ok(mut ranges) = info.unit_ref(index, &unit).unit_ranges() else { continue };
+        let Ok(root) = unit.entry(unit.header.root_offset()) else { continue };
+        let Ok(mut ranges) = die_ranges(info.unit_ref(index, &unit).dwarf, &unit, &root) else { continue };
         while let Ok(Some(range)) = ranges.next() {
             let length = range.end.saturating_sub(range.begin);
             found.extend((0..16).map(|part| range.begin.saturating_add(length / 16 * part)));
