@@ -5,6 +5,7 @@
 mod budgets;
 mod common;
 mod counting;
+mod happening;
 mod looking;
 mod running;
 mod ways_out;
