@@ -368,3 +368,28 @@ fn globals() {
     check(Build::fixture("values.c").with(Compiler::Clang).flags("-g -O2 -gdwarf-4 -no-pie -lm"), c);
     check(Build::fixture("values.cpp").flags("-g -O2 -std=c++17"), "global_sink shapes::Point::made");
 }
+
+/// What two programs have in common is moved to a file of its own; entries refer to it.
+#[test]
+fn shared_dwarf() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    // Types are shared only if they are declared in the same file, by its path.
+    let programs: Vec<_> = ["-O1", "-O2"].map(|level| (level, directory.path().join(level))).into();
+    for (level, program) in &programs {
+        let mut gcc = std::process::Command::new("gcc");
+        gcc.args(["-g", "-gdwarf-5", level]).arg(outpost_testkit::fixture("values.c")).arg("-o").arg(program);
+        assert!(gcc.arg("-lm").status().expect("gcc runs").success());
+    }
+    let mut dwz = std::process::Command::new("dwz");
+    dwz.arg("-m").arg(directory.path().join("shared")).args(programs.iter().map(|(_, program)| program));
+    if !dwz.status().is_ok_and(|status| status.success()) {
+        outpost_testkit::skip("dwz is not installed");
+        return;
+    }
+    for (_, program) in programs {
+        let program = Program::of_file(program, &[]);
+        let in_shared = |die: &outpost_symbols::DieRef| die.section == outpost_symbols::DieSection::Alt;
+        assert!(program.module.types_named("bits", CaseRule::Exact).iter().any(in_shared));
+        assert_agrees(Comparer(program), "dwz", 900);
+    }
+}

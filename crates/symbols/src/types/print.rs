@@ -137,6 +137,11 @@ impl Speller {
     ) -> String {
         let mut list: Vec<String> =
             parameters.iter().take(PARAMETER_LIMIT).map(|id| self.c(&of.sibling(*id), String::new(), depth)).collect();
+        // gcc says of `int f()` that anything may follow.
+        let says_nothing = list.is_empty() && !prototyped && of.language() == Language::C;
+        if says_nothing {
+            return String::new();
+        }
         if variadic || parameters.len() > PARAMETER_LIMIT {
             list.push("...".to_owned());
         }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use object::{Object, ObjectSegment};
 use outpost_base::{LoadBias, MemoryReader, RegisterValue, Va};
 use outpost_symbols::{
-    CallerFrame, DebugInfo, DwarfTypes, ElfFile, FileSource, FrameContext, Module, ModuleFiles, TypeTable, Variables,
+    CallerFrame, DebugInfo, DwarfTypes, ElfFile, FileSource, FrameContext, LocalFiles, Module, ModuleFiles, SymbolPath,
+    TypeTable, Variables, find_debug_files,
 };
 use outpost_testkit::Build;
 
@@ -29,7 +30,9 @@ impl Program {
     /// As [`Program::new`], of any program; `settings` go to the script's environment.
     pub(crate) fn of_file(path: PathBuf, settings: &[(&str, &str)]) -> Program {
         let image = ElfFile::parse(FileSource::open(&path).expect("opens")).expect("is ELF");
-        let module = Module::new(ModuleFiles { cache: None, ..ModuleFiles::new(Arc::new(image)) });
+        let (found, _) = find_debug_files(&image, Some(&path), &SymbolPath::default(), &LocalFiles);
+        let files = ModuleFiles { image: Arc::new(image), debug: found.debug, alt: found.alt, cache: None };
+        let module = Module::new(files);
         let variables = module.variables().expect("has DWARF").clone();
         assert!(module.problems().is_empty(), "{:?}", module.problems());
         Program { module, variables, stops: ask_gdb(&path, settings), tls: tls_segment(&path) }
