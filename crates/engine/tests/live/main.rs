@@ -5,7 +5,6 @@
 mod budgets;
 mod common;
 mod counting;
-mod happening;
 mod looking;
 mod running;
 mod ways_out;

@@ -1,0 +1,280 @@
+//! `.attach`, `.create`, `.detach`, `.kill`, `.abandon`, `.restart`, `.endpsrv`: processes come and go.
+
+use outpost_base::ProcessId;
+use outpost_engine::target::{AttachMode, CreateSpec, StdioSpec};
+use outpost_engine::{Leave, ProcessOrdinal, SystemOrdinal};
+
+use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::language::{Arguments, split_quoted};
+use crate::text::line;
+use crate::{CommandError, Debugger};
+
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &[".attach"],
+        syntax: ".attach [-premote Transport] [-b] [-e] [-v] PID",
+        summary: "Attach to a process",
+        details: "At once. The PID is read in the default radix; 0n1234 is decimal. -premote connects to a process server \
+                  first, which makes a new system; -b does not stop the process; -e takes over one that a debugger \
+                  abandoned; -v only looks at it without becoming its debugger.",
+        group: Group::Processes,
+        eats_line: false,
+        run: carry_out::<Attach>,
+    },
+    CommandEntry {
+        names: &[".create"],
+        syntax: ".create [-premote Transport] CommandLine",
+        summary: "Create a process",
+        details: "At once, on the current system's machine. Takes the rest of the line.",
+        group: Group::Processes,
+        eats_line: true,
+        run: carry_out::<Create>,
+    },
+    CommandEntry {
+        names: &[".detach", ".kill", ".abandon"],
+        syntax: ".detach|.kill|.abandon [/h|/n]",
+        summary: "Let the current process go, end it, or leave it stopped",
+        details: "/h swallows a signal that it stopped for (the default), /n delivers it. An abandoned process can be taken \
+                  over by .attach -e.",
+        group: Group::Processes,
+        eats_line: false,
+        run: carry_out::<LeaveProcess>,
+    },
+    CommandEntry {
+        names: &[".restart"],
+        syntax: ".restart",
+        summary: "Create the created process again",
+        details: "With the same arguments; also after it ended. Breakpoints set by expression stay.",
+        group: Group::Execution,
+        eats_line: false,
+        run: carry_out::<Restart>,
+    },
+    CommandEntry {
+        names: &[".endpsrv"],
+        syntax: ".endpsrv",
+        summary: "End the process server",
+        details: "For everyone who uses it, if it allows that.",
+        group: Group::Processes,
+        eats_line: false,
+        run: carry_out::<EndServer>,
+    },
+];
+
+/// The current system, for commands that need none of its processes.
+///
+/// # Errors
+/// [`CommandError::Engine`] if there is none.
+pub(super) fn system(debugger: &mut Debugger) -> Result<SystemOrdinal, CommandError> {
+    match debugger.engine.current_system() {
+        Some(system) => Ok(system),
+        None => connect(None, debugger),
+    }
+}
+
+fn connect(transport: Option<&str>, debugger: &mut Debugger) -> Result<SystemOrdinal, CommandError> {
+    let connector = debugger.connector.as_mut();
+    let connector =
+        connector.ok_or_else(|| CommandError::unsupported("connecting", "this session has fixed targets"))?;
+    let target = connector(transport).map_err(CommandError::invalid)?;
+    Ok(debugger.engine.add_system(target)?)
+}
+
+/// `-premote Transport` at the start.
+fn premote<'a>(arguments: &mut Arguments<'a>) -> Result<Option<&'a str>, CommandError> {
+    if !arguments.take_word("-premote") {
+        return Ok(None);
+    }
+    // A connection string has commas in it, so it ends at a blank.
+    let rest = arguments.rest();
+    let word = rest.split_whitespace().next().ok_or_else(|| arguments.usage("the transport is missing"))?;
+    arguments.take(word);
+    Ok(Some(word))
+}
+
+/// Attaches.
+#[derive(Debug, Clone)]
+pub struct Attach {
+    transport: Option<String>,
+    process: ProcessId,
+    mode: AttachMode,
+}
+
+impl Command for Attach {
+    type Data = ();
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Attach, CommandError> {
+        let transport = premote(arguments)?.map(str::to_owned);
+        let mut mode = AttachMode::Invasive { break_in: true };
+        while let Some(option) = arguments.take_option() {
+            mode = match option {
+                "b" => AttachMode::Invasive { break_in: false },
+                "e" => AttachMode::Existing,
+                "v" => AttachMode::Noninvasive { suspend: true },
+                "f" | "k" | "r" => {
+                    return Err(CommandError::unsupported(format!(".attach -{option}"), "not implemented yet"));
+                }
+                other => return Err(arguments.usage(format!("unknown option -{other}"))),
+            };
+        }
+        if arguments.is_empty() {
+            return Err(arguments.usage("the PID is missing"));
+        }
+        let id = arguments.number(debugger)?;
+        let id = u32::try_from(id).map_err(|_| CommandError::invalid(format!("there is no process {id}")))?;
+        Ok(Attach { transport, process: ProcessId(id), mode })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let system = match &self.transport {
+            Some(transport) => connect(Some(transport), debugger)?,
+            None => system(debugger)?,
+        };
+        debugger.engine.attach(system, self.process, self.mode)?;
+        // Looking at a process makes no event unless it stops it.
+        if !matches!(self.mode, AttachMode::Invasive { break_in: false }) {
+            debugger.expect_event();
+        }
+        Ok(())
+    }
+
+    fn render(_: &(), _: &mut String) {}
+}
+
+/// Creates.
+#[derive(Debug, Clone)]
+pub struct Create {
+    transport: Option<String>,
+    spec: CreateSpec,
+}
+
+impl Command for Create {
+    type Data = ();
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<Create, CommandError> {
+        let transport = premote(arguments)?.map(str::to_owned);
+        if arguments.take_word("-f") {
+            return Err(CommandError::unsupported(".create -f", "not implemented yet"));
+        }
+        let mut words = split_quoted(arguments.take_rest()).into_iter();
+        let program = words.next().ok_or_else(|| arguments.usage("the program is missing"))?;
+        let spec = CreateSpec {
+            program,
+            arguments: words.collect(),
+            environment: None,
+            environment_changes: Vec::new(),
+            directory: None,
+            stdio: StdioSpec::Client,
+            randomize: false,
+            break_in: true,
+        };
+        Ok(Create { transport, spec })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let system = match &self.transport {
+            Some(transport) => connect(Some(transport), debugger)?,
+            None => system(debugger)?,
+        };
+        debugger.engine.create(system, &self.spec)?;
+        debugger.expect_event();
+        Ok(())
+    }
+
+    fn render(_: &(), _: &mut String) {}
+}
+
+/// Lets a process go.
+#[derive(Debug, Clone)]
+pub struct LeaveProcess {
+    how: Leave,
+}
+
+/// What became of it.
+#[derive(Debug, Clone)]
+pub struct Left {
+    /// The process.
+    pub process: ProcessOrdinal,
+    how: Leave,
+}
+
+impl Command for LeaveProcess {
+    type Data = Left;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<LeaveProcess, CommandError> {
+        let deliver = match arguments.take_switch() {
+            None | Some('h') => false,
+            Some('n') => true,
+            Some(other) => return Err(arguments.usage(format!("unknown option /{other}"))),
+        };
+        let how = match arguments.name.to_ascii_lowercase().as_str() {
+            ".kill" => Leave::Kill,
+            ".abandon" => Leave::Abandon,
+            _ => Leave::Detach { deliver },
+        };
+        Ok(LeaveProcess { how })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<Left, CommandError> {
+        let process = debugger.engine.current_process()?;
+        debugger.engine.leave(process, self.how)?;
+        Ok(Left { process, how: self.how })
+    }
+
+    fn render(data: &Left, text: &mut String) {
+        match data.how {
+            Leave::Detach { .. } => line!(text, "Detached"),
+            Leave::Kill => line!(text, "Terminated"),
+            Leave::Abandon => line!(text, "Abandoned; it stays stopped until someone takes it over or continues it"),
+        }
+    }
+}
+
+/// Restarts.
+#[derive(Debug, Clone)]
+pub struct Restart;
+
+impl Command for Restart {
+    type Data = ();
+
+    fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<Restart, CommandError> {
+        Ok(Restart)
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let system = debugger.engine.current_system().ok_or(outpost_engine::EngineError::NoDebuggee)?;
+        debugger.engine.restart(system)?;
+        debugger.expect_event();
+        Ok(())
+    }
+
+    fn render(_: &(), _: &mut String) {}
+}
+
+/// Ends the server.
+#[derive(Debug, Clone)]
+pub struct EndServer;
+
+impl Command for EndServer {
+    type Data = ();
+
+    fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<EndServer, CommandError> {
+        Ok(EndServer)
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let system = debugger.engine.current_system().ok_or(outpost_engine::EngineError::NoDebuggee)?;
+        let ended = debugger.engine.with_target(system, |target| match target.as_os() {
+            Some(os) => os.end_server(),
+            None => Err(outpost_engine::target::TargetError::Unsupported {
+                operation: "ending the server",
+                reason: "there is none".into(),
+            }),
+        })?;
+        ended.map_err(outpost_engine::EngineError::from)?;
+        Ok(())
+    }
+
+    fn render(_: &(), text: &mut String) {
+        line!(text, "The process server is ending");
+    }
+}

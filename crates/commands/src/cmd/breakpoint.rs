@@ -1,0 +1,228 @@
+//! `bp`, `bu`, `ba`: setting breakpoints.
+
+use outpost_engine::expr::{Expr, ExprError, Masm};
+use outpost_engine::target::{HardwareAccess, KillSafety};
+use outpost_engine::{BreakpointAccess, BreakpointNumber, BreakpointPlace, BreakpointRequest, ThreadOrdinal};
+
+use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::language::{Arguments, ThreadSpec};
+use crate::text::line;
+use crate::{CommandError, Debugger};
+
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &["bp", "bu"],
+        syntax: "[~Thread] bp|bu[ID] [/1] [/w \"Condition\"] Address [Passes] [\"Commands\"]",
+        summary: "Set a software breakpoint",
+        details: "The address is an expression: a symbol, a source line in grave accents (`file.c:10`), anything. What \
+                  cannot be resolved yet makes a deferred breakpoint; bu keeps its expression over unloading and \
+                  restarts. Passes is the number of hits needed to stop. /1 removes it when it stopped once. The \
+                  condition is a C++ expression; where it can be, it is evaluated beside the target, so that a false \
+                  one costs nothing. The commands are run at each stop. With a thread prefix only its hits count. \
+                  Without arguments: at the current instruction.",
+        group: Group::Breakpoints,
+        eats_line: false,
+        run: carry_out::<SetBreakpoint>,
+    },
+    CommandEntry {
+        names: &["ba"],
+        syntax: "[~Thread] ba[ID] e|r|w Size [/1] [/w \"Condition\"] Address [Passes] [\"Commands\"]",
+        summary: "Set a hardware breakpoint on execution, access or write",
+        details: "By one of the four debug registers. Size is 1, 2, 4 or 8 bytes, 1 for e; the address is a multiple of \
+                  it. r also stops on writes. Data accesses stop after the instruction.",
+        group: Group::Breakpoints,
+        eats_line: false,
+        run: carry_out::<SetBreakpoint>,
+    },
+    CommandEntry {
+        names: &[".bpmode"],
+        syntax: ".bpmode [safe|any]",
+        summary: "Allow or refuse breakpoints that do not outlive their server",
+        details: "With safe, a breakpoint at which a program could die if the server were killed is refused and its \
+                  reason told. At first any is allowed, and bl marks such ones.",
+        group: Group::Breakpoints,
+        eats_line: false,
+        run: carry_out::<BreakpointMode>,
+    },
+];
+
+/// Sets a breakpoint.
+#[derive(Debug, Clone)]
+pub struct SetBreakpoint {
+    /// What is asked of the engine.
+    pub request: BreakpointRequest,
+}
+
+/// What became of it.
+#[derive(Debug, Clone)]
+pub struct BreakpointSet {
+    /// Its number.
+    pub number: BreakpointNumber,
+    /// The expression, if it cannot be resolved yet.
+    pub deferred: Option<String>,
+}
+
+impl Command for SetBreakpoint {
+    type Data = BreakpointSet;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<SetBreakpoint, CommandError> {
+        let number = arguments.attached_decimal().map(BreakpointNumber);
+        let thread = match arguments.threads.clone() {
+            None | Some(ThreadSpec::All) => None,
+            Some(spec) => one_thread(&spec, debugger)?,
+        };
+        let access =
+            if arguments.name.eq_ignore_ascii_case("ba") { access(arguments)? } else { BreakpointAccess::Code };
+        let mut one_shot = false;
+        let mut condition = None;
+        while let Some(option) = arguments.take_switch() {
+            match option {
+                '1' => one_shot = true,
+                'w' => {
+                    condition =
+                        Some(arguments.quoted().ok_or_else(|| arguments.usage("/w needs a condition in quotes"))?);
+                }
+                'c' | 'C' => {
+                    return Err(CommandError::unsupported("/c", "breakpoints by stack depth are not implemented yet"));
+                }
+                other => return Err(arguments.usage(format!("unknown option /{other}"))),
+            }
+        }
+        if let Some(condition) = &condition {
+            check_condition(condition, debugger)?;
+        }
+        let place = place(arguments, debugger)?;
+        let mut passes = 1;
+        if !arguments.is_empty() && !arguments.rest().starts_with('"') {
+            passes = arguments.number(debugger)?.max(1);
+        }
+        let commands = arguments.quoted().unwrap_or_default();
+        let symbolic = arguments.name.eq_ignore_ascii_case("bu");
+        let request =
+            BreakpointRequest { number, place, access, thread, condition, passes, one_shot, commands, symbolic };
+        Ok(SetBreakpoint { request })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<BreakpointSet, CommandError> {
+        let number = debugger.engine.set_breakpoint(self.request)?;
+        if debugger.settings.safe_breakpoints_only {
+            debugger.engine.flush_breakpoints()?;
+            let info = debugger.engine.breakpoint(number)?;
+            let unsafe_place = info.locations.iter().find(|place| place.safety == Some(KillSafety::Unsafe));
+            if let Some(place) = unsafe_place {
+                let reason =
+                    format!("refused by .bpmode safe: at {} it is not kill-safe: {}", place.address, place.reason);
+                debugger.engine.clear_breakpoints(&[number])?;
+                debugger.engine.flush_breakpoints()?;
+                return Err(CommandError::Invalid { reason });
+            }
+        }
+        let info = debugger.engine.breakpoint(number)?;
+        Ok(BreakpointSet { number, deferred: info.deferred.then_some(info.expression) })
+    }
+
+    fn render(data: &BreakpointSet, text: &mut String) {
+        if let Some(expression) = &data.deferred {
+            line!(text, "Bp expression '{expression}' could not be resolved, adding deferred bp {}", data.number);
+        }
+    }
+}
+
+/// The one thread of a prefix.
+fn one_thread(spec: &ThreadSpec, debugger: &mut Debugger) -> Result<Option<ThreadOrdinal>, CommandError> {
+    match super::threads::select(spec, debugger)?[..] {
+        [thread] => Ok(Some(thread)),
+        _ => Err(CommandError::invalid("a breakpoint is for one thread or for all")),
+    }
+}
+
+/// `w4`, `r 8`, `e1`.
+fn access(arguments: &mut Arguments<'_>) -> Result<BreakpointAccess, CommandError> {
+    let wrong = "the access is e, r or w with a size, as in w4";
+    let kinds = [("e", HardwareAccess::Execute), ("r", HardwareAccess::ReadWrite), ("w", HardwareAccess::Write)];
+    if arguments.take("i") {
+        return Err(CommandError::unsupported("ba i", "input and output ports need a kernel target"));
+    }
+    let access = kinds.into_iter().find(|(letter, _)| arguments.take(letter)).map(|(_, access)| access);
+    let access = access.ok_or_else(|| arguments.usage(wrong))?;
+    let len = arguments.decimal().and_then(|len| u8::try_from(len).ok()).filter(|len| matches!(len, 1 | 2 | 4 | 8));
+    let len = len.ok_or_else(|| arguments.usage("the size is 1, 2, 4 or 8"))?;
+    Ok(BreakpointAccess::Hardware { access, len })
+}
+
+/// A condition must at least be an expression; its names may become known later.
+fn check_condition(condition: &str, debugger: &mut Debugger) -> Result<(), CommandError> {
+    let options = outpost_engine::expr::ExprOptions {
+        evaluator: outpost_engine::expr::Evaluator::Cpp,
+        ..debugger.settings.expressions()
+    };
+    let (_, used) = debugger.engine.parse_expression(condition, options)?;
+    match condition[used..].trim() {
+        "" => Ok(()),
+        rest => Err(ExprError::Syntax { text: rest.to_owned() }.into()),
+    }
+}
+
+/// Where: names and lines are kept as they are written, so that all their places are meant; anything else is evaluated.
+fn place(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<BreakpointPlace, CommandError> {
+    if arguments.is_empty() {
+        let pc = debugger.engine.register("$ip")?.as_u64();
+        return Ok(BreakpointPlace::Address(outpost_base::Va(pc)));
+    }
+    let text = arguments.expression_text(debugger)?;
+    let (expr, _) = debugger.engine.parse_expression(text, debugger.settings.expressions())?;
+    match &expr {
+        Expr::Masm(Masm::SourceLine(line)) => {
+            if line.file.is_some() {
+                return Ok(BreakpointPlace::Expression(text.to_owned()));
+            }
+            // A line alone is of the current file, now and not wherever the breakpoint is looked at later.
+            let pc = outpost_base::Va(debugger.engine.register("$ip")?.as_u64());
+            let known = debugger.engine.line_at(pc);
+            let file = known.ok_or_else(|| ExprError::NoCode { line: line.to_string() })?.file;
+            Ok(BreakpointPlace::Expression(format!("`{file}:{}`", line.line.unwrap_or(1))))
+        }
+        Expr::Masm(Masm::Name(_)) => Ok(BreakpointPlace::Expression(text.to_owned())),
+        expr => match debugger.engine.evaluate_number(expr) {
+            Ok(at) => Ok(BreakpointPlace::Address(outpost_base::Va(at))),
+            Err(ExprError::Unresolved { .. } | ExprError::NoCode { .. }) => {
+                Ok(BreakpointPlace::Expression(text.to_owned()))
+            }
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// Shows or sets which breakpoints are allowed.
+#[derive(Debug, Clone)]
+pub struct BreakpointMode {
+    safe_only: Option<bool>,
+}
+
+impl Command for BreakpointMode {
+    type Data = bool;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<BreakpointMode, CommandError> {
+        let safe_only = match arguments.take_rest() {
+            "" => None,
+            "safe" => Some(true),
+            "any" => Some(false),
+            other => return Err(arguments.usage(format!("unknown mode '{other}'"))),
+        };
+        Ok(BreakpointMode { safe_only })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<bool, CommandError> {
+        if let Some(safe_only) = self.safe_only {
+            debugger.settings.safe_breakpoints_only = safe_only;
+        }
+        Ok(debugger.settings.safe_breakpoints_only)
+    }
+
+    fn render(safe_only: &bool, text: &mut String) {
+        match safe_only {
+            true => line!(text, "Breakpoint mode: safe (breakpoints that would not outlive their server are refused)"),
+            false => line!(text, "Breakpoint mode: any"),
+        }
+    }
+}

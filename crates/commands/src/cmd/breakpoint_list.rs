@@ -1,0 +1,337 @@
+//! `bl`, `bc`, `bd`, `be`: listing and changing breakpoints.
+
+use outpost_engine::target::{HardwareAccess, KillSafety};
+use outpost_engine::{BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointNumber};
+
+use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::language::Arguments;
+use crate::text::symbols::{bracketed, name_of};
+use crate::text::{line, put};
+use crate::{CommandError, Debugger};
+
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &["bl"],
+        syntax: "bl [List]",
+        summary: "List breakpoints",
+        details: "Number, status (e enabled, d disabled, u deferred), address, access, source line, hits still needed \
+                  and needed at first, process and thread, symbol, commands. Deferred ones show their expression. A \
+                  breakpoint with several places has one more line for each. What would not outlive its server is \
+                  marked, with the reason.",
+        group: Group::Breakpoints,
+        eats_line: false,
+        run: carry_out::<List>,
+    },
+    CommandEntry {
+        names: &["bc", "bd", "be"],
+        syntax: "bc|bd|be List",
+        summary: "Clear, disable or enable breakpoints",
+        details: "List is numbers, ranges (1-3) and * for all, separated by blanks or commas.",
+        group: Group::Breakpoints,
+        eats_line: false,
+        run: carry_out::<Change>,
+    },
+    CommandEntry {
+        names: &[".bpcmds"],
+        syntax: ".bpcmds",
+        summary: "Show the commands that set the breakpoints again",
+        details: "",
+        group: Group::Breakpoints,
+        eats_line: false,
+        run: carry_out::<Recreate>,
+    },
+];
+
+/// Lists breakpoints.
+#[derive(Debug, Clone)]
+pub struct List {
+    numbers: Option<Vec<BreakpointNumber>>,
+}
+
+/// A breakpoint with the names of its places.
+#[derive(Debug, Clone)]
+pub struct ListedBreakpoint {
+    /// The breakpoint.
+    pub info: BreakpointInfo,
+    /// For each place: symbol and `[file @ line]`, empty if unknown.
+    pub names: Vec<(String, String)>,
+}
+
+impl Command for List {
+    type Data = Vec<ListedBreakpoint>;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<List, CommandError> {
+        let numbers = if arguments.is_empty() { None } else { Some(numbers(arguments, debugger)?) };
+        Ok(List { numbers })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<Vec<ListedBreakpoint>, CommandError> {
+        // Only the target knows which of them are kill-safe.
+        debugger.engine.flush_breakpoints()?;
+        let mut all = debugger.engine.breakpoints();
+        if let Some(numbers) = self.numbers {
+            all.retain(|info| numbers.contains(&info.number));
+        }
+        Ok(all.into_iter().map(|info| listed(info, debugger)).collect())
+    }
+
+    fn render(data: &Vec<ListedBreakpoint>, text: &mut String) {
+        data.iter().for_each(|listed| render_row(listed, text));
+    }
+}
+
+fn listed(info: BreakpointInfo, debugger: &mut Debugger) -> ListedBreakpoint {
+    let lines = debugger.settings.lines;
+    let mut names = Vec::new();
+    for place in &info.locations {
+        let symbol = name_of(&mut debugger.engine, place.address);
+        let location = if lines { debugger.engine.line_at(place.address) } else { None };
+        names.push((symbol, location.as_ref().map(bracketed).unwrap_or_default()));
+    }
+    ListedBreakpoint { info, names }
+}
+
+/// ` 0 e 00005555`5555a2c4  [/src/svc/main.c @ 88]     0001 (0001)  0:**** svc!handle_request`.
+fn render_row(listed: &ListedBreakpoint, text: &mut String) {
+    let info = &listed.info;
+    let status = if info.enabled { 'e' } else { 'd' };
+    let mark = if info.deferred || info.locations.is_empty() { 'u' } else { ' ' };
+    put!(text, "{:2} {status}{mark}", info.number.0);
+    let passes = format!("{:04x} ({:04x})", info.remaining, info.passes);
+    let commands = if info.commands.is_empty() { String::new() } else { format!(" \"{}\"", info.commands) };
+    let condition = match (info.condition.as_str(), info.condition_on_target) {
+        ("", _) => String::new(),
+        (condition, true) => format!(" /w \"{condition}\""),
+        (condition, false) => format!(" /w \"{condition}\" (evaluated by the debugger at each hit)"),
+    };
+    let one_shot = if info.one_shot { " /1" } else { "" };
+    let Some((first, others)) = info.locations.split_first() else {
+        line!(text, "{:22}{passes} ({}){one_shot}{condition}{commands}", "", info.expression);
+        return;
+    };
+    let thread = info.thread.map_or_else(|| "****".to_owned(), |thread| format!("~{:03}", thread.0));
+    let name = |at: usize| listed.names.get(at).cloned().unwrap_or_default();
+    let (symbol, source) = name(0);
+    let place = match (access(info.access), source.as_str()) {
+        (Some(access), _) => format!(" {access} "),
+        (None, "") => "     ".to_owned(),
+        (None, source) => format!("  {source}     "),
+    };
+    line!(
+        text,
+        "{}{place}{passes}  {}:{thread} {symbol}{one_shot}{condition}{commands}{}",
+        first.address,
+        info.process,
+        safety(first)
+    );
+    for (at, location) in others.iter().enumerate() {
+        let (symbol, source) = name(at + 1);
+        let source = if source.is_empty() { source } else { format!("  {source}") };
+        line!(text, "     {}{source}     {symbol}{}", location.address, safety(location));
+    }
+}
+
+fn access(access: BreakpointAccess) -> Option<String> {
+    let BreakpointAccess::Hardware { access, len } = access else { return None };
+    let letter = match access {
+        HardwareAccess::Execute => 'e',
+        HardwareAccess::Write => 'w',
+        HardwareAccess::ReadWrite => 'r',
+    };
+    Some(format!("{letter} {len}"))
+}
+
+fn safety(location: &BreakpointLocation) -> String {
+    match (location.safety, location.reason.as_str()) {
+        (Some(KillSafety::Unsafe), reason) => format!(" (not kill-safe: {reason})"),
+        (None, reason) if !reason.is_empty() => format!(" (not set: {reason})"),
+        _ => String::new(),
+    }
+}
+
+/// Clears, disables or enables.
+#[derive(Debug, Clone)]
+pub struct Change {
+    numbers: Vec<BreakpointNumber>,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Clear,
+    Disable,
+    Enable,
+}
+
+impl Command for Change {
+    type Data = ();
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Change, CommandError> {
+        let what = match arguments.name.to_ascii_lowercase().as_str() {
+            "bc" => What::Clear,
+            "bd" => What::Disable,
+            _ => What::Enable,
+        };
+        if arguments.is_empty() {
+            return Err(arguments.usage("the list of breakpoints is missing"));
+        }
+        Ok(Change { numbers: numbers(arguments, debugger)?, what })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        match self.what {
+            What::Clear => debugger.engine.clear_breakpoints(&self.numbers)?,
+            What::Disable => debugger.engine.enable_breakpoints(&self.numbers, false)?,
+            What::Enable => debugger.engine.enable_breakpoints(&self.numbers, true)?,
+        }
+        Ok(())
+    }
+
+    fn render(_: &(), _: &mut String) {}
+}
+
+/// Numbers, ranges, `*`; breakpoints that do not exist are an error only if named alone.
+fn numbers(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Vec<BreakpointNumber>, CommandError> {
+    let existing: Vec<BreakpointNumber> = debugger.engine.breakpoints().iter().map(|info| info.number).collect();
+    let mut chosen = Vec::new();
+    while let Some(word) = arguments.word() {
+        if word == "*" {
+            chosen.extend(&existing);
+            continue;
+        }
+        let number = |digits: &str| digits.trim().parse::<u32>().ok();
+        match word.split_once('-').map(|(first, last)| (number(first), number(last))) {
+            Some((Some(first), Some(last))) => {
+                chosen.extend(existing.iter().filter(|known| (first..=last).contains(&known.0)));
+            }
+            None => match number(word) {
+                Some(only) => chosen.push(BreakpointNumber(only)),
+                None => return Err(arguments.usage(format!("'{word}' is no breakpoint number"))),
+            },
+            Some(_) => return Err(arguments.usage(format!("'{word}' is no range of breakpoints"))),
+        }
+    }
+    chosen.sort_unstable();
+    chosen.dedup();
+    Ok(chosen)
+}
+
+/// Shows commands that set the breakpoints again.
+#[derive(Debug, Clone)]
+pub struct Recreate;
+
+impl Command for Recreate {
+    type Data = Vec<ListedBreakpoint>;
+
+    fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<Recreate, CommandError> {
+        Ok(Recreate)
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<Vec<ListedBreakpoint>, CommandError> {
+        let all = debugger.engine.breakpoints();
+        Ok(all.into_iter().map(|info| listed(info, debugger)).collect())
+    }
+
+    fn render(data: &Vec<ListedBreakpoint>, text: &mut String) {
+        for listed in data {
+            let info = &listed.info;
+            let command = match access(info.access) {
+                Some(access) => format!("ba{} {}", info.number, access.replace(' ', "")),
+                None => format!("bu{}", info.number),
+            };
+            let thread = info.thread.map(|thread| format!("~{thread} ")).unwrap_or_default();
+            let options = if info.one_shot { " /1" } else { "" };
+            let condition = match info.condition.as_str() {
+                "" => String::new(),
+                condition => format!(" /w \"{}\"", condition.replace('"', "\\\"")),
+            };
+            let place = match (info.expression.as_str(), listed.names.first()) {
+                ("", Some((symbol, _))) => format!("@!\"{symbol}\""),
+                ("", None) => String::new(),
+                (expression, _) => expression.to_owned(),
+            };
+            let passes = if info.passes > 1 { format!(" {:#x}", info.passes) } else { String::new() };
+            let commands = match info.commands.as_str() {
+                "" => String::new(),
+                commands => format!(" \"{}\"", commands.replace('\\', "\\\\").replace('"', "\\\"")),
+            };
+            line!(text, "{thread}{command}{options}{condition} {place}{passes}{commands};");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outpost_base::Va;
+    use outpost_engine::ProcessOrdinal;
+    use outpost_engine::target::BreakpointId;
+
+    use super::*;
+
+    fn info(number: u32) -> BreakpointInfo {
+        BreakpointInfo {
+            number: BreakpointNumber(number),
+            process: ProcessOrdinal(0),
+            enabled: true,
+            deferred: false,
+            symbolic: false,
+            access: BreakpointAccess::Code,
+            locations: vec![BreakpointLocation {
+                id: BreakpointId(1),
+                address: Va(0x5555_5555_a2c4),
+                hits: 0,
+                safety: Some(KillSafety::Safe),
+                reason: String::new(),
+            }],
+            expression: String::new(),
+            thread: None,
+            condition: String::new(),
+            condition_on_target: false,
+            passes: 1,
+            remaining: 1,
+            hits: 0,
+            one_shot: false,
+            commands: String::new(),
+        }
+    }
+
+    #[track_caller]
+    fn check(info: BreakpointInfo, names: &[(&str, &str)], expected: &str) {
+        let names = names.iter().map(|(symbol, source)| ((*symbol).to_owned(), (*source).to_owned())).collect();
+        let mut text = String::new();
+        render_row(&ListedBreakpoint { info, names }, &mut text);
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn rows_as_scripts_expect_them() {
+        check(
+            info(0),
+            &[("svc!handle_request", "[/src/svc/main.c @ 88]")],
+            " 0 e 00005555`5555a2c4  [/src/svc/main.c @ 88]     0001 (0001)  0:**** svc!handle_request\n",
+        );
+        let deferred =
+            BreakpointInfo { deferred: true, locations: Vec::new(), expression: "libplug_so!init".into(), ..info(1) };
+        check(deferred, &[], " 1 eu                      0001 (0001) (libplug_so!init)\n");
+        let data = BreakpointInfo {
+            access: BreakpointAccess::Hardware { access: HardwareAccess::Write, len: 4 },
+            passes: 5,
+            remaining: 2,
+            commands: "k 3; g".into(),
+            ..info(2)
+        };
+        check(data, &[("svc!g_count", "")], " 2 e 00005555`5555a2c4 w 4 0002 (0005)  0:**** svc!g_count \"k 3; g\"\n");
+    }
+
+    #[test]
+    fn what_is_not_kill_safe_says_so() {
+        let mut unsafe_one = info(3);
+        unsafe_one.locations[0].safety = Some(KillSafety::Unsafe);
+        unsafe_one.locations[0].reason = "no room for a pad".into();
+        check(
+            unsafe_one,
+            &[("svc!f", "")],
+            " 3 e 00005555`5555a2c4     0001 (0001)  0:**** svc!f (not kill-safe: no room for a pad)\n",
+        );
+    }
+}

@@ -1,0 +1,286 @@
+//! `?`, `??`, `.formats`, `n`, `.expr`: expressions.
+
+use outpost_engine::expr::{Evaluated, Evaluator, Radix};
+use outpost_engine::values::{Scalar, TypeKind, Value};
+
+use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::language::Arguments;
+use crate::text::{hex64, line, put, values};
+use crate::{CommandError, Debugger};
+
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &["?"],
+        syntax: "? [Expression]",
+        summary: "Evaluate an expression",
+        details: "By the default evaluator, as a number in decimal and hexadecimal. Without an expression: the list of \
+                  commands.",
+        group: Group::Symbols,
+        eats_line: false,
+        run: evaluate_command,
+    },
+    CommandEntry {
+        names: &["??"],
+        syntax: "?? Expression",
+        summary: "Evaluate a C++ expression",
+        details: "Shows its type and value, of structures the fields. Assignments change the debuggee.",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<EvaluateCpp>,
+    },
+    CommandEntry {
+        names: &[".formats"],
+        syntax: ".formats Expression",
+        summary: "Show a number in all formats",
+        details: "",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<Formats>,
+    },
+    CommandEntry {
+        names: &["n"],
+        syntax: "n [8|10|16]",
+        summary: "Show or set the base of plain numbers",
+        details: "For MASM expressions; 16 at first. Ordinals and source lines are always decimal.",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<SetRadix>,
+    },
+    CommandEntry {
+        names: &[".expr"],
+        syntax: ".expr [/s masm|c++]",
+        summary: "Show or choose the default evaluator",
+        details: "@@( ) in an expression switches to the other one, @@masm( ) and @@c++( ) to either.",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<ChooseEvaluator>,
+    },
+];
+
+fn evaluate_command(
+    arguments: &mut Arguments<'_>,
+    debugger: &mut Debugger,
+    out: &mut dyn crate::Output,
+) -> Result<(), CommandError> {
+    match arguments.is_empty() {
+        true => debugger.one_command(".help", out),
+        false => carry_out::<Evaluate>(arguments, debugger, out),
+    }
+}
+
+/// Evaluates by the default evaluator.
+#[derive(Debug, Clone)]
+pub struct Evaluate {
+    value: Evaluated,
+}
+
+/// A number or a value's text.
+#[derive(Debug, Clone)]
+pub enum EvaluatedText {
+    /// MASM's number.
+    Number(u64),
+    /// C++'s, as `??` shows it.
+    Value(String),
+}
+
+impl Command for Evaluate {
+    type Data = EvaluatedText;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Evaluate, CommandError> {
+        Ok(Evaluate { value: arguments.evaluated(debugger)? })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<EvaluatedText, CommandError> {
+        Ok(match self.value {
+            Evaluated::Number(number) => {
+                debugger.engine.recent_values().expression = number;
+                EvaluatedText::Number(number)
+            }
+            Evaluated::Value(value) => match number_of(&value, debugger) {
+                Some(number) => {
+                    debugger.engine.recent_values().expression = number;
+                    EvaluatedText::Number(number)
+                }
+                None => EvaluatedText::Value(typed_text(&value, debugger)),
+            },
+        })
+    }
+
+    fn render(data: &EvaluatedText, text: &mut String) {
+        match data {
+            EvaluatedText::Number(number) => {
+                line!(text, "Evaluate expression: {} = {}", *number as i64, hex64(*number))
+            }
+            EvaluatedText::Value(value) => text.push_str(value),
+        }
+    }
+}
+
+/// The number of an integer or pointer.
+fn number_of(value: &Value, debugger: &mut Debugger) -> Option<u64> {
+    let mut memory = values::ValueMemory(debugger.engine.memory().ok());
+    match value.scalar(&mut memory).ok()? {
+        Scalar::Float(_) | Scalar::Complex(..) => None,
+        scalar => Some(scalar.as_u64()),
+    }
+}
+
+/// Evaluates a C++ expression.
+#[derive(Debug, Clone)]
+pub struct EvaluateCpp {
+    value: Value,
+}
+
+impl Command for EvaluateCpp {
+    type Data = String;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<EvaluateCpp, CommandError> {
+        if arguments.is_empty() {
+            return Err(arguments.usage("the expression is missing"));
+        }
+        Ok(EvaluateCpp { value: arguments.value(debugger)? })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
+        if let Some(number) = number_of(&self.value, debugger) {
+            debugger.engine.recent_values().expression = number;
+        }
+        Ok(typed_text(&self.value, debugger))
+    }
+
+    fn render(data: &String, text: &mut String) {
+        text.push_str(data);
+    }
+}
+
+/// Type and value; the fields of a structure, and of one that is pointed to.
+fn typed_text(value: &Value, debugger: &mut Debugger) -> String {
+    let of = value.value_type();
+    let mut text = String::new();
+    let shown = values::one_line(debugger, value);
+    line!(text, "{of} {shown}");
+    let is_record = |of: &outpost_engine::values::Type| matches!(of.resolved().kind(), TypeKind::Record(_));
+    let mut memory = values::ValueMemory(debugger.engine.memory().ok());
+    // Types that mean something are shown by it, not by how their library builds them.
+    let object = match of.target().filter(|target| is_record(target)) {
+        Some(target) if target.view_kind().is_none() => value.deref(&mut memory).ok(),
+        Some(_) => None,
+        None => Some(value.clone()).filter(|value| is_record(of) && value.value_type().view_kind().is_none()),
+    };
+    let Some(object) = object else { return text };
+    let object_type = object.value_type().clone();
+    let amount = values::Amount { depth: 1, ..values::Amount::default() };
+    let rows = values::fields_of(&mut debugger.engine, &object_type, Some(&object), 0, amount);
+    let data = super::types::TypeData::Fields { heading: String::new(), rows, compact: false, hide_offsets: false };
+    super::types::DisplayType::render(&data, &mut text);
+    text
+}
+
+/// Shows a number in all formats.
+#[derive(Debug, Clone)]
+pub struct Formats {
+    value: u64,
+}
+
+impl Command for Formats {
+    type Data = u64;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Formats, CommandError> {
+        Ok(Formats { value: arguments.number(debugger)? })
+    }
+
+    fn run(self, _: &mut Debugger) -> Result<u64, CommandError> {
+        Ok(self.value)
+    }
+
+    fn render(data: &u64, text: &mut String) {
+        let value = *data;
+        line!(text, "Evaluate expression:");
+        line!(text, "  Hex:     {}", hex64(value));
+        line!(text, "  Decimal: {}", value as i64);
+        if (value as i64) < 0 {
+            line!(text, "  Unsigned: {value}");
+        }
+        line!(text, "  Octal:   {value:022o}");
+        let bytes: Vec<String> = value.to_be_bytes().iter().map(|byte| format!("{byte:08b}")).collect();
+        line!(text, "  Binary:  {}", bytes.join(" "));
+        let printable = |byte: u8| if (0x20..0x7f).contains(&byte) { char::from(byte) } else { '.' };
+        let letters: String = value.to_be_bytes().iter().map(|&byte| printable(byte)).collect();
+        line!(text, "  Chars:   {letters}");
+        line!(text, "  Time:    {}", super::time::date_of(value));
+        let low = f32::from_bits(value as u32);
+        let high = f32::from_bits((value >> 32) as u32);
+        line!(text, "  Float:   low {low} high {high}");
+        line!(text, "  Double:  {}", f64::from_bits(value));
+    }
+}
+
+/// Shows or sets the radix.
+#[derive(Debug, Clone)]
+pub struct SetRadix {
+    radix: Option<Radix>,
+}
+
+impl Command for SetRadix {
+    type Data = u32;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<SetRadix, CommandError> {
+        // In any base the bases are written in decimal, or nobody would find back.
+        let radix = match arguments.take_rest() {
+            "" => None,
+            "8" => Some(Radix::Octal),
+            "10" => Some(Radix::Decimal),
+            "16" => Some(Radix::Hexadecimal),
+            other => return Err(arguments.usage(format!("'{other}' is no base"))),
+        };
+        Ok(SetRadix { radix })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<u32, CommandError> {
+        if let Some(radix) = self.radix {
+            debugger.settings.radix = radix;
+        }
+        Ok(debugger.settings.radix.value())
+    }
+
+    fn render(data: &u32, text: &mut String) {
+        line!(text, "base is {data}");
+    }
+}
+
+/// Shows or chooses the evaluator.
+#[derive(Debug, Clone)]
+pub struct ChooseEvaluator {
+    evaluator: Option<Evaluator>,
+}
+
+impl Command for ChooseEvaluator {
+    type Data = Evaluator;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<ChooseEvaluator, CommandError> {
+        if !arguments.take_word("/s") {
+            return Ok(ChooseEvaluator { evaluator: None });
+        }
+        let evaluator = match arguments.take_rest().to_ascii_lowercase().as_str() {
+            "masm" => Evaluator::Masm,
+            "c++" => Evaluator::Cpp,
+            other => return Err(arguments.usage(format!("unknown evaluator '{other}'"))),
+        };
+        Ok(ChooseEvaluator { evaluator: Some(evaluator) })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<Evaluator, CommandError> {
+        if let Some(evaluator) = self.evaluator {
+            debugger.settings.evaluator = evaluator;
+        }
+        Ok(debugger.settings.evaluator)
+    }
+
+    fn render(data: &Evaluator, text: &mut String) {
+        put!(text, "Current expression evaluator: ");
+        match data {
+            Evaluator::Masm => line!(text, "MASM - Microsoft Assembler expressions"),
+            Evaluator::Cpp => line!(text, "C++ - C++ source expressions"),
+        }
+    }
+}

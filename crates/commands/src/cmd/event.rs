@@ -1,0 +1,112 @@
+//! `.lastevent`, `.exr`: what happened last.
+
+use std::time::UNIX_EPOCH;
+
+use outpost_engine::LastEvent;
+use outpost_engine::target::{SigInfo, StopReason};
+
+use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::language::Arguments;
+use crate::text::line;
+use crate::{CommandError, Debugger};
+
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &[".lastevent"],
+        syntax: ".lastevent",
+        summary: "Show the last event",
+        details: "With process and thread, for signals the chance.",
+        group: Group::State,
+        eats_line: false,
+        run: carry_out::<ShowLastEvent>,
+    },
+    CommandEntry {
+        names: &[".exr"],
+        syntax: ".exr -1",
+        summary: "Show the signal of the last event in full",
+        details: "Number, code, address or sender, from its siginfo.",
+        group: Group::State,
+        eats_line: false,
+        run: carry_out::<ExceptionRecord>,
+    },
+];
+
+/// Shows the last event.
+#[derive(Debug, Clone)]
+pub struct ShowLastEvent;
+
+impl Command for ShowLastEvent {
+    type Data = LastEvent;
+
+    fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<ShowLastEvent, CommandError> {
+        Ok(ShowLastEvent)
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<LastEvent, CommandError> {
+        let last = debugger.engine.last_event().cloned();
+        last.ok_or_else(|| CommandError::invalid("there was no event yet"))
+    }
+
+    fn render(data: &LastEvent, text: &mut String) {
+        line!(text, "Last event: {:x}.{:x}: {}", data.process_id.0, data.thread_id.0, data.description());
+        if let Ok(time) = data.time.duration_since(UNIX_EPOCH) {
+            line!(text, "  debugger time: {} (UTC + 0:00)", super::time::date(time.as_millis() as u64));
+        }
+    }
+}
+
+/// Shows a signal.
+#[derive(Debug, Clone)]
+pub struct ExceptionRecord;
+
+/// A signal and where it struck.
+#[derive(Debug, Clone)]
+pub struct SignalRecord {
+    /// The signal.
+    pub info: SigInfo,
+    /// `module!symbol+0x5` at the pc of the event.
+    pub place: String,
+    pc: outpost_base::Va,
+}
+
+impl Command for ExceptionRecord {
+    type Data = SignalRecord;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<ExceptionRecord, CommandError> {
+        match arguments.take_rest() {
+            "-1" => Ok(ExceptionRecord),
+            "" => Err(arguments.usage("-1, the last event, is the record there is")),
+            _ => Err(CommandError::unsupported(
+                ".exr Address",
+                "Linux keeps no exception records in memory; .exr -1 shows the last signal",
+            )),
+        }
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<SignalRecord, CommandError> {
+        let last = debugger.engine.last_event().cloned();
+        match last.as_ref().map(|event| (&event.reason, event.pc)) {
+            Some((StopReason::Signal(info), pc)) => {
+                let place = crate::text::symbols::name_of(&mut debugger.engine, pc);
+                Ok(SignalRecord { info: info.clone(), place, pc })
+            }
+            _ => Err(CommandError::invalid("the last event is no signal")),
+        }
+    }
+
+    fn render(data: &SignalRecord, text: &mut String) {
+        let info = &data.info;
+        let name = outpost_engine::signal_name(info.signo);
+        let code = outpost_engine::signal_code_name(info.signo, info.code).unwrap_or("");
+        line!(text, "ExceptionAddress: {} ({})", data.pc, data.place);
+        line!(text, "  ExceptionCode: {name} ({})", info.signo);
+        line!(text, "  si_code: {} {code}", info.code);
+        line!(text, "  si_errno: {}", info.errno);
+        if info.sender.0 != 0 {
+            line!(text, "  si_pid: 0n{}", info.sender);
+        }
+        line!(text, "  si_addr: {}", info.address);
+        let fatal = if info.fatal_by_default { "ends the process" } else { "is handled or ignored" };
+        line!(text, "  Delivered, it {fatal}");
+    }
+}

@@ -1,0 +1,127 @@
+//! `.frame`, `.f+`, `.f-`: the scope.
+
+use outpost_base::RegisterContext;
+use outpost_engine::{FrameRegisters, StackFrame};
+
+use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::language::Arguments;
+use crate::settings::{MASK_INTEGER, MASK_SEGMENT};
+use crate::text::frames::call_site;
+use crate::text::{line, registers, symbols};
+use crate::{CommandError, Debugger};
+
+pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
+    names: &[".frame", ".f+", ".f-"],
+    syntax: ".frame [/r] [FrameNumber]\n.f+\n.f-",
+    summary: "Select or show the frame whose locals are meant",
+    details: "For dv, dt, x *, ?? and expressions, until execution or another thread is selected. FrameNumber is as k \
+              shows it and is read in the default radix. /r shows the frame's registers; those that cannot be known \
+              are question marks. .f+ goes to the caller, .f- back.",
+    group: Group::State,
+    eats_line: false,
+    run: carry_out::<Frame>,
+}];
+
+/// Selects a frame.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    to: To,
+    with_registers: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum To {
+    Same,
+    Number(u32),
+    Outwards,
+    Inwards,
+}
+
+/// The frame that is selected.
+#[derive(Debug, Clone)]
+pub struct SelectedFrame {
+    /// It.
+    pub frame: StackFrame,
+    /// Its registers, if asked for.
+    pub registers: Option<FrameRegisters>,
+}
+
+impl Command for Frame {
+    type Data = SelectedFrame;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Frame, CommandError> {
+        let mut with_registers = false;
+        while let Some(switch) = arguments.take_switch() {
+            match switch {
+                'r' => with_registers = true,
+                'c' => return Err(CommandError::unsupported(".frame /c", "register contexts are not implemented yet")),
+                other => return Err(arguments.usage(format!("unknown option /{other}"))),
+            }
+        }
+        let to = match arguments.name {
+            ".f+" => To::Outwards,
+            ".f-" => To::Inwards,
+            _ => match arguments.optional_number(debugger)? {
+                None => To::Same,
+                Some(number) => {
+                    To::Number(u32::try_from(number).map_err(|_| CommandError::invalid("there is no such frame"))?)
+                }
+            },
+        };
+        Ok(Frame { to, with_registers })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<SelectedFrame, CommandError> {
+        let now = debugger.engine.scope_frame()?;
+        let frame = match self.to {
+            To::Same => now,
+            To::Number(number) => debugger.engine.select_frame(number)?,
+            To::Outwards => debugger.engine.select_frame(now.index + 1)?,
+            To::Inwards => {
+                let index = now.index.checked_sub(1);
+                let index = index.ok_or_else(|| CommandError::invalid("this is the innermost frame"))?;
+                debugger.engine.select_frame(index)?
+            }
+        };
+        let registers = match self.with_registers {
+            true => Some(debugger.engine.frame_registers(frame.physical)?),
+            false => None,
+        };
+        Ok(SelectedFrame { frame, registers })
+    }
+
+    fn render(data: &SelectedFrame, text: &mut String) {
+        let frame = &data.frame;
+        let sp = if frame.is_inline() { "(Inline Function)".to_owned() } else { frame.sp.to_string() };
+        let returns = match frame.return_address {
+            Some(at) if !frame.is_inline() => at.to_string(),
+            _ => "--------`--------".to_owned(),
+        };
+        let source = symbols::line_suffix(frame.source.as_ref());
+        line!(text, "{:02x} {sp} {returns}     {}{source}", frame.index, call_site(frame));
+        if let Some(registers) = &data.registers {
+            known_registers(registers, text);
+        }
+    }
+}
+
+/// The block with question marks for what is not known.
+fn known_registers(registers: &FrameRegisters, text: &mut String) {
+    let context: &RegisterContext = registers.context();
+    let block = registers::block(context, MASK_INTEGER | MASK_SEGMENT);
+    let unknown = context.arch.registers().iter().enumerate().filter_map(|(at, row)| {
+        let id = outpost_base::RegisterId(at as u16);
+        (!registers.is_known(id)).then_some(row.name)
+    });
+    let unknown: Vec<&str> = unknown.collect();
+    for row in block.lines() {
+        let cells = row.split_inclusive(' ').map(|cell| match cell.split_once('=') {
+            Some((name, value)) if unknown.contains(&name.trim()) => {
+                let digits = value.trim_end().len();
+                format!("{name}={}{}", "?".repeat(digits), &value[digits..])
+            }
+            _ => cell.to_owned(),
+        });
+        line!(text, "{}", cells.collect::<String>());
+    }
+}

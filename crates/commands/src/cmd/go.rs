@@ -1,0 +1,164 @@
+//! `g`, `ga`, `gh`, `gn`, `gN`, `gu`, `gc`: running.
+
+use outpost_base::Va;
+use outpost_engine::{RunOptions, RunThreads, SignalChoice, Temporary};
+
+use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::debugger::Resumption;
+use crate::language::Arguments;
+use crate::{CommandError, Debugger};
+
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &["g", "ga", "gh", "gn", "gN"],
+        syntax: "[~Thread] g[a] [= StartAddress] [BreakAddress ...]\n[~Thread] gh|gn|gN [= StartAddress] [BreakAddress ...]",
+        summary: "Run until an event",
+        details: "Temporary breakpoints at the given addresses last until the next stop; ga makes them by debug \
+                  registers. g treats a signal as its filter says; gh swallows it, gn delivers it. gn is refused at a \
+                  stop that is no signal, gN insists. With a thread prefix only those threads run.",
+        group: Group::Execution,
+        eats_line: false,
+        run: carry_out::<Go>,
+    },
+    CommandEntry {
+        names: &["gu"],
+        syntax: "[~Thread] gu",
+        summary: "Run until the current function returns",
+        details: "This instance of the function is meant, so recursion does not end it early. Shows what it returned. \
+                  With a frame selected by .frame, it is that frame's function.",
+        group: Group::Execution,
+        eats_line: false,
+        run: carry_out::<GoUp>,
+    },
+    CommandEntry {
+        names: &["gc"],
+        syntax: "gc",
+        summary: "Resume the way it was resumed",
+        details: "For the commands of breakpoints: goes on running, stepping or tracing, whatever the hit interrupted.",
+        group: Group::Execution,
+        eats_line: false,
+        run: carry_out::<GoConditionally>,
+    },
+];
+
+/// Lets the debuggee run.
+#[derive(Debug, Clone)]
+pub struct Go {
+    /// How.
+    pub options: RunOptions,
+    /// Breakpoints for this resumption.
+    pub temporaries: Vec<Temporary>,
+}
+
+impl Command for Go {
+    type Data = ();
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Go, CommandError> {
+        let signal = match arguments.name {
+            "gN" => SignalChoice::NotHandled,
+            name if name.eq_ignore_ascii_case("gh") => SignalChoice::Handled,
+            name if name.eq_ignore_ascii_case("gn") => {
+                if debugger.engine.last_event().is_some_and(|event| event.chance.is_none()) {
+                    let reason = "the last event was no signal, there is nothing to deliver; gN insists";
+                    return Err(CommandError::invalid(reason));
+                }
+                SignalChoice::NotHandled
+            }
+            _ => SignalChoice::ByFilter,
+        };
+        let by_signal = signal != SignalChoice::ByFilter;
+        let options = RunOptions { signal, ..run_options(arguments, debugger)? };
+        let hardware = arguments.name.eq_ignore_ascii_case("ga");
+        let mut temporaries = Vec::new();
+        while !arguments.is_empty() {
+            for at in addresses(arguments, debugger)? {
+                temporaries.push(Temporary { at, hardware, current_thread_only: by_signal });
+            }
+        }
+        Ok(Go { options, temporaries })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        debugger.engine.go(&self.options, &self.temporaries)?;
+        debugger.resumption = Some(Resumption::Go(self.options));
+        Ok(())
+    }
+
+    fn render(_: &(), _: &mut String) {}
+}
+
+/// Runs to the caller.
+#[derive(Debug, Clone)]
+pub struct GoUp {
+    /// How.
+    pub options: RunOptions,
+}
+
+impl Command for GoUp {
+    type Data = ();
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<GoUp, CommandError> {
+        Ok(GoUp { options: run_options(arguments, debugger)? })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        debugger.engine.go_up(&self.options)?;
+        debugger.resumption = Some(Resumption::Up(self.options));
+        Ok(())
+    }
+
+    fn render(_: &(), _: &mut String) {}
+}
+
+/// Resumes as before.
+#[derive(Debug, Clone)]
+pub struct GoConditionally;
+
+impl Command for GoConditionally {
+    type Data = ();
+
+    fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<GoConditionally, CommandError> {
+        Ok(GoConditionally)
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        // Start addresses were for the first time only.
+        let again = |options: &RunOptions| RunOptions { at: None, ..options.clone() };
+        match debugger.resumption.clone() {
+            Some(Resumption::Go(options)) => debugger.engine.go(&again(&options), &[])?,
+            Some(Resumption::Up(options)) => debugger.engine.go_up(&again(&options))?,
+            Some(Resumption::Step(mut request)) => {
+                request.options = again(&request.options);
+                debugger.engine.step(&request)?;
+            }
+            None => debugger.engine.go(&RunOptions::default(), &[])?,
+        }
+        Ok(())
+    }
+
+    fn render(_: &(), _: &mut String) {}
+}
+
+/// The thread prefix and `= address` that execution commands share.
+pub(super) fn run_options(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<RunOptions, CommandError> {
+    let threads = match arguments.threads.clone() {
+        None => RunThreads::All,
+        Some(spec) => {
+            let chosen = super::threads::select(&spec, debugger)?;
+            // The command is about this thread where there is one.
+            if let [only] = chosen[..] {
+                debugger.engine.select_thread(only)?;
+            }
+            RunThreads::Only(chosen)
+        }
+    };
+    let at = if arguments.take("=") { Some(arguments.address(debugger)?) } else { None };
+    Ok(RunOptions { threads, at, ..RunOptions::default() })
+}
+
+/// All places of one address expression.
+fn addresses(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Vec<Va>, CommandError> {
+    let text = arguments.expression_text(debugger)?;
+    let (expr, _) = debugger.engine.parse_expression(text, debugger.settings.expressions())?;
+    Ok(debugger.engine.evaluate_addresses(&expr)?)
+}

@@ -1,0 +1,30 @@
+//! One module for each command or family of commands.
+
+pub mod address;
+pub mod attach;
+pub mod breakpoint;
+pub mod breakpoint_list;
+pub mod display;
+pub mod enter;
+pub mod evaluate;
+pub mod event;
+pub mod frame;
+pub mod go;
+pub mod help;
+pub mod locals;
+pub mod modules;
+pub mod paths;
+pub mod process_list;
+pub(crate) mod processes;
+pub(crate) mod registers;
+pub mod search;
+pub mod session;
+pub mod source;
+pub mod stack;
+pub mod step;
+pub mod symbols;
+pub(crate) mod threads;
+pub mod time;
+pub mod types;
+pub mod unassemble;
+pub(crate) mod unsupported;

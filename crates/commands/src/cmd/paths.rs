@@ -1,0 +1,246 @@
+//! `.sympath`, `.srcpath`, `.reload`, `!sym`: where symbols and sources come from.
+
+use outpost_engine::ReloadOptions;
+
+use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::language::Arguments;
+use crate::text::line;
+use crate::{CommandError, Debugger};
+
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &[".sympath", ".sympath+"],
+        syntax: ".sympath[+] [Path[;...]]",
+        summary: "Show or set where symbols are looked for",
+        details: "Directories, cache*Directory, srv*URL, separated by ;. + adds behind what is there. Nothing is loaded until \
+                  it is needed; .reload looks anew. Build-id directories below /usr/lib/debug are always looked into.",
+        group: Group::Symbols,
+        eats_line: true,
+        run: carry_out::<SymbolPath>,
+    },
+    CommandEntry {
+        names: &[".srcpath", ".srcpath+", ".lsrcpath", ".lsrcpath+"],
+        syntax: ".srcpath[+] [Path[;...]]",
+        summary: "Show or set where sources are looked for",
+        details: "Directories, in which ever shorter ends of the recorded path are tried, and from=>to items that replace \
+                  the start of a path; separated by ;.",
+        group: Group::Symbols,
+        eats_line: true,
+        run: carry_out::<SourcePath>,
+    },
+    CommandEntry {
+        names: &[".reload"],
+        syntax: ".reload [/f] [/i] [/v] [Module]",
+        summary: "Forget symbols and look for them anew",
+        details: "When they are needed next, or with /f now.",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<Reload>,
+    },
+    CommandEntry {
+        names: &["ld"],
+        syntax: "ld Module",
+        summary: "Load a module's symbols now",
+        details: "",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<Load>,
+    },
+    CommandEntry {
+        names: &["!sym"],
+        syntax: "!sym noisy|quiet",
+        summary: "Tell what symbol loading does, or not",
+        details: "With noisy, .reload and ld also show the places that were looked into.",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<Noise>,
+    },
+];
+
+/// A path as it was given: the rest of the line, `;` included.
+fn path(arguments: &mut Arguments<'_>, old: &str) -> Option<String> {
+    let adds = arguments.name.ends_with('+') || arguments.take("+");
+    let given = arguments.take_rest();
+    match (given, adds) {
+        ("", _) => None,
+        (given, false) => Some(given.to_owned()),
+        (given, true) if old.is_empty() => Some(given.to_owned()),
+        (given, true) => Some(format!("{old};{given}")),
+    }
+}
+
+/// Shows or sets the symbol path.
+#[derive(Debug, Clone)]
+pub struct SymbolPath {
+    path: Option<String>,
+}
+
+impl Command for SymbolPath {
+    type Data = String;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<SymbolPath, CommandError> {
+        let old = debugger.engine.symbol_path();
+        Ok(SymbolPath { path: path(arguments, &old) })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
+        if let Some(path) = self.path {
+            debugger.engine.set_symbol_path(&path);
+        }
+        Ok(debugger.engine.symbol_path())
+    }
+
+    fn render(data: &String, text: &mut String) {
+        match data.as_str() {
+            "" => line!(text, "Symbol search path is: <empty>"),
+            path => line!(text, "Symbol search path is: {path}"),
+        }
+    }
+}
+
+/// Shows or sets the source path.
+#[derive(Debug, Clone)]
+pub struct SourcePath {
+    path: Option<String>,
+}
+
+impl Command for SourcePath {
+    type Data = String;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<SourcePath, CommandError> {
+        let old = debugger.engine.source_path().to_owned();
+        Ok(SourcePath { path: path(arguments, &old) })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
+        if let Some(path) = self.path {
+            debugger.engine.set_source_path(&path);
+        }
+        Ok(debugger.engine.source_path().to_owned())
+    }
+
+    fn render(data: &String, text: &mut String) {
+        match data.as_str() {
+            "" => line!(text, "Source search path is: <empty>"),
+            path => line!(text, "Source search path is: {path}"),
+        }
+    }
+}
+
+/// Reloads.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    options: ReloadOptions,
+}
+
+/// What symbol loading has to say: lines for each module.
+pub type LoadReport = Vec<String>;
+
+impl Command for Reload {
+    type Data = LoadReport;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<Reload, CommandError> {
+        let mut options = ReloadOptions::default();
+        while let Some(switch) = arguments.take_switch() {
+            match switch {
+                'f' => options.now = true,
+                'i' | 'v' | 'n' | 'o' => {}
+                'u' | 's' => {
+                    return Err(CommandError::unsupported(format!(".reload /{switch}"), "it needs a kernel target"));
+                }
+                other => return Err(arguments.usage(format!("unknown option /{other}"))),
+            }
+        }
+        options.module = arguments.word().map(|word| word.split('=').next().unwrap_or(word).to_owned());
+        Ok(Reload { options })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<LoadReport, CommandError> {
+        debugger.engine.reload(&self.options)?;
+        if self.options.now { report(self.options.module.as_deref(), debugger) } else { Ok(Vec::new()) }
+    }
+
+    fn render(data: &LoadReport, text: &mut String) {
+        data.iter().for_each(|row| line!(text, "{row}"));
+    }
+}
+
+/// What was found for modules, where it was asked for or where something is missing.
+fn report(name: Option<&str>, debugger: &mut Debugger) -> Result<LoadReport, CommandError> {
+    let process = debugger.engine.current_process()?;
+    let modules = match name {
+        Some(name) => debugger.engine.modules_named(name)?,
+        None => debugger.engine.modules(process)?,
+    };
+    let noisy = debugger.settings.noisy;
+    let mut rows = Vec::new();
+    for module in modules {
+        let found = match module.symbol_file.as_str() {
+            "" => String::new(),
+            file => format!("  {file}"),
+        };
+        if noisy || name.is_some() || !module.problems.is_empty() {
+            rows.push(format!("{}: {}{found}", module.name, super::modules::status(module.status)));
+        }
+        if noisy || !module.problems.is_empty() {
+            rows.extend(module.problems.iter().map(|problem| format!("    {problem}")));
+        }
+    }
+    Ok(rows)
+}
+
+/// Loads one module's symbols.
+#[derive(Debug, Clone)]
+pub struct Load {
+    module: String,
+}
+
+impl Command for Load {
+    type Data = LoadReport;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<Load, CommandError> {
+        let module = arguments.word().ok_or_else(|| arguments.usage("the module is missing"))?.to_owned();
+        Ok(Load { module })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<LoadReport, CommandError> {
+        let module = (self.module != "*").then_some(self.module);
+        debugger.engine.reload(&ReloadOptions { module: module.clone(), now: true })?;
+        report(module.as_deref(), debugger)
+    }
+
+    fn render(data: &LoadReport, text: &mut String) {
+        data.iter().for_each(|row| line!(text, "{row}"));
+    }
+}
+
+/// Sets the noise.
+#[derive(Debug, Clone)]
+pub struct Noise {
+    noisy: Option<bool>,
+}
+
+impl Command for Noise {
+    type Data = bool;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<Noise, CommandError> {
+        let noisy = match arguments.take_rest() {
+            "" => None,
+            "noisy" => Some(true),
+            "quiet" => Some(false),
+            other => return Err(arguments.usage(format!("unknown mode '{other}'"))),
+        };
+        Ok(Noise { noisy })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<bool, CommandError> {
+        if let Some(noisy) = self.noisy {
+            debugger.settings.noisy = noisy;
+        }
+        Ok(debugger.settings.noisy)
+    }
+
+    fn render(data: &bool, text: &mut String) {
+        line!(text, "{} mode", if *data { "noisy" } else { "quiet" });
+    }
+}

@@ -1,0 +1,230 @@
+//! `r`, `rm`: registers.
+
+use outpost_base::{RegisterContext, RegisterValue};
+use outpost_engine::target::RegisterSets;
+
+use crate::command::{CommandEntry, Group};
+use crate::language::{Arguments, ThreadSpec};
+use crate::settings::{MASK_DEBUG, MASK_FLOAT, MASK_XMM, MASK_YMM};
+use crate::text::{line, registers, stop, symbols, threads};
+use crate::{CommandError, Debugger, Output, OutputKind};
+
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &["r", "rF", "rX", "rY", "rM"],
+        syntax: "[~Thread] r [Register[:Type] [= Value], ...]\n[~Thread] r.\n[~Thread] rF|rX|rY\n[~Thread] rM Mask",
+        summary: "Show or set registers",
+        details: "Without a name: those of the display mask (rm), the current symbol and instruction. Names are written \
+                  without @; flags (zf) and parts (eax, al) are registers, too, as are $ip and $t0 to $t19. r. shows the \
+                  registers that the current instruction uses. rF shows floating-point, rX XMM, rY YMM registers, rM those of \
+                  a mask. Types are ib ub iw uw id ud iq uq f d, showing vector registers by their parts.",
+        group: Group::State,
+        eats_line: false,
+        run: registers_command,
+    },
+    CommandEntry {
+        names: &["rm"],
+        syntax: "rm [Mask]",
+        summary: "Show or set which registers r shows",
+        details: "The mask is a sum of 2 integer, 4 floating-point, 8 segment, 0x20 debug, 0x40 XMM, 0x200 YMM.",
+        group: Group::State,
+        eats_line: false,
+        run: mask_command,
+    },
+];
+
+fn registers_command(
+    arguments: &mut Arguments<'_>,
+    debugger: &mut Debugger,
+    out: &mut dyn Output,
+) -> Result<(), CommandError> {
+    let Some(spec) = arguments.threads.take() else { return show_or_set(arguments, debugger, out) };
+    let before = debugger.engine.current_thread()?;
+    let rest = arguments.take_rest();
+    for thread in super::threads::select(&spec, debugger)? {
+        debugger.engine.check_interrupt()?;
+        debugger.engine.select_thread(thread)?;
+        if spec == ThreadSpec::All {
+            let row = threads::row(&debugger.engine.thread(thread)?);
+            out.write(OutputKind::Normal, &format!("\n{row}\n"));
+        }
+        let mut own = Arguments::new(arguments.name, arguments.syntax, None, rest);
+        show_or_set(&mut own, debugger, out)?;
+    }
+    debugger.engine.select_thread(before)?;
+    Ok(())
+}
+
+fn show_or_set(
+    arguments: &mut Arguments<'_>,
+    debugger: &mut Debugger,
+    out: &mut dyn Output,
+) -> Result<(), CommandError> {
+    let mut text = String::new();
+    let name = arguments.name;
+    match name {
+        "rF" => text.push_str(&registers::block(&whole_context(debugger)?, MASK_FLOAT)),
+        "rX" => text.push_str(&registers::block(&whole_context(debugger)?, MASK_XMM)),
+        "rY" => text.push_str(&registers::block(&whole_context(debugger)?, MASK_YMM)),
+        "rM" => {
+            let mask = arguments.number(debugger)?;
+            arguments.finish()?;
+            text.push_str(&registers::block(&whole_context(debugger)?, mask));
+        }
+        _ if arguments.take(".") => used_registers(debugger, &mut text)?,
+        _ if arguments.is_empty() => all(debugger, &mut text)?,
+        _ => {
+            while !arguments.is_empty() {
+                one(arguments, debugger, &mut text)?;
+            }
+        }
+    }
+    out.write(OutputKind::Normal, &text);
+    Ok(())
+}
+
+/// The mask's registers of the selected frame, then its instruction.
+fn all(debugger: &mut Debugger, text: &mut String) -> Result<(), CommandError> {
+    let mask = debugger.settings.register_mask;
+    let wants_more = mask & (MASK_FLOAT | MASK_XMM | MASK_YMM | MASK_DEBUG) != 0;
+    let context = if wants_more { whole_context(debugger)? } else { general_context(debugger)? };
+    text.push_str(&registers::block(&context, mask));
+    stop::instruction(debugger, &context, text);
+    Ok(())
+}
+
+fn general_context(debugger: &mut Debugger) -> Result<RegisterContext, CommandError> {
+    let thread = debugger.engine.current_thread()?;
+    Ok(debugger.engine.registers(thread, RegisterSets::default())?)
+}
+
+fn whole_context(debugger: &mut Debugger) -> Result<RegisterContext, CommandError> {
+    let thread = debugger.engine.current_thread()?;
+    Ok(debugger.engine.registers(thread, RegisterSets { floating: true, debug: true })?)
+}
+
+/// `name`, `name:type`, `name = value`.
+fn one(arguments: &mut Arguments<'_>, debugger: &mut Debugger, text: &mut String) -> Result<(), CommandError> {
+    arguments.take("@");
+    let word = arguments.register_name();
+    if word.is_empty() {
+        return Err(arguments.usage("the register's name is missing"));
+    }
+    let name = word.to_ascii_lowercase();
+    let typed = if arguments.take(":") { Some(arguments.register_name()) } else { None };
+    if arguments.take("=") {
+        if arguments.is_empty() {
+            return Err(CommandError::unsupported(
+                "r name =",
+                "prompting for a value needs a terminal; give the value",
+            ));
+        }
+        let value = arguments.number(debugger)?;
+        arguments.take(",");
+        let value = register_value(&name, value, debugger)?;
+        debugger.engine.set_register(&name, value)?;
+        return Ok(());
+    }
+    arguments.take(",");
+    let value = debugger.engine.register(&name)?;
+    match typed {
+        Some(kind) => line!(
+            text,
+            "{name}={}",
+            parts(&value, kind).ok_or_else(|| arguments.usage(format!("unknown type '{kind}'")))?
+        ),
+        None => line!(text, "{name}={}", registers::single(debugger.engine.arch(), &name, &value)),
+    }
+    Ok(())
+}
+
+fn register_value(name: &str, value: u64, debugger: &Debugger) -> Result<RegisterValue, CommandError> {
+    if name.starts_with('$') {
+        return Ok(RegisterValue::from_u64(value, 64));
+    }
+    let id = debugger.engine.register_id(name)?;
+    let bits = debugger.engine.arch().register(id).map_or(64, |row| row.bits);
+    Ok(RegisterValue::from_u64(value, bits))
+}
+
+/// A register's bytes as parts of a type, highest first.
+fn parts(value: &RegisterValue, kind: &str) -> Option<String> {
+    let size = match kind {
+        "ib" | "ub" => 1,
+        "iw" | "uw" => 2,
+        "id" | "ud" | "f" => 4,
+        "iq" | "uq" | "d" => 8,
+        _ => return None,
+    };
+    let shown = value.bytes().chunks(size).rev().map(|chunk| {
+        let mut bytes = [0; 8];
+        bytes[..chunk.len()].copy_from_slice(chunk);
+        let number = u64::from_le_bytes(bytes);
+        let unused = 64 - 8 * size as u32;
+        match kind {
+            "f" => f32::from_bits(number as u32).to_string(),
+            "d" => f64::from_bits(number).to_string(),
+            _ if kind.starts_with('i') => (((number << unused) as i64) >> unused).to_string(),
+            _ => number.to_string(),
+        }
+    });
+    Some(shown.collect::<Vec<_>>().join(" "))
+}
+
+/// `r.`: registers of the current instruction.
+fn used_registers(debugger: &mut Debugger, text: &mut String) -> Result<(), CommandError> {
+    use outpost_base::MemoryReader as _;
+    use outpost_engine::disassembly;
+    let context = general_context(debugger)?;
+    let mut code = [0; 15];
+    let got = debugger.engine.memory()?.read(context.pc(), &mut code);
+    let arch = debugger.engine.arch();
+    let names = &mut symbols::EngineSymbols(&mut debugger.engine);
+    let instruction = disassembly::decode(arch, context.pc(), &code[..got], names);
+    for id in disassembly::registers_used(arch, &instruction) {
+        let Some(row) = arch.register(id) else { continue };
+        if let Ok(value) = debugger.engine.register(row.name) {
+            line!(text, "{}={}", row.name, registers::single(arch, row.name, &value));
+        }
+    }
+    line!(text, "{}", instruction.line());
+    Ok(())
+}
+
+fn mask_command(
+    arguments: &mut Arguments<'_>,
+    debugger: &mut Debugger,
+    out: &mut dyn Output,
+) -> Result<(), CommandError> {
+    if let Some(mask) = arguments.optional_number(debugger)? {
+        arguments.finish()?;
+        debugger.settings.register_mask = mask;
+        return Ok(());
+    }
+    let mask = debugger.settings.register_mask;
+    let mut text = format!("Register output mask is {mask:x}:\n");
+    let parts =
+        [(2, "Integer state"), (4, "Floating-point state"), (8, "Segment registers"), (0x20, "Debug registers")];
+    let vectors = [(0x40, "XMM registers"), (0x200, "YMM registers")];
+    for (bit, words) in parts.into_iter().chain(vectors).filter(|(bit, _)| mask & bit != 0) {
+        line!(text, "  {bit:4x} - {words}");
+    }
+    out.write(OutputKind::Normal, &text);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_by_their_parts() {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&1.5f32.to_le_bytes());
+        bytes[12..].copy_from_slice(&[0xff; 4]);
+        let value = RegisterValue::from_bytes(&bytes).unwrap();
+        assert_eq!(parts(&value, "id").as_deref(), Some("-1 0 0 1069547520"));
+        assert_eq!(parts(&value, "f").map(|text| text.ends_with(" 1.5")), Some(true));
+        assert_eq!(parts(&value, "x"), None);
+    }
+}

@@ -1,0 +1,325 @@
+//! `ls`, `lsa`, `l+`, `l-`, `.lines`: sources.
+
+use outpost_base::Va;
+use outpost_engine::SourceLocation;
+
+use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::language::Arguments;
+use crate::text::line;
+use crate::{CommandError, Debugger};
+
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &["ls"],
+        syntax: "ls [.] [First] [, Count]",
+        summary: "List source lines",
+        details: "Of the current file, on from where the last listing ended, at first around the current line. . begins at \
+                  the current line. First and Count are decimal.",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<ListSource>,
+    },
+    CommandEntry {
+        names: &["lsa"],
+        syntax: "lsa Address [, First [, Count]]",
+        summary: "List source lines around an address",
+        details: "First is relative to the address's line.",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<ListAround>,
+    },
+    CommandEntry {
+        names: &["lsf"],
+        syntax: "lsf File",
+        summary: "Choose the file that ls lists",
+        details: "",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<ChooseFile>,
+    },
+    CommandEntry {
+        names: &["lsc"],
+        syntax: "lsc",
+        summary: "Show the file that ls lists",
+        details: "",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<CurrentFile>,
+    },
+    CommandEntry {
+        names: &["l+", "l-"],
+        syntax: "l+|l- [l|o|s|t|*]",
+        summary: "Set source options",
+        details: "t steps by source line, l shows line numbers and s the text of the line at stops, o shows nothing else \
+                  there. Without an option: the settings.",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<SourceOptions>,
+    },
+    CommandEntry {
+        names: &[".lines"],
+        syntax: ".lines [-e|-d|-t]",
+        summary: "Switch source lines on or off",
+        details: "In stacks, stops and listings. On at first. Without an option: switches.",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<Lines>,
+    },
+];
+
+/// Lines listed by default.
+const COUNT: u32 = 10;
+/// Most lines of one command.
+const LIMIT: u32 = 10_000;
+
+/// Lists lines.
+#[derive(Debug, Clone)]
+pub struct ListSource {
+    first: Option<u32>,
+    at_current: bool,
+    count: u32,
+}
+
+/// Lines of a file.
+#[derive(Debug, Clone)]
+pub struct SourceLines {
+    /// Its path as recorded.
+    pub file: String,
+    /// Number and text of each.
+    pub lines: Vec<(u32, String)>,
+    /// The line of the scope's instruction, if it is in this file.
+    pub current: Option<u32>,
+}
+
+/// The line of the selected frame.
+fn current_location(debugger: &mut Debugger) -> Option<SourceLocation> {
+    debugger.engine.scope_frame().ok()?.source
+}
+
+fn lines_from(debugger: &mut Debugger, file: &str, first: u32, count: u32) -> Result<SourceLines, CommandError> {
+    let current = current_location(debugger).filter(|location| location.file == file).map(|location| location.line);
+    let source = debugger.engine.source_file(file)?;
+    let first = first.max(1);
+    let numbered = source.lines.iter().zip(1u32..).map(|(text, number)| (number, text.clone()));
+    let lines: Vec<_> = numbered.skip(first as usize - 1).take(count.min(LIMIT) as usize).collect();
+    if lines.is_empty() {
+        let reason = format!("{file} has {} lines", source.lines.len());
+        return Err(CommandError::Invalid { reason });
+    }
+    let next = lines.last().map_or(first, |(number, _)| number + 1);
+    debugger.continuations.source = Some((file.to_owned(), next));
+    Ok(SourceLines { file: file.to_owned(), lines, current })
+}
+
+fn render_lines(data: &SourceLines, text: &mut String) {
+    for (number, source) in &data.lines {
+        let mark = if data.current == Some(*number) { '>' } else { ' ' };
+        line!(text, "{mark}{number:5}: {source}");
+    }
+}
+
+impl Command for ListSource {
+    type Data = SourceLines;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<ListSource, CommandError> {
+        let at_current = arguments.take(".");
+        let first = arguments.decimal();
+        let count = if arguments.take(",") { arguments.decimal() } else { None };
+        Ok(ListSource { first, at_current, count: count.unwrap_or(COUNT) })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<SourceLines, CommandError> {
+        let continued = debugger.continuations.source.clone();
+        let current = current_location(debugger);
+        let nothing = || CommandError::invalid("there is no current source file; lsf chooses one");
+        let (file, line) = match (self.at_current, self.first, continued) {
+            (true, _, _) => current.map(|location| (location.file, location.line)).ok_or_else(nothing)?,
+            (false, None, Some(next)) => next,
+            (false, None, None) => {
+                let location = current.ok_or_else(nothing)?;
+                (location.file, location.line.saturating_sub(COUNT / 2))
+            }
+            (false, Some(first), continued) => {
+                let file = continued.map(|(file, _)| file).or(current.map(|location| location.file));
+                (file.ok_or_else(nothing)?, first)
+            }
+        };
+        lines_from(debugger, &file, line, self.count)
+    }
+
+    fn render(data: &SourceLines, text: &mut String) {
+        render_lines(data, text);
+    }
+}
+
+/// Lists lines around an address.
+#[derive(Debug, Clone)]
+pub struct ListAround {
+    at: Va,
+    first: i64,
+    count: u32,
+}
+
+impl Command for ListAround {
+    type Data = SourceLines;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<ListAround, CommandError> {
+        let at = arguments.address(debugger)?;
+        arguments.take(",");
+        let negative = arguments.take("-");
+        let first = arguments.decimal().map(i64::from).map(|first| if negative { -first } else { first });
+        let count = if arguments.take(",") { arguments.decimal() } else { None };
+        Ok(ListAround { at, first: first.unwrap_or(-i64::from(COUNT / 2)), count: count.unwrap_or(COUNT) })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<SourceLines, CommandError> {
+        let location = debugger.engine.line_at(self.at);
+        let location =
+            location.ok_or_else(|| CommandError::invalid(format!("no source line is known at {}", self.at)))?;
+        let first = (i64::from(location.line) + self.first).clamp(1, i64::from(u32::MAX)) as u32;
+        let mut shown = lines_from(debugger, &location.file, first, self.count)?;
+        shown.current = Some(location.line);
+        Ok(shown)
+    }
+
+    fn render(data: &SourceLines, text: &mut String) {
+        render_lines(data, text);
+    }
+}
+
+/// Chooses a file.
+#[derive(Debug, Clone)]
+pub struct ChooseFile {
+    file: String,
+}
+
+impl Command for ChooseFile {
+    type Data = String;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<ChooseFile, CommandError> {
+        match arguments.take_rest() {
+            "" => Err(arguments.usage("the file is missing")),
+            file => Ok(ChooseFile { file: file.trim_matches('"').to_owned() }),
+        }
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
+        let file = debugger.engine.source_file(&self.file)?;
+        debugger.continuations.source = Some((self.file, 1));
+        Ok(file.found.display().to_string())
+    }
+
+    fn render(data: &String, text: &mut String) {
+        line!(text, "Current: {data}");
+    }
+}
+
+/// Shows the current file.
+#[derive(Debug, Clone)]
+pub struct CurrentFile;
+
+impl Command for CurrentFile {
+    type Data = Option<(String, u32)>;
+
+    fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<CurrentFile, CommandError> {
+        Ok(CurrentFile)
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<Self::Data, CommandError> {
+        let current = current_location(debugger).map(|location| (location.file, location.line));
+        Ok(debugger.continuations.source.clone().or(current))
+    }
+
+    fn render(data: &Self::Data, text: &mut String) {
+        match data {
+            Some((file, next)) => line!(text, "Current: {file}({next})"),
+            None => line!(text, "Current: <none>"),
+        }
+    }
+}
+
+/// Sets source options.
+#[derive(Debug, Clone)]
+pub struct SourceOptions {
+    option: Option<char>,
+    on: bool,
+}
+
+/// Source options as they are: t, l, s, o.
+pub type SourceSettings = [(char, &'static str, bool); 4];
+
+impl Command for SourceOptions {
+    type Data = Option<SourceSettings>;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<SourceOptions, CommandError> {
+        let on = arguments.name.ends_with('+');
+        let mut letters = arguments.take_rest().chars();
+        match (letters.next(), letters.next()) {
+            (None, _) => Ok(SourceOptions { option: None, on }),
+            (Some(option @ ('t' | 'l' | 's' | 'o' | '*')), None) => Ok(SourceOptions { option: Some(option), on }),
+            _ => Err(arguments.usage("one option at a time: t, l, s, o or *")),
+        }
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<Self::Data, CommandError> {
+        let settings = &mut debugger.settings;
+        match self.option {
+            Some('t') => settings.step_by_line = self.on,
+            Some('l') => settings.show_line_number = self.on,
+            Some('s') => settings.show_source = self.on,
+            Some('o') => settings.source_only = self.on,
+            Some(_) => {
+                settings.step_by_line = self.on;
+                settings.show_line_number = self.on;
+                settings.show_source = self.on;
+                settings.source_only = self.on;
+            }
+            None => {}
+        }
+        let rows = [
+            ('t', "Step/trace by source line", settings.step_by_line),
+            ('l', "List source line for LN and prompt", settings.show_line_number),
+            ('s', "List source code at prompt", settings.show_source),
+            ('o', "Only show source code at prompt", settings.source_only),
+        ];
+        Ok(self.option.is_none().then_some(rows))
+    }
+
+    fn render(data: &Self::Data, text: &mut String) {
+        if let Some(rows) = data {
+            line!(text, "Source options are:");
+            for (letter, words, on) in rows {
+                line!(text, "  {letter} {} - {words}", if *on { "on " } else { "off" });
+            }
+        }
+    }
+}
+
+/// Switches lines.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    on: Option<bool>,
+}
+
+impl Command for Lines {
+    type Data = bool;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<Lines, CommandError> {
+        let on = match arguments.take_option() {
+            Some("e") => Some(true),
+            Some("d") => Some(false),
+            Some("t") | None => None,
+            Some(other) => return Err(arguments.usage(format!("unknown option -{other}"))),
+        };
+        Ok(Lines { on })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<bool, CommandError> {
+        debugger.settings.lines = self.on.unwrap_or(!debugger.settings.lines);
+        Ok(debugger.settings.lines)
+    }
+
+    fn render(data: &bool, text: &mut String) {
+        line!(text, "Line number information will {}be loaded", if *data { "" } else { "not " });
+    }
+}

@@ -1,0 +1,142 @@
+//! `p`, `t` and their kind: stepping.
+
+use outpost_engine::{RunOptions, StepKind, StepRequest, StepUnit, StepUntil};
+
+use super::go::run_options;
+use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::debugger::Resumption;
+use crate::language::Arguments;
+use crate::{CommandError, Debugger};
+
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &["p", "pr", "t", "tr"],
+        syntax: "[~Thread] p|t[r] [= StartAddress] [Count] [\"Command\"]",
+        summary: "Step over (p) or into (t) calls",
+        details: "One instruction, or one source line after l+t. Each of several steps is shown; the command runs \
+                  before the last is. The suffix r switches the registers at stops on or off, and that stays so.",
+        group: Group::Execution,
+        eats_line: false,
+        run: carry_out::<Step>,
+    },
+    CommandEntry {
+        names: &["pa", "par", "ta", "tar"],
+        syntax: "[~Thread] pa|ta[r] [= StartAddress] StopAddress",
+        summary: "Step over or into calls up to an address, showing every step",
+        details: "",
+        group: Group::Execution,
+        eats_line: false,
+        run: carry_out::<Step>,
+    },
+    CommandEntry {
+        names: &["pc", "pcr", "tc", "tcr"],
+        syntax: "[~Thread] pc|tc[r] [= StartAddress] [Count]",
+        summary: "Step to the next call",
+        details: "At a call already, pc carries it out first and tc enters it.",
+        group: Group::Execution,
+        eats_line: false,
+        run: carry_out::<Step>,
+    },
+    CommandEntry {
+        names: &["pt", "ptr", "tt", "ttr"],
+        syntax: "[~Thread] pt|tt[r] [= StartAddress] [Count]",
+        summary: "Step to the next return",
+        details: "pt stays in the function; tt stops at the return of functions it calls, too.",
+        group: Group::Execution,
+        eats_line: false,
+        run: carry_out::<Step>,
+    },
+    CommandEntry {
+        names: &["pct", "pctr", "tct", "tctr"],
+        syntax: "[~Thread] pct|tct[r] [= StartAddress] [Count]",
+        summary: "Step to the next call or return",
+        details: "",
+        group: Group::Execution,
+        eats_line: false,
+        run: carry_out::<Step>,
+    },
+    CommandEntry {
+        names: &["ph", "phr", "th", "thr"],
+        syntax: "[~Thread] ph|th[r] [= StartAddress] [Count]",
+        summary: "Step to the next branch of any kind, system calls included",
+        details: "",
+        group: Group::Execution,
+        eats_line: false,
+        run: carry_out::<Step>,
+    },
+];
+
+/// A step of the current thread.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// What is asked of the engine.
+    pub request: StepRequest,
+    /// Runs before the last stop is shown.
+    pub command: Option<String>,
+}
+
+impl Command for Step {
+    type Data = ();
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Step, CommandError> {
+        let name = arguments.name.to_ascii_lowercase();
+        let (bare, toggle) = match name.strip_suffix('r') {
+            Some(bare) => (bare, true),
+            None => (name.as_str(), false),
+        };
+        let options: RunOptions = run_options(arguments, debugger)?;
+        let kind = if bare.starts_with('p') { StepKind::Over } else { StepKind::Into };
+        let unit = if debugger.settings.step_by_line { StepUnit::Line } else { StepUnit::Instruction };
+        let goal = bare.get(1..).unwrap_or_default();
+        let mut command = None;
+        let (until, unit, show_each) = match goal {
+            "a" => {
+                if arguments.is_empty() {
+                    return Err(arguments.usage("the address is missing"));
+                }
+                (StepUntil::Address(arguments.address(debugger)?), StepUnit::Instruction, true)
+            }
+            "" => {
+                let count = count(arguments, debugger)?;
+                command = arguments.quoted();
+                (StepUntil::Count(count), unit, count > 1)
+            }
+            goal => {
+                if count(arguments, debugger)? != 1 {
+                    return Err(CommandError::unsupported(bare, "only one at a time; repeat it by an empty line"));
+                }
+                let until = match goal {
+                    "c" => StepUntil::Call,
+                    "t" => StepUntil::Return,
+                    "ct" => StepUntil::CallOrReturn,
+                    _ => StepUntil::Branch,
+                };
+                (until, StepUnit::Instruction, false)
+            }
+        };
+        if toggle {
+            debugger.settings.show_registers = !debugger.settings.show_registers;
+        }
+        Ok(Step { request: StepRequest { kind, unit, until, show_each, options }, command })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        debugger.engine.step(&self.request)?;
+        debugger.step_command = self.command;
+        debugger.resumption = Some(Resumption::Step(self.request));
+        Ok(())
+    }
+
+    fn render(_: &(), _: &mut String) {}
+}
+
+/// A count of at least 1; 1 if none is given.
+fn count(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<u64, CommandError> {
+    if arguments.is_empty() || arguments.rest().starts_with('"') {
+        return Ok(1);
+    }
+    match arguments.number(debugger)? {
+        0 => Err(arguments.usage("the count is 0")),
+        count => Ok(count),
+    }
+}

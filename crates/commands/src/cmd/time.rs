@@ -1,0 +1,138 @@
+//! `.time`, and dates for other commands.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::language::Arguments;
+use crate::text::line;
+use crate::{CommandError, Debugger};
+
+pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
+    names: &[".time"],
+    syntax: ".time",
+    summary: "Show times of session, system and process",
+    details: "Times are in UTC.",
+    group: Group::Session,
+    eats_line: false,
+    run: carry_out::<Time>,
+}];
+
+/// Shows times.
+#[derive(Debug, Clone)]
+pub struct Time;
+
+/// Times in microseconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Times {
+    /// Now, since the epoch.
+    pub now: u64,
+    /// Uptime of the target's machine.
+    pub system: Option<u64>,
+    /// How long the process runs.
+    pub process: Option<u64>,
+    /// Its kernel time.
+    pub kernel: Option<u64>,
+    /// Its user time.
+    pub user: Option<u64>,
+}
+
+impl Command for Time {
+    type Data = Times;
+
+    fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<Time, CommandError> {
+        Ok(Time)
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<Times, CommandError> {
+        let own = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as u64);
+        let mut times = Times { now: own, ..Times::default() };
+        let Some(system) = debugger.engine.current_system() else { return Ok(times) };
+        let process = debugger.engine.current_process().ok();
+        let id = process.and_then(|process| debugger.engine.processes().into_iter().find(|row| row.ordinal == process));
+        let (clock, info) = debugger.engine.with_target(system, |target| {
+            let clock = target.as_os().and_then(|os| os.clock().ok());
+            let all = target.processes().unwrap_or_default();
+            (clock, id.as_ref().and_then(|id| all.into_iter().find(|info| info.id == id.id)))
+        })?;
+        if let Some((now, uptime)) = clock {
+            times.now = now;
+            times.system = Some(uptime);
+        }
+        if let Some(info) = info {
+            let started = Some(info.start_time_us).filter(|start| *start != 0);
+            times.process = started.map(|start| times.now.saturating_sub(start));
+            times.kernel = Some(info.system_time_us);
+            times.user = Some(info.user_time_us);
+        }
+        Ok(times)
+    }
+
+    fn render(data: &Times, text: &mut String) {
+        line!(text, "Debug session time: {} (UTC + 0:00)", date(data.now / 1000));
+        let span = |time: Option<u64>| time.map_or_else(|| "not available".to_owned(), duration);
+        line!(text, "System Uptime: {}", span(data.system));
+        line!(text, "Process Uptime: {}", span(data.process));
+        line!(text, "  Kernel time: {}", span(data.kernel));
+        line!(text, "  User time: {}", span(data.user));
+    }
+}
+
+/// `12 days 4:11:09.330` from microseconds.
+fn duration(microseconds: u64) -> String {
+    let milliseconds = microseconds / 1000;
+    let seconds = milliseconds / 1000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    format!("{days} days {hours}:{minutes:02}:{:02}.{:03}", seconds % 60, milliseconds % 1000)
+}
+
+/// A date from seconds since the epoch, for `.formats`.
+pub(super) fn date_of(seconds: u64) -> String {
+    match seconds.checked_mul(1000).filter(|_| seconds < 1 << 40) {
+        Some(milliseconds) => date(milliseconds),
+        None => "***** Invalid".to_owned(),
+    }
+}
+
+/// `Mon Mar  3 10:15:02.117 2025` from milliseconds since the epoch.
+pub(crate) fn date(milliseconds: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = milliseconds / 1000;
+    let days = seconds / 86_400;
+    // Civil date from days, by eras of 400 years counted from 1 March 0000 (H. Hinnant, "chrono-compatible date
+    // algorithms").
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12;
+    let year = year_of_era + era * 400 + u64::from(month < 2);
+    let name = |list: &[&'static str], at: u64| list.get(at as usize).copied().unwrap_or("???");
+    format!(
+        "{} {} {day:2} {:02}:{:02}:{:02}.{:03} {year}",
+        name(&DAYS, days % 7),
+        name(&MONTHS, month),
+        seconds / 3600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+        milliseconds % 1000
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_and_durations() {
+        assert_eq!(date(1_740_996_902_117), "Mon Mar  3 10:15:02.117 2025");
+        assert_eq!(date(0), "Thu Jan  1 00:00:00.000 1970");
+        assert_eq!(date(951_782_400_000), "Tue Feb 29 00:00:00.000 2000");
+        assert_eq!(date(1_767_225_599_999), "Wed Dec 31 23:59:59.999 2025");
+        assert_eq!(duration(1_051_869_330_000), "12 days 4:11:09.330");
+        assert_eq!(duration(40_000), "0 days 0:00:00.040");
+        assert_eq!(date_of(u64::MAX), "***** Invalid");
+    }
+}

@@ -1,0 +1,279 @@
+//! The interpreter: command lines in, text out, stops shown as they come.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use outpost_engine::target::Target;
+use outpost_engine::{Engine, EngineEvent, EngineState, RunOptions, StepRequest};
+
+use crate::language::{Arguments, cut_command, recognise};
+use crate::log::{Log, Tee};
+use crate::settings::{Continuations, Settings};
+use crate::{CommandError, Output, OutputKind, registry, text};
+
+/// How deep command strings of breakpoints may nest.
+const TAIL_LIMIT: usize = 64;
+
+/// What the caller does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Show the prompt and take a command.
+    Prompt,
+    /// Wait for an event of the engine and pass it to [`Debugger::event`].
+    Running,
+    /// The session is over.
+    Ended(Ending),
+}
+
+/// How the session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// `q`: created processes are ended, attached ones let go.
+    Quit,
+    /// `qd`: everything is let go.
+    Detach,
+}
+
+/// Opens targets by connection string, `None` meaning this machine. Errors are sentences for the user.
+pub type Connector = Box<dyn FnMut(Option<&str>) -> Result<Box<dyn Target>, String>>;
+
+/// An engine with the state of the command language: settings, tails of lines that wait for a stop, the log.
+///
+/// It lives on the engine's thread. After [`Progress::Running`] the caller waits for events by
+/// [`Engine::wait`] and hands each to [`Debugger::event`].
+pub struct Debugger {
+    /// What commands work on.
+    pub engine: Engine,
+    /// What the user has set.
+    pub settings: Settings,
+    pub(crate) continuations: Continuations,
+    pub(crate) log: Rc<RefCell<Option<Log>>>,
+    pub(crate) connector: Option<Connector>,
+    /// How the debuggee was resumed last, for `gc`.
+    pub(crate) resumption: Option<Resumption>,
+    /// An event is due although nothing runs: something was just attached or opened.
+    pub(crate) awaits_event: bool,
+    pub(crate) ending: Option<Ending>,
+    /// Command for each stop (`p 3 "cmd"`), done when the step is.
+    pub(crate) step_command: Option<String>,
+    /// Program and arguments of this debugger (`vercommand`).
+    pub(crate) command_line: Vec<String>,
+    /// Link statistics at the last prompt, by system.
+    pub(crate) link_marks: Vec<(outpost_engine::SystemOrdinal, outpost_engine::target::LinkStatistics)>,
+    /// When the first debuggee came in.
+    pub(crate) started: std::time::SystemTime,
+    /// Rests of lines whose command resumed the debuggee; the last is done first.
+    tails: Vec<String>,
+    last_line: String,
+}
+
+/// A way to resume.
+#[derive(Debug, Clone)]
+pub(crate) enum Resumption {
+    Go(RunOptions),
+    Up(RunOptions),
+    Step(StepRequest),
+}
+
+impl Debugger {
+    /// A debugger over `engine`.
+    pub fn new(engine: Engine) -> Debugger {
+        Debugger {
+            engine,
+            settings: Settings::default(),
+            continuations: Continuations::default(),
+            log: Rc::default(),
+            connector: None,
+            resumption: None,
+            awaits_event: false,
+            ending: None,
+            step_command: None,
+            command_line: Vec::new(),
+            link_marks: Vec::new(),
+            started: std::time::SystemTime::now(),
+            tails: Vec::new(),
+            last_line: String::new(),
+        }
+    }
+
+    /// Lets `.attach -premote` and `.create -premote` open targets.
+    pub fn set_connector(&mut self, connector: Connector) {
+        self.connector = Some(connector);
+    }
+
+    /// What `vercommand` shows.
+    pub fn set_command_line(&mut self, words: Vec<String>) {
+        self.command_line = words;
+    }
+
+    /// An event is due although nothing runs: the caller has attached, created or opened something by the engine.
+    pub fn expect_event(&mut self) {
+        self.awaits_event = true;
+    }
+
+    /// Commands to be carried out after the next stop, as if they were the rest of the line that resumed.
+    pub fn run_after_stop(&mut self, commands: &str) {
+        if !commands.trim().is_empty() {
+            self.tails.push(commands.to_owned());
+        }
+    }
+
+    /// What the caller does now.
+    pub fn progress(&self) -> Progress {
+        match self.ending {
+            Some(ending) => Progress::Ended(ending),
+            None if self.awaits_event || self.engine.state() == EngineState::Running => Progress::Running,
+            None => Progress::Prompt,
+        }
+    }
+
+    /// The prompt: process and thread ordinal, before them the system's where there are several.
+    pub fn prompt(&self) -> String {
+        let current = self.engine.current_thread().and_then(|thread| self.engine.thread(thread));
+        let Ok(thread) = current else { return "NoTarget> ".to_owned() };
+        let systems = self.engine.systems();
+        let base = format!("{}:{:03}> ", thread.process, thread.ordinal.0);
+        match systems.iter().find(|system| system.is_current).filter(|_| systems.len() > 1) {
+            Some(system) => format!("||{}:{base}", system.ordinal),
+            None => base,
+        }
+    }
+
+    /// Carries out a command line; an empty one repeats the last, commands that list going on where they ended.
+    ///
+    /// Failures are shown and end the line.
+    pub fn execute(&mut self, line: &str, out: &mut dyn Output) -> Progress {
+        let line = match line.trim() {
+            "" => repeated(&self.last_line),
+            line => {
+                line.clone_into(&mut self.last_line);
+                line.to_owned()
+            }
+        };
+        let log = self.log.clone();
+        if let Some(log) = log.borrow_mut().as_mut() {
+            log.write(&format!("{}{line}\n", self.prompt()));
+        }
+        self.engine.clear_interrupt();
+        self.run_text(&line, &mut Tee { out, log })
+    }
+
+    /// Takes an event: shows what is to be shown and goes on with what waited for it.
+    pub fn event(&mut self, event: EngineEvent, out: &mut dyn Output) -> Progress {
+        let log = self.log.clone();
+        self.take_event(event, &mut Tee { out, log })
+    }
+
+    fn take_event(&mut self, event: EngineEvent, out: &mut dyn Output) -> Progress {
+        match event {
+            EngineEvent::Stopped(stop) => {
+                self.awaits_event = false;
+                if let Some(command) = self.step_command.take().filter(|_| stop.ends_step) {
+                    self.run_text_only(&command, out);
+                }
+                let shown = text::stop::describe(self, &stop);
+                out.write(OutputKind::Stop, &shown);
+                let commands = stop.breakpoints.iter().rev().map(|hit| hit.commands.clone());
+                self.tails.extend(commands.filter(|text| !text.is_empty()));
+                return self.run_tails(out);
+            }
+            EngineEvent::Stepped(step) => {
+                let shown = text::stop::describe_step(self, &step);
+                out.write(OutputKind::Stop, &shown);
+            }
+            EngineEvent::SystemLost { name, reason, .. } => {
+                self.awaits_event = false;
+                self.tails.clear();
+                out.write(OutputKind::Error, &format!("{name} is lost: {reason}\n"));
+            }
+            other => {
+                let (kind, shown) = text::notice::describe(self, &other);
+                if !shown.is_empty() {
+                    out.write(kind, &shown);
+                }
+            }
+        }
+        self.progress()
+    }
+
+    /// A wait for an event that is due failed: there will be none.
+    pub fn event_failed(&mut self, error: &outpost_engine::EngineError, out: &mut dyn Output) -> Progress {
+        self.awaits_event = false;
+        self.tails.clear();
+        out.write(OutputKind::Error, &format!("{}\n", CommandError::from(error.clone()).message()));
+        self.progress()
+    }
+
+    /// What `command` writes, collected. Its failure is an error here.
+    ///
+    /// # Errors
+    /// That of the command.
+    pub(crate) fn capture(&mut self, command: &str) -> Result<String, CommandError> {
+        let mut text = String::new();
+        self.one_command(command, &mut text)?;
+        Ok(text)
+    }
+
+    /// Runs one command; the text behind it is not looked at.
+    pub(crate) fn one_command(&mut self, command: &str, out: &mut dyn Output) -> Result<(), CommandError> {
+        let found = recognise(command).map_err(|word| registry::unknown(word))?;
+        let mut arguments = Arguments::new(found.name, found.entry.syntax, None, found.rest);
+        (found.entry.run)(&mut arguments, self, out)
+    }
+
+    fn run_text(&mut self, text: &str, out: &mut dyn Output) -> Progress {
+        self.tails.push(text.to_owned());
+        self.run_tails(out)
+    }
+
+    /// Runs command texts in turn until one resumes the debuggee or ends the session.
+    fn run_tails(&mut self, out: &mut dyn Output) -> Progress {
+        while let Some(text) = self.tails.pop() {
+            if self.tails.len() > TAIL_LIMIT {
+                self.tails.clear();
+                out.write(OutputKind::Error, "Command strings are nested too deep\n");
+                break;
+            }
+            self.run_text_only(&text, out);
+            if self.progress() != Progress::Prompt {
+                break;
+            }
+        }
+        self.progress()
+    }
+
+    /// Runs the commands of one text; what is left of it when it stops short becomes a tail.
+    fn run_text_only(&mut self, text: &str, out: &mut dyn Output) {
+        let mut rest = text;
+        loop {
+            rest = rest.trim_start_matches(|c: char| c == ';' || c.is_whitespace());
+            if rest.is_empty() {
+                return;
+            }
+            let eats_line = recognise(rest).is_ok_and(|found| registry::eats_line(&found));
+            let (command, after) = if eats_line { (rest, "") } else { cut_command(rest) };
+            if let Err(error) = self.one_command(command, out) {
+                // What stands behind a failed command was meant for after it.
+                self.tails.clear();
+                out.write(OutputKind::Error, &format!("{}\n", error.message()));
+                return;
+            }
+            rest = after;
+            if self.progress() != Progress::Prompt {
+                if !rest.trim().is_empty() {
+                    self.tails.push(rest.to_owned());
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// The line that an empty one stands for: listing commands lose their arguments, so that they go on where they ended.
+fn repeated(last: &str) -> String {
+    let (command, after) = cut_command(last);
+    match recognise(command) {
+        Ok(found) if after.trim().is_empty() && registry::continues(found.entry) => found.name.to_owned(),
+        _ => last.to_owned(),
+    }
+}

@@ -1,0 +1,11 @@
+//! The command language: lines cut into commands, commands recognised, arguments read.
+
+mod arguments;
+mod command;
+mod line;
+mod objects;
+
+pub use arguments::Arguments;
+pub(crate) use command::{Recognised, recognise};
+pub(crate) use line::{cut_command, split_quoted};
+pub(crate) use objects::{ProcessSpec, SystemSpec, ThreadSpec};

@@ -1,0 +1,95 @@
+//! What the user has set, and what commands remember of each other.
+
+use outpost_base::Va;
+use outpost_engine::expr::{Evaluator, ExprOptions, Radix};
+
+/// Settings of one debugger, shared by all who command it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Base of plain numbers (`n`).
+    pub radix: Radix,
+    /// Default evaluator (`.expr /s`).
+    pub evaluator: Evaluator,
+    /// Whether source lines are shown and accepted at all (`.lines`).
+    pub lines: bool,
+    /// `p` and `t` go by source line (`l+t`).
+    pub step_by_line: bool,
+    /// Stops show the number of the line (`l+l`).
+    pub show_line_number: bool,
+    /// Stops show the text of the line (`l+s`).
+    pub show_source: bool,
+    /// Stops show nothing but the source line (`l+o`).
+    pub source_only: bool,
+    /// Stops show the registers; toggled by the suffix `r` of stepping commands.
+    pub show_registers: bool,
+    /// What `r` shows (`rm`).
+    pub register_mask: u64,
+    /// Symbol loading is told about (`!sym noisy`).
+    pub noisy: bool,
+    /// Stack frames shown by default (`.kframes`).
+    pub frames: usize,
+    /// Lines that `lsp` shows before and after the current one.
+    pub source_context: (u32, u32),
+    /// Quitting lets created processes go, too (`-pd`).
+    pub detach_on_quit: bool,
+    /// Software breakpoints that would not outlive their server are refused (`.bpmode safe`).
+    pub safe_breakpoints_only: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            radix: Radix::Hexadecimal,
+            evaluator: Evaluator::Masm,
+            lines: true,
+            step_by_line: false,
+            show_line_number: false,
+            show_source: false,
+            source_only: false,
+            show_registers: true,
+            register_mask: MASK_INTEGER | MASK_SEGMENT,
+            noisy: false,
+            frames: outpost_engine::DEFAULT_FRAMES,
+            source_context: (5, 5),
+            detach_on_quit: false,
+            safe_breakpoints_only: false,
+        }
+    }
+}
+
+/// Integer registers and flags.
+pub(crate) const MASK_INTEGER: u64 = 0x2;
+/// x87 registers.
+pub(crate) const MASK_FLOAT: u64 = 0x4;
+/// Selectors and flags.
+pub(crate) const MASK_SEGMENT: u64 = 0x8;
+/// Debug registers.
+pub(crate) const MASK_DEBUG: u64 = 0x20;
+/// XMM registers.
+pub(crate) const MASK_XMM: u64 = 0x40;
+/// YMM registers.
+pub(crate) const MASK_YMM: u64 = 0x200;
+
+impl Settings {
+    /// How expressions are read.
+    pub fn expressions(&self) -> ExprOptions {
+        ExprOptions { evaluator: self.evaluator, radix: self.radix }
+    }
+}
+
+/// Where commands that are repeated go on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Continuations {
+    /// Form of the last `d*` command.
+    pub(crate) display: Option<String>,
+    /// Behind the last byte that `d*` showed.
+    pub(crate) display_at: Option<Va>,
+    /// Behind the last instruction that `u` showed.
+    pub(crate) unassemble_at: Option<Va>,
+    /// File and next line of `ls`.
+    pub(crate) source: Option<(String, u32)>,
+    /// Name and arguments of the last `dt`, for `dt .`.
+    pub(crate) type_name: Option<String>,
+    /// Hits of the last `s -[s]`.
+    pub(crate) search_hits: Vec<Va>,
+}

@@ -1,0 +1,43 @@
+//! Events that are told but stop nothing.
+
+use outpost_engine::target::StopReason;
+use outpost_engine::{EngineEvent, Notice};
+
+use crate::{Debugger, OutputKind};
+
+/// The text of an event; empty if there is nothing to say.
+pub(crate) fn describe(_: &mut Debugger, event: &EngineEvent) -> (OutputKind, String) {
+    match event {
+        EngineEvent::Noticed(notice) => (OutputKind::Stop, notice_line(notice)),
+        EngineEvent::Output { bytes, .. } => {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            (OutputKind::Debuggee, text)
+        }
+        EngineEvent::ProcessAppeared { process, name, .. } => {
+            (OutputKind::Normal, format!("Process {name} has started: 0n{process}\n"))
+        }
+        EngineEvent::ServerEnding { reason, .. } => {
+            (OutputKind::Warning, format!("The server is ending the session: {reason}\n"))
+        }
+        _ => (OutputKind::Normal, String::new()),
+    }
+}
+
+fn notice_line(notice: &Notice) -> String {
+    match notice {
+        Notice::ModuleLoaded { path, range, .. } => {
+            format!("ModLoad: {} {}   {path}\n", range.start, range.end)
+        }
+        Notice::ModuleUnloaded { path, .. } => format!("Unload module {path}\n"),
+        Notice::Event { process_id, thread_id, reason, .. } => {
+            format!("({:x}.{:x}): {}\n", process_id.0, thread_id.0, event_words(reason))
+        }
+        Notice::Breakpoint { number, message } => format!("Breakpoint {number} {message}\n"),
+        Notice::Message { text } => format!("{text}\n"),
+        _ => String::new(),
+    }
+}
+
+fn event_words(reason: &StopReason) -> String {
+    outpost_engine::describe_event(reason, None)
+}

@@ -1,0 +1,138 @@
+//! What is shown at a stop, before the prompt.
+
+use outpost_base::{RegisterContext, Va};
+use outpost_engine::disassembly::{annotation, decode, effective_addresses};
+use outpost_engine::target::{RegisterSets, StopReason};
+use outpost_engine::{Stop, TracedStep};
+
+use super::symbols::{EngineSymbols, bracketed, line_suffix, name_of};
+use super::{hex64, line, put, registers, values};
+use crate::Debugger;
+
+/// Event line, registers, symbol, instruction or source line.
+pub(crate) fn describe(debugger: &mut Debugger, stop: &Stop) -> String {
+    let mut text = String::new();
+    event_lines(debugger, stop, &mut text);
+    if let Some(returned) = &stop.returned {
+        returned_value(debugger, returned, &mut text);
+    }
+    for thread in &stop.unstoppable {
+        line!(text, "Thread {:x} could not be stopped and is shown as it runs", thread.0);
+    }
+    if !matches!(stop.reason, StopReason::Exited { .. }) {
+        text.push_str(&place(debugger));
+    }
+    text
+}
+
+/// A step on the way to the end of several.
+pub(crate) fn describe_step(debugger: &mut Debugger, step: &TracedStep) -> String {
+    let mut text = String::new();
+    place_of(debugger, &step.registers, (!step.code.is_empty()).then_some(&step.code[..]), &mut text);
+    text
+}
+
+/// Registers and next instruction of the current thread, as they are shown at a stop and after `~Ns`.
+pub(crate) fn place(debugger: &mut Debugger) -> String {
+    let mut text = String::new();
+    let thread = debugger.engine.current_thread();
+    match thread.and_then(|thread| debugger.engine.registers(thread, RegisterSets::default())) {
+        Ok(context) => place_of(debugger, &context, None, &mut text),
+        Err(error) => line!(text, "Registers are not available: {error}"),
+    }
+    text
+}
+
+/// Symbol and instruction only, as `r` shows them below the registers.
+pub(crate) fn instruction(debugger: &mut Debugger, context: &RegisterContext, text: &mut String) {
+    instruction_at(debugger, context, None, text);
+}
+
+fn event_lines(debugger: &mut Debugger, stop: &Stop, text: &mut String) {
+    for hit in &stop.breakpoints {
+        line!(text, "Breakpoint {} hit", hit.number);
+        if let Some(problem) = &hit.condition_problem {
+            line!(text, "Its condition has no value: {problem}");
+        }
+    }
+    if !stop.breakpoints.is_empty() || stop.ends_step || stop.at_temporary {
+        return;
+    }
+    let event = debugger.engine.last_event().map(|event| event.description());
+    let words = event.unwrap_or_else(|| "Event".to_owned());
+    line!(text, "({:x}.{:x}): {words}", stop.process_id.0, stop.thread_id.0);
+}
+
+fn returned_value(debugger: &mut Debugger, returned: &outpost_engine::ReturnedValue, text: &mut String) {
+    let function = &returned.function;
+    match &returned.value {
+        Some(value) => {
+            let shown = values::one_line(debugger, value);
+            line!(text, "{function} returned {} {shown}", value.value_type());
+        }
+        None if returned.type_name == "void" => {}
+        None => line!(text, "{function} returned rax={}", hex64(returned.register)),
+    }
+}
+
+fn place_of(debugger: &mut Debugger, context: &RegisterContext, code: Option<&[u8]>, text: &mut String) {
+    let settings = &debugger.settings;
+    let (source_only, show_registers) = (settings.source_only, settings.show_registers);
+    if source_only && source_line(debugger, context.pc(), text) {
+        return;
+    }
+    if show_registers {
+        text.push_str(&registers::block(context, debugger.settings.register_mask));
+    }
+    instruction_at(debugger, context, code, text);
+}
+
+fn instruction_at(debugger: &mut Debugger, context: &RegisterContext, code: Option<&[u8]>, text: &mut String) {
+    let pc = context.pc();
+    let lines = debugger.settings.lines;
+    let location = if lines { debugger.engine.line_at(pc) } else { None };
+    let name = name_of(&mut debugger.engine, pc);
+    line!(text, "{name}{}:", line_suffix(location.as_ref()));
+    if debugger.settings.show_source || debugger.settings.show_line_number {
+        source_line(debugger, pc, text);
+    }
+    let Ok(mut memory) = debugger.engine.memory() else { return };
+    let mut buffer = [0; 16];
+    let code = match code {
+        Some(code) => code,
+        None => {
+            use outpost_base::MemoryReader as _;
+            let got = memory.read(pc, &mut buffer);
+            &buffer[..got]
+        }
+    };
+    let arch = context.arch;
+    let code = &code[..code.len().min(arch.max_instruction_len())];
+    let instruction = decode(arch, pc, code, &mut EngineSymbols(&mut debugger.engine));
+    let note = annotation(&instruction, context, &mut memory, &mut EngineSymbols(&mut debugger.engine));
+    if let Some(address) = effective_addresses(&instruction, context).first() {
+        debugger.engine.recent_values().effective_address = Some(*address);
+    }
+    line!(text, "{}{note}", instruction.line());
+}
+
+/// The text of the source line at `pc` with its number; `false` if there is none.
+fn source_line(debugger: &mut Debugger, pc: Va, text: &mut String) -> bool {
+    let Some(location) = debugger.engine.line_at(pc).filter(|_| debugger.settings.lines) else { return false };
+    let number = location.line as usize;
+    match debugger.engine.source_file(&location.file) {
+        Ok(file) => match number.checked_sub(1).and_then(|at| file.lines.get(at)) {
+            Some(source) => {
+                line!(text, "> {number:4}: {source}");
+                debugger.continuations.source = Some((location.file.clone(), location.line));
+                true
+            }
+            None => false,
+        },
+        Err(_) => {
+            put!(text, "> {number:4}: ");
+            line!(text, "{}", bracketed(&location));
+            true
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Values of variables.
+
+use std::cell::RefCell;
+
+use outpost_base::{MemoryReader, Va};
+use outpost_engine::values::{BatchMemory, FieldRow, TextOptions, Type, Value, field_rows};
+use outpost_engine::{Engine, ProcessMemory};
+
+use crate::Debugger;
+
+/// Most rounds of "read, fetch what was missing" for one value.
+const ROUNDS: usize = 16;
+/// Bytes fetched around what is missing: nodes of trees and lists lie near each other.
+const READ_AHEAD: u64 = 64 << 10;
+
+/// Memory of the current process, or none.
+pub(crate) struct ValueMemory(pub(crate) Option<ProcessMemory>);
+
+impl MemoryReader for ValueMemory {
+    fn read(&mut self, at: Va, buf: &mut [u8]) -> usize {
+        self.0.as_mut().map_or(0, |memory| memory.read(at, buf))
+    }
+}
+
+/// How much of values is shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Amount {
+    pub(crate) strings: u64,
+    pub(crate) elements: u64,
+    pub(crate) depth: usize,
+    pub(crate) raw: bool,
+}
+
+impl Default for Amount {
+    fn default() -> Amount {
+        let usual = TextOptions::default();
+        Amount { strings: usual.string_limit, elements: usual.element_limit, depth: usual.depth_limit, raw: usual.raw }
+    }
+}
+
+/// A value in one line.
+pub(crate) fn one_line(debugger: &mut Debugger, value: &Value) -> String {
+    text_of(&mut debugger.engine, value, Amount::default())
+}
+
+/// A value in one line, as much of it as is asked for. Memory is read in few rounds, whatever the value holds.
+pub(crate) fn text_of(engine: &mut Engine, value: &Value, amount: Amount) -> String {
+    in_batches(engine, amount, |options, memory| value.text(options, memory))
+}
+
+/// The fields of a type, with values if there is an object.
+pub(crate) fn fields_of(
+    engine: &mut Engine,
+    of: &Type,
+    object: Option<&Value>,
+    depth: usize,
+    amount: Amount,
+) -> Vec<FieldRow> {
+    in_batches(engine, amount, |options, memory| field_rows(of, object, depth, options, memory))
+}
+
+/// Runs `read` over memory that is fetched in batches.
+pub(crate) fn in_batches<T>(
+    engine: &mut Engine,
+    amount: Amount,
+    mut read: impl FnMut(&TextOptions<'_>, &mut dyn MemoryReader) -> T,
+) -> T {
+    let memory = engine.memory().ok();
+    let engine = RefCell::new(engine);
+    // Functions and variables have names worth telling; addresses inside a heap or stack have none.
+    let symbol = |at: Va| {
+        let symbol = engine.try_borrow_mut().ok()?.symbol_at(at).filter(|symbol| !symbol.name.is_empty())?;
+        (symbol.size == 0 && symbol.displacement == 0 || symbol.displacement < symbol.size).then(|| symbol.to_string())
+    };
+    let options = TextOptions {
+        string_limit: amount.strings,
+        element_limit: amount.elements,
+        depth_limit: amount.depth,
+        raw: amount.raw,
+        symbol: &symbol,
+    };
+    let fetch = |ranges: &[outpost_base::VaRange]| {
+        let reads: Vec<_> = ranges
+            .iter()
+            .map(|range| outpost_engine::target::ReadRequest { at: range.start, len: range.len() })
+            .collect();
+        let empty = || vec![Vec::new(); ranges.len()];
+        memory.as_ref().and_then(|memory| memory.read_many(&reads).ok()).unwrap_or_else(empty)
+    };
+    BatchMemory::with_read_ahead(READ_AHEAD).run(ROUNDS, |memory| read(&options, memory), fetch)
+}
