@@ -159,7 +159,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Reque
             "v" => options.verbose = true,
             "version" => return Ok(Request::Version),
             "?" | "help" | "h" => return Ok(Request::Help),
-            "server" | "remote" => return Err(format!("{argument} is not in this release: sessions are not shared yet")),
+            "server" | "remote" => {
+                return Err(format!("{argument} is not in this release: sessions are not shared yet"));
+            }
             _ => return Err(format!("unknown option {argument}")),
         }
     }

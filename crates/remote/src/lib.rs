@@ -19,4 +19,5 @@ mod transfer;
 
 pub use connect::{Options, Session};
 pub use error::RemoteError;
+pub use outpost_wire::Identity;
 pub use target::RemoteTarget;

@@ -1,0 +1,63 @@
+//! Stacks of all threads as each debugger prints them, reduced to names of functions.
+
+use std::collections::BTreeMap;
+
+/// Names of functions, innermost first, inlined ones included.
+pub(crate) type Frames = Vec<String>;
+
+/// By thread id, from `~*k`.
+pub(crate) fn of_cdb(output: &str) -> BTreeMap<u32, Frames> {
+    let mut stacks = BTreeMap::new();
+    let mut current = None;
+    for line in output.lines() {
+        if let Some((_, ids)) = line.split_once("Id: ") {
+            let thread = ids.split([' ', '.']).nth(1).and_then(|id| u32::from_str_radix(id, 16).ok());
+            current = thread;
+        }
+        let mut columns = line.splitn(4, ' ').filter(|column| !column.is_empty());
+        let Some(number) = columns.next().filter(|number| number.len() >= 2) else { continue };
+        let is_frame = u32::from_str_radix(number, 16).is_ok() && line.contains('`') || line.contains("(Inline");
+        let (Some(thread), true) = (current, is_frame) else { continue };
+        let site = line.splitn(2, "     ").nth(1).map(str::trim).unwrap_or("");
+        stacks.entry(thread).or_insert_with(Vec::new).push(function_of_site(site));
+    }
+    stacks
+}
+
+/// `module!function+0x12 [file @ 3]` less all but the function.
+fn function_of_site(site: &str) -> String {
+    let site = site.split(" [").next().unwrap_or(site);
+    let name = site.split_once('!').map_or(site, |(_, name)| name);
+    let name = match name.rfind("+0x") {
+        Some(at) if name[at + 3..].bytes().all(|byte| byte.is_ascii_hexdigit()) => &name[..at],
+        _ => name,
+    };
+    normal(name)
+}
+
+/// By thread id, from `thread apply all backtrace`.
+pub(crate) fn of_gdb(output: &str) -> BTreeMap<u32, Frames> {
+    let mut stacks = BTreeMap::new();
+    let mut current = None;
+    for line in output.lines() {
+        if line.starts_with("Thread ")
+            && let Some((_, rest)) = line.split_once("LWP ")
+        {
+            current = rest.split(|end: char| !end.is_ascii_digit()).next().and_then(|id| id.parse::<u32>().ok());
+        }
+        let Some(thread) = current.filter(|_| line.starts_with('#')) else { continue };
+        let rest = line.split_once(' ').map_or("", |(_, rest)| rest).trim_start();
+        let rest = match rest.split_once(" in ") {
+            Some((address, rest)) if address.starts_with("0x") => rest,
+            _ => rest,
+        };
+        let name = rest.split(" (").next().unwrap_or(rest);
+        stacks.entry(thread).or_insert_with(Vec::new).push(normal(name));
+    }
+    stacks
+}
+
+/// Spelling differences that mean nothing: blanks, and the parameters that gdb adds to a template's name.
+fn normal(name: &str) -> String {
+    name.replace(' ', "").replace("(anonymousnamespace)", "{anonymous}")
+}
