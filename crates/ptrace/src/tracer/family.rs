@@ -10,7 +10,7 @@ use crate::breakpoints::{DebugRegisters, Sites};
 use crate::memory::ProcessMemory;
 use crate::modules;
 use crate::sys;
-use crate::sys::ptrace;
+use crate::sys::ptrace::{self, Go};
 use crate::sys::ptrace_registers::word;
 use crate::sys::ptrace_wait::WaitStatus;
 
@@ -208,6 +208,11 @@ impl Tracer {
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         thread.is_exiting = true;
         let process = thread.process;
+        if matches!(status, ExitStatus::Signal { signo: libc::SIGKILL, .. }) {
+            // Nobody can hold up SIGKILL, and its sender does not expect us to.
+            drop(self.end_step_plan(tid));
+            return self.launch(tid, Go::Continue);
+        }
         if self.is_hidden(tid) {
             return self.settle(tid);
         }

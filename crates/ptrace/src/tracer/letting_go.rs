@@ -16,6 +16,8 @@ use crate::sys::signal;
 
 /// A killed process is gone within this, or the kernel holds it.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// A thread past its exit event is a zombie within this.
+const REAP_LIMIT: Duration = Duration::from_secs(1);
 
 impl Tracer {
     /// Lets a process go.
@@ -57,8 +59,8 @@ impl Tracer {
             }
         }
         self.forget_reports(process);
-        let tracked = |thread: &super::Thread| thread.process == process && thread.state != super::State::Exiting;
-        if self.threads.values().any(tracked) {
+        self.reap_ending(process);
+        if !self.thread_ids(process).is_empty() {
             if let Some(known) = self.processes.get_mut(&process) {
                 known.hidden = true;
                 known.leaving = true;
@@ -67,6 +69,26 @@ impl Tracer {
             self.forget_process(process);
         }
         self.threads_changed = true;
+    }
+
+    /// Takes the exit statuses of threads that are about to end: one that nobody takes would keep its process a zombie as
+    /// long as we live. A leader that ended before its threads is reaped when they are gone.
+    fn reap_ending(&mut self, process: ProcessId) {
+        let end = Instant::now() + REAP_LIMIT;
+        loop {
+            let ending = |thread: &&super::Thread| thread.process == process && thread.state == super::State::Exiting;
+            let threads: Vec<ThreadId> = self.threads.values().filter(ending).map(|thread| thread.id).collect();
+            for tid in &threads {
+                if let Ok(Some((found, status))) = wait_now(Whom::Thread(tid.0)) {
+                    self.on_status(ThreadId(found), status);
+                }
+            }
+            let only_leader = threads.iter().all(|tid| tid.0 == process.0);
+            if only_leader || Instant::now() >= end {
+                return;
+            }
+            std::thread::yield_now();
+        }
     }
 
     fn let_go_thread(&mut self, tid: ThreadId) {

@@ -25,6 +25,7 @@ const WORKERS: &str = r#"
     int main(int argc, char **argv) {
         int threads = atoi(argv[1]);
         long n = atol(argv[2]);
+        if (argc > 3) { puts("ready"); fflush(stdout); }
         pthread_t t[64];
         for (int i = 0; i < threads; i++) pthread_create(&t[i], 0, run, (void *)n);
         for (int i = 0; i < threads; i++) pthread_join(t[i], 0);
@@ -255,6 +256,7 @@ fn letting_go_with_breakpoints_hit_all_the_time_leaves_the_text_as_the_file() {
     let program = workers();
     for round in 0..5 {
         let mut debuggee = start(&program, &["8", "3000000", "waits"]);
+        assert_eq!(debuggee.line(), "ready");
         let mut target = target();
         attach(&mut target, debuggee.pid());
         let process = ProcessId(debuggee.pid());
@@ -264,7 +266,7 @@ fn letting_go_with_breakpoints_hit_all_the_time_leaves_the_text_as_the_file() {
         }
         run(&mut target);
         let waited = target.wait_event(Some(std::time::Duration::from_millis(30 + 10 * round)), &[]).unwrap();
-        assert!(!matches!(waited, Waited::Event(Event::Stopped(_))), "{waited:?}");
+        assert!(!matches!(waited, Waited::Event(Event::Stopped(_))));
         target.detach(process, DetachMode::Deliver).unwrap();
         assert_eq!(text_differences(debuggee.pid()), []);
         assert_eq!(debuggee.line(), "48000000");
