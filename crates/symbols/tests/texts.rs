@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use oracle::{Program, Stop};
 use outpost_base::{MemoryReader, VaRange};
-use outpost_symbols::{BatchMemory, FrameContext, TextOptions, Value, View, ViewLimits, field_rows};
+use outpost_symbols::{BatchMemory, FrameContext, Scalar, Store, TextOptions, Value, View, ViewLimits, field_rows};
 use outpost_testkit::{Build, Compiler};
 
 /// The last stop with `function` on the stack, and its innermost frame there.
@@ -350,4 +350,51 @@ fn views_of_garbage_end() {
         }
     }
     assert!(readings > 400);
+}
+
+fn children(value: &Value, raw: bool, memory: &mut oracle::Memory) -> Vec<String> {
+    let children = value.children(&ViewLimits { count: 3, ..ViewLimits::default() }, raw, memory).expect("has parts");
+    let shown = children.items.iter().map(|child| {
+        format!("{} = {}", child.name, without_addresses(&child.value.text(&TextOptions::default(), memory)))
+    });
+    shown.chain([format!("of {}", children.total)]).collect()
+}
+
+#[test]
+fn children_are_what_the_value_means() {
+    let (values, mut memory) = locals(&cpp_program(), "containers");
+    let mut check = |name: &str, expected: &[&str]| {
+        assert_eq!(children(&values[name], false, &mut memory), expected, "{name}");
+    };
+    check("numbers", &["[0] = 0n1", "[1] = 0n2", "[2] = 0n3", "of 3"]);
+    check("ages", &["[\"ann\"] = 0n31", "[\"bob\"] = 0n47", "of 2"]);
+    check("shared", &["key = 0n1", "next = 0x00000000`00000000", "owned = empty", "of 3"]);
+    check("unique", &["* = 0n6", "of 1"]);
+    check("big", &["[0n0] = 0n0", "[0n1] = 0n143", "[0n2] = 0n286", "of 1000"]);
+    check("small", &["of 0"]);
+    check("nothing", &["of 0"]);
+    assert_eq!(children(&values["ages"], true, &mut memory).last().map(String::as_str), Some("of 1"));
+    assert!(!values["small"].may_have_children() && values["ages"].may_have_children());
+    let (values, mut memory) = locals(&rust_program(), "values::enums");
+    assert_eq!(children(&values["circle"], false, &mut memory), ["center = {x=0n1, y=0n-2}", "radius = 0.5", "of 2"]);
+}
+
+#[test]
+fn stores_name_the_bytes_that_an_assignment_changes() {
+    let (values, mut memory) = locals(&c_program(), "main");
+    let e = &values["e"];
+    let at = e.address().expect("is in memory");
+    let mut check = |path: &[&str], scalar: Scalar, offset: u64, bytes: &[u8]| {
+        let value = path.iter().fold(e.clone(), |value, name| value.member(name, &mut memory).expect("is a member"));
+        let stores = value.stores(scalar, &mut memory).expect("can be written");
+        assert_eq!(stores, [Store::Memory { at: at + offset, bytes: bytes.to_vec() }], "{path:?}");
+    };
+    check(&["i"], Scalar::Signed(-2), 8, &[0xfe, 0xff, 0xff, 0xff]);
+    check(&["truth"], Scalar::Signed(256), 0, &[1]);
+    check(&["f"], Scalar::Signed(3), 0x50, &3.0_f32.to_le_bytes());
+    check(&["d"], Scalar::Float(0.5), 0x58, &0.5_f64.to_le_bytes());
+    // Bits 3 to 7 of the byte; a is 5 and stays.
+    check(&["bits", "b"], Scalar::Signed(1), 0x90, &[0b0000_1101]);
+    // Bits 43 to 72 of a packed record, five bits of x and the rest around them.
+    check(&["packed", "x"], Scalar::Signed(2), 0xa5, &[0b0101_0000 | 2]);
 }

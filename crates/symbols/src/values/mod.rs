@@ -6,6 +6,7 @@
 //! `dv` and `dt` show.
 
 mod batch;
+mod children;
 mod fields;
 mod location;
 mod scalar;
@@ -14,6 +15,7 @@ mod value;
 mod views;
 
 pub use batch::BatchMemory;
+pub use children::{Child, Children};
 pub use fields::{FieldRole, FieldRow, field_rows};
 pub use location::{Piece, Unavailable, ValueLocation};
 pub use scalar::Scalar;

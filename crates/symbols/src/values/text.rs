@@ -1,20 +1,4 @@
 //! One-line text of a value, as `dv`, `??` and `x` show it.
-//!
-//! | Value | Text |
-//! | --- | --- |
-//! | signed, unsigned integer | `0n-5`, `0x1c` |
-//! | truth value | `true` |
-//! | character | `0n97 'a'`, `0x61 'a'` |
-//! | floating point | `1.5`, shortest that reads back the same |
-//! | enumeration | `GREEN (0n5)`, flags `A \| C (0x5)` |
-//! | pointer | ``0x00005555`55558010``, with what it means after it: a symbol, `"text"` |
-//! | reference | ``@0x00007fff`ffffde08: `` and the value |
-//! | struct, union | `{a=0n1, base={...}}` |
-//! | array | `{0n1, 0n2, ...}`; of characters `"text"` |
-//! | Rust reference, box | address and the value |
-//! | Rust enum | `Some(0n5)`, `Circle {radius=0.5}` |
-//! | string, container, smart pointer | `"text"`, `size=2 {0n1, 0n2}`, `size=1 {0n1: "one"}`, ``0x... 0n6 (shared=2, weak=0)`` |
-//! | what cannot be had | `<optimized out>`, `<memory at ... is not readable>` |
 
 use outpost_base::{MemoryReader, Va};
 
@@ -46,7 +30,23 @@ impl Default for TextOptions<'_> {
 }
 
 impl Value {
-    /// The value in one line; see the table at the head of this module's source for its shapes.
+    /// The value in one line:
+    ///
+    /// | Value | Text |
+    /// | --- | --- |
+    /// | signed, unsigned integer | `0n-5`, `0x1c` |
+    /// | truth value | `true` |
+    /// | character | `0n97 'a'`, `0x61 'a'` |
+    /// | floating point | `1.5`, shortest that reads back the same |
+    /// | enumeration | `GREEN (0n5)`, flags `A \| C (0x5)` |
+    /// | pointer | ``0x00005555`55558010``, with what it means after it: a symbol, `"text"` |
+    /// | reference | ``@0x00007fff`ffffde08: `` and the value |
+    /// | struct, union | `{a=0n1, base={...}}` |
+    /// | array | `{0n1, 0n2, ...}`; of characters `"text"` |
+    /// | Rust reference, box | address and the value |
+    /// | Rust enum | `Some(0n5)`, `Circle {radius=0.5}` |
+    /// | string, container, smart pointer | `"text"`, `size=2 {0n1, 0n2}`, `size=1 {0n1: "one"}`, ``0x... 0n6 (shared=2, weak=0)`` |
+    /// | what cannot be had | `<optimized out>`, `<memory at ... is not readable>` |
     ///
     /// Reads what it shows and nothing else; what cannot be read is said in its place.
     pub fn text(&self, options: &TextOptions<'_>, memory: &mut dyn MemoryReader) -> String {
