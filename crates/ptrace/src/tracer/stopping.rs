@@ -46,6 +46,9 @@ impl Tracer {
             if tid != report.thread {
                 drop(self.end_step_plan(tid));
             }
+            // A thread may stand here for long: should we be killed meanwhile, it goes on from where it is said to be,
+            // not behind a trap. It fails only if the thread is gone.
+            let _ = self.flush(tid);
         }
         unstoppable
     }
