@@ -292,7 +292,9 @@ impl Tracer {
     /// Removes every site and debug register of a process that is about to be let go, unless others live in its space.
     pub(crate) fn remove_all_breakpoints(&mut self, process: ProcessId) {
         let Some(space_id) = self.processes.get(&process).map(|process| process.space) else { return };
-        let shared = self.processes.values().any(|other| other.id != process && other.space == space_id);
+        // A child of vfork that nobody follows has no claim to what is planted in its parent's memory.
+        let mut others = self.processes.values().filter(|other| other.id != process && !other.hidden);
+        let shared = others.any(|other| other.space == space_id);
         if !shared && let Some(space) = self.spaces.get_mut(&space_id) {
             let sites: Vec<(Va, u8)> = space.sites.iter().map(|(at, site)| (at, site.original)).collect();
             for (at, original) in sites {

@@ -176,9 +176,11 @@ impl Tracer {
 
     /// Ends the session in order.
     fn end(&mut self) {
-        let processes: Vec<(ProcessId, ProcessOrigin)> =
-            self.processes.values().map(|process| (process.id, process.origin)).collect();
-        for (process, origin) in processes {
+        // Those that only borrow another's memory come last: until then its breakpoints are still dealt with.
+        let mut processes: Vec<_> =
+            self.processes.values().map(|known| (known.hidden, known.id, known.origin)).collect();
+        processes.sort_by_key(|(hidden, id, _)| (*hidden, *id));
+        for (_, process, origin) in processes {
             let known = self.processes.get_mut(&process);
             let Some(known) = known else { continue };
             known.hidden = false;
