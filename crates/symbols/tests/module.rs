@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use outpost_base::ImageOffset;
 use outpost_symbols::{CaseRule, Module, SymbolKind, SymbolStatus, Wildcard};
-use support::{Built, CPP, build, gdb, gdb_breakpoints, module, module_cached};
+use support::{Built, CPP, build, gdb, gdb_breakpoints, module, module_cached, run_in};
 
 const COMPILERS: &[&str] = &[
     "g++ -g -O0 -gdwarf-5",
@@ -159,4 +159,25 @@ fn a_cached_index_gives_the_same_answers() {
     assert_eq!(third.symbols_matching(&Wildcard::new("*")), names);
     assert_eq!(third.problems().len(), 1, "{:?}", third.problems());
     assert_eq!(std::fs::read(index.path()).expect("reads"), bytes, "the same build gives the same index");
+}
+
+#[test]
+fn copies_inlined_into_other_units_are_found() {
+    // Link-time optimisation describes a function in the unit of its source, and its copies where they ended up.
+    let shared = "extern volatile int sink;\ninline __attribute__((always_inline)) int shared(int x) { sink = x; return x * 3; }\n";
+    let other =
+        format!("{shared}volatile int sink;\n__attribute__((noinline)) int other(int x) {{ return shared(x) + 1; }}\n");
+    let built = build("g++ -g -O2 -flto -c", "other.cpp", &other);
+    let dir = built.dir.path();
+    std::fs::rename(&built.path, dir.join("other.o")).expect("moves");
+    let main = format!("{shared}int other(int);\nint main(int n, char **) {{ return shared(n) + other(n); }}\n");
+    std::fs::write(dir.join("main.cpp"), main).expect("writes");
+    run_in(dir, "g++ -g -O2 -flto -flto-partition=1to1 -o program main.cpp other.o");
+    let module = module(&built.path);
+    let places = ["shared".to_owned()];
+    let theirs = gdb_breakpoints(&built.path, &places).remove(0);
+    let ours: BTreeSet<u64> =
+        module.code_locations("shared", CaseRule::Exact).iter().map(|location| location.body.0).collect();
+    assert!(ours.len() >= 2 && ours.is_superset(&theirs), "{ours:x?} {theirs:x?}");
+    assert_eq!(module.problems(), []);
 }

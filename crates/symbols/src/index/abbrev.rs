@@ -33,6 +33,8 @@ pub(super) enum Class {
     Variable,
     /// A static member of a class as DWARF 4 declares it.
     StaticMember,
+    /// A call that was inlined, of a function in another unit.
+    Inlined,
 }
 
 /// An attribute that the scanner takes.
@@ -101,12 +103,16 @@ pub(super) struct AbbrevKey {
 pub(super) struct AbbrevTable {
     /// Which table it is; two units that agree share one.
     pub(super) key: AbbrevKey,
+    /// Whether calls are inlined from other units, as link-time optimisation does. If not, what is below an inlined
+    /// call is of no interest.
+    inlines_others: bool,
     codes: Vec<Option<Box<Compiled>>>,
 }
 
 impl AbbrevTable {
-    pub(super) fn new(key: AbbrevKey) -> AbbrevTable {
-        AbbrevTable { key, codes: Vec::new() }
+    pub(super) fn new(key: AbbrevKey, from: &Abbreviations) -> AbbrevTable {
+        let inlines_others = (1..=MAX_DENSE_CODE).map_while(|code| from.get(code)).any(inlines_other_unit);
+        AbbrevTable { key, inlines_others, codes: Vec::new() }
     }
 
     /// The abbreviation `code`; `None` if there is none, or its code is absurd.
@@ -120,19 +126,32 @@ impl AbbrevTable {
         }
         let slot = self.codes.get_mut(at)?;
         if slot.is_none() {
-            *slot = Some(Box::new(compile(from.get(code)?, self.key.encoding)));
+            *slot = Some(Box::new(compile(from.get(code)?, self.key.encoding, self.inlines_others)));
         }
         slot.as_deref()
     }
 }
 
-fn compile(abbreviation: &gimli::Abbreviation, encoding: Encoding) -> Compiled {
+/// Whether DIEs of this kind are inlined calls of functions in other units.
+fn inlines_other_unit(abbreviation: &gimli::Abbreviation) -> bool {
+    let elsewhere = |form| matches!(form, DW_FORM_ref_addr | DW_FORM_GNU_ref_alt | DW_FORM_ref_sup4 | DW_FORM_ref_sup8);
+    let mut attributes = abbreviation.attributes().iter();
+    abbreviation.tag() == DW_TAG_inlined_subroutine
+        && attributes.any(|attribute| attribute.name() == DW_AT_abstract_origin && elsewhere(attribute.form()))
+}
+
+fn compile(abbreviation: &gimli::Abbreviation, encoding: Encoding, inlines_others: bool) -> Compiled {
     let tag = abbreviation.tag();
     let attributes = abbreviation.attributes();
     let has = |name| attributes.iter().any(|attribute| attribute.name() == name);
     let mut class = class(tag);
     if tag == DW_TAG_member && !has(DW_AT_external) && !has(DW_AT_declaration) {
         class = Class::Skip;
+    }
+    if inlines_other_unit(abbreviation) {
+        class = Class::Inlined;
+    } else if tag == DW_TAG_inlined_subroutine && inlines_others {
+        class = Class::Transparent;
     }
     let mut compiled = Compiled {
         class,
@@ -233,6 +252,7 @@ fn wanted(class: Class, slot: Slot) -> bool {
             matches!(slot, Slot::Name | Slot::Origin | Slot::Declaration | Slot::Location | Slot::Sibling)
         }
         Class::StaticMember => slot == Slot::Name,
+        Class::Inlined => slot == Slot::Origin,
     }
 }
 

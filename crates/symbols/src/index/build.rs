@@ -15,7 +15,7 @@ use crate::demangle::{demangle_name, text};
 use crate::dwarf_sections::DwarfFile;
 use crate::elf::SymbolTable;
 use crate::hash::{IntMap, folded_hash};
-use crate::{ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource, ImageRange, Problem, SymbolsError};
+use crate::{ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource, ImageRange, Problem};
 
 /// Bytes of DIEs that one task scans; less if there is less than enough for all threads.
 const TASK_LEN: u64 = 4 << 20;
@@ -65,7 +65,7 @@ pub(crate) struct NamedTable {
 
 /// Builds an index and writes it to `out`.
 /// # Errors
-/// [`SymbolsError::Cancelled`], or what writing gave.
+/// [`BuildError`].
 pub(crate) fn build<W: Write + Seek>(input: BuildInput<'_>, out: W) -> Result<W, BuildError> {
     let mut all = scan(&input)?;
     let symbols = symbols(&input, &mut all);
@@ -90,18 +90,6 @@ pub(crate) enum BuildError {
 impl From<std::io::Error> for BuildError {
     fn from(error: std::io::Error) -> BuildError {
         BuildError::Write(error)
-    }
-}
-
-impl From<BuildError> for SymbolsError {
-    fn from(error: BuildError) -> SymbolsError {
-        match error {
-            BuildError::Cancelled => SymbolsError::Cancelled,
-            BuildError::Write(source) => {
-                let source = std::sync::Arc::new(source);
-                SymbolsError::Open { path: "index".into(), source }
-            }
-        }
     }
 }
 
@@ -399,6 +387,13 @@ fn write<W: Write + Seek>(
         buffer.extend_from_slice(&[0; 4]);
     })?;
     writer.numbers(Table::DataByEntry, order_by(&all.data, |data| data.entry))?;
+
+    all.inlined.par_sort_unstable();
+    writer.table(Table::Inlined, &all.inlined, |buffer, (die, unit)| {
+        buffer.extend_from_slice(&die.to_le_bytes());
+        buffer.extend_from_slice(&unit.to_le_bytes());
+        buffer.extend_from_slice(&[0; 4]);
+    })?;
 
     let ranges = disjoint(std::mem::take(&mut all.unit_ranges));
     writer.table(Table::UnitRanges, ranges, |buffer, (range, unit)| {

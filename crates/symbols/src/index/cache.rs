@@ -6,11 +6,17 @@ use std::io::{self, BufWriter};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 
 use super::format::Index;
 use crate::SectionData;
 use crate::hash::content_hash;
 use crate::mapping::Mapping;
+
+/// Bytes of indexes that are kept; about three hundred programs with 300 MB of debug info each.
+const MAX_CACHE: u64 = 20 << 30;
+/// Longest that writing an index may take before its file is taken for one left by a killed debugger.
+const MAX_WRITING: Duration = Duration::from_secs(24 * 3600);
 
 /// Which build, with which debug files, an index is of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,7 +83,35 @@ impl IndexCache {
         let index = Index::open_unchecked(map(&file)?).map_err(io::Error::other)?;
         fs::rename(&temporary, self.directory.join(key.file_name()))?;
         std::mem::forget(remove);
+        self.prune(MAX_CACHE);
         Ok(index)
+    }
+
+    /// Removes the indexes used longest ago until the rest fits into `limit` bytes, and what killed writers left.
+    fn prune(&self, limit: u64) {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return };
+        let now = SystemTime::now();
+        let mut kept = Vec::new();
+        for entry in entries.flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            let used = metadata.accessed().or_else(|_| metadata.modified()).unwrap_or(now);
+            let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if is_temporary && now.duration_since(used).is_ok_and(|age| age > MAX_WRITING) {
+                let _ = fs::remove_file(entry.path());
+            } else {
+                kept.push((used, metadata.len(), entry.path()));
+            }
+        }
+        let mut total: u64 = kept.iter().map(|(_, len, _)| len).sum();
+        kept.sort();
+        for (_, len, path) in kept {
+            if total <= limit {
+                break;
+            }
+            // Whoever has it mapped keeps it until they end.
+            let _ = fs::remove_file(path);
+            total -= len;
+        }
     }
 }
 
@@ -156,6 +190,23 @@ mod tests {
         assert!(cache.open(&key(b"one")).is_err(), "an empty file");
         store(&cache, b"one").unwrap();
         assert!(cache.open(&key(b"one")).unwrap().is_some(), "a new one replaces the damaged one");
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = IndexCache::new(dir.path());
+        for identity in [b"one", b"two", b"six"] {
+            store(&cache, identity).unwrap();
+        }
+        let len = fs::metadata(dir.path().join("index").join(key(b"one").file_name())).unwrap().len();
+        let old = SystemTime::now() - Duration::from_secs(60);
+        let times = fs::FileTimes::new().set_accessed(old).set_modified(old);
+        let oldest = dir.path().join("index").join(key(b"two").file_name());
+        File::options().write(true).open(oldest).unwrap().set_times(times).unwrap();
+        cache.prune(2 * len);
+        let kept = [b"one", b"two", b"six"].map(|identity| cache.open(&key(identity)).unwrap().is_some());
+        assert_eq!(kept, [true, false, true], "the one used longest ago goes");
     }
 
     #[test]

@@ -100,6 +100,8 @@ pub(crate) struct Chunk<'a> {
     /// Which unit refers to which file, by number of each.
     pub(crate) file_units: Vec<(u32, u32)>,
     pub(crate) cross_references: Vec<CrossReference>,
+    /// Functions, packed, that are inlined in other units than their own, and which.
+    pub(crate) inlined: Vec<(u64, u32)>,
     pub(crate) problems: Vec<Problem>,
     pub(super) scopes: IntMap<(u32, u32, u8, u32), u32>,
     pub(super) file_numbers: IntMap<(u32, u32), u32>,
@@ -119,6 +121,7 @@ impl<'a> Chunk<'a> {
             files: Vec::new(),
             file_units: Vec::new(),
             cross_references: Vec::new(),
+            inlined: Vec::new(),
             problems: Vec::new(),
             scopes: IntMap::default(),
             file_numbers: IntMap::default(),
@@ -216,6 +219,7 @@ impl Chunk<'_> {
         self.data.extend(other.data.iter().map(|data| DataAddress { entry: number(data.entry), ..*data }));
         let cross = other.cross_references.iter();
         self.cross_references.extend(cross.map(|it| CrossReference { entry: number(it.entry), ..*it }));
+        self.inlined.extend(other.inlined);
         self.unit_ranges.extend(other.unit_ranges);
         self.languages.extend(other.languages);
         let files: Vec<u32> = other

@@ -16,7 +16,7 @@ use crate::SectionData;
 use crate::hash::Checksum;
 
 /// Changes whenever a table, a hash or the meaning of a number changes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const MAGIC: &[u8; 8] = b"OUTPOSTX";
 const HEADER_LEN: usize = 40;
 /// Bytes that are checked at once before their pages are given back.
@@ -51,6 +51,8 @@ pub(crate) enum Table {
     Data,
     /// Numbers of data addresses, u32, sorted by entry.
     DataByEntry,
+    /// DIE of an abstract function u64, another unit that has it inlined u32, 0 u32; sorted.
+    Inlined,
     /// Start u64, end u64, unit u32, 0 u32; sorted, disjoint.
     UnitRanges,
     /// Directory u32, base name u32.

@@ -18,7 +18,7 @@ mod query;
 mod scan;
 mod strings;
 
-pub(crate) use build::{BuildInput, NamedTable, build};
+pub(crate) use build::{BuildError, BuildInput, NamedTable, build};
 pub use cache::default_directory as default_cache_directory;
 pub(crate) use cache::{CacheKey, IndexCache};
 pub(crate) use chunk::EntryKind;

@@ -288,6 +288,17 @@ impl Index {
             .collect()
     }
 
+    /// Units other than its own into which an abstract function was inlined.
+    pub(crate) fn units_inlining(&self, die: DieRef) -> Vec<UnitIndex> {
+        let wanted = super::chunk::pack_die(die.section, die.offset);
+        let start = self.search::<16>(Table::Inlined, |record| u64_at(record, 0) < wanted);
+        (start..self.count(Table::Inlined, 16))
+            .map_while(|at| self.record::<16>(Table::Inlined, at))
+            .take_while(|record| u64_at(*record, 0) == wanted)
+            .map(|record| UnitIndex(u32_at(record, 8)))
+            .collect()
+    }
+
     /// The unit whose root says that it covers `at`.
     pub(crate) fn unit_at(&self, at: ImageOffset) -> Option<UnitIndex> {
         let after = self.search::<24>(Table::UnitRanges, |record| u64_at(record, 0) <= at.0);

@@ -87,6 +87,9 @@ struct UnitScan<'a, 's, 'c> {
     named: Vec<(u64, Named)>,
     /// Entries that have their scope, and mostly their name, from elsewhere.
     pending: Vec<(u32, u64)>,
+    /// Functions of other units that are inlined in this one.
+    inlined: IntMap<u64, ()>,
+    number: u32,
 }
 
 /// DIEs of one unit that others get their name from, with entries of a chunk as scopes.
@@ -118,8 +121,8 @@ impl<'a> Scan<'a> {
         table: &mut Option<AbbrevTable>,
         chunk: &mut Chunk<'_>,
     ) -> Result<(), String> {
-        let mut scan = self.start(span, chunk)?;
-        scan.root(number);
+        let mut scan = self.start(number, span, chunk)?;
+        scan.root();
         scan.dies(table)?;
         scan.resolve();
         Ok(())
@@ -132,14 +135,19 @@ impl<'a> Scan<'a> {
         table: &mut Option<AbbrevTable>,
         chunk: &mut Chunk<'_>,
     ) -> Result<NamedDies, String> {
-        let mut scan = self.start(span, chunk)?;
+        let mut scan = self.start(u32::MAX, span, chunk)?;
         scan.dies(table)?;
         scan.resolve();
         let offsets: Vec<u64> = scan.named.iter().map(|named| named.0).collect();
         Ok(NamedDies { dies: offsets.into_iter().map(|offset| (offset, scan.lookup(offset))).collect() })
     }
 
-    fn start<'s, 'c>(&'s self, span: UnitSpan, chunk: &'s mut Chunk<'c>) -> Result<UnitScan<'a, 's, 'c>, String> {
+    fn start<'s, 'c>(
+        &'s self,
+        number: u32,
+        span: UnitSpan,
+        chunk: &'s mut Chunk<'c>,
+    ) -> Result<UnitScan<'a, 's, 'c>, String> {
         let dwarf = match span.section {
             DieSection::Alt => self.dwarf.sup().ok_or("the shared file is missing")?,
             DieSection::Info | DieSection::Types => self.dwarf,
@@ -152,13 +160,25 @@ impl<'a> Scan<'a> {
         let unit = dwarf.unit(header).map_err(|error| error.to_string())?;
         let (start, end) = (span.start as usize, span.end as usize);
         let bytes = section.get(start..end.min(section.len())).ok_or("it lies outside its section")?;
-        Ok(UnitScan { scan: self, dwarf, unit, span, bytes, chunk, named: Vec::new(), pending: Vec::new() })
+        Ok(UnitScan {
+            scan: self,
+            dwarf,
+            unit,
+            span,
+            bytes,
+            chunk,
+            named: Vec::new(),
+            pending: Vec::new(),
+            inlined: IntMap::default(),
+            number,
+        })
     }
 }
 
 impl<'a> UnitScan<'a, '_, '_> {
     /// Takes what the root says of the whole unit: language, addresses, files.
-    fn root(&mut self, number: u32) {
+    fn root(&mut self) {
+        let number = self.number;
         let mut entries = self.unit.entries();
         if let Ok(true) = entries.next_entry()
             && let Some(root) = entries.current()
@@ -191,7 +211,7 @@ impl<'a> UnitScan<'a, '_, '_> {
         let (is_alt, offset) = (self.span.section == DieSection::Alt, self.unit.header.debug_abbrev_offset().0);
         let key = AbbrevKey { is_alt, offset, encoding };
         if table.as_ref().is_none_or(|table| table.key != key) {
-            *table = Some(AbbrevTable::new(key));
+            *table = Some(AbbrevTable::new(key, &abbreviations));
         }
         let Some(table) = table else { return Ok(()) };
         let root = self.unit.header.root_offset().0;
@@ -365,6 +385,14 @@ impl<'a> UnitScan<'a, '_, '_> {
                 self.visit_variable(class, offset, scope, die);
                 None
             }
+            Class::Inlined => {
+                if let Some(target) = die.origin.and_then(|origin| self.other_unit(origin))
+                    && self.inlined.insert(target, ()).is_none()
+                {
+                    self.chunk.inlined.push((target, self.number));
+                }
+                Some(scope)
+            }
             Class::Skip | Class::Unit | Class::Transparent => None,
         }
     }
@@ -465,16 +493,26 @@ impl<'a> UnitScan<'a, '_, '_> {
 
     /// Notes that `number` has its name from the DIE that `die` refers to.
     fn defer(&mut self, number: u32, die: &Die<'a>) {
-        let target = match die.origin {
-            Some(Value::UnitRef(target)) => return self.pending.push((number, target)),
-            Some(Value::InfoRef(target)) => {
-                let alt = self.span.section == DieSection::Alt;
-                pack_die(if alt { DieSection::Alt } else { DieSection::Info }, target)
+        match die.origin {
+            Some(Value::UnitRef(target)) => self.pending.push((number, target)),
+            Some(origin) => {
+                let target = self.other_unit(origin);
+                self.chunk.cross_references.extend(target.map(|target| CrossReference { entry: number, target }));
             }
-            Some(Value::AltRef(target)) => pack_die(DieSection::Alt, target),
-            _ => return,
-        };
-        self.chunk.cross_references.push(CrossReference { entry: number, target });
+            None => {}
+        }
+    }
+
+    /// The DIE of another unit that a value refers to, packed.
+    fn other_unit(&self, value: Value<'a>) -> Option<u64> {
+        match value {
+            Value::InfoRef(target) => {
+                let alt = self.span.section == DieSection::Alt;
+                Some(pack_die(if alt { DieSection::Alt } else { DieSection::Info }, target))
+            }
+            Value::AltRef(target) => Some(pack_die(DieSection::Alt, target)),
+            _ => None,
+        }
     }
 
     /// Gives the entries that waited for it their name and scope.

@@ -26,6 +26,7 @@ impl Module {
     ///
     /// Names match as in [`Module::symbols_named`].
     pub fn code_locations(&self, name: &str, case: CaseRule) -> Vec<CodeLocation> {
+        let mut inlined = self.inlined_functions_named(name, case);
         let mut locations: Vec<CodeLocation> = self
             .symbols_named(name, case)
             .into_iter()
@@ -37,6 +38,9 @@ impl Module {
                 // A function can have names that its debug info does not know.
                 let here = || self.function_at(symbol.address).filter(|function| function.entry() == symbol.address);
                 let function = symbol.die.and_then(|die| self.function_of(die)).or_else(here);
+                if let (None, Some(function)) = (symbol.die, &function) {
+                    inlined.extend(self.inlined_functions_named(&function.name, CaseRule::Exact));
+                }
                 let body = match &function {
                     Some(function) => self.body_of(function),
                     None => {
@@ -48,12 +52,10 @@ impl Module {
                 CodeLocation { name, entry, body, is_inlined: false, die }
             })
             .collect();
-        for function in self.inlined_functions_named(name, case) {
+        for (function, copy) in self.inlined_copies(&inlined) {
             let name = self.qualified_name(function).unwrap_or_default();
-            for copy in self.inlined_copies(function) {
-                let (entry, die) = (copy.entry, Some(function));
-                locations.push(CodeLocation { name: name.clone(), entry, body: entry, is_inlined: true, die });
-            }
+            let (entry, die) = (copy.entry, Some(function));
+            locations.push(CodeLocation { name, entry, body: entry, is_inlined: true, die });
         }
         locations.sort_by_key(|location| (location.entry, location.is_inlined));
         locations.dedup_by_key(|location| location.entry);
@@ -73,7 +75,9 @@ impl Module {
             .filter(|(entry, _)| entry.kind == EntryKind::Function)
             .collect();
         let least = functions.iter().map(|(_, unmatched)| *unmatched).min().unwrap_or(0);
-        let inlined = functions.into_iter().filter(|(entry, unmatched)| entry.is_inlined && *unmatched == least);
+        let inlined = functions.into_iter().filter(|(entry, unmatched)| {
+            *unmatched == least && (entry.is_inlined || !index.units_inlining(entry.die).is_empty())
+        });
         inlined.map(|(entry, _)| entry.die).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Inlined calls: which functions' code is where inside another function.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gimli::{AttributeValue, UnitOffset};
@@ -118,17 +118,28 @@ impl Module {
         Some(SourceLocation { file, line: call.call_line, column: call.call_column, is_statement: true })
     }
 
-    /// Every copy of an abstract function that was inlined in the same unit; unsorted, outer copies first.
+    /// Every place into which the functions of `functions` were inlined, with the function; unsorted.
     ///
-    /// `function` is the abstract DIE, as [`Module::inlined_functions_named`] gives it. Reads the whole unit.
-    pub fn inlined_copies(&self, function: DieRef) -> Vec<InlinedCopy> {
+    /// They are abstract DIEs, as [`Module::inlined_functions_named`] gives them. Reads all units that have copies.
+    pub fn inlined_copies(&self, functions: &[DieRef]) -> Vec<(DieRef, InlinedCopy)> {
         let Some(info) = self.load_debug_info() else { return Vec::new() };
-        let Some((index, _)) = info.locate(function) else { return Vec::new() };
-        let Ok(unit) = info.unit(index) else { return Vec::new() };
-        let tree = self.read_tree(info, index, &unit, None);
-        let copies = tree.calls.into_iter().filter(|call| call.origin == Some(function));
-        let copies = copies.map(|call| InlinedCopy { entry: call.entry, ranges: call.ranges, die: call.die });
-        copies.filter(|copy| self.is_text(copy.entry)).collect()
+        let mut units: BTreeMap<UnitIndex, HashSet<DieRef>> = BTreeMap::new();
+        for function in functions {
+            let own = info.locate(*function).map(|(unit, _)| unit);
+            for unit in own.into_iter().chain(self.index().units_inlining(*function)) {
+                units.entry(unit).or_default().insert(*function);
+            }
+        }
+        let mut copies = Vec::new();
+        for (index, wanted) in units {
+            if let Err(error) = info.unit(index).map_err(|error| error.to_string()).and_then(|unit| {
+                find_copies(info, index, &unit, &wanted, &mut copies).map_err(|error| error.to_string())
+            }) {
+                self.report(Problem::new(format!("inlined calls of unit {}", index.0), error));
+            }
+        }
+        copies.retain(|(_, copy)| self.is_text(copy.entry));
+        copies
     }
 
     pub(super) fn tree(&self, function: &Function) -> Arc<FunctionTree> {
@@ -140,7 +151,7 @@ impl Module {
         let tree = self.load_debug_info().and_then(|info| {
             let (index, offset) = info.locate(function.die)?;
             let unit = info.unit(index).ok()?;
-            Some(self.read_tree(info, index, &unit, Some(offset)))
+            Some(self.read_tree(info, index, &unit, offset))
         });
         let tree = Arc::new(tree.unwrap_or_default());
         kept = self.trees.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,14 +160,8 @@ impl Module {
         tree
     }
 
-    /// Reads the inlined calls below the DIE at `offset`, or of the whole unit.
-    fn read_tree(
-        &self,
-        info: &DebugInfo,
-        index: UnitIndex,
-        unit: &DwarfUnit,
-        offset: Option<UnitOffset>,
-    ) -> FunctionTree {
+    /// Reads the inlined calls below the DIE at `offset`.
+    fn read_tree(&self, info: &DebugInfo, index: UnitIndex, unit: &DwarfUnit, offset: UnitOffset) -> FunctionTree {
         let mut tree = FunctionTree::default();
         if let Err(error) = fill_tree(info, index, unit, offset, &mut tree) {
             self.report(Problem::new(format!("inlined calls of unit {}", index.0), error));
@@ -207,13 +212,10 @@ fn fill_tree(
     info: &DebugInfo,
     index: UnitIndex,
     unit: &DwarfUnit,
-    offset: Option<UnitOffset>,
+    offset: UnitOffset,
     tree: &mut FunctionTree,
 ) -> gimli::Result<()> {
-    let mut entries = match offset {
-        Some(offset) => unit.entries_at_offset(offset)?,
-        None => unit.entries(),
-    };
+    let mut entries = unit.entries_at_offset(offset)?;
     let unit_ref = info.unit_ref(index, unit);
     // Inlined calls that the current DIE is below of, with their depths in the DIE tree.
     let mut around: Vec<(isize, usize)> = Vec::new();
@@ -232,19 +234,12 @@ fn fill_tree(
             continue;
         }
         let Some(die) = info.die(index, entry.offset()) else { continue };
-        let mut ranges = Vec::new();
-        let mut listed = die_ranges(unit_ref.dwarf, unit_ref.unit, entry)?;
-        while let Some(range) = listed.next()? {
-            if range.begin < range.end {
-                ranges.push(ImageRange::new(range.begin, range.end));
-            }
-        }
+        let ranges = code_of(&unit_ref, entry)?;
         let number = |name| entry.attr(name).and_then(|attribute| attribute.udata_value());
-        let start = ranges.first().map_or(ImageOffset(0), |range| range.start);
         let call = InlinedCall {
             die,
             origin: entry.attr_value(gimli::DW_AT_abstract_origin).and_then(|value| info.resolve(index, &value)),
-            entry: entry_pc(&unit_ref, entry, start, &ranges),
+            entry: entry_pc(&unit_ref, entry, &ranges),
             ranges,
             call_file: match entry.attr_value(gimli::DW_AT_call_file) {
                 Some(AttributeValue::FileIndex(file)) => Some(file),
@@ -261,6 +256,55 @@ fn fill_tree(
     Err(gimli::Error::TooManyIterations)
 }
 
+/// Goes through a whole unit for inlined calls of `wanted`; the attributes of everything else are passed over.
+fn find_copies(
+    info: &DebugInfo,
+    index: UnitIndex,
+    unit: &DwarfUnit,
+    wanted: &HashSet<DieRef>,
+    copies: &mut Vec<(DieRef, InlinedCopy)>,
+) -> gimli::Result<()> {
+    let unit_ref = info.unit_ref(index, unit);
+    let mut entries = unit.entries_raw(None)?;
+    while !entries.is_empty() {
+        let offset = entries.next_offset();
+        let Some(abbreviation) = entries.read_abbreviation()? else { continue };
+        if abbreviation.tag() != gimli::DW_TAG_inlined_subroutine {
+            entries.skip_attributes(abbreviation.attributes())?;
+            continue;
+        }
+        let mut origin = None;
+        for attribute in abbreviation.attributes() {
+            let attribute = entries.read_attribute(*attribute)?;
+            if attribute.name() == gimli::DW_AT_abstract_origin {
+                origin = info.resolve(index, &attribute.value());
+            }
+        }
+        let Some(origin) = origin.filter(|origin| wanted.contains(origin)) else { continue };
+        let entry = unit.entry(offset)?;
+        let ranges = code_of(&unit_ref, &entry)?;
+        if let (Some(die), false) = (info.die(index, offset), ranges.is_empty()) {
+            copies.push((origin, InlinedCopy { entry: entry_pc(&unit_ref, &entry, &ranges), ranges, die }));
+        }
+    }
+    Ok(())
+}
+
+/// The ranges of a DIE's code that are not empty.
+fn code_of(
+    unit: &gimli::UnitRef<'_, DwarfReader>,
+    entry: &gimli::DebuggingInformationEntry<DwarfReader>,
+) -> gimli::Result<Vec<ImageRange>> {
+    let mut ranges = Vec::new();
+    let mut listed = die_ranges(unit.dwarf, unit.unit, entry)?;
+    while let Some(range) = listed.next()? {
+        if range.begin < range.end {
+            ranges.push(ImageRange::new(range.begin, range.end));
+        }
+    }
+    Ok(ranges)
+}
+
 /// `DW_AT_entry_pc`: an address, or since DWARF 5 an offset from the lowest one (DWARF 5, 2.18).
 ///
 /// gcc has been seen to state an entry outside of the ranges, where it had moved the first instruction away; whoever
@@ -268,9 +312,9 @@ fn fill_tree(
 fn entry_pc(
     unit: &gimli::UnitRef<'_, DwarfReader>,
     entry: &gimli::DebuggingInformationEntry<DwarfReader>,
-    start: ImageOffset,
     ranges: &[ImageRange],
 ) -> ImageOffset {
+    let start = ranges.first().map_or(ImageOffset(0), |range| range.start);
     let Some(value) = entry.attr_value(gimli::DW_AT_entry_pc) else { return start };
     let stated = match unit.attr_address(value.clone()) {
         Ok(Some(address)) => ImageOffset(address),

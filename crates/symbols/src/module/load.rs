@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::Module;
 use crate::dwarf_sections::DwarfFile;
-use crate::index::{BuildInput, CacheKey, Index, IndexCache, NamedTable, Source, Sources, build};
+use crate::index::{BuildError, BuildInput, CacheKey, Index, IndexCache, NamedTable, Source, Sources, build};
 use crate::{DebugInfo, ElfFile, ElfSymbol, ElfSymbolSource, Problem, SectionData, SymbolsError, debug_info};
 
 impl Module {
@@ -111,13 +111,12 @@ impl Module {
                     index.attach(sources);
                     return Ok(index);
                 }
-                Err(error) => match SymbolsError::from(error) {
-                    SymbolsError::Cancelled => return Err(SymbolsError::Cancelled),
-                    other => self.report(Problem::new("index cache", other)),
-                },
+                Err(BuildError::Cancelled) => return Err(SymbolsError::Cancelled),
+                // Without a place to keep it, the index serves this session only.
+                Err(BuildError::Write(error)) => self.report(Problem::new("index cache", error)),
             }
         }
-        let out = build(input(), Cursor::new(Vec::new()))?;
+        let out = build(input(), Cursor::new(Vec::new())).map_err(|_| SymbolsError::Cancelled)?;
         let mut index = Index::open_unchecked(SectionData::from(out.into_inner())).unwrap_or_else(|_| Index::empty());
         index.attach(sources);
         Ok(index)

@@ -1,9 +1,10 @@
 //! Where a function's body begins: behind the code that sets up its frame.
 
+use gimli::Reader;
 use outpost_base::{Arch, ImageOffset};
 
 use super::{Function, Module};
-use crate::{ImageRange, SectionData};
+use crate::{ImageRange, SectionData, UnitIndex};
 
 /// Bytes of a function that are looked at for its prologue.
 const PROLOGUE_LEN: usize = 64;
@@ -12,19 +13,20 @@ impl Module {
     /// Where a breakpoint on `function` belongs so that its arguments can be read: behind its prologue.
     ///
     /// The compiler says so in the line table (`prologue_end`, as clang and rustc do), else it is where the line of the
-    /// frame set-up ends. Without a frame pointer and without that mark it is the entry, as the first instruction may
-    /// already be the body's. This agrees with where gdb puts breakpoints.
+    /// frame set-up ends. It is the entry without a frame pointer and without that mark, as the first instruction may
+    /// already be the body's; and where gcc optimised, as its variables then have locations from the first instruction
+    /// on. This agrees with where gdb puts breakpoints.
     pub fn body_of(&self, function: &Function) -> ImageOffset {
         let Some(range) = function.ranges.first().copied().filter(|range| !range.is_empty()) else {
             return function.entry();
         };
-        let Some((lines, _)) = self.lines_at(range.start) else { return self.after_frame_setup(range) };
+        let Some((lines, unit)) = self.lines_at(range.start) else { return self.after_frame_setup(range) };
         let marked = lines.rows_in(range).find(|(_, row)| row.is_prologue_end());
         if let Some((_, row)) = marked {
             return ImageOffset(row.address);
         }
         let setup_end = self.after_frame_setup(range);
-        if setup_end == range.start {
+        if setup_end == range.start || self.has_gcc_locations(unit) {
             return range.start;
         }
         let Some((at, row)) = lines.find(setup_end.0) else { return setup_end };
@@ -33,6 +35,19 @@ impl Module {
         }
         let end = ImageOffset(lines.end_of(at));
         if range.contains(end) { end } else { setup_end }
+    }
+
+    /// Whether a unit is by gcc, with location lists: they are right in prologues, too. Source: gdb, `locations_valid`.
+    fn has_gcc_locations(&self, index: UnitIndex) -> bool {
+        let Some(info) = self.load_debug_info() else { return false };
+        let Ok(unit) = info.unit(index) else { return false };
+        let producer = unit.entry(unit.header.root_offset()).ok().and_then(|root| {
+            let text = info.unit_ref(index, &unit).attr_string(root.attr_value(gimli::DW_AT_producer)?).ok()?;
+            text.to_string_lossy().ok().map(|text| text.into_owned())
+        });
+        let is_gcc = producer.is_some_and(|text| text.starts_with("GNU ") && !text.starts_with("GNU AS"));
+        // gcc gives each unit abbreviations of its own, so they tell which forms the unit has.
+        is_gcc && (1..).map_while(|code| unit.abbreviations.get(code)).any(has_location_list)
     }
 
     /// The address behind `push rbp; mov rbp, rsp` at the start of `range`; its start if that is not there.
@@ -45,6 +60,14 @@ impl Module {
         };
         ImageOffset(range.start.0 + skipped as u64)
     }
+}
+
+/// Whether DIEs of this kind are variables with location lists.
+fn has_location_list(abbreviation: &gimli::Abbreviation) -> bool {
+    let is_list = |form| matches!(form, gimli::DW_FORM_sec_offset | gimli::DW_FORM_loclistx);
+    let mut attributes = abbreviation.attributes().iter();
+    matches!(abbreviation.tag(), gimli::DW_TAG_variable | gimli::DW_TAG_formal_parameter)
+        && attributes.any(|attribute| attribute.name() == gimli::DW_AT_location && is_list(attribute.form()))
 }
 
 /// Bytes of frame set-up at the start of `code`, if it sets up rbp. Source: gdb, `amd64_analyze_prologue`.
