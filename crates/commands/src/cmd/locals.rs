@@ -77,7 +77,7 @@ impl Command for Locals {
         }
         let mut chosen: Vec<FrameVariable> = found
             .into_iter()
-            .filter(|variable| !variable.artificial || variable.name == "this")
+            .filter(|variable| !variable.name.is_empty() && (!variable.artificial || variable.name == "this"))
             .filter(|variable| wildcard.as_ref().is_none_or(|wildcard| wildcard.matches(&variable.name)))
             .collect();
         match self.order {
