@@ -45,14 +45,13 @@ impl Engine {
             request.symbolic = true;
         }
         let number = request.number.unwrap_or_else(|| self.breakpoints.free_number());
-        let condition = self.compile_condition(request.condition.as_deref(), &places);
         self.breakpoints.breakpoints.push(Breakpoint {
             number,
             process,
             request,
             enabled: true,
             locations: Vec::new(),
-            condition,
+            condition: CompiledCondition::None,
             hits: 0,
             awaits_restart: None,
         });

@@ -76,6 +76,18 @@ impl Engine {
 
     /// Evaluates the expressions of a process's breakpoints again; places that stayed keep their hits.
     pub(crate) fn resolve_deferred(&mut self, process: ProcessOrdinal) {
+        let thread = self.process(process).ok().and_then(|known| known.threads.first()).map(|thread| thread.ordinal);
+        // Names are looked up in the current process, which this one need not be.
+        let elsewhere = self.current_process().ok() != Some(process);
+        let before = if elsewhere { std::mem::replace(&mut self.current, thread) } else { self.current };
+        self.resolve_in_current(process);
+        if elsewhere {
+            self.current = before;
+            self.reset_scope();
+        }
+    }
+
+    fn resolve_in_current(&mut self, process: ProcessOrdinal) {
         let all = self.breakpoints.breakpoints.iter().filter(|known| known.process == process);
         let numbers: Vec<BreakpointNumber> = all.map(|known| known.number).collect();
         for number in numbers {
@@ -98,10 +110,14 @@ impl Engine {
 
     /// Gives a breakpoint its places: new ones are to be set, those no longer wanted cleared.
     pub(super) fn set_locations(&mut self, number: BreakpointNumber, places: &[Va]) {
+        let text = self.breakpoints.find(number).and_then(|known| known.request.condition.clone());
+        let condition = self.compile_condition(text.as_deref(), places);
         let fresh: Vec<(Va, outpost_target::BreakpointId)> =
             places.iter().map(|&at| (at, self.breakpoints.new_id())).collect();
         let Some(known) = self.breakpoints.find_mut(number) else { return };
         let process = known.process;
+        let is_same = known.condition == condition;
+        known.condition = condition;
         let mut old = std::mem::take(&mut known.locations);
         for (address, id) in fresh {
             let kept = old.iter().position(|location| location.shown.address == address).map(|at| old.swap_remove(at));
@@ -109,6 +125,9 @@ impl Engine {
                 shown: BreakpointLocation { id, address, hits: 0, safety: None, reason: String::new() },
                 state: LocationState::Changed,
             }));
+        }
+        for location in known.locations.iter_mut().filter(|_| !is_same) {
+            location.state = LocationState::Changed;
         }
         let gone = old.into_iter().filter(|location| location.state == LocationState::Set);
         let gone: Vec<_> = gone.map(|location| (process, location.shown.id)).collect();

@@ -157,3 +157,37 @@ fn all_stacks_of_two_hundred_threads_cost_two_round_trips() {
     session.engine.leave(process, Leave::Detach { deliver: true }).unwrap();
     assert!(running.is_running());
 }
+
+#[test]
+fn false_conditions_and_skipped_passes_cost_nothing() {
+    let (mut session, calls) = session();
+    session.run_to("main");
+    let place = || BreakpointPlace::Expression("work".into());
+    let condition = Some("level == 1 && what->number == 5 && global > 100".into());
+    let request = BreakpointRequest { condition, passes: 3, ..BreakpointRequest::code(place()) };
+    let number = session.engine.set_breakpoint(request).unwrap();
+    let run = cost(&calls, || session.go());
+    assert_eq!(run, ["change_breakpoints", "resume"]);
+    assert!(session.engine.breakpoint(number).unwrap().condition_on_target);
+    assert_eq!(session.local("level"), 1);
+    let value = session.engine.global("global").unwrap().unwrap();
+    let global = value.scalar(&mut session.engine.memory().unwrap()).unwrap().as_i128();
+    assert!(global > 100, "{global}");
+    session.engine.clear_breakpoints(&[number]).unwrap();
+
+    // What only the engine can evaluate stops each time and goes on by itself.
+    let condition = Some("sizeof(*what) * 1.0 > 15.5 && level == 3".into());
+    let request = BreakpointRequest { condition, ..BreakpointRequest::code(place()) };
+    let number = session.engine.set_breakpoint(request).unwrap();
+    session.go();
+    assert_eq!(session.local("level"), 3);
+    let info = session.engine.breakpoint(number).unwrap();
+    assert_eq!((info.condition_on_target, info.hits), (false, 1));
+
+    // A condition that cannot be evaluated stops and says so.
+    session.engine.clear_breakpoints(&[number]).unwrap();
+    let request = BreakpointRequest { condition: Some("no_such_thing > 1".into()), ..BreakpointRequest::code(place()) };
+    session.engine.set_breakpoint(request).unwrap();
+    let stop = session.go();
+    assert!(stop.breakpoints[0].condition_problem.as_ref().unwrap().contains("no_such_thing"));
+}
