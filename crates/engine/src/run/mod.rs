@@ -5,6 +5,7 @@ mod line;
 mod operation;
 mod plan;
 mod request;
+mod returned;
 mod step;
 mod unwinding;
 mod up;

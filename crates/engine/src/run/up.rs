@@ -1,10 +1,10 @@
 //! `gu`: until this instance of the current function returns, with the value it returned.
 
-use outpost_base::Va;
+use outpost_base::{Va, VaRange};
 use outpost_target::{Fence, FenceKind, StepOutcome, StepPlan};
 
+use super::RunOptions;
 use super::operation::{Advance, Operation, OperationKind};
-use super::{ReturnedValue, RunOptions};
 use crate::events::Stop;
 use crate::{Engine, EngineError};
 
@@ -17,19 +17,29 @@ pub(super) struct UpProgress {
     cfa: Va,
     /// Address inside the function, to look up what it returns.
     inside: Va,
+    /// For a function that was inlined: its code, and that of the function around it.
+    inlined: Option<(Vec<VaRange>, Vec<VaRange>)>,
 }
 
 impl UpProgress {
     pub(super) fn plan(&self) -> StepPlan {
         let fence = Fence { at: self.return_address, min_sp: self.cfa, kind: FenceKind::Return };
-        StepPlan { run: true, cfa: self.cfa, fences: vec![fence], stop_on_return: true, ..StepPlan::default() }
+        let base = StepPlan { cfa: self.cfa, fences: vec![fence], stop_on_return: true, ..StepPlan::default() };
+        match &self.inlined {
+            // Nothing returns from it: its code is left, calls stepped over.
+            Some((ranges, function)) => {
+                StepPlan { ranges: ranges.clone(), function: function.clone(), over_calls: true, ..base }
+            }
+            None => StepPlan { run: true, ..base },
+        }
     }
 }
 
 impl Engine {
     /// Lets the debuggee run until the function of the current scope's frame has returned to its caller (`gu`).
     ///
-    /// It is the instance that counts: recursion below it does not end the run.
+    /// It is the instance that counts: recursion below it does not end the run. A function that was inlined has
+    /// returned when its code is left.
     ///
     /// # Errors
     /// As [`Engine::go`]; [`EngineError::Invalid`] if the frame has no caller.
@@ -40,8 +50,16 @@ impl Engine {
         let (Some(return_address), Some(cfa), inside) = place else {
             return Err(EngineError::Invalid { reason: "the function has no caller".into() });
         };
+        let inlined = match frame.is_inline() && frame.index == 0 {
+            true => {
+                let around = self.functions_around(inside);
+                let own = around.first().map(|function| function.ranges.clone()).unwrap_or_default();
+                Some((own, around.last().map(|function| function.ranges.clone()).unwrap_or_default()))
+            }
+            false => None,
+        };
         self.begin_run(options)?;
-        let progress = UpProgress { return_address, cfa, inside };
+        let progress = UpProgress { return_address, cfa, inside, inlined };
         let plan = progress.plan();
         self.operation = Some(Operation { thread, options: options.clone(), kind: OperationKind::Up(progress) });
         self.resume_with(options, Some((thread, plan))).inspect_err(|_| self.operation = None)
@@ -55,18 +73,10 @@ impl Engine {
         stop: &mut Stop,
     ) -> Result<Advance, EngineError> {
         let returned = matches!(outcome, StepOutcome::Returned | StepOutcome::Fence { .. });
-        if returned && stop.pc == progress.return_address {
+        if returned && progress.inlined.is_none() && stop.pc == progress.return_address {
             stop.returned = self.returned_value(stop.thread, progress.inside);
         }
         stop.ends_step = true;
         Ok(Advance::Stop)
-    }
-
-    /// What the function around `inside` has just returned to its caller in `thread`.
-    fn returned_value(&mut self, thread: crate::ThreadOrdinal, inside: Va) -> Option<ReturnedValue> {
-        let registers = self.registers(thread, Default::default()).ok()?;
-        let register = registers.get_u64(self.arch().return_value())?;
-        let function = self.symbol_at(inside).map(|symbol| symbol.name).unwrap_or_default();
-        Some(ReturnedValue { function, type_name: String::new(), register, value: None })
     }
 }

@@ -6,5 +6,6 @@ mod budgets;
 mod common;
 mod counting;
 mod looking;
+mod returning;
 mod running;
 mod ways_out;
