@@ -145,6 +145,8 @@ pub struct EventMask {
     pub pass_signals: u128,
     /// Signals that do not stop and are forgotten.
     pub drop_signals: u128,
+    /// Signals that stop only if they are about to end the process (`sxd`); others are delivered at once.
+    pub second_chance_signals: u128,
 }
 
 impl Default for EventMask {
@@ -159,6 +161,7 @@ impl Default for EventMask {
             syscalls: Vec::new(),
             pass_signals: 0,
             drop_signals: 0,
+            second_chance_signals: 0,
         }
     }
 }

@@ -89,6 +89,11 @@ impl BreakpointTable {
         self.breakpoints.iter_mut().find(|known| known.number == number)
     }
 
+    /// Whether a breakpoint of such a process waits for a module.
+    pub(crate) fn has_deferred(&self, of: impl Fn(ProcessOrdinal) -> bool) -> bool {
+        self.breakpoints.iter().any(|known| known.enabled && known.locations.is_empty() && of(known.process))
+    }
+
     pub(crate) fn add_temporary(
         &mut self,
         process: ProcessOrdinal,

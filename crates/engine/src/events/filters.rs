@@ -141,10 +141,18 @@ impl EventFilters {
     }
 
     fn of_signal(&self, info: &SigInfo) -> &EventFilter {
-        if let Some((_, filter)) = self.signals.iter().find(|(signo, _)| *signo == info.signo) {
+        self.of_number_and_code(info.signo, info.code)
+    }
+
+    fn of_number(&self, signo: i32) -> &EventFilter {
+        self.of_number_and_code(signo, 0)
+    }
+
+    fn of_number_and_code(&self, signo: i32, code: i32) -> &EventFilter {
+        if let Some((_, filter)) = self.signals.iter().find(|(known, _)| *known == signo) {
             return filter;
         }
-        let code = match (info.signo, info.code) {
+        let code = match (signo, code) {
             (SIGSEGV, _) => "av",
             (SIGBUS, 1) => "dm",
             (SIGBUS, _) => "ip",
@@ -173,6 +181,13 @@ impl EventFilters {
             let chosen = self.signals.iter().filter(|(_, filter)| is_silent(filter) && filter.handled == handled);
             chosen.fold(0u128, |bits, (signo, _)| bits | 1 << (*signo).clamp(0, 127))
         };
+        // Of signals whose filter depends on the code, the target does not know which it will be: those stop, and the
+        // engine judges.
+        let second_chance = (1..=64).filter(|signo| {
+            let depends = [SIGSEGV, SIGBUS, SIGFPE, SIGTRAP].contains(signo);
+            !depends && self.of_number(*signo).status == SecondChance
+        });
+        let second_chance_signals = second_chance.fold(0u128, |bits, signo| bits | 1 << signo);
         EventMask {
             thread_start: stops("ct"),
             thread_exit: stops("et"),
@@ -183,6 +198,7 @@ impl EventFilters {
             syscalls: Vec::new(),
             pass_signals: bits(false),
             drop_signals: bits(true),
+            second_chance_signals,
         }
     }
 }
@@ -232,6 +248,8 @@ mod tests {
         assert_eq!(filters.of_reason(&signal(14, 0)).unwrap().status, SecondChance);
         let mask = filters.mask();
         assert_eq!(mask.pass_signals & (1 << 10 | 1 << 12 | 1 << 17), 1 << 10 | 1 << 17);
+        let seen_last = 1 << 14 | 1 << SIGILL;
+        assert_eq!(mask.second_chance_signals & (seen_last | 1 << 12 | 1 << SIGSEGV), seen_last);
         assert!(filters.get_mut("nonsense").is_none());
     }
 }

@@ -124,6 +124,8 @@ impl Engine {
                     self.emit_steps(thread, steps);
                 }
             }
+            // The new list comes with the next stop, and tells what changed.
+            Event::Noticed(record) if record.reason == StopReason::ModulesChanged => {}
             Event::Noticed(record) => {
                 let filter = self.filters.of_reason(&record.reason);
                 let told =

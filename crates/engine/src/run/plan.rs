@@ -73,6 +73,9 @@ impl Engine {
         let mut plan = Plan::run_all(system.generation);
         plan.scope = StopScope::System;
         plan.events = self.filters.mask();
+        // A breakpoint in a module that is not there yet must be set before the module's code runs.
+        let own = |process: crate::ProcessOrdinal| self.process(process).is_ok_and(|known| known.system == ordinal);
+        plan.events.modules |= self.breakpoints.has_deferred(own);
         plan.bundle = self.bundle_request(ordinal);
         let only = match &options.threads {
             RunThreads::All => None,

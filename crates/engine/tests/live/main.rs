@@ -5,6 +5,7 @@
 mod budgets;
 mod common;
 mod counting;
+mod happening;
 mod looking;
 mod returning;
 mod running;

@@ -97,8 +97,8 @@ impl Tracer {
         if let Some(thread) = self.threads.get_mut(&tid)
             && thread.arrival.replace(arrival) == Some(arrival)
         {
-            // Judged before; a signal handler ran in between and came back.
-            return self.settle(tid);
+            // Judged before; a signal handler ran in between and came back, which a step plan may be waiting for.
+            return self.step_plan_arrived(tid);
         }
         match self.judge(tid, at) {
             Judgement::Stop(ids) => self.stop_at_breakpoints(tid, ids),

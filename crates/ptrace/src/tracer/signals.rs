@@ -66,8 +66,12 @@ impl Tracer {
             thread.signal = None;
             return self.settle(tid);
         }
-        self.journal.signal_held(thread.process, tid, signo);
+        let process = thread.process;
         let info = siginfo_of(&info, tid);
+        if self.rules.events.second_chance_signals & bit != 0 && !info.fatal_by_default {
+            return self.pass_signal(tid, signo);
+        }
+        self.journal.signal_held(process, tid, signo);
         self.registers(tid);
         self.report(tid, StopReason::Signal(info));
     }

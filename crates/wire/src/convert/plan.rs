@@ -194,6 +194,8 @@ impl From<EventMask> for proto::EventMask {
             pass_signals_high: (mask.pass_signals >> 64) as u64,
             drop_signals_low: mask.drop_signals as u64,
             drop_signals_high: (mask.drop_signals >> 64) as u64,
+            second_chance_signals_low: mask.second_chance_signals as u64,
+            second_chance_signals_high: (mask.second_chance_signals >> 64) as u64,
         }
     }
 }
@@ -211,6 +213,7 @@ impl From<proto::EventMask> for EventMask {
             syscalls: mask.syscalls,
             pass_signals: joined(mask.pass_signals_low, mask.pass_signals_high),
             drop_signals: joined(mask.drop_signals_low, mask.drop_signals_high),
+            second_chance_signals: joined(mask.second_chance_signals_low, mask.second_chance_signals_high),
         }
     }
 }

@@ -309,6 +309,7 @@ impl Values {
                 syscalls: self.list(Values::number),
                 pass_signals: wide(self),
                 drop_signals: wide(self),
+                second_chance_signals: wide(self),
             },
             bundle: self.bundle_request(),
         }
