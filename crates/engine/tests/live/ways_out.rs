@@ -77,7 +77,8 @@ fn at(session: &mut Session, mark: &str) {
 fn a_virtual_call_is_entered_although_nothing_foretold_it() {
     let mut session = session();
     at(&mut session, "// virtual call");
-    assert_eq!(session.line_step(StepKind::Into), line("// in square"));
+    // One function of this unit is optimised, so gcc's locations hold in prologues and the entry is the place, as in gdb.
+    assert_eq!(session.line_step(StepKind::Into), line("int area(int k) override {"));
     assert_eq!(session.functions()[0], "square::area");
     let before = session.engine.stack(session.engine.current_thread().unwrap(), 9).unwrap().frames.len();
     session.engine.go_up(&RunOptions::default()).unwrap();
