@@ -6,6 +6,7 @@
 //! not followed. Where the bytes come from (a local file, a server, the memory of a process) and where an image is
 //! loaded are left to others: addresses here are [`outpost_base::ImageOffset`]s.
 
+mod cache_files;
 mod debug_info;
 mod demangle;
 mod dwarf_sections;
@@ -27,13 +28,14 @@ mod values;
 mod variables;
 mod wildcard;
 
+pub use cache_files::default_cache_directory;
 pub use debug_info::{DebugInfo, DieRef, DieSection, DwarfReader, DwarfUnit, UnitIndex};
 pub use demangle::{Demangled, demangle};
 pub use elf::{
     DebugLink, ElfFile, ElfKind, ElfSection, ElfSegment, ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource,
 };
 pub use error::{Problem, SymbolsError};
-pub use index::{CaseRule, default_cache_directory};
+pub use index::CaseRule;
 pub use module::{
     CodeLocation, Function, InlineFrame, InlinedCopy, LineAddress, LineMatch, Module, ModuleFiles, SourceLocation,
     Statement, Symbol, SymbolAt, SymbolKind, SymbolSource, SymbolStatus,

@@ -141,3 +141,31 @@ fn the_mini_symtab_names_functions_of_a_stripped_image() {
     assert!(listing.contains(&format!("{:016x} t helper", found[0].address.0)), "{found:?}");
     assert_eq!(module.symbol_at(found[0].address).expect("is there").symbol.name, "helper");
 }
+
+#[test]
+fn decompressed_sections_are_kept_and_made_anew_when_cut() {
+    let built = build("rustc -g -C link-arg=-Wl,--build-id=sha1", "a.rs", support::RUST);
+    let dir = built.dir.path();
+    run_in(dir, "objcopy --compress-debug-sections=zlib program packed");
+    let plain = support::module(&built.path).symbols_matching(&outpost_symbols::Wildcard::new("*"));
+    let cache = dir.join("cache");
+    let ask = || {
+        let module = support::module_cached(&dir.join("packed"), &cache);
+        let symbols = module.symbols_matching(&outpost_symbols::Wildcard::new("*"));
+        assert_eq!(symbols, plain);
+        assert!(module.line_at(module.symbols_named("a::compute", CaseRule::Exact)[0].address).is_some());
+        assert_eq!(module.problems(), []);
+    };
+    ask();
+    let kept: Vec<_> = std::fs::read_dir(cache.join("sections")).expect("is made").map(|e| e.expect("reads")).collect();
+    assert!(!kept.is_empty());
+    let written =
+        |file: &std::fs::DirEntry| std::fs::metadata(file.path()).expect("is there").modified().expect("is known");
+    let times: Vec<_> = kept.iter().map(written).collect();
+    ask();
+    assert_eq!(kept.iter().map(written).collect::<Vec<_>>(), times, "they were used, not made again");
+    let len = kept[0].metadata().expect("is there").len();
+    std::fs::File::options().write(true).open(kept[0].path()).expect("opens").set_len(len / 2).expect("cuts");
+    ask();
+    assert_eq!(std::fs::metadata(kept[0].path()).expect("is there").len(), len);
+}

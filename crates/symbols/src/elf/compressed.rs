@@ -2,9 +2,11 @@
 
 use std::io::{self, Read, Write};
 
+use flate2::read::ZlibDecoder;
 use object::LittleEndian as LE;
 use object::elf::{CompressionHeader64, ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD};
 use object::pod;
+use ruzstd::decoding::StreamingDecoder;
 
 use crate::SymbolsError;
 
@@ -15,30 +17,65 @@ const MAX_MINI_SYMTAB: u64 = 256 << 20;
 /// Bytes reserved before anything is decompressed; a stated size beyond it must prove itself.
 const MAX_RESERVED: u64 = 64 << 20;
 
-/// Decompresses a section with a compression header (gABI, "Section Compression").
-pub(super) fn decompress_gabi(name: &str, section: &str, raw: &[u8]) -> Result<Vec<u8>, SymbolsError> {
-    let malformed = |reason: String| malformed(name, section, reason);
-    let (header, body) = pod::from_bytes::<CompressionHeader64<LE>>(raw)
-        .map_err(|()| malformed("it is shorter than a compression header".to_owned()))?;
-    let size = header.ch_size.get(LE);
-    match header.ch_type.get(LE) {
-        ELFCOMPRESS_ZLIB => inflate(name, section, body, size),
-        ELFCOMPRESS_ZSTD => {
-            let decoder =
-                ruzstd::decoding::StreamingDecoder::new(body).map_err(|error| malformed(error.to_string()))?;
-            read_all(name, section, decoder, size)
-        }
-        other => Err(malformed(format!("compression type {} is not known", other.0))),
-    }
+/// A compressed section: its stated size, and its content as a stream.
+pub(super) struct Compressed<'a> {
+    name: &'a str,
+    section: &'a str,
+    pub(super) size: u64,
+    content: Box<dyn Read + 'a>,
 }
 
-/// Decompresses a `.zdebug_*` section: "ZLIB", the size in big-endian, zlib (binutils, `bfd/compress.c`).
-pub(super) fn decompress_gnu(name: &str, section: &str, raw: &[u8]) -> Result<Vec<u8>, SymbolsError> {
-    let parts = raw.strip_prefix(b"ZLIB").and_then(|rest| rest.split_first_chunk::<8>());
-    let Some((size, body)) = parts else {
-        return Err(malformed(name, section, "it does not begin with ZLIB and a size".to_owned()));
-    };
-    inflate(name, section, body, u64::from_be_bytes(*size))
+impl<'a> Compressed<'a> {
+    /// A section with a compression header (gABI, "Section Compression").
+    pub(super) fn gabi(name: &'a str, section: &'a str, raw: &'a [u8]) -> Result<Compressed<'a>, SymbolsError> {
+        let malformed = |reason: String| malformed(name, section, reason);
+        let (header, body) = pod::from_bytes::<CompressionHeader64<LE>>(raw)
+            .map_err(|()| malformed("it is shorter than a compression header".to_owned()))?;
+        let content: Box<dyn Read> = match header.ch_type.get(LE) {
+            ELFCOMPRESS_ZLIB => Box::new(ZlibDecoder::new(body)),
+            ELFCOMPRESS_ZSTD => Box::new(StreamingDecoder::new(body).map_err(|error| malformed(error.to_string()))?),
+            other => return Err(malformed(format!("compression type {} is not known", other.0))),
+        };
+        Compressed { name, section, size: header.ch_size.get(LE), content }.bounded()
+    }
+
+    /// A `.zdebug_*` section: "ZLIB", the size in big-endian, zlib (binutils, `bfd/compress.c`).
+    pub(super) fn gnu(name: &'a str, section: &'a str, raw: &'a [u8]) -> Result<Compressed<'a>, SymbolsError> {
+        let parts = raw.strip_prefix(b"ZLIB").and_then(|rest| rest.split_first_chunk::<8>());
+        let Some((size, body)) = parts else {
+            return Err(malformed(name, section, "it does not begin with ZLIB and a size".to_owned()));
+        };
+        let content = Box::new(ZlibDecoder::new(body));
+        Compressed { name, section, size: u64::from_be_bytes(*size), content }.bounded()
+    }
+
+    fn bounded(self) -> Result<Compressed<'a>, SymbolsError> {
+        if self.size > MAX_DECOMPRESSED {
+            let (name, what, size) = (self.name.to_owned(), self.section.to_owned(), self.size);
+            return Err(SymbolsError::TooLarge { name, what, size, limit: MAX_DECOMPRESSED });
+        }
+        Ok(self)
+    }
+
+    /// The content in memory, which grows with what really comes, not with what is stated.
+    pub(super) fn read(self) -> Result<Vec<u8>, SymbolsError> {
+        let mut bytes = Vec::with_capacity(self.size.min(MAX_RESERVED) as usize);
+        self.copy_to(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes the content to `out`.
+    pub(super) fn copy_to(self, out: &mut impl Write) -> Result<(), SymbolsError> {
+        let copied = io::copy(&mut self.content.take(self.size), out);
+        match copied {
+            Ok(copied) if copied == self.size => Ok(()),
+            Ok(copied) => {
+                let reason = format!("it decompresses to {copied} bytes, but states {}", self.size);
+                Err(malformed(self.name, self.section, reason))
+            }
+            Err(error) => Err(malformed(self.name, self.section, error.to_string())),
+        }
+    }
 }
 
 /// Decompresses `.gnu_debugdata` (xz).
@@ -48,25 +85,6 @@ pub(super) fn decompress_xz(name: &str, section: &str, raw: &[u8]) -> Result<Vec
         Ok(()) => Ok(out.bytes),
         Err(error) => Err(malformed(name, section, format!("{error:?}"))),
     }
-}
-
-fn inflate(name: &str, section: &str, body: &[u8], size: u64) -> Result<Vec<u8>, SymbolsError> {
-    read_all(name, section, flate2::read::ZlibDecoder::new(body), size)
-}
-
-/// Reads exactly `size` bytes; memory grows with what really comes, not with what is stated.
-fn read_all(name: &str, section: &str, from: impl Read, size: u64) -> Result<Vec<u8>, SymbolsError> {
-    if size > MAX_DECOMPRESSED {
-        let (name, what) = (name.to_owned(), section.to_owned());
-        return Err(SymbolsError::TooLarge { name, what, size, limit: MAX_DECOMPRESSED });
-    }
-    let mut bytes = Vec::with_capacity(size.min(MAX_RESERVED) as usize);
-    from.take(size).read_to_end(&mut bytes).map_err(|error| malformed(name, section, error.to_string()))?;
-    if bytes.len() as u64 != size {
-        let reason = format!("it decompresses to {} bytes, but states {size}", bytes.len());
-        return Err(malformed(name, section, reason));
-    }
-    Ok(bytes)
 }
 
 fn malformed(name: &str, what: &str, reason: String) -> SymbolsError {

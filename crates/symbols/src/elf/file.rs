@@ -1,6 +1,8 @@
 //! An ELF file: its headers, and its sections on demand.
 
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use object::LittleEndian as LE;
@@ -11,13 +13,20 @@ use object::elf::{
 use object::pod;
 use outpost_base::{Arch, BuildId, ImageOffset};
 
-use super::{DebugLink, compressed, dynamic, notes};
+use super::compressed::{self, Compressed};
+use super::{DebugLink, dynamic, notes};
+use crate::cache_files::CacheDirectory;
 use crate::{ByteSource, ImageRange, MemorySource, Problem, SectionData, SymbolsError};
 
 /// Most program headers that are read; real files have a dozen, kernel cores thousands.
 const MAX_SEGMENTS: u64 = 1 << 20;
 /// Most section headers that are read; real files have dozens, `-ffunction-sections` objects tens of thousands.
 const MAX_SECTIONS: u64 = 1 << 20;
+
+/// Decompressed sections of at least this many bytes are kept on disk and mapped; smaller ones are made anew.
+const MIN_CACHED: u64 = 1 << 20;
+/// Bytes of decompressed sections that are kept on disk.
+const MAX_SECTION_CACHE: u64 = 20 << 30;
 
 /// What an ELF file is for (`e_type`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,6 +100,7 @@ pub struct ElfFile {
     sections: Vec<ElfSection>,
     decompressed: Vec<OnceLock<SectionData>>,
     prefetched: Mutex<HashMap<usize, SectionData>>,
+    section_cache: OnceLock<CacheDirectory>,
     build_id: Option<BuildId>,
     problems: Vec<Problem>,
 }
@@ -133,6 +143,7 @@ impl ElfFile {
             sections: Vec::new(),
             decompressed: Vec::new(),
             prefetched: Mutex::default(),
+            section_cache: OnceLock::new(),
             build_id: None,
             problems: Vec::new(),
             source,
@@ -230,14 +241,52 @@ impl ElfFile {
             Some(raw) => raw,
             None => self.source.read(section.file_offset, section.file_len)?,
         };
-        let done = if section.compressed {
-            compressed::decompress_gabi(&self.source.name(), &section.name, &raw)?
+        let name = self.source.name();
+        let compressed = if section.compressed {
+            Compressed::gabi(&name, &section.name, &raw)?
         } else if section.name.starts_with(".zdebug") {
-            compressed::decompress_gnu(&self.source.name(), &section.name, &raw)?
+            Compressed::gnu(&name, &section.name, &raw)?
         } else {
             return Ok(raw);
         };
-        Ok(slot.get_or_init(|| SectionData::from(done)).clone())
+        let done = self.decompress(section, compressed)?;
+        Ok(slot.get_or_init(|| done).clone())
+    }
+
+    /// Decompresses into the cache, if there is one, so that the section costs neither time nor memory again.
+    fn decompress(&self, section: &ElfSection, compressed: Compressed<'_>) -> Result<SectionData, SymbolsError> {
+        let large = compressed.size >= MIN_CACHED;
+        let (Some(cache), Some(id), true) = (self.section_cache.get(), &self.build_id, large) else {
+            return compressed.read().map(SectionData::from);
+        };
+        let (size, file_len) = (compressed.size, section.file_len);
+        let name = format!("{id}{}-{file_len:x}-{size:x}", section.name);
+        // Parsers check what they read each time they read it, so of a cached section only the length must be right.
+        if let Ok(Some(kept)) = cache.open(&name)
+            && kept.len() as u64 == size
+        {
+            return Ok(kept);
+        }
+        let stored = cache.store(&name, |mut out| match compressed.copy_to(&mut out) {
+            Ok(()) => Ok(out),
+            Err(error) => Err(io::Error::other(error)),
+        });
+        // A full disk must not cost the symbols; damage shows again.
+        stored.or_else(|_| {
+            let raw = self.source.read(section.file_offset, section.file_len)?;
+            let name = self.source.name();
+            let again = match section.compressed {
+                true => Compressed::gabi(&name, &section.name, &raw),
+                false => Compressed::gnu(&name, &section.name, &raw),
+            };
+            again?.read().map(SectionData::from)
+        })
+    }
+
+    /// Gives the file a directory in which decompressed sections are kept; the first one given counts.
+    pub(crate) fn keep_sections_in(&self, cache: &Path) {
+        let directory = CacheDirectory::new(cache.join("sections"), MAX_SECTION_CACHE);
+        self.section_cache.get_or_init(|| directory);
     }
 
     /// The bytes of the section called `name`, decompressed if need be; `None` if there is none or it has no bytes.

@@ -19,7 +19,6 @@ mod scan;
 mod strings;
 
 pub(crate) use build::{BuildError, BuildInput, NamedTable, build};
-pub use cache::default_directory as default_cache_directory;
 pub(crate) use cache::{CacheKey, IndexCache};
 pub(crate) use chunk::EntryKind;
 pub(crate) use format::Index;

@@ -82,6 +82,10 @@ pub struct Module {
 impl Module {
     /// A module of these files. Reads nothing yet.
     pub fn new(files: ModuleFiles) -> Module {
+        if let Some(cache) = &files.cache {
+            let all = [Some(&files.image), files.debug.as_ref(), files.alt.as_ref()];
+            all.into_iter().flatten().for_each(|file| file.keep_sections_in(cache));
+        }
         let text = files.image.text_ranges();
         let problems = Mutex::new(files.image.problems().to_vec());
         Module {
