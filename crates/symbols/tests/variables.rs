@@ -57,6 +57,10 @@ impl Comparer {
 
     fn compare_frame(&self, stop: &Stop, at: usize, tally: &mut Tally) {
         let facts = &stop.frames[at];
+        // A library's, on the way to the program's.
+        if facts.function == "?" {
+            return;
+        }
         let mut frame = self.0.frame(stop, at);
         let lookup = frame.lookup_address().expect("has a pc").to_image(stop.bias);
         let activations = self.0.variables.activations_at(ImageOffset(lookup.0));
@@ -169,6 +173,8 @@ impl Comparison<'_, '_> {
                 Err(reason) => self.differs(&what, reason.to_string()),
             },
             Fact::Float(expected) => match value.scalar(self.frame.memory()) {
+                // Python tells no NaN from another.
+                Ok(scalar) if expected.is_nan() && scalar.as_f64().is_nan() => {}
                 Ok(scalar) => self.same(&what, &expected.to_bits(), &scalar.as_f64().to_bits()),
                 Err(reason) => self.differs(&what, reason.to_string()),
             },
@@ -179,7 +185,8 @@ impl Comparison<'_, '_> {
                 }
             }
             Fact::Synthetic => {
-                if !value.is_implicit_pointer() {
+                // gdb also calls a pointer so that no piece of the location has.
+                if !value.is_implicit_pointer() && value.missing().is_none() {
                     self.differs(&what, "is no implicit pointer".to_owned());
                 }
             }
@@ -196,6 +203,8 @@ impl Comparison<'_, '_> {
             // It spells template arguments anew (`int const` for `const int`), and `this` in types of methods.
             _ => {
                 without_arguments(&spelled) == usual(&without_arguments(gdb))
+                    // It leaves out the function that a type is local to.
+                    || spelled.strip_suffix(gdb).is_some_and(|scope| scope.ends_with("::"))
                     || spelled.contains("::*)(") && gdb.contains("::*)(")
                     || spelled == "int (**)(...)" && gdb == "int (**)(void)"
             }
@@ -392,4 +401,18 @@ fn shared_dwarf() {
         assert!(program.module.types_named("bits", CaseRule::Exact).iter().any(in_shared));
         assert_agrees(Comparer(program), "dwz", 900);
     }
+}
+
+/// Code of the standard libraries, inlined many deep: wherever the programs allocate.
+#[test]
+fn library_code() {
+    let check = |build: Build, flags: &str| {
+        let settings = [("ORACLE_BREAKPOINTS", "malloc"), ("ORACLE_STOPS", "20"), ("ORACLE_FRAMES", "100")];
+        assert_agrees(Comparer(Program::of_file(build.flags(flags).path(), &settings)), flags, 1300);
+    };
+    check(Build::fixture("values.rs"), "-g -Copt-level=1");
+    check(Build::fixture("values.rs"), "-g -Copt-level=3");
+    check(Build::fixture("values.cpp").with(Compiler::Clangxx), "-g -O2 -std=c++17");
+    // Not -O1: there gdb 13 evaluates entry values of inlined functions in the wrong frame.
+    check(Build::fixture("values.cpp"), "-g -O2 -std=c++17");
 }

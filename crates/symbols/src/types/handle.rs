@@ -224,6 +224,28 @@ impl Type {
             .find_map(|(part, at)| self.sibling(part).field_within(name, offset.checked_add(at)?, depth, budget))
     }
 
+    /// Whether no value of the type can exist: an enum without variants, and what contains one.
+    pub(crate) fn is_uninhabited(&self) -> bool {
+        let mut budget = SEARCH_LIMIT;
+        self.is_uninhabited_within(DEPTH_LIMIT, &mut budget)
+    }
+
+    fn is_uninhabited_within(&self, depth: usize, budget: &mut usize) -> bool {
+        let Some(depth) = depth.checked_sub(1) else { return false };
+        let resolved = self.resolved();
+        let Some(record) = resolved.record() else { return false };
+        if record.variants.as_ref().is_some_and(|part| part.variants.is_empty()) {
+            return true;
+        }
+        record.members.iter().any(|member| match budget.checked_sub(1) {
+            Some(left) => {
+                *budget = left;
+                resolved.sibling(member.member_type).is_uninhabited_within(depth, budget)
+            }
+            None => false,
+        })
+    }
+
     /// The first data member called `name` and of a type that `accept` takes, anywhere inside: in bases, in members of
     /// members, wherever a library hides it.
     pub(crate) fn field_inside(&self, name: &str, accept: &dyn Fn(&Type) -> bool) -> Option<Field> {

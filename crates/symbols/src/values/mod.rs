@@ -21,6 +21,6 @@ pub use location::{Piece, Unavailable, ValueLocation};
 pub use scalar::Scalar;
 pub(crate) use scalar::{extract_bits, sign_extend, unsigned};
 pub use text::TextOptions;
-pub(crate) use value::KnownBytes;
+pub(crate) use value::{KnownBytes, Pointee};
 pub use value::{Store, Value};
 pub use views::{TextView, View, ViewKind, ViewLimits};

@@ -35,8 +35,6 @@ pub struct Value {
 struct Object {
     location: ValueLocation,
     contents: Contents,
-    /// What an optimised-away pointer points to.
-    pointee: Option<Value>,
 }
 
 #[derive(Debug)]
@@ -52,6 +50,19 @@ pub(crate) struct KnownBytes {
     pub(crate) bytes: Vec<u8>,
     /// Byte ranges that are not known, and why.
     pub(crate) gaps: Vec<(std::ops::Range<usize>, Unavailable)>,
+    /// Pointers in the gaps of which it is known what they point to.
+    pub(crate) pointees: Vec<Pointee>,
+}
+
+/// What a pointer that was optimised away points to.
+#[derive(Clone, Debug)]
+pub(crate) struct Pointee {
+    /// Where the pointer begins.
+    pub(crate) at: u64,
+    /// The object it points into.
+    pub(crate) object: Value,
+    /// How far into it.
+    pub(crate) offset: i64,
 }
 
 /// One write that an assignment comes to.
@@ -78,34 +89,28 @@ pub enum Store {
 impl Value {
     /// A value in memory.
     pub fn in_memory(value_type: Type, at: Va) -> Value {
-        Value::new(value_type, ValueLocation::Address(at), Contents::Memory(at), None)
+        Value::new(value_type, ValueLocation::Address(at), Contents::Memory(at))
     }
 
     /// A value whose bytes are known and have no place.
     pub fn from_bytes(value_type: Type, bytes: Vec<u8>) -> Value {
-        let known = KnownBytes { bytes: bytes.clone(), gaps: Vec::new() };
-        Value::new(value_type, ValueLocation::Bytes(bytes), Contents::Known(known), None)
+        let known = KnownBytes { bytes: bytes.clone(), ..KnownBytes::default() };
+        Value::new(value_type, ValueLocation::Bytes(bytes), Contents::Known(known))
     }
 
     /// A value that cannot be had.
     pub fn unavailable(value_type: Type, reason: Unavailable) -> Value {
         let location = ValueLocation::OptimizedOut { reason: reason.clone() };
-        Value::new(value_type, location, Contents::Missing(reason), None)
+        Value::new(value_type, location, Contents::Missing(reason))
     }
 
     /// A value gathered from places that are not plain memory.
     pub(crate) fn gathered(value_type: Type, location: ValueLocation, known: KnownBytes) -> Value {
-        Value::new(value_type, location, Contents::Known(known), None)
+        Value::new(value_type, location, Contents::Known(known))
     }
 
-    /// A pointer without a value, to a value that there is.
-    pub(crate) fn implicit_pointer(value_type: Type, location: ValueLocation, pointee: Value) -> Value {
-        let reason = Unavailable::OptimizedOut;
-        Value::new(value_type, location, Contents::Missing(reason), Some(pointee))
-    }
-
-    fn new(value_type: Type, location: ValueLocation, contents: Contents, pointee: Option<Value>) -> Value {
-        Value { value_type, object: Arc::new(Object { location, contents, pointee }), offset: 0, bits: None }
+    fn new(value_type: Type, location: ValueLocation, contents: Contents) -> Value {
+        Value { value_type, object: Arc::new(Object { location, contents }), offset: 0, bits: None }
     }
 
     /// Its type as declared.
@@ -151,13 +156,20 @@ impl Value {
     pub fn missing(&self) -> Option<&Unavailable> {
         match &self.object.contents {
             Contents::Missing(reason) => Some(reason),
-            _ => None,
+            Contents::Known(known) => known.missing(self.byte_span()?),
+            Contents::Memory(_) => None,
         }
     }
 
     /// Whether it is a pointer that was optimised away although what it points to was not ([`Value::deref`] has it).
     pub fn is_implicit_pointer(&self) -> bool {
-        self.object.pointee.is_some()
+        self.pointee().is_some()
+    }
+
+    fn pointee(&self) -> Option<&Pointee> {
+        let Contents::Known(known) = &self.object.contents else { return None };
+        let found = known.pointees.iter().find(|pointee| pointee.at == self.offset)?;
+        self.value_type.target().is_some().then_some(found)
     }
 
     /// Offset in the object and length of the bytes it touches.
@@ -334,8 +346,8 @@ impl Value {
     /// As [`Value::scalar`]; [`Unavailable::WrongType`] if it is neither. The target itself is not read.
     pub fn deref(&self, memory: &mut dyn MemoryReader) -> Result<Value, Unavailable> {
         let target = self.value_type.target().ok_or(Unavailable::WrongType)?;
-        if let Some(pointee) = &self.object.pointee {
-            return Ok(pointee.clone());
+        if let Some(pointee) = self.pointee() {
+            return Ok(pointee.object.advanced(target, pointee.offset));
         }
         match self.scalar(memory)? {
             Scalar::Pointer(at) => Ok(Value::in_memory(target, at)),
@@ -371,7 +383,12 @@ impl Value {
         let resolved = self.value_type.resolved();
         let part = resolved.record().and_then(|record| record.variants.as_ref()).ok_or(Unavailable::WrongType)?;
         let chosen = match &part.discriminant {
-            None => part.variants.first(),
+            // Only one can exist: the others have a payload without values (`Result<Infallible, _>`).
+            None => {
+                let exists =
+                    |variant: &&crate::types::Variant| !resolved.sibling(variant.member.member_type).is_uninhabited();
+                part.variants.iter().find(exists).or_else(|| part.variants.first())
+            }
             Some(discriminant) => {
                 let discriminant = self.field(&resolved.field_of(discriminant, 0));
                 let bytes = discriminant.bytes(memory)?;
@@ -390,6 +407,18 @@ impl Value {
 }
 
 impl KnownBytes {
+    /// Why nothing is known of `length` bytes at `offset`, if that is so.
+    fn missing(&self, (offset, length): (u64, u64)) -> Option<&Unavailable> {
+        let (start, end) = (usize::try_from(offset).ok()?, usize::try_from(offset.checked_add(length)?).ok()?);
+        let inside = |gap: &&(std::ops::Range<usize>, Unavailable)| gap.0.start < end && start < gap.0.end;
+        let covered = |gap: &(std::ops::Range<usize>, _)| gap.0.end.min(end) - gap.0.start.max(start);
+        let total: usize = self.gaps.iter().filter(inside).map(covered).sum();
+        if start == end || total < end - start {
+            return None;
+        }
+        self.gaps.iter().find(inside).map(|(_, reason)| reason)
+    }
+
     fn get(&self, offset: u64, length: usize) -> Result<Vec<u8>, Unavailable> {
         let short = || Unavailable::Damaged { problem: "location smaller than its type".to_owned() };
         let start = usize::try_from(offset).map_err(|_| short())?;
@@ -463,9 +492,12 @@ mod tests {
 
     #[test]
     fn gaps_hide_only_what_they_cover() {
-        let known = KnownBytes { bytes: vec![1, 2, 3, 4], gaps: vec![(2..4, Unavailable::OptimizedOut)] };
+        let known =
+            KnownBytes { bytes: vec![1, 2, 3, 4], gaps: vec![(2..4, Unavailable::OptimizedOut)], pointees: Vec::new() };
         assert_eq!(known.get(0, 2), Ok(vec![1, 2]));
         assert_eq!(known.get(1, 2), Err(Unavailable::OptimizedOut));
         assert!(known.get(4, 1).is_err() && known.get(u64::MAX, 1).is_err());
+        assert_eq!(known.missing((2, 2)), Some(&Unavailable::OptimizedOut));
+        assert_eq!((known.missing((1, 2)), known.missing((2, 0))), (None, None));
     }
 }

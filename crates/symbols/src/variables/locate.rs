@@ -7,7 +7,7 @@ use super::die::Die;
 use super::expression::{ExpressionContext, damaged, evaluate, unsupported, value_bytes};
 use super::{FrameContext, Variable, Variables};
 use crate::types::dwarf::attributes::constant_bytes;
-use crate::values::{KnownBytes, extract_bits};
+use crate::values::{KnownBytes, Pointee, extract_bits};
 use crate::{DieRef, DieSection, DwarfReader, Piece, Type, Unavailable, Value, ValueLocation};
 
 /// How many values may be computed inside each other: entry values of callers, implicit pointers, frame bases.
@@ -91,10 +91,7 @@ impl Evaluator<'_> {
             [gimli::Piece { size_in_bits: None, location: gimli::Location::Address { address }, .. }] => {
                 Ok(Value::in_memory(value_type.clone(), Va(*address)))
             }
-            [gimli::Piece { location: gimli::Location::ImplicitPointer { value, byte_offset }, .. }] => {
-                self.implicit_pointer(die, *value, *byte_offset, value_type)
-            }
-            _ => self.gather(&pieces, value_type),
+            _ => self.gather(die, &pieces, value_type),
         }
     }
 
@@ -153,14 +150,7 @@ impl Evaluator<'_> {
     }
 
     /// `DW_OP_implicit_pointer` (DWARF 5, 2.6.1.1.4): the pointer is gone, the variable it points to is not.
-    fn implicit_pointer(
-        &mut self,
-        die: &Die,
-        target: gimli::DebugInfoOffset,
-        offset: i64,
-        value_type: &Type,
-    ) -> Result<Value, Unavailable> {
-        let pointee_type = value_type.target().ok_or_else(|| unsupported("implicit pointer in a record"))?;
+    fn pointed_to(&mut self, die: &Die, target: gimli::DebugInfoOffset) -> Result<Value, Unavailable> {
         let section = if die.at.section == DieSection::Alt { DieSection::Alt } else { DieSection::Info };
         let target = Die::read(&self.variables.info, DieRef { section, offset: target.0 as u64 })
             .ok_or_else(|| Unavailable::Damaged { problem: "implicit pointer to no entry".to_owned() })?;
@@ -168,21 +158,22 @@ impl Evaluator<'_> {
         let depth = self.depth.checked_sub(1).ok_or_else(|| unsupported("implicit pointers to each other"))?;
         let mut inner =
             Evaluator { variables: self.variables, frame: &mut *self.frame, function: self.function, depth };
-        let pointee =
-            inner.value(&target, &target_type).unwrap_or_else(|reason| Value::unavailable(target_type, reason));
-        let location = ValueLocation::ImplicitPointer { target: Box::new(pointee.location()), offset };
-        let pointee = pointee.advanced(pointee_type, offset);
-        Ok(Value::implicit_pointer(value_type.clone(), location, pointee))
+        Ok(inner.value(&target, &target_type).unwrap_or_else(|reason| Value::unavailable(target_type, reason)))
     }
 
     /// Puts a value together from registers, constants and memory.
-    fn gather(&mut self, pieces: &[gimli::Piece<DwarfReader>], value_type: &Type) -> Result<Value, Unavailable> {
+    fn gather(
+        &mut self,
+        die: &Die,
+        pieces: &[gimli::Piece<DwarfReader>],
+        value_type: &Type,
+    ) -> Result<Value, Unavailable> {
         let size = value_type.size().ok_or(Unavailable::NoSize)?;
         if size > GATHER_LIMIT {
             return Err(Unavailable::TooLarge { size });
         }
         let total = size * 8;
-        let mut known = KnownBytes { bytes: vec![0; size as usize], gaps: Vec::new() };
+        let mut known = KnownBytes { bytes: vec![0; size as usize], ..KnownBytes::default() };
         let mut places = Vec::new();
         let mut cursor = 0;
         for piece in pieces {
@@ -190,7 +181,12 @@ impl Evaluator<'_> {
                 break;
             }
             let bits = piece.size_in_bits.unwrap_or(total).min(total - cursor);
-            let (location, bytes) = self.piece(piece, bits);
+            let (mut location, bytes) = self.piece(piece, bits);
+            if let gimli::Location::ImplicitPointer { value, byte_offset } = piece.location {
+                let object = self.pointed_to(die, value)?;
+                location = ValueLocation::ImplicitPointer { target: Box::new(object.location()), offset: byte_offset };
+                known.pointees.push(Pointee { at: cursor / 8, object, offset: byte_offset });
+            }
             match bytes {
                 Ok(bytes) => place_bits(&mut known.bytes, cursor, &bytes, bits),
                 Err(reason) => {
@@ -207,7 +203,7 @@ impl Evaluator<'_> {
         // Known nowhere: say so as a whole, with the reason of the first.
         if let [(gap, reason), ..] = known.gaps.as_slice() {
             let covered = known.gaps.iter().map(|(gap, _)| gap.len()).sum::<usize>();
-            if gap.start == 0 && covered >= size as usize {
+            if gap.start == 0 && covered >= size as usize && known.pointees.is_empty() {
                 return Err(reason.clone());
             }
         }

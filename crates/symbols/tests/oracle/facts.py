@@ -132,17 +132,23 @@ def stop(number):
     fact("STOP", core, bias(), int(gdb.newest_frame().read_register("fs_base")))
     globals_()
     frame, level = gdb.newest_frame(), 0
-    while frame is not None and frame.function() is not None and level < FRAMES:
+    inside = False
+    while frame is not None and level < FRAMES:
         frame.select()
+        function = frame.function()
         # Code of libraries has its own debug info, which is not compared here.
-        if os.path.realpath(frame.function().symtab.objfile.filename) != PROGRAM:
-            break
+        if function is None or os.path.realpath(function.symtab.objfile.filename) != PROGRAM:
+            if inside:
+                break
+            function = None
+        inside = inside or function is not None
         text = gdb.execute("info frame", to_string=True).splitlines()
         cfa = next((line.split(" at ")[1].rstrip(":") for line in text if "frame at" in line and "aller" not in line), "0")
         kind = "inline" if frame.type() == gdb.INLINE_FRAME else "normal"
-        fact("FRAME", frame.pc(), int(cfa, 16), kind, frame.function().name)
+        fact("FRAME", frame.pc(), int(cfa, 16), kind, function.name if function else "?")
         registers(frame)
-        variables(frame)
+        if function is not None:
+            variables(frame)
         frame, level = frame.older(), level + 1
 
 
@@ -151,9 +157,11 @@ gdb.execute("set confirm off")
 gdb.execute("set debuginfod enabled off")
 gdb.execute("set print object off")
 gdb.execute("set language auto")
+gdb.execute("tbreak main")
+gdb.execute("run %s > /dev/null 2>&1 < /dev/null" % ARGUMENTS)
 for place in BREAKPOINTS:
     gdb.execute("break " + place)
-gdb.execute("run %s > /dev/null 2>&1 < /dev/null" % ARGUMENTS)
+gdb.execute("continue")
 for number in range(STOPS):
     if not gdb.selected_inferior().pid:
         break
