@@ -32,7 +32,12 @@ impl Tracer {
                 thread.signal = None;
             }
         }
+        // Taken over as another debugger had left it: stopped, and nothing has resumed it yet.
+        let continues = self.processes.get(&process).is_some_and(|known| known.continue_first);
         self.let_go(process);
+        if continues && mode != DetachMode::LeaveStopped {
+            send(process, Signal::CONT);
+        }
         Ok(())
     }
 
