@@ -1,0 +1,643 @@
+//! One body of checks over every way to a live system: in this process, over memory, tcp, a pipe, and a slow link.
+//!
+//! What a check sees must not depend on what lies between; only round trips differ, and they are counted against the
+//! budgets of the architecture.
+
+#![expect(clippy::unwrap_used, reason = "a failure in a test helper fails the test")]
+
+mod common;
+mod debuggee;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::Duration;
+
+use common::{Server, state};
+use debuggee::{
+    Debuggee, LIMIT, attach, breakpoint, clear, event, generation, go, is_free, live, read, run, set, space, step,
+    stop, symbol, worker_program,
+};
+use outpost_base::{Arch, ProcessId, RegisterValue, ThreadId, Va, VaRange};
+use outpost_ptrace::LiveTarget;
+use outpost_remote::{Options, RemoteTarget};
+use outpost_server::{NoSuperior, serve_connection};
+use outpost_target::condition::{Assembler, Op};
+use outpost_target::*;
+use outpost_testkit::link::DelayLink;
+use outpost_testkit::{Build, Compiler, Running, text_differences, wait_until};
+use outpost_transport::Connection;
+use rustix::process::{Pid, Signal, kill_process};
+
+type Check = fn(&mut dyn Target, &Path);
+
+const CHECKS: [(&str, Check); 13] = [
+    ("lists", lists),
+    ("memory", memory),
+    ("registers", registers),
+    ("breakpoints", breakpoints),
+    ("conditions", conditions),
+    ("steps", steps),
+    ("signals", signals),
+    ("created, streams to the client", created_with_streams),
+    ("created, on a pty", created_on_a_pty),
+    ("fork, exec and modules", family_and_modules),
+    ("search", search),
+    ("files and processes", files_and_processes),
+    ("letting go", letting_go),
+];
+
+fn conforms(way: &str, make: &dyn Fn() -> Box<dyn Target>) {
+    let fails = |(name, check): &(&'static str, Check)| {
+        let folder = tempfile::tempdir().unwrap();
+        let body = || check(make().as_mut(), folder.path());
+        catch_unwind(AssertUnwindSafe(body)).is_err().then_some(*name)
+    };
+    let failed: Vec<_> = CHECKS.iter().filter_map(fails).collect();
+    assert!(failed.is_empty(), "{way}: {failed:?}");
+}
+
+#[test]
+fn in_this_process() {
+    conforms("direct", &|| Box::new(LiveTarget::new("<Local>").unwrap()));
+}
+
+#[test]
+fn over_memory() {
+    conforms("memory", &|| Box::new(over_a_pair(Options::default())));
+}
+
+#[test]
+fn over_tcp() {
+    let server = Server::start(&["-t", "tcp:port=0"]);
+    conforms("tcp", &|| Box::new(server.connect()));
+}
+
+#[test]
+fn over_a_pipe() {
+    let name = format!("conformance{}", std::process::id());
+    let server = Server::start(&["-t", &format!("npipe:pipe={name}")]);
+    conforms("npipe", &|| Box::new(server.connect()));
+}
+
+#[test]
+fn over_a_slow_link() {
+    let server = Server::start(&["-t", "tcp:port=0"]);
+    let link = DelayLink::start(server.port(), Duration::from_millis(50)).unwrap();
+    let transport = format!("tcp:server=127.0.0.1,port={}", link.port()).parse().unwrap();
+    conforms("50 ms", &|| Box::new(RemoteTarget::connect(&transport, Options::default()).unwrap().0));
+}
+
+/// A client of a tracer in another thread of this process.
+fn over_a_pair(options: Options) -> RemoteTarget {
+    let (near, far) = Connection::pair().unwrap();
+    std::thread::spawn(move || {
+        let mut target = LiveTarget::new("<Local>").unwrap();
+        serve_connection(far, "", &mut target, &mut NoSuperior)
+    });
+    RemoteTarget::open(near, options).unwrap().0
+}
+
+/// Starts off the tracer's thread, which must have no children of its own.
+fn elsewhere<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+}
+
+fn slow(folder: &Path) -> Debuggee {
+    elsewhere(|| Debuggee::start("slow", folder, "page"))
+}
+
+fn os(target: &mut dyn Target) -> &mut dyn Os {
+    target.as_os().unwrap()
+}
+
+fn lists(target: &mut dyn Target, folder: &Path) {
+    let program = worker_program();
+    let mut debuggee = elsewhere(|| Debuggee::start("plain", folder, "page"));
+    assert!(debuggee.page.advances(3, LIMIT));
+    let process = ProcessId(debuggee.pid());
+    assert_eq!(target.info().arch, Arch::X86_64);
+    let bundle = attach(target, debuggee.pid());
+    assert_eq!((bundle.stop.process, &bundle.stop.reason), (process, &StopReason::Attached));
+    let processes = target.processes().unwrap();
+    assert_eq!(processes.len(), 1);
+    assert_eq!((processes[0].id, processes[0].origin), (process, ProcessOrigin::Attached));
+    let threads = target.threads(process).unwrap();
+    assert_eq!((threads.len(), threads[0].id), (3, ThreadId(process.0)));
+    assert!(threads.iter().all(|thread| thread.name == "worker" && thread.process == process));
+    let modules = target.modules(process).unwrap();
+    assert!(modules[0].is_main);
+    assert_eq!(Path::new(&modules[0].path).canonicalize().unwrap(), program.canonicalize().unwrap());
+    assert!(modules.iter().any(|module| module.path.contains("libc.so")));
+    assert!(modules.iter().any(|module| module.path == "[vdso]"));
+    let regions = target.regions(process).unwrap();
+    assert!(regions.windows(2).all(|pair| pair[0].range.end <= pair[1].range.start));
+    let work = symbol(&program, "work");
+    let text = regions.iter().find(|region| region.range.contains(work)).unwrap();
+    assert!(text.read && text.execute && !text.write && text.usage == RegionUsage::Image);
+    assert!(regions.iter().any(|region| region.usage == RegionUsage::Stack));
+    live(target).detach(process, DetachMode::Deliver).unwrap();
+    assert!(target.processes().unwrap().is_empty());
+    assert!(is_free(debuggee.pid()));
+    assert_eq!(debuggee.end(), Some(42));
+}
+
+fn memory(target: &mut dyn Target, folder: &Path) {
+    let program = worker_program();
+    let debuggee = slow(folder);
+    attach(target, debuggee.pid());
+    let space = space(target, ProcessId(debuggee.pid()));
+    let (place, watched) = (symbol(&program, "elsewhere"), symbol(&program, "watched"));
+    let original = read(target, space, place, 8);
+    // The loader's own site is there all the time.
+    let in_program = |debuggee: &Debuggee| {
+        text_differences(debuggee.pid()).into_iter().filter(|at| at.abs_diff(place.0) < 0x1000).collect::<Vec<_>>()
+    };
+    assert_eq!(in_program(&debuggee), []);
+    set(target, breakpoint(1, space, place));
+    assert_eq!(in_program(&debuggee), [place.0]);
+    assert_eq!(read(target, space, place, 8), original, "the trap is hidden");
+    // What is written over it lands under it.
+    let write = |target: &mut dyn Target, at: Va, bytes: &[u8]| {
+        live(target).write_many(space, &[WriteRequest { at, bytes: bytes.to_vec() }]).unwrap()[0]
+    };
+    assert_eq!(write(target, place, &[0x90, 0x90]), 2);
+    assert_eq!(read(target, space, place, 2), [0x90, 0x90]);
+    clear(target, 1);
+    assert_eq!(read(target, space, place, 2), [0x90, 0x90]);
+    assert_eq!(write(target, place, &original), 8);
+    assert_eq!(in_program(&debuggee), []);
+    assert_eq!(write(target, watched, &77_u64.to_le_bytes()), 8);
+    let reads = [
+        ReadRequest { at: watched, len: 8 },
+        ReadRequest { at: Va(8), len: 8 },
+        ReadRequest { at: Va(u64::MAX - 3), len: 8 },
+        ReadRequest { at: place, len: 8 },
+    ];
+    let answers = target.read_many(space, &reads).unwrap();
+    assert_eq!(answers, [77_u64.to_le_bytes().to_vec(), vec![], vec![], original]);
+    assert_eq!(write(target, Va(8), &[1]), 0);
+}
+
+fn registers(target: &mut dyn Target, folder: &Path) {
+    let debuggee = slow(folder);
+    let bundle = attach(target, debuggee.pid());
+    let thread = ThreadId(debuggee.pid());
+    let sets = RegisterSets { floating: true, debug: true };
+    let read = |target: &mut dyn Target| target.registers_many(&[thread], sets).unwrap().remove(0).unwrap();
+    let before = read(target);
+    assert_eq!(before.pc(), bundle.registers[0].1.pc());
+    assert!(!before.floating.is_empty() && !before.debug.is_empty());
+    let r12 = Arch::X86_64.register_by_name("r12").unwrap();
+    let mut changed = before.clone();
+    assert!(changed.set(r12, RegisterValue::from_u64(0x1234_5678_9abc, 64)));
+    live(target).set_registers(thread, &changed).unwrap();
+    assert_eq!(read(target).get_u64(r12), Some(0x1234_5678_9abc));
+    live(target).set_registers(thread, &before).unwrap();
+    assert_eq!(read(target).get_u64(r12), before.get_u64(r12));
+    let other = target.registers_many(&[ThreadId(u32::MAX), thread], sets).unwrap();
+    assert!(other[0].is_err() && other[1].is_ok());
+}
+
+fn breakpoints(target: &mut dyn Target, folder: &Path) {
+    let program = worker_program();
+    let mut debuggee = slow(folder);
+    attach(target, debuggee.pid());
+    let space = space(target, ProcessId(debuggee.pid()));
+    let (work, odd, watched) = (symbol(&program, "work"), symbol(&program, "odd_site"), symbol(&program, "watched"));
+    set(target, breakpoint(1, space, work));
+    set(target, BreakpointSpec { one_shot: true, ..breakpoint(2, space, odd) });
+    let hit = |ids: &[u32]| StopReason::Breakpoint { ids: ids.iter().copied().map(BreakpointId).collect() };
+    let mut seen = [go(target), go(target), go(target)].map(|bundle| (bundle.stop.reason, bundle.registers[0].1.pc()));
+    seen.sort_by_key(|(_, pc)| pc.0);
+    let mut expected = [(hit(&[1]), work), (hit(&[1]), work), (hit(&[2]), odd)];
+    expected.sort_by_key(|(_, pc)| pc.0);
+    assert_eq!(seen, expected, "the second is gone after its hit");
+    clear(target, 1);
+    let execute = BreakpointKind::Hardware { access: HardwareAccess::Execute, len: 1 };
+    set(target, BreakpointSpec { kind: execute, skip: 2, ..breakpoint(3, space, work) });
+    let bundle = go(target);
+    assert_eq!((bundle.stop.reason, bundle.registers[0].1.pc()), (hit(&[3]), work));
+    let states = target.as_breakpoints().unwrap().breakpoint_states().unwrap();
+    assert_eq!(states.iter().find(|state| state.id == BreakpointId(3)).unwrap().hits, 3);
+    clear(target, 3);
+    let write = BreakpointKind::Hardware { access: HardwareAccess::Write, len: 8 };
+    set(target, BreakpointSpec { kind: write, ..breakpoint(4, space, watched) });
+    let before = read(target, space, watched, 8);
+    let bundle = go(target);
+    assert_eq!(bundle.stop.reason, hit(&[4]));
+    assert_ne!(read(target, space, watched, 8), before, "the stop comes after the access");
+    let in_use = set_many(
+        target,
+        (0..5).map(|id| BreakpointSpec { kind: write, ..breakpoint(10 + id, space, watched + 64 * u64::from(id)) }),
+    );
+    assert!(in_use.iter().any(Result::is_err), "there are four debug registers: {in_use:?}");
+    assert_eq!(text_differences(debuggee.pid()).len() as u64, loader_sites(target, debuggee.pid()));
+    live(target).detach(ProcessId(debuggee.pid()), DetachMode::Deliver).unwrap();
+    assert_eq!(text_differences(debuggee.pid()), []);
+    assert_eq!(debuggee.end(), Some(42));
+}
+
+fn set_many(
+    target: &mut dyn Target,
+    specs: impl Iterator<Item = BreakpointSpec>,
+) -> Vec<Result<BreakpointState, TargetError>> {
+    let changes: Vec<_> = specs.map(BreakpointChange::Set).collect();
+    target.as_breakpoints().unwrap().change_breakpoints(&changes).unwrap()
+}
+
+/// The one place in the dynamic loader that is watched while a process is in the session.
+fn loader_sites(target: &mut dyn Target, pid: u32) -> u64 {
+    let modules = target.modules(ProcessId(pid)).unwrap();
+    let loader = modules.iter().find(|module| module.path.contains("ld-linux")).unwrap();
+    text_differences(pid).iter().filter(|at| loader.range.contains(Va(**at))).count() as u64
+}
+
+fn conditions(target: &mut dyn Target, folder: &Path) {
+    let program = worker_program();
+    let mut debuggee = slow(folder);
+    attach(target, debuggee.pid());
+    let space = space(target, ProcessId(debuggee.pid()));
+    let rdi = Arch::X86_64.register_by_name("rdi").unwrap();
+    // rdi % 16 == 5, and the value that is stored last is one less.
+    let mut code = Assembler::default();
+    code.register(rdi);
+    code.constant(16);
+    code.op(Op::RemainderUnsigned);
+    code.constant(5);
+    code.op(Op::Equal);
+    code.constant(symbol(&program, "watched").0);
+    code.load(8, true);
+    code.constant(1);
+    code.op(Op::Add);
+    code.register(rdi);
+    code.op(Op::Equal);
+    code.op(Op::And);
+    code.op(Op::Return);
+    let condition = Some(code.finish().unwrap());
+    let work = symbol(&program, "work");
+    set(target, BreakpointSpec { condition: condition.clone(), ..breakpoint(1, space, work) });
+    for _ in 0..2 {
+        let before = target.link_statistics().messages_received;
+        let bundle = go(target);
+        assert_eq!(bundle.registers[0].1.get_u64(rdi).unwrap() % 16, 5);
+        let messages = target.link_statistics().messages_received - before;
+        assert!(messages <= 2, "a false condition costs no message: {messages}");
+    }
+    // Nobody else's hits count.
+    let only = ThreadFilter::Only(ThreadId(u32::MAX - 1));
+    set(target, BreakpointSpec { threads: only, ..breakpoint(1, space, work) });
+    run(target);
+    let waited = live(target).wait_event(Some(Duration::from_millis(100)), &[]).unwrap();
+    assert!(matches!(waited, Waited::TimedOut), "no stop");
+    live(target).interrupter().break_in();
+    assert_eq!(stop(target).stop.reason, StopReason::BreakIn);
+    live(target).detach(ProcessId(debuggee.pid()), DetachMode::Deliver).unwrap();
+    assert_eq!(debuggee.end(), Some(42));
+}
+
+fn steps(target: &mut dyn Target, folder: &Path) {
+    let program = worker_program();
+    let debuggee = slow(folder);
+    attach(target, debuggee.pid());
+    let space = space(target, ProcessId(debuggee.pid()));
+    let (thread, work) = (ThreadId(debuggee.pid()), symbol(&program, "work"));
+    set(target, breakpoint(1, space, work));
+    go(target);
+    // `push rbp` and `mov rbp, rsp`.
+    let before = target.link_statistics().round_trips;
+    let bundle = step(target, thread, StepPlan::instructions(2));
+    let trips = target.link_statistics().round_trips - before;
+    assert!(trips <= 1, "a step costs one round trip: {trips}");
+    assert_eq!(bundle.stop.reason, StopReason::Step { outcome: StepOutcome::Counted });
+    assert_eq!(bundle.registers[0].1.pc(), work + 4);
+    // To the return, at the caller's address.
+    let sp = bundle.registers[0].1.sp();
+    let back = read(target, space, sp + 8, 8);
+    let fence = Fence { at: Va(u64::from_le_bytes(back.try_into().unwrap())), min_sp: Va(0), kind: FenceKind::Return };
+    let out = StepPlan { fences: vec![fence], run: true, ..StepPlan::default() };
+    let bundle = step(target, thread, out);
+    assert_eq!(bundle.stop.reason, StopReason::Step { outcome: StepOutcome::Fence { index: 0 } });
+    assert_eq!(bundle.registers[0].1.pc(), fence.at);
+    let stale = Plan::run_all(StopGeneration(generation(target).0 - 1));
+    assert!(matches!(live(target).resume(&stale), Err(TargetError::StaleGeneration { .. })));
+}
+
+fn signals(target: &mut dyn Target, folder: &Path) {
+    let debuggee = slow(folder);
+    let pid = debuggee.pid();
+    attach(target, pid);
+    let send = |signal| kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
+    run(target);
+    send(Signal::USR1);
+    let bundle = stop(target);
+    let StopReason::Signal(info) = &bundle.stop.reason else { panic!("{:?}", bundle.stop) };
+    assert_eq!((info.signo, info.code, info.sender), (10, 0, ProcessId(std::process::id())));
+    assert!(info.fatal_by_default);
+    let pending = live(target).pending_signal(bundle.stop.thread).unwrap().unwrap();
+    assert_eq!((pending.signo, pending.raw.len()), (10, 128));
+    // Forgotten, or it would end here.
+    let plan = Plan { others_signal: SignalAction::Swallow, ..Plan::run_all(generation(target)) };
+    live(target).resume(&plan).unwrap();
+    assert!(debuggee.page.advances(1, LIMIT));
+    send(Signal::USR2);
+    stop(target);
+    let bundle = go(target);
+    let ended = StopReason::Exited { status: ExitStatus::Signal { signo: 12, core_dumped: false } };
+    assert_eq!(bundle.stop.reason, ended);
+    assert!(target.processes().unwrap().is_empty());
+    // Who traces in this process takes the status of its child, too.
+    assert!(matches!(state(pid), None | Some('Z')));
+}
+
+fn create(target: &mut dyn Target, program: &str, arguments: &[&str], stdio: StdioSpec) -> ProcessId {
+    let spec = CreateSpec {
+        program: program.into(),
+        arguments: arguments.iter().map(|argument| (*argument).into()).collect(),
+        environment: None,
+        environment_changes: vec![("CONFORMANCE".into(), Some("some value".into()))],
+        directory: Some("/".into()),
+        stdio,
+        randomize: false,
+        break_in: true,
+    };
+    let (process, bundle) = live(target).create(&spec, &BundleRequest::default()).unwrap();
+    assert_eq!(bundle.unwrap().stop.reason, StopReason::Created);
+    process
+}
+
+/// Runs to the end; what was written by stream, and how it ended.
+fn finish(target: &mut dyn Target) -> (String, String, ExitStatus) {
+    // Children of a shell are no business of ours.
+    let sigchld = EventMask { pass_signals: 1 << 17, ..EventMask::default() };
+    let run = |target: &mut dyn Target| {
+        let plan = Plan { events: sigchld.clone(), ..Plan::run_all(generation(target)) };
+        live(target).resume(&plan).unwrap();
+    };
+    run(target);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    loop {
+        match event(target) {
+            Event::Output(Output { stream: OutputStream::Stdout, bytes, .. }) => out.extend(bytes),
+            Event::Output(Output { stream: OutputStream::Stderr, bytes, .. }) => err.extend(bytes),
+            Event::Stopped(bundle) => match bundle.stop.reason {
+                StopReason::Exited { status } => {
+                    let text = |bytes| String::from_utf8(bytes).unwrap();
+                    return (text(out), text(err), status);
+                }
+                StopReason::Execed { .. } => run(target),
+                other => panic!("{other:?}"),
+            },
+            _ => {}
+        }
+    }
+}
+
+fn created_with_streams(target: &mut dyn Target, _: &Path) {
+    let script = "read line; echo \"$line, $CONFORMANCE, $PWD\"; echo oops >&2; exit 5";
+    let process = create(target, "sh", &["-c", script], StdioSpec::Client);
+    os(target).write_stdin(process, b"typed\n").unwrap();
+    let ended = finish(target);
+    assert_eq!(ended, ("typed, some value, /\n".into(), "oops\n".into(), ExitStatus::Code(5)));
+    let spec = |program: &str| CreateSpec {
+        program: program.into(),
+        arguments: Vec::new(),
+        environment: None,
+        environment_changes: Vec::new(),
+        directory: None,
+        stdio: StdioSpec::Client,
+        randomize: true,
+        break_in: true,
+    };
+    for missing in ["/no/such/program", "no-such-program-anywhere", "/etc/passwd"] {
+        let error = live(target).create(&spec(missing), &BundleRequest::default()).unwrap_err();
+        assert_eq!(error.severity(), Severity::Operation, "{error}");
+        assert!(error.to_string().contains(missing), "{error}");
+    }
+}
+
+fn created_on_a_pty(target: &mut dyn Target, _: &Path) {
+    let script = "test -t 0 && test -t 1 && test -t 2 && stty size";
+    create(target, "sh", &["-c", script], StdioSpec::Pty { columns: 91, rows: 17 });
+    let (out, _, status) = finish(target);
+    assert_eq!((out.trim(), status), ("17 91", ExitStatus::Code(0)));
+}
+
+fn family_and_modules(target: &mut dyn Target, _: &Path) {
+    let program = Build::source(
+        Compiler::Gcc,
+        "family",
+        r#"
+        #include <dlfcn.h>
+        #include <sys/wait.h>
+        #include <unistd.h>
+        int main(void) {
+            if (!dlopen("libm.so.6", RTLD_NOW)) return 1;
+            pid_t child = fork();
+            if (child == 0) _exit(3);
+            int status;
+            waitpid(child, &status, 0);
+            if (!WIFEXITED(status) || WEXITSTATUS(status) != 3) return 2;
+            execl("/bin/true", "true", (char *)0);
+            return 4;
+        }
+        "#,
+    )
+    .flags("-ldl")
+    .path();
+    let process = create(target, program.to_str().unwrap(), &[], StdioSpec::Client);
+    assert!(target.modules(process).unwrap().iter().all(|module| !module.path.contains("libm.")));
+    let (mut loaded, mut forked, mut executed) = (false, false, false);
+    loop {
+        let events = EventMask { modules: true, fork: true, exec: true, ..EventMask::default() };
+        let plan = Plan { events, ..Plan::run_all(generation(target)) };
+        live(target).resume(&plan).unwrap();
+        match stop(target).stop.reason {
+            StopReason::ModulesChanged => {
+                let modules = target.modules(process).unwrap();
+                loaded |= modules.iter().any(|module| module.path.contains("libm.so") && module.build_id.is_some());
+            }
+            StopReason::Forked { child, vfork, followed } => {
+                assert!(!vfork && !followed && child != process);
+                assert!(loaded);
+                forked = true;
+            }
+            StopReason::Execed { executable, .. } => {
+                assert!(forked && executable.ends_with("true"), "{executable}");
+                executed = true;
+            }
+            StopReason::Exited { status } => {
+                assert_eq!(status, ExitStatus::Code(0));
+                break;
+            }
+            StopReason::Signal(info) if info.signo == 17 => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(loaded && forked && executed, "{loaded} {forked} {executed}");
+}
+
+fn search(target: &mut dyn Target, folder: &Path) {
+    let program = Build::source(
+        Compiler::Gcc,
+        "haystack",
+        "#include <stdio.h>\n#include <unistd.h>\nchar hay[1 << 20] = {1};\n\
+         int main(void) { for (int i = 0; i < 3; i++) sprintf(hay + 1000 + i * 300000, \"ne%s%d\", \"edle\", 7);\n\
+         puts(\"ready\"); fflush(stdout); pause(); }\n",
+    )
+    .flags("-no-pie")
+    .path();
+    let _ = folder;
+    let mut running = elsewhere(|| Running::start(&program, &[]));
+    assert_eq!(running.line(), "ready");
+    attach(target, running.pid());
+    let space = space(target, ProcessId(running.pid()));
+    let hay = symbol(&program, "hay");
+    let request = |limit, alignment| SearchRequest {
+        range: VaRange::from_len(hay, 1 << 20),
+        pattern: b"needle7".to_vec(),
+        alignment,
+        writable_only: true,
+        limit,
+    };
+    let expected = [hay + 1000, hay + 301_000, hay + 601_000];
+    assert_eq!(target.search(space, &request(100, 1)).unwrap(), expected);
+    assert_eq!(target.search(space, &request(2, 8)).unwrap(), expected[..2]);
+}
+
+fn files_and_processes(target: &mut dyn Target, folder: &Path) {
+    let debuggee = slow(folder);
+    let process = ProcessId(debuggee.pid());
+    attach(target, debuggee.pid());
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 249) as u8).collect();
+    let path = folder.join("a file");
+    std::fs::write(&path, &bytes).unwrap();
+    let (file, len) = os(target).open_file(Some(process), path.to_str().unwrap()).unwrap();
+    assert_eq!(len, 3_000_000);
+    let parts = os(target).read_file(file, &[(0, 2_000_000), (2_999_990, 100), (4_000_000, 5)]).unwrap();
+    assert!(parts[0] == bytes[..2_000_000] && parts[1] == bytes[2_999_990..] && parts[2].is_empty());
+    os(target).close_file(file).unwrap();
+    assert!(os(target).read_file(file, &[(0, 1)]).is_err());
+    let error = os(target).open_file(None, "/no/such/file").unwrap_err();
+    assert!(matches!(error, TargetError::File { .. }), "{error}");
+    let entries = os(target).list_directory(folder.to_str().unwrap()).unwrap();
+    let mut names: Vec<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.is_directory)).collect();
+    names.sort_unstable();
+    assert_eq!(names, [("a file", false), ("page", false)]);
+    let handles = os(target).handles(process).unwrap();
+    assert!(handles.iter().any(|handle| handle.target.ends_with("/page")), "{handles:?}");
+    assert!(handles.iter().any(|handle| handle.number == 1 && handle.kind == "Pipe"), "{handles:?}");
+    let query = ProcessQuery::Name { name: "worker".into(), how: NameMatch::FileName };
+    let listed = os(target).list_processes(&query, true).unwrap();
+    let own = listed.iter().find(|listed| listed.id == process).unwrap();
+    assert_eq!((own.parent, own.threads), (ProcessId(std::process::id()), 1));
+    assert!(own.tracer.0 != 0 && matches!(own.attachability, Some(Attachability::No { .. })), "{own:?}");
+    let all = os(target).list_processes(&ProcessQuery::All, false).unwrap();
+    assert!(all.iter().any(|listed| listed.id == process) && all.len() >= listed.len());
+    let (now, uptime) = os(target).clock().unwrap();
+    assert!(now > own.start_time_us && uptime > 0);
+}
+
+fn letting_go(target: &mut dyn Target, folder: &Path) {
+    let mut debuggee = slow(folder);
+    let (pid, process) = (debuggee.pid(), ProcessId(debuggee.pid()));
+    // A signal that would end it is forgotten.
+    attach(target, pid);
+    run(target);
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::USR1).unwrap();
+    stop(target);
+    live(target).detach(process, DetachMode::Swallow).unwrap();
+    assert!(debuggee.page.advances(1, LIMIT));
+    // Left stopped for another debugger, and taken over.
+    attach(target, pid);
+    live(target).detach(process, DetachMode::LeaveStopped).unwrap();
+    wait_until("it is left stopped", LIMIT, || state(pid) == Some('T'));
+    let bundle = live(target).attach(process, AttachMode::Existing, &BundleRequest::default()).unwrap();
+    assert!(bundle.is_some());
+    live(target).detach(process, DetachMode::Deliver).unwrap();
+    wait_until("it is free", LIMIT, || is_free(pid));
+    assert!(debuggee.page.advances(1, LIMIT));
+    // Only looked at.
+    let mode = AttachMode::Noninvasive { suspend: false };
+    live(target).attach(process, mode, &BundleRequest::default()).unwrap();
+    let space = space(target, process);
+    assert_eq!(read(target, space, symbol(&worker_program(), "work"), 1), [0x55]);
+    assert!(debuggee.page.advances(1, LIMIT));
+    live(target).detach(process, DetachMode::Deliver).unwrap();
+    assert!(is_free(pid));
+    assert_eq!(debuggee.end(), Some(42));
+    // What is not there, and what is ended.
+    let error = live(target).detach(process, DetachMode::Deliver).unwrap_err();
+    assert!(matches!(error, TargetError::NoProcess { .. }), "{error}");
+    let other = create(target, "sleep", &["100"], StdioSpec::Client);
+    live(target).kill(other).unwrap();
+    assert!(matches!(common::state(other.0), None | Some('Z')));
+}
+
+/// Round trips of what the architecture gives budgets for, on a real process of a thousand threads.
+#[test]
+fn round_trips_stay_in_their_budgets() {
+    let program = Build::source(
+        Compiler::Gcc,
+        "thousand",
+        "#include <pthread.h>\n#include <stdio.h>\n#include <unistd.h>\n\
+         void *run(void *unused) { for (;;) pause(); }\n\
+         int main(void) { pthread_attr_t small; pthread_t thread; pthread_attr_init(&small);\n\
+         pthread_attr_setstacksize(&small, 65536);\n\
+         for (int i = 1; i < 1000; i++) if (pthread_create(&thread, &small, run, 0)) return 1;\n\
+         puts(\"ready\"); fflush(stdout); run(0); }\n",
+    )
+    .flags("-no-pie")
+    .path();
+    let mut running = Running::start(&program, &[]);
+    assert_eq!(running.line(), "ready");
+    let server = Server::start(&["-t", "tcp:port=0"]);
+    let query = ProcessQuery::All;
+    let options = Options { first_query: Some(query.clone()), ..Options::default() };
+    let (mut remote, _) = RemoteTarget::connect(&server.transport(), options).unwrap();
+    assert!(remote.list_processes(&query, true).unwrap().iter().any(|listed| listed.id.0 == running.pid()));
+    assert_eq!(remote.link_statistics().round_trips, 2, "connect, authenticate and list");
+    let trips = |remote: &mut RemoteTarget, what: &str, budget: u64, work: &mut dyn FnMut(&mut RemoteTarget)| {
+        let before = remote.link_statistics().round_trips;
+        work(remote);
+        let spent = remote.link_statistics().round_trips - before;
+        eprintln!("{what}: {spent} round trips");
+        assert!(spent <= budget, "{what}: {spent} round trips, {budget} allowed");
+    };
+    let process = ProcessId(running.pid());
+    let mut threads = Vec::new();
+    trips(&mut remote, "attach to 1,000 threads, lists and the stack's memory", 1, &mut |remote| {
+        let bundle = attach(remote, process.0);
+        threads = remote.threads(process).unwrap();
+        assert_eq!(threads.len(), 1000);
+        assert!(remote.modules(process).unwrap().len() >= 3);
+        let registers = remote.registers_many(&[bundle.stop.thread], RegisterSets::default()).unwrap();
+        let sp = registers[0].as_ref().unwrap().sp();
+        let space = outpost_base::AddressSpaceId(bundle.memory[0].space.0);
+        assert_eq!(read(remote, space, sp, 64).len(), 64);
+    });
+    trips(&mut remote, "registers of 1,000 threads", 1, &mut |remote| {
+        let ids: Vec<ThreadId> = threads.iter().map(|thread| thread.id).collect();
+        assert!(remote.registers_many(&ids, RegisterSets::default()).unwrap().iter().all(Result::is_ok));
+    });
+    let space = space(&mut remote, process);
+    let run_function = symbol(&program, "run");
+    trips(&mut remote, "100 breakpoints", 1, &mut |remote| {
+        // In the middle of instructions no thread executes: every place is as good as another.
+        let states = set_many(remote, (0..100).map(|id| breakpoint(id, space, run_function + u64::from(id % 8))));
+        assert!(states.iter().all(Result::is_ok), "{states:?}");
+    });
+    trips(&mut remote, "clear them", 1, &mut |remote| {
+        let changes: Vec<_> = (0..100).map(|id| BreakpointChange::Clear(BreakpointId(id))).collect();
+        remote.change_breakpoints(&changes).unwrap();
+    });
+    remote.detach(process, DetachMode::Deliver).unwrap();
+    assert_eq!(text_differences(process.0), []);
+}
+
+#[test]
+fn over_memory_connecting_and_listing_cost_two_round_trips() {
+    let query = ProcessQuery::Id(ProcessId(std::process::id()));
+    let mut remote = over_a_pair(Options { first_query: Some(query.clone()), ..Options::default() });
+    assert_eq!(remote.list_processes(&query, true).unwrap().len(), 1);
+    assert_eq!(remote.link_statistics().round_trips, 2);
+}
