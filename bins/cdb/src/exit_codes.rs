@@ -1,6 +1,10 @@
-//! What `cdb` tells its caller; listed in its help.
+//! Exit codes, as `--help` tells them.
 
-/// The command line is wrong.
-pub(crate) const USAGE: u8 = 1;
-/// What was to be debugged is not there, was refused, or its server could not be reached.
-pub(crate) const NOTHING_TO_DEBUG: u8 = 2;
+/// The session ended by a command or the end of input.
+pub(crate) const ORDERLY: u8 = 0;
+/// The session could not begin: no connection, no such process, no right to it, no such dump.
+pub(crate) const FAILED: u8 = 1;
+/// The command line makes no sense.
+pub(crate) const USAGE: u8 = 2;
+/// The session broke off.
+pub(crate) const BROKEN: u8 = 3;

@@ -1,233 +1,414 @@
-//! The command line.
-//!
-//! Read by hand because of WinDbg's grammar, which no library has: words with a single dash (`-premote`), case that
-//! matters (`-g` and `-G`), and a program's own arguments that start with the first word that is no option.
+//! The command line: WinDbg's single-dash words, case-sensitive, and GNU spellings of the same.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
-/// What to debug.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum Subject {
-    /// Nothing yet.
-    #[default]
-    None,
-    /// A running process.
-    Process(u32),
-    /// A running process by name.
-    Named(String),
-    /// A program to start, with its arguments.
-    Program(Vec<String>),
-    /// What the server holds pending (`dbgsrv -pc`).
-    Pending,
-    /// Dump files.
-    Dumps(Vec<String>),
+use outpost_transport::ClientTransport;
+
+const HELP: &str = "\
+cdb: debugger.
+
+usage: cdb [-premote TRANSPORT] [OPTIONS] PROGRAM [ARGUMENTS...]     debug a new process
+       cdb [-premote TRANSPORT] [OPTIONS] -p PID | -pn NAME         attach to a process
+       cdb [OPTIONS] -z CORE                                        open a core dump
+       cdb [OPTIONS]                                                begin with nothing; .attach, .create
+
+  -premote, --premote TRANSPORT   processes of another machine, through its process server:
+        tcp:server=HOST,port=N[,password=P]    npipe:pipe=NAME[,password=P]
+        Programs and PIDs are that machine's, all other paths are this one's.
+  -p, --pid PID           attach to the process of this id
+  -pn, --process-name NAME  attach to the process of this name
+  -cimp, --implicit-command-line  create what the server holds pending (dbgsrv -pc)
+  -z, --core FILE         open a core dump; may be repeated
+  -pv, --noninvasive      with -p: only look, do not become its debugger
+  -pvr, --noninvasive-running  the same without holding it meanwhile
+  -pe, --existing         with -p: take over a process that a debugger abandoned
+  -pb, --no-break         with -p: do not stop it
+  -pd, --detach-on-exit   quitting lets created processes go, too
+  -o, --debug-children    debug the processes that it creates, too
+  -g, --go                go on at the initial stop
+  -G, --go-at-exit        go on when the process ends
+  -c, --commands TEXT     commands to begin with, after the first stop; may be repeated
+  -cf, --command-file FILE  a file of such commands; ntsd.ini in the current directory is the default
+  -y, --symbols PATH      where symbols are looked for (.sympath)
+  -i, --images PATH       where programs and libraries are looked for
+  -srcpath, --sources PATH  where sources are looked for (.srcpath)
+  -lines, --lines         show source lines (the default; .lines -d hides them)
+  -n, --noisy             tell what symbol loading does (!sym noisy)
+  -logo, --log FILE       log to a new file
+  -loga, --log-append FILE  log to the end of a file
+  -v, --verbose           tell more
+  -version, --version     release and protocol
+  -?, -h, --help          this text
+
+Commands in $XDG_CONFIG_HOME/outpost/cdb.ini are carried out at each start. At the prompt, .help lists the
+commands, k shows the stack, g runs, q quits.
+exit status: 0 ended by command or end of input, 1 could not begin, 2 wrong command line, 3 broke off";
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Print this and leave.
+    Show(String),
+    /// Debug.
+    Debug(Box<Options>),
 }
 
-/// How to take hold of a running process.
+/// What to debug.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Debuggee {
+    /// A process by id.
+    Pid(u32),
+    /// A process by name.
+    Name(String),
+    /// A new process.
+    Program(Vec<String>),
+    /// What the server holds pending.
+    Implicit,
+    /// Dumps.
+    Cores(Vec<PathBuf>),
+    /// Nothing yet.
+    Nothing,
+}
+
+/// How to look at a process that runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Hold {
-    /// Become its debugger and stop it.
+pub(crate) enum Attaching {
     #[default]
     Invasive,
-    /// Become its debugger without stopping it (`-pb`).
-    NoBreak,
-    /// Look at it while it is held (`-pv`).
     Noninvasive,
-    /// Look at it while it runs (`-pvr`).
-    Running,
-    /// It was abandoned by another debugger (`-pe`).
+    NoninvasiveRunning,
     Existing,
 }
 
-/// Everything the command line said.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// How to debug.
+#[derive(Debug)]
 pub(crate) struct Options {
-    pub(crate) remote: Option<String>,
-    pub(crate) subject: Subject,
-    pub(crate) hold: Hold,
+    pub(crate) premote: Option<ClientTransport>,
+    pub(crate) debuggee: Debuggee,
+    pub(crate) attaching: Attaching,
+    pub(crate) no_break: bool,
     pub(crate) detach_on_exit: bool,
-    pub(crate) follow_children: bool,
-    pub(crate) skip_initial_break: bool,
-    pub(crate) skip_final_break: bool,
+    pub(crate) debug_children: bool,
+    pub(crate) go_at_start: bool,
+    pub(crate) go_at_exit: bool,
     pub(crate) commands: Vec<String>,
     pub(crate) command_file: Option<PathBuf>,
-    pub(crate) symbol_path: Option<String>,
-    pub(crate) image_path: Option<String>,
-    pub(crate) source_path: Option<String>,
-    pub(crate) lines: bool,
-    pub(crate) log: Option<(PathBuf, Append)>,
+    pub(crate) symbols: Option<String>,
+    pub(crate) images: Option<String>,
+    pub(crate) sources: Option<String>,
     pub(crate) noisy: bool,
     pub(crate) verbose: bool,
+    pub(crate) log: Option<(PathBuf, LogMode)>,
 }
 
-/// Whether a log is begun anew.
+/// What becomes of a log that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Append {
-    /// Its old content is dropped.
-    No,
-    /// It is continued.
-    Yes,
+pub(crate) enum LogMode {
+    New,
+    Append,
 }
 
-/// What the command line asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Request {
-    Debug(Box<Options>),
-    Help,
+/// What is wrong with the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One option, whatever its spelling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Premote,
+    Pid,
+    ProcessName,
+    ImplicitCommand,
+    Core,
+    Noninvasive,
+    NoninvasiveRunning,
+    Existing,
+    NoBreak,
+    DetachOnExit,
+    DebugChildren,
+    Go,
+    GoAtExit,
+    Commands,
+    CommandFile,
+    Symbols,
+    Images,
+    Sources,
+    Lines,
+    Noisy,
+    LogNew,
+    LogAppend,
+    Verbose,
     Version,
+    Help,
 }
 
-/// The text of `-?`.
-pub(crate) const HELP: &str = "\
-usage: cdb [OPTIONS] -p PID | -pn NAME | -z CORE | PROGRAM [ARGUMENTS]
-       cdb -premote TRANSPORT [OPTIONS] -p PID | -pn NAME | -cimp | PROGRAM [ARGUMENTS]
+impl Word {
+    fn of(argument: &str) -> Option<Word> {
+        Some(match argument {
+            "-premote" | "--premote" => Word::Premote,
+            "-p" | "--pid" => Word::Pid,
+            "-pn" | "--process-name" => Word::ProcessName,
+            "-cimp" | "--implicit-command-line" => Word::ImplicitCommand,
+            "-z" | "--core" => Word::Core,
+            "-pv" | "--noninvasive" => Word::Noninvasive,
+            "-pvr" | "--noninvasive-running" => Word::NoninvasiveRunning,
+            "-pe" | "--existing" => Word::Existing,
+            "-pb" | "--no-break" => Word::NoBreak,
+            "-pd" | "--detach-on-exit" => Word::DetachOnExit,
+            "-o" | "--debug-children" => Word::DebugChildren,
+            "-g" | "--go" => Word::Go,
+            "-G" | "--go-at-exit" => Word::GoAtExit,
+            "-c" | "--commands" => Word::Commands,
+            "-cf" | "--command-file" => Word::CommandFile,
+            "-y" | "--symbols" => Word::Symbols,
+            "-i" | "--images" => Word::Images,
+            "-srcpath" | "--sources" => Word::Sources,
+            "-lines" | "--lines" => Word::Lines,
+            "-n" | "--noisy" => Word::Noisy,
+            "-logo" | "--log" => Word::LogNew,
+            "-loga" | "--log-append" => Word::LogAppend,
+            "-v" | "--verbose" => Word::Verbose,
+            "-version" | "--version" => Word::Version,
+            "-?" | "-h" | "--help" => Word::Help,
+            _ => return None,
+        })
+    }
 
-What to debug
-  -p PID            attach to a process (decimal, or 0x...)
-  -pn NAME          attach to the process of that name; there must be one
-  -z CORE           open an ELF core; may be repeated
-  PROGRAM ARGS      start a program; everything after its name is its own
-  -premote T        on the machine of a process server: tcp:server=HOST,port=N[,password=P] or npipe:server=.,pipe=NAME.
-                    Programs and process ids are then that machine's, all files of symbols and sources this one's
-  -cimp             start what the server holds pending
+    fn takes_value(self) -> bool {
+        matches!(
+            self,
+            Word::Premote
+                | Word::Pid
+                | Word::ProcessName
+                | Word::Core
+                | Word::Commands
+                | Word::CommandFile
+                | Word::Symbols
+                | Word::Images
+                | Word::Sources
+                | Word::LogNew
+                | Word::LogAppend
+        )
+    }
+}
 
-How
-  -pv / -pvr        look only, holding the process / letting it run
-  -pb               do not stop the process when attaching
-  -pe               take over a process that another debugger abandoned
-  -pd               let every process go at the end, also those that were started
-  -o                debug child processes, too
-  -g / -G           go on from the initial stop / from the final one
-  -c \"COMMANDS\"     carry these out first; may be repeated
-  -cf FILE          carry out the lines of a file first
-  -y PATH           symbol path        -i PATH  where executables of dumps are        -srcpath PATH  source path
-  -lines            show source lines
-  -logo / -loga F   log to a file, from its beginning / at its end
-  -n                tell where symbols are looked for
-  -v                tell more
-  -version, -?      version, this text
-
-Long spellings with two dashes work, too. Lines are read from standard input where that is no terminal. At the
-prompt .help lists the commands, and Ctrl+C breaks in.
-
-exit codes: 0 the session was ended by its user; 1 the command line is wrong; 2 there is nothing to debug (not found,
-refused, no connection)
-";
-
-/// Reads the arguments after the program's name.
-///
-/// # Errors
-/// A sentence for the user.
-pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Request, String> {
-    let mut arguments = arguments.into_iter();
+/// Reads the command line, the program's name first.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
+    let mut parser = lexopt::Parser::from_iter(arguments);
+    // Single-dash words of several letters are no clusters of short options, so arguments are taken raw.
+    let mut raw = parser.raw_args().map_err(|error| UsageError(error.to_string()))?;
+    let mut debuggees = Vec::new();
+    let mut cores = Vec::new();
     let mut options = Options::default();
-    let mut dumps = Vec::new();
-    while let Some(argument) = arguments.next() {
-        let Some(word) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else {
-            let program = std::iter::once(argument).chain(arguments.by_ref()).collect();
-            subject(&mut options, Subject::Program(program))?;
-            break;
-        };
-        let (word, attached) = match word.split_once('=') {
-            Some((word, value)) if argument.starts_with("--") => (word, Some(value.to_owned())),
-            _ => (word, None),
-        };
-        let mut value = || attached.clone().or_else(|| arguments.next()).ok_or(format!("{argument} needs a value"));
-        match word {
-            "premote" => options.remote = Some(value()?),
-            "p" => subject(&mut options, Subject::Process(process_id(&value()?)?))?,
-            "pn" => subject(&mut options, Subject::Named(value()?))?,
-            "cimp" => subject(&mut options, Subject::Pending)?,
-            "z" => dumps.push(value()?),
-            "pv" => options.hold = Hold::Noninvasive,
-            "pvr" => options.hold = Hold::Running,
-            "pb" => options.hold = Hold::NoBreak,
-            "pe" => options.hold = Hold::Existing,
-            "pd" => options.detach_on_exit = true,
-            "o" => options.follow_children = true,
-            "g" => options.skip_initial_break = true,
-            "G" => options.skip_final_break = true,
-            "c" => options.commands.push(value()?),
-            "cf" => options.command_file = Some(value()?.into()),
-            "y" => options.symbol_path = Some(value()?),
-            "i" => options.image_path = Some(value()?),
-            "srcpath" => options.source_path = Some(value()?),
-            "lines" => options.lines = true,
-            "logo" => options.log = Some((value()?.into(), Append::No)),
-            "loga" => options.log = Some((value()?.into(), Append::Yes)),
-            "n" => options.noisy = true,
-            "v" => options.verbose = true,
-            "version" => return Ok(Request::Version),
-            "?" | "help" | "h" => return Ok(Request::Help),
-            "server" | "remote" => {
-                return Err(format!("{argument} is not in this release: sessions are not shared yet"));
+    while let Some(argument) = raw.next() {
+        let argument = text(argument)?;
+        // The first word that is no option is the program; the rest is its own.
+        if argument == "--" || !argument.starts_with('-') || argument == "-" {
+            let mut words: Vec<String> = if argument == "--" { Vec::new() } else { vec![argument] };
+            words.extend(raw.by_ref().map(text).collect::<Result<Vec<_>, _>>()?);
+            if words.is_empty() {
+                return Err(UsageError("-- is followed by no program".into()));
             }
-            _ => return Err(format!("unknown option {argument}")),
+            debuggees.push(Debuggee::Program(words));
+            break;
+        }
+        let (name, attached) = match argument.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
+            _ => (argument.as_str(), None),
+        };
+        let word = Word::of(name).ok_or_else(|| UsageError(format!("unknown option {argument}")))?;
+        let value = match (word.takes_value(), attached) {
+            (true, Some(value)) => value,
+            (true, None) => {
+                let value = raw.next().map(text).transpose()?;
+                value.ok_or_else(|| UsageError(format!("{name} needs a value")))?
+            }
+            (false, Some(_)) => return Err(UsageError(format!("{name} takes no value"))),
+            (false, None) => String::new(),
+        };
+        match word {
+            Word::Version => return Ok(Request::Show(outpost_server::version_text("cdb"))),
+            Word::Help => return Ok(Request::Show(HELP.into())),
+            Word::Pid => debuggees.push(Debuggee::Pid(pid(&value)?)),
+            Word::ProcessName => debuggees.push(Debuggee::Name(value)),
+            Word::ImplicitCommand => debuggees.push(Debuggee::Implicit),
+            Word::Core => cores.push(value.into()),
+            word => options.set(word, value)?,
         }
     }
-    if !dumps.is_empty() {
-        subject(&mut options, Subject::Dumps(dumps))?;
+    if !cores.is_empty() {
+        debuggees.push(Debuggee::Cores(cores));
     }
-    if matches!(options.subject, Subject::Dumps(_)) && options.remote.is_some() {
-        return Err("-z opens a file of this machine; it does not go with -premote".into());
+    let mut debuggees = debuggees.into_iter();
+    match (debuggees.next(), debuggees.next()) {
+        (Some(debuggee), None) => options.debuggee = debuggee,
+        (None, _) => {}
+        (Some(_), Some(_)) => return Err(UsageError("more than one thing to debug is named".into())),
     }
+    options.check()?;
     Ok(Request::Debug(Box::new(options)))
 }
 
-fn subject(options: &mut Options, subject: Subject) -> Result<(), String> {
-    if options.subject != Subject::None {
-        return Err("more than one thing to debug was given".into());
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            premote: None,
+            debuggee: Debuggee::Nothing,
+            attaching: Attaching::Invasive,
+            no_break: false,
+            detach_on_exit: false,
+            debug_children: false,
+            go_at_start: false,
+            go_at_exit: false,
+            commands: Vec::new(),
+            command_file: None,
+            symbols: None,
+            images: None,
+            sources: None,
+            noisy: false,
+            verbose: false,
+            log: None,
+        }
     }
-    options.subject = subject;
-    Ok(())
 }
 
-fn process_id(text: &str) -> Result<u32, String> {
-    let parsed = match text.strip_prefix("0x") {
-        Some(hex) => u32::from_str_radix(hex, 16),
-        None => text.strip_prefix("0n").unwrap_or(text).parse(),
+impl Options {
+    fn set(&mut self, word: Word, value: String) -> Result<(), UsageError> {
+        match word {
+            Word::Premote => {
+                let transport = value.parse().map_err(|error| UsageError(format!("-premote {value}: {error}")))?;
+                self.premote = Some(transport);
+            }
+            Word::Noninvasive => self.attaching = Attaching::Noninvasive,
+            Word::NoninvasiveRunning => self.attaching = Attaching::NoninvasiveRunning,
+            Word::Existing => self.attaching = Attaching::Existing,
+            Word::NoBreak => self.no_break = true,
+            Word::DetachOnExit => self.detach_on_exit = true,
+            Word::DebugChildren => self.debug_children = true,
+            Word::Go => self.go_at_start = true,
+            Word::GoAtExit => self.go_at_exit = true,
+            Word::Commands => self.commands.push(value),
+            Word::CommandFile => self.command_file = Some(value.into()),
+            Word::Symbols => self.symbols = Some(value),
+            Word::Images => self.images = Some(value),
+            Word::Sources => self.sources = Some(value),
+            Word::Noisy => self.noisy = true,
+            Word::Verbose => self.verbose = true,
+            Word::LogNew => self.log = Some((value.into(), LogMode::New)),
+            Word::LogAppend => self.log = Some((value.into(), LogMode::Append)),
+            // Lines are on; the others were dealt with.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), UsageError> {
+        let attaches = matches!(self.debuggee, Debuggee::Pid(_) | Debuggee::Name(_));
+        let wrong = |reason: &str| Err(UsageError(reason.to_owned()));
+        if self.attaching != Attaching::Invasive && !attaches {
+            return wrong("-pv and -pe are for -p and -pn");
+        }
+        if self.no_break && !attaches {
+            return wrong("-pb is for -p and -pn; -g goes on at the initial stop of a new process");
+        }
+        if self.premote.is_some() && matches!(self.debuggee, Debuggee::Cores(_)) {
+            return wrong("a dump is a file of this machine: -z goes without -premote");
+        }
+        if self.premote.is_none() && self.debuggee == Debuggee::Implicit {
+            return wrong("-cimp is for -premote: it takes what a server holds pending");
+        }
+        Ok(())
+    }
+}
+
+/// A PID: decimal, or with `0x` hexadecimal, or with `0n` decimal as `.tlist` shows it.
+fn pid(text: &str) -> Result<u32, UsageError> {
+    let lower = text.to_ascii_lowercase();
+    let parsed = match (lower.strip_prefix("0x"), lower.strip_prefix("0n")) {
+        (Some(hex), _) => u32::from_str_radix(hex, 16).ok(),
+        (_, Some(decimal)) => decimal.parse().ok(),
+        _ => lower.parse().ok(),
     };
-    parsed.map_err(|_| format!("'{text}' is no process id (decimal, or 0x...)"))
+    parsed.filter(|pid| *pid != 0).ok_or_else(|| UsageError(format!("'{text}' is no process id")))
+}
+
+fn text(argument: OsString) -> Result<String, UsageError> {
+    argument.into_string().map_err(|word| UsageError(format!("{} is not UTF-8", word.to_string_lossy())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parsed(line: &str) -> Result<Request, UsageError> {
+        parse(std::iter::once("cdb").chain(line.split_whitespace()).map(OsString::from))
+    }
+
     fn options(line: &str) -> Options {
-        match parse(line.split_whitespace().map(String::from)) {
+        match parsed(line) {
             Ok(Request::Debug(options)) => *options,
             other => panic!("{line}: {other:?}"),
         }
     }
 
-    fn refused(line: &str) -> String {
-        parse(line.split_whitespace().map(String::from)).unwrap_err()
+    #[test]
+    fn the_program_takes_the_rest_of_the_line() {
+        let options = options("-g -c k ./svc -p 5 --help");
+        assert_eq!(options.debuggee, Debuggee::Program(["./svc", "-p", "5", "--help"].map(String::from).into()));
+        assert!(options.go_at_start);
+        assert_eq!(options.commands, ["k"]);
     }
 
     #[test]
-    fn a_program_keeps_its_own_options() {
-        let read = options("-premote tcp:server=alder,port=1 -g ./svc -p 5 --version");
-        assert_eq!(read.subject, Subject::Program(["./svc", "-p", "5", "--version"].map(String::from).into()));
-        assert!(read.skip_initial_break && read.remote.is_some());
+    fn words_in_both_spellings() {
+        let one = options("-premote tcp:server=alder,port=1025 -p 0x1400 -pd -G -loga x.log");
+        let other = options(
+            "--premote=tcp:server=alder,port=1025 --pid=0n5120 --detach-on-exit --go-at-exit --log-append x.log",
+        );
+        for options in [one, other] {
+            assert_eq!(options.debuggee, Debuggee::Pid(0x1400));
+            assert!(options.premote.is_some() && options.detach_on_exit && options.go_at_exit);
+            assert_eq!(options.log, Some(("x.log".into(), LogMode::Append)));
+        }
+        assert_eq!(options("-z a -z b").debuggee, Debuggee::Cores(vec!["a".into(), "b".into()]));
+        assert_eq!(options("").debuggee, Debuggee::Nothing);
+        assert_eq!(options("-pv -pn svc").attaching, Attaching::Noninvasive);
+        assert!(matches!(parsed("-?"), Ok(Request::Show(_))));
     }
 
     #[test]
-    fn words_with_one_dash_or_two_and_case_that_matters() {
-        assert_eq!(options("--p=0x10"), options("-p 16"));
-        assert!(options("-G -p 1").skip_final_break && !options("-G -p 1").skip_initial_break);
-        assert_eq!(options("-pv -p 7").hold, Hold::Noninvasive);
-        assert_eq!(options("-z a -z b").subject, Subject::Dumps(vec!["a".into(), "b".into()]));
-        assert_eq!(parse(["-?".to_owned()]), Ok(Request::Help));
+    fn nonsense_is_refused_with_its_reason() {
+        let check = |line: &str, expected: &str| {
+            let error = parsed(line).expect_err(line);
+            assert!(error.0.contains(expected), "{line}: {error}");
+        };
+        check("-p 5 -z core", "more than one");
+        check("-p five", "'five' is no process id");
+        check("-p 0", "is no process id");
+        check("-x 5", "unknown option -x");
+        check("-p", "-p needs a value");
+        check("--go=yes x", "takes no value");
+        check("-premote tcp:server=alder,port=1025 -z core", "goes without -premote");
+        check("-cimp", "-cimp is for -premote");
+        check("-pv ./svc", "are for -p");
+        check("-premote nonsense ./svc", "-premote nonsense");
     }
 
     #[test]
-    fn mistakes_are_named() {
-        assert!(refused("-p").contains("-p needs a value"));
-        assert!(refused("-p x").contains("'x' is no process id"));
-        assert!(refused("-p 1 -pn x").contains("more than one"));
-        assert!(refused("-nonsense").contains("unknown option -nonsense"));
-        assert!(refused("-premote tcp:server=a,port=1 -z core").contains("-premote"));
-        assert!(refused("-server tcp:port=1").contains("not in this release"));
+    fn help_names_every_word() {
+        for word in
+            ["-premote", "-pn", "-cimp", "-pv", "-pe", "-pb", "-pd", "-cf", "-srcpath", "-lines", "-logo", "-loga"]
+        {
+            assert!(Word::of(word).is_some(), "{word}");
+            assert!(HELP.contains(word), "{word}");
+        }
     }
 }

@@ -1,74 +1,128 @@
-//! What a half-typed word could become.
+//! What a line could go on with: commands at its start, symbols, modules and files after that.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use outpost_engine::PSEUDO_REGISTERS;
 
 use crate::{Debugger, registry};
 
-/// One possibility.
+/// Most candidates that are given.
+const LIMIT: usize = 500;
+/// Commands whose arguments are files of the debugger's own machine.
+const WITH_FILES: &[&str] = &[".logopen", ".logappend", ".sympath", ".sympath+", ".srcpath", ".srcpath+", "lsf"];
+
+/// Candidates for the word before the cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
-    /// Byte of the line that it replaces from; the same for all possibilities of one question.
+    /// Byte position where the word begins.
     pub start: usize,
-    /// What stands there then.
-    pub text: String,
+    /// What it could be, in order.
+    pub candidates: Vec<String>,
 }
 
-/// More possibilities than anybody reads are not listed.
-const LIMIT: usize = 200;
+/// Names of all commands, sorted.
+fn command_names() -> Vec<&'static str> {
+    let all: BTreeSet<&str> = registry::all().flat_map(|entry| entry.names.iter().copied()).collect();
+    all.into_iter().collect()
+}
 
 impl Debugger {
-    /// What the word that ends at byte `position` of `line` could become: commands at the start of a command; behind one,
-    /// symbols, or files of this machine where the word looks like a path.
-    pub fn complete(&mut self, line: &str, position: usize) -> Vec<Completion> {
-        let Some(before) = line.get(..position) else { return Vec::new() };
-        let command_start = before.rfind(';').map_or(0, |at| at + 1);
-        let command = before[command_start..].trim_start();
-        let word_start = before.rfind([' ', ',', ';', '(', '"', '@', '&', '*', '+', '=']).map_or(0, |at| at + 1);
-        let word = &before[word_start..];
-        let found = if command.len() == word.len() {
-            commands(word)
-        } else if word.starts_with(['/', '.', '~']) {
-            files(word)
-        } else {
-            self.symbols(word)
-        };
-        found.into_iter().take(LIMIT).map(|text| Completion { start: word_start, text }).collect()
-    }
-
-    fn symbols(&mut self, word: &str) -> Vec<String> {
-        if word.is_empty() {
-            return Vec::new();
-        }
-        // Symbols that cannot be read complete nothing; the command itself will say why.
-        let found = self.engine.match_names(&format!("{word}*")).unwrap_or_default();
-        let with_module = word.contains('!');
-        let name = |symbol: outpost_engine::NamedAddress| match with_module {
-            true => format!("{}!{}", symbol.module, symbol.name),
-            false => symbol.name,
-        };
-        sorted(found.into_iter().map(name).collect())
+    /// What the word that ends at byte `cursor` of `line` could become.
+    pub fn complete(&mut self, line: &str, cursor: usize) -> Completion {
+        complete(self, line, cursor)
     }
 }
 
-fn commands(word: &str) -> Vec<String> {
-    let names = registry::all().flat_map(|entry| entry.names);
-    sorted(names.filter(|name| name.starts_with(word)).map(|name| (*name).to_owned()).collect())
-}
-
-fn files(word: &str) -> Vec<String> {
-    let split = word.rfind('/').map_or(0, |at| at + 1);
-    let (folder, start) = word.split_at(split);
-    let listed = std::fs::read_dir(if folder.is_empty() { "." } else { folder });
-    let complete = |entry: std::fs::DirEntry| {
-        let name = entry.file_name().into_string().ok().filter(|name| name.starts_with(start))?;
-        let end = if entry.file_type().is_ok_and(|kind| kind.is_dir()) { "/" } else { "" };
-        Some(format!("{folder}{name}{end}"))
+fn complete(debugger: &mut Debugger, line: &str, cursor: usize) -> Completion {
+    let head = line.get(..cursor).unwrap_or(line);
+    // After a separator the next command begins.
+    let command_start = head.rfind(';').map_or(0, |at| at + 1);
+    let command = &head[command_start..];
+    let first_word = command.split_whitespace().next().unwrap_or_default();
+    let in_first_word = command.trim_start() == first_word;
+    let word_start = word_start(head);
+    let word = &head[word_start..];
+    let candidates = if in_first_word {
+        let commands = command_names().into_iter().filter(|name| name.starts_with(first_word)).map(str::to_owned);
+        let start = head.len() - first_word.len();
+        return Completion { start, candidates: commands.collect() };
+    } else if WITH_FILES.contains(&first_word) {
+        let start = head.rfind([' ', ';']).map_or(0, |at| at + 1);
+        return Completion { start, candidates: files(&head[start..]) };
+    } else if word.starts_with("@$") || word.starts_with('$') {
+        let bare = word.trim_start_matches('@');
+        let sign = &word[..word.len() - bare.len()];
+        let known = PSEUDO_REGISTERS.iter().filter(|name| name.starts_with(bare));
+        known.map(|name| format!("{sign}{name}")).collect()
+    } else if let Some(bare) = word.strip_prefix('@') {
+        let arch = debugger.engine.arch();
+        let known = arch.registers().iter().map(|row| row.name).filter(|name| name.starts_with(bare));
+        known.map(|name| format!("@{name}")).collect()
+    } else if first_word == ".help" {
+        let start = head.rfind(' ').map_or(0, |at| at + 1);
+        let found = command_names().into_iter().filter(|name| name.starts_with(&head[start..]));
+        return Completion { start, candidates: found.map(str::to_owned).collect() };
+    } else {
+        symbols(debugger, word)
     };
-    sorted(listed.into_iter().flatten().flatten().filter_map(complete).collect())
+    Completion { start: word_start, candidates }
 }
 
-fn sorted(mut names: Vec<String>) -> Vec<String> {
-    names.sort();
-    names.dedup();
-    names
+/// Where the word before the end of `text` begins.
+fn word_start(text: &str) -> usize {
+    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '!' | ':' | '$' | '@' | '*' | '?' | '~');
+    text.char_indices().rev().find(|(_, c)| !is_word(*c)).map_or(0, |(at, c)| at + c.len_utf8())
+}
+
+/// Locals, modules and symbols that begin so; wildcards in the word are those of `x`.
+fn symbols(debugger: &mut Debugger, word: &str) -> Vec<String> {
+    if word.is_empty() {
+        return Vec::new();
+    }
+    let mut found = BTreeSet::new();
+    if !word.contains('!') {
+        let locals = debugger.engine.locals().unwrap_or_default();
+        found.extend(locals.into_iter().map(|local| local.name).filter(|name| name.starts_with(word)));
+        if let Ok(process) = debugger.engine.current_process() {
+            let modules = debugger.engine.modules(process).unwrap_or_default();
+            found.extend(
+                modules.into_iter().filter(|module| module.name.starts_with(word)).map(|m| format!("{}!", m.name)),
+            );
+        }
+    }
+    let (module, bare) = word.split_once('!').map_or((None, word), |(module, bare)| (Some(module), bare));
+    // One letter fits half of all names, which is no help and takes long.
+    if bare.len() >= 2 || module.is_some() {
+        let names = debugger.engine.match_names(&format!("{word}*")).unwrap_or_default();
+        for name in names.into_iter().take(LIMIT) {
+            found.insert(match module {
+                Some(_) => format!("{}!{}", name.module, name.name),
+                None => name.name,
+            });
+        }
+    }
+    found.into_iter().take(LIMIT).collect()
+}
+
+/// Files whose path begins so; directories end in a slash.
+fn files(prefix: &str) -> Vec<String> {
+    let (directory, name) = prefix.rfind('/').map_or(("", prefix), |slash| prefix.split_at(slash + 1));
+    let listed = std::fs::read_dir(if directory.is_empty() { Path::new(".") } else { Path::new(directory) });
+    let mut found: Vec<String> = listed
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let file = entry.file_name().into_string().ok()?;
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            let hidden = file.starts_with('.') && !name.starts_with('.');
+            (file.starts_with(name) && !hidden).then(|| format!("{directory}{file}{slash}"))
+        })
+        .take(LIMIT)
+        .collect();
+    found.sort();
+    found
 }
 
 #[cfg(test)]
@@ -77,20 +131,24 @@ mod tests {
 
     use super::*;
 
-    fn complete(line: &str) -> Vec<String> {
-        Debugger::new(Engine::new()).complete(line, line.len()).into_iter().map(|found| found.text).collect()
+    fn candidates(line: &str) -> (usize, Vec<String>) {
+        let mut debugger = Debugger::new(Engine::new());
+        let completion = complete(&mut debugger, line, line.len());
+        (completion.start, completion.candidates)
     }
 
     #[test]
     fn commands_at_the_start_of_each_command() {
-        assert!(complete(".ec").contains(&".echo".to_owned()));
-        assert!(complete("k; .logo").contains(&".logopen".to_owned()));
-        assert_eq!(complete("nonsense"), [""; 0]);
-        assert_eq!(complete("k ma"), [""; 0], "no symbols without a debuggee");
+        let (start, found) = candidates("k; .sym");
+        assert_eq!((start, found), (3, vec![".sympath".to_owned(), ".sympath+".to_owned()]));
+        assert!(candidates("g").1.contains(&"gu".to_owned()));
+        assert_eq!(candidates("!add").1, ["!address"]);
     }
 
     #[test]
-    fn files_where_the_word_is_a_path() {
-        assert!(complete(".logopen /us").contains(&"/usr/".to_owned()));
+    fn registers_pseudo_registers_and_help() {
+        assert_eq!(candidates("? @rb").1, ["@rbx", "@rbp"]);
+        assert_eq!(candidates("? 5+@$exen"), (4, vec!["@$exentry".to_owned()]));
+        assert!(candidates(".help .lin").1.contains(&".lines".to_owned()));
     }
 }

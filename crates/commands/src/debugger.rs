@@ -51,7 +51,7 @@ pub struct Debugger {
     pub(crate) connector: Option<Connector>,
     /// How the debuggee was resumed last, for `gc`.
     pub(crate) resumption: Option<Resumption>,
-    /// An event is due although nothing runs: something was just attached or opened.
+    /// A stop is due: the debuggee was resumed, or something was attached, created or opened.
     pub(crate) awaits_event: bool,
     pub(crate) ending: Option<Ending>,
     /// Command for each stop (`p 3 "cmd"`), done when the step is.
@@ -60,8 +60,6 @@ pub struct Debugger {
     pub(crate) command_line: Vec<String>,
     /// Link statistics at the last prompt, by system.
     pub(crate) link_marks: Vec<(outpost_engine::SystemOrdinal, outpost_engine::target::LinkStatistics)>,
-    /// When the first debuggee came in.
-    pub(crate) started: std::time::SystemTime,
     /// Rests of lines whose command resumed the debuggee; the last is done first.
     tails: Vec<String>,
     last_line: String,
@@ -90,7 +88,6 @@ impl Debugger {
             step_command: None,
             command_line: Vec::new(),
             link_marks: Vec::new(),
-            started: std::time::SystemTime::now(),
             tails: Vec::new(),
             last_line: String::new(),
         }
@@ -122,7 +119,7 @@ impl Debugger {
     pub fn progress(&self) -> Progress {
         match self.ending {
             Some(ending) => Progress::Ended(ending),
-            None if self.awaits_event || self.engine.state() == EngineState::Running => Progress::Running,
+            None if self.awaits_event => Progress::Running,
             None => Progress::Prompt,
         }
     }
@@ -216,9 +213,12 @@ impl Debugger {
 
     /// Runs one command; the text behind it is not looked at.
     pub(crate) fn one_command(&mut self, command: &str, out: &mut dyn Output) -> Result<(), CommandError> {
-        let found = recognise(command).map_err(|word| registry::unknown(word))?;
+        let found = recognise(command).map_err(registry::unknown)?;
         let mut arguments = Arguments::new(found.name, found.entry.syntax, None, found.rest);
-        (found.entry.run)(&mut arguments, self, out)
+        let done = (found.entry.run)(&mut arguments, self, out);
+        // What runs will stop. The engine may have stopped it already, with notices to be told before the stop.
+        self.awaits_event |= self.engine.state() == EngineState::Running;
+        done
     }
 
     fn run_text(&mut self, text: &str, out: &mut dyn Output) -> Progress {

@@ -1,84 +1,177 @@
-//! Line editing.
+//! A terminal: lines are edited, remembered and completed.
 
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
-use outpost_session::Session;
+use outpost_session::{Client, Update};
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
-use rustyline::history::DefaultHistory;
+use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{CompletionType, Config, Context, Helper};
+use rustyline::{Config, Context, Editor, ExternalPrinter, Helper};
 
-/// A line, or why there is none.
-pub(crate) enum Line {
-    Text(String),
-    /// Ctrl+C at the prompt: the line is dropped.
-    Interrupted,
-    /// Ctrl+D on an empty line, or the terminal is gone.
-    End,
+use crate::paint::Colours;
+use crate::screen::Screen;
+use crate::{ConsoleError, ConsoleOptions, Finish};
+
+/// Lines of history that are kept.
+const HISTORY: usize = 5000;
+
+/// What the terminal's thread must know of what happens.
+enum Happened {
+    Prompt(String),
+    Finished(Finish),
 }
 
-/// The terminal's line editor.
-pub(crate) struct Editor<'a> {
-    editor: rustyline::Editor<Words<'a>, DefaultHistory>,
-    history: Option<PathBuf>,
+/// Shared by the thread that shows and the one that edits.
+struct Shown {
+    screen: Screen,
+    /// Set while a line is being edited: what is shown then goes above it.
+    above: Option<Box<dyn ExternalPrinter + Send>>,
 }
 
-impl<'a> Editor<'a> {
-    pub(crate) fn new(session: &'a Session, history: Option<PathBuf>) -> std::io::Result<Editor<'a>> {
-        let config = Config::builder().completion_type(CompletionType::List).auto_add_history(false).build();
-        let mut editor = rustyline::Editor::with_config(config).map_err(std::io::Error::other)?;
-        editor.set_helper(Some(Words { session }));
-        if let Some(path) = &history {
-            // No file yet is how every history begins.
-            drop(editor.load_history(path));
+pub(crate) fn run(client: Client, options: &ConsoleOptions) -> Result<Finish, ConsoleError> {
+    let config = Config::builder().max_history_size(HISTORY)?.history_ignore_dups(true)?.auto_add_history(false);
+    let mut editor: Editor<Assistant, FileHistory> = Editor::with_config(config.build())?;
+    let colours = Colours::of_environment(true);
+    let shown = Arc::new(Mutex::new(Shown { screen: Screen::new(colours, true), above: None }));
+    let (sender, happened) = mpsc::channel();
+    let client = Arc::new(Mutex::new(client));
+    // Updates are taken by a thread of their own, so that a stop shows while a line is being edited.
+    let updates = client.lock().unwrap_or_else(PoisonError::into_inner).split_updates();
+    let to_show = shown.clone();
+    thread::Builder::new().name("console".into()).spawn(move || show_all(&updates, &to_show, &sender))?;
+    editor.set_helper(Some(Assistant { client: client.clone(), colours }));
+    if let Some(path) = &options.history {
+        if let Some(folder) = path.parent() {
+            // Without a folder there is no history, which is told by nothing worse.
+            let _ = std::fs::create_dir_all(folder);
         }
-        Ok(Editor { editor, history })
+        let _ = editor.load_history(path);
     }
-
-    /// Reads a line.
-    pub(crate) fn read(&mut self, prompt: &str) -> std::io::Result<Line> {
-        match self.editor.readline(prompt) {
-            Ok(line) => {
-                if !line.trim().is_empty() {
-                    drop(self.editor.add_history_entry(line.as_str()));
-                    if let Some(path) = &self.history {
-                        drop(self.editor.append_history(path));
-                    }
-                }
-                Ok(Line::Text(line))
+    let mut first = options.first.iter();
+    let finish = loop {
+        let prompt = match happened.recv() {
+            Ok(Happened::Prompt(prompt)) => prompt,
+            Ok(Happened::Finished(finish)) => break finish,
+            Err(_) => break Finish::Gone,
+        };
+        let line = match first.next() {
+            Some(line) => {
+                shown.lock().unwrap_or_else(PoisonError::into_inner).screen.echo(&prompt, line)?;
+                line.clone()
             }
-            Err(ReadlineError::Interrupted) => Ok(Line::Interrupted),
-            Err(ReadlineError::Eof) => Ok(Line::End),
-            Err(ReadlineError::Io(error)) => Err(error),
-            Err(error) => Err(std::io::Error::other(error)),
+            None => {
+                let line = read_line(&mut editor, &prompt, &shown)?.unwrap_or_else(|| "q".to_owned());
+                if !line.trim().is_empty() {
+                    editor.add_history_entry(line.as_str())?;
+                }
+                line
+            }
+        };
+        client.lock().unwrap_or_else(PoisonError::into_inner).submit(&line);
+    };
+    if let Some(path) = &options.history {
+        // The session is over; a history that cannot be written is not worth an error.
+        let _ = editor.save_history(path);
+    }
+    Ok(finish)
+}
+
+/// One line; `None` at the end of input (Ctrl+D). Ctrl+C clears the line and begins a new one.
+fn read_line(
+    editor: &mut Editor<Assistant, FileHistory>,
+    prompt: &str,
+    shown: &Mutex<Shown>,
+) -> Result<Option<String>, ConsoleError> {
+    loop {
+        let printer = editor.create_external_printer()?;
+        let set = |above| shown.lock().unwrap_or_else(PoisonError::into_inner).above = above;
+        set(Some(Box::new(printer)));
+        let line = editor.readline(prompt);
+        set(None);
+        match line {
+            Ok(line) => return Ok(Some(line)),
+            Err(ReadlineError::Interrupted) => {
+                let mut out = io::stdout().lock();
+                writeln!(out, "^C (q quits)")?;
+            }
+            Err(ReadlineError::Eof) => return Ok(None),
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Completion by the session.
-struct Words<'a> {
-    session: &'a Session,
+fn show_all(updates: &outpost_session::Updates, shown: &Mutex<Shown>, sender: &Sender<Happened>) {
+    loop {
+        let update = updates.next();
+        let happened = match update {
+            None => Happened::Finished(Finish::Gone),
+            Some(Update::Ended(ending)) => Happened::Finished(Finish::Ended(ending)),
+            Some(Update::Failed(reason)) => Happened::Finished(Finish::Failed(reason)),
+            Some(Update::Prompt(prompt)) => {
+                let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+                // A bar in progress is over.
+                let _ = shown.screen.show(&Update::Busy);
+                // Somebody else's command changed the prompt while a line is being edited: it stays as it is.
+                if shown.above.is_some() {
+                    continue;
+                }
+                Happened::Prompt(prompt)
+            }
+            Some(update) => {
+                let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+                let Shown { screen, above } = &mut *shown;
+                let failed = match (above, &update) {
+                    (Some(above), Update::Output { kind, text }) => {
+                        above.print(screen.colours.paint(*kind, text)).is_err()
+                    }
+                    _ => screen.show(&update).is_err(),
+                };
+                if failed {
+                    return;
+                }
+                continue;
+            }
+        };
+        let over = matches!(happened, Happened::Finished(_));
+        if sender.send(happened).is_err() || over {
+            return;
+        }
+    }
 }
 
-impl Completer for Words<'_> {
+/// Completion and the prompt's colour.
+struct Assistant {
+    client: Arc<Mutex<Client>>,
+    colours: Colours,
+}
+
+impl Completer for Assistant {
     type Candidate = Pair;
 
-    fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let found = self.session.complete(line, position);
-        let start = found.first().map_or(position, |completion| completion.start);
-        let pairs =
-            found.into_iter().map(|completion| Pair { display: completion.text.clone(), replacement: completion.text });
-        Ok((start, pairs.collect()))
+    fn complete(&self, line: &str, cursor: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(completion) = client.complete(line, cursor) else { return Ok((cursor, Vec::new())) };
+        let pair = |candidate: String| Pair { display: candidate.clone(), replacement: candidate };
+        Ok((completion.start, completion.candidates.into_iter().map(pair).collect()))
     }
 }
 
-impl Hinter for Words<'_> {
+impl Highlighter for Assistant {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> std::borrow::Cow<'b, str> {
+        self.colours.prompt(prompt).into()
+    }
+}
+
+impl Hinter for Assistant {
     type Hint = String;
 }
 
-impl Highlighter for Words<'_> {}
-impl Validator for Words<'_> {}
-impl Helper for Words<'_> {}
+impl Validator for Assistant {}
+
+impl Helper for Assistant {}

@@ -1,103 +1,71 @@
-//! cdb's terminal: lines with editing, history and completion in; text and colours out.
+//! A terminal as a client of a debugging session.
 //!
-//! Given a [`Session`], [`run`] talks to its user until it ends. On a terminal lines are edited and Ctrl+C breaks in or
-//! cancels; elsewhere lines are read from standard input as they are and what comes out is plain, so that it can be
-//! scripted. The console reaches the debugger only through the session.
+//! Given a session and a client of it, [`run`] shows what happens and reads commands until the session is over. At a
+//! terminal: line editing, history kept in a file, completion of commands, symbols, registers and files, colours, a bar
+//! for long work. Anywhere else: plain text, each command shown behind its prompt, flushed after each piece, so that
+//! scripts and logs read like a session. Ctrl+C always answers ([`block_interrupts`]).
 
 mod editor;
+mod interrupt;
+mod paint;
+mod plain;
 mod screen;
 
-use std::io::{BufRead, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
-use outpost_session::{Chunk, Ending, Session};
+use outpost_session::{Client, Ending, Session};
 
-use editor::{Editor, Line};
-use screen::Screen;
+pub use interrupt::{Interrupts, block_interrupts};
 
 /// How a console behaves.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Where typed lines are remembered; `None`: nowhere.
+pub struct ConsoleOptions {
+    /// Where the history of commands is kept; `None`: nowhere.
     pub history: Option<PathBuf>,
-    /// Lines to carry out before any is read.
+    /// Lines to carry out before any is read, shown behind the prompt as if they were typed.
     pub first: Vec<String>,
-    /// No line is read after those.
-    pub no_input: bool,
 }
 
-/// Runs a console until its session ends; `None` if the session never began.
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finish {
+    /// The session was ended by a command, or by the end of input.
+    Ended(Ending),
+    /// The session could not begin.
+    Failed(String),
+    /// The session broke off.
+    Gone,
+}
+
+/// Why a console cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsoleError {
+    /// The terminal or a stream failed.
+    #[error("terminal: {0}")]
+    Terminal(#[from] io::Error),
+    /// Line editing failed.
+    #[error("line editing: {0}")]
+    Editing(#[from] rustyline::error::ReadlineError),
+}
+
+/// Runs until the session is over.
 ///
 /// # Errors
-/// If the terminal cannot be used at all.
-pub fn run(session: &Session, options: &Options) -> std::io::Result<Option<Ending>> {
-    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    break_in_on_interrupt(session)?;
-    let mut screen = Screen::new();
-    let mut input = match interactive {
-        true => Input::Terminal(Box::new(Editor::new(session, options.history.clone())?)),
-        false => Input::Plain,
-    };
-    let mut first = options.first.iter();
-    loop {
-        match session.next() {
-            Chunk::Text(kind, text) => screen.text(kind, &text),
-            Chunk::Ready(prompt) => {
-                if let Some(line) = first.next() {
-                    screen.echo(&prompt, line);
-                    session.submit(line);
-                } else if options.no_input {
-                    session.submit(QUIT);
-                } else {
-                    let line = input.command(&mut screen, &prompt)?;
-                    session.submit(line.as_deref().unwrap_or(QUIT));
-                }
-            }
-            Chunk::Ended(ending) => return Ok(ending),
-        }
+/// [`ConsoleError`]; the session is not ended by it.
+pub fn run(
+    session: &Session,
+    client: Client,
+    interrupts: Option<Interrupts>,
+    options: &ConsoleOptions,
+) -> Result<Finish, ConsoleError> {
+    if let Some(interrupts) = interrupts {
+        interrupts.deliver_to(session.interrupter())?;
     }
-}
-
-/// What the end of input stands for.
-const QUIT: &str = "q";
-
-enum Input<'a> {
-    Terminal(Box<Editor<'a>>),
-    Plain,
-}
-
-impl Input<'_> {
-    /// The next command line; `None` at the end of input.
-    fn command(&mut self, screen: &mut Screen, prompt: &str) -> std::io::Result<Option<String>> {
-        match self {
-            Input::Terminal(editor) => loop {
-                match editor.read(prompt)? {
-                    Line::Text(line) => return Ok(Some(line)),
-                    Line::Interrupted => {}
-                    Line::End => return Ok(None),
-                }
-            },
-            Input::Plain => {
-                let line = plain_line()?;
-                // In a transcript of a script the command stands behind its prompt.
-                screen.echo(prompt, line.as_deref().unwrap_or(""));
-                Ok(line)
-            }
-        }
+    if io::stdin().is_terminal() && io::stdout().is_terminal() {
+        editor::run(client, options)
+    } else {
+        plain::run(&client, options)
     }
-}
-
-fn plain_line() -> std::io::Result<Option<String>> {
-    let mut bytes = Vec::new();
-    let count = std::io::stdin().lock().read_until(b'\n', &mut bytes)?;
-    let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
-    Ok((count > 0).then_some(line))
-}
-
-/// From now on SIGINT breaks in or cancels. A second one within an answered first does no more and no less.
-fn break_in_on_interrupt(session: &Session) -> std::io::Result<()> {
-    let interrupt = session.interrupter();
-    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT])?;
-    std::thread::spawn(move || signals.forever().for_each(|_| interrupt()));
-    Ok(())
 }

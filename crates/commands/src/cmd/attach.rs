@@ -50,6 +50,15 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         run: carry_out::<Restart>,
     },
     CommandEntry {
+        names: &[".childdbg"],
+        syntax: ".childdbg [0|1]",
+        summary: "Show or set whether child processes are debugged, too",
+        details: "Those made by fork and vfork from now on.",
+        group: Group::Processes,
+        eats_line: false,
+        run: carry_out::<DebugChildren>,
+    },
+    CommandEntry {
         names: &[".endpsrv"],
         syntax: ".endpsrv",
         summary: "End the process server",
@@ -248,6 +257,36 @@ impl Command for Restart {
     }
 
     fn render(_: &(), _: &mut String) {}
+}
+
+/// Sets whether children are debugged.
+#[derive(Debug, Clone)]
+pub struct DebugChildren {
+    follow: Option<bool>,
+}
+
+impl Command for DebugChildren {
+    type Data = bool;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<DebugChildren, CommandError> {
+        let follow = match arguments.take_rest() {
+            "" => None,
+            "0" => Some(false),
+            "1" => Some(true),
+            other => return Err(arguments.usage(format!("'{other}' is neither 0 nor 1"))),
+        };
+        Ok(DebugChildren { follow })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<bool, CommandError> {
+        let filters = debugger.engine.filters_mut();
+        filters.follow_forks = self.follow.unwrap_or(filters.follow_forks);
+        Ok(filters.follow_forks)
+    }
+
+    fn render(data: &bool, text: &mut String) {
+        line!(text, "Processes created by the current process will {}be debugged", if *data { "" } else { "not " });
+    }
 }
 
 /// Ends the server.

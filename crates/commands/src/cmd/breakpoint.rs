@@ -183,6 +183,10 @@ fn place(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Break
             Ok(BreakpointPlace::Expression(format!("`{file}:{}`", line.line.unwrap_or(1))))
         }
         Expr::Masm(Masm::Name(_)) => Ok(BreakpointPlace::Expression(text.to_owned())),
+        // `add` and `dead` are numbers to the evaluator; a function of the name is what is meant here.
+        Expr::Masm(Masm::Number(_)) if is_name_of_digits(text) && debugger.engine.find_name(text).is_ok() => {
+            Ok(BreakpointPlace::Expression(text.to_owned()))
+        }
         expr => match debugger.engine.evaluate_number(expr) {
             Ok(at) => Ok(BreakpointPlace::Address(outpost_base::Va(at))),
             Err(ExprError::Unresolved { .. } | ExprError::NoCode { .. }) => {
@@ -191,6 +195,11 @@ fn place(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Break
             Err(error) => Err(error.into()),
         },
     }
+}
+
+/// Whether a number is written with letters alone.
+fn is_name_of_digits(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphabetic())
 }
 
 /// Shows or sets which breakpoints are allowed.

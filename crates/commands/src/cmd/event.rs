@@ -1,7 +1,5 @@
 //! `.lastevent`, `.exr`: what happened last.
 
-use std::time::UNIX_EPOCH;
-
 use outpost_engine::LastEvent;
 use outpost_engine::target::{SigInfo, StopReason};
 
@@ -49,9 +47,6 @@ impl Command for ShowLastEvent {
 
     fn render(data: &LastEvent, text: &mut String) {
         line!(text, "Last event: {:x}.{:x}: {}", data.process_id.0, data.thread_id.0, data.description());
-        if let Ok(time) = data.time.duration_since(UNIX_EPOCH) {
-            line!(text, "  debugger time: {} (UTC + 0:00)", super::time::date(time.as_millis() as u64));
-        }
     }
 }
 

@@ -133,7 +133,7 @@ impl Command for Stack {
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<Stacks, CommandError> {
-        let stacks = match self.from {
+        let mut stacks = match self.from {
             Some((sp, pc)) => {
                 let thread = debugger.engine.current_thread()?;
                 let mut context = debugger.engine.registers(thread, RegisterSets::default())?;
@@ -141,11 +141,16 @@ impl Command for Stack {
                 if let Some(pc) = pc {
                     context.set_pc(pc);
                 }
-                vec![debugger.engine.stack_from(&context, self.limit)?]
+                vec![debugger.engine.stack_from(&context, self.limit + 1)?]
             }
             // The scope's register context, so that `.cxr` and `.frame /c` would show here.
-            None => debugger.engine.stacks(&self.threads, self.limit)?,
+            None => debugger.engine.stacks(&self.threads, self.limit + 1)?,
         };
+        // One frame more was asked for: only a frame that was unwound knows where it returns to.
+        for stack in stacks.iter_mut().filter(|stack| stack.frames.len() > self.limit) {
+            stack.frames.truncate(self.limit);
+            stack.problem.clear();
+        }
         let wants_arguments = self.columns.arguments;
         let wants_parameters = self.parameters != Parameters::None && self.from.is_none();
         let before = (debugger.engine.current_thread()?, debugger.engine.scope_frame().map(|frame| frame.index));

@@ -167,7 +167,9 @@ fn prefixed(
     let found = recognise(command).map_err(registry::unknown)?;
     let mut arguments = Arguments::new(found.name, found.entry.syntax, Some(spec.clone()), found.rest);
     if registry::takes_threads(found.entry) {
-        return (found.entry.run)(&mut arguments, debugger, out);
+        let done = (found.entry.run)(&mut arguments, debugger, out);
+        debugger.awaits_event |= debugger.engine.state() == outpost_engine::EngineState::Running;
+        return done;
     }
     let before = debugger.engine.current_thread()?;
     let chosen = select(&spec, debugger)?;

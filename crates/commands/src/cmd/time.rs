@@ -94,7 +94,7 @@ pub(super) fn date_of(seconds: u64) -> String {
 }
 
 /// `Mon Mar  3 10:15:02.117 2025` from milliseconds since the epoch.
-pub(crate) fn date(milliseconds: u64) -> String {
+fn date(milliseconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let seconds = milliseconds / 1000;

@@ -176,11 +176,20 @@ pub struct UnassembleFunction {
     count: bool,
 }
 
+/// A block of a function.
+#[derive(Debug, Clone)]
+pub struct ListedBlock {
+    /// `prog!main+0x20 [/src/prog.c @ 12]`.
+    pub heading: String,
+    /// Its instructions with their source lines.
+    pub instructions: Vec<(Option<u32>, Instruction)>,
+}
+
 /// A function's blocks.
 #[derive(Debug, Clone)]
 pub struct FunctionListing {
-    /// Heading of each block, and its instructions with their source lines.
-    pub blocks: Vec<(String, Vec<(Option<u32>, Instruction)>)>,
+    /// In ascending order.
+    pub blocks: Vec<ListedBlock>,
     /// Number of instructions, if it was asked for.
     pub count: Option<usize>,
     calls_only: bool,
@@ -231,7 +240,7 @@ impl Command for UnassembleFunction {
             let shown: Vec<_> = shown
                 .map(|instruction| (source_line(debugger, instruction.at).map(|location| location.line), instruction))
                 .collect();
-            listed.push((heading, shown));
+            listed.push(ListedBlock { heading, instructions: shown });
         }
         Ok(FunctionListing { blocks: listed, count, calls_only: self.calls_only })
     }
@@ -240,7 +249,7 @@ impl Command for UnassembleFunction {
         if let Some(count) = data.count {
             line!(text, "{count} instructions scanned\n");
         }
-        for (number, (heading, instructions)) in data.blocks.iter().enumerate() {
+        for (number, ListedBlock { heading, instructions }) in data.blocks.iter().enumerate() {
             if data.calls_only {
                 for (_, call) in instructions {
                     line!(text, "{heading}:\n  {}", call.line());

@@ -58,7 +58,6 @@ const REASONS: &[(&str, &[&str])] = &[
             ".call",
             ".catch",
             ".chain",
-            ".childdbg",
             ".clients",
             ".continue",
             ".createdir",
@@ -283,7 +282,7 @@ pub(crate) fn reason(name: &str) -> Option<&'static str> {
     let exact = |known: &&str| *known == name;
     let folded = |known: &&str| known.eq_ignore_ascii_case(name);
     let by = |matches: &dyn Fn(&&str) -> bool| {
-        REASONS.iter().find(|(_, names)| names.iter().any(|name| matches(&name))).map(|(reason, _)| *reason)
+        REASONS.iter().find(|(_, names)| names.iter().any(matches)).map(|(reason, _)| *reason)
     };
     by(&exact).or_else(|| by(&folded))
 }

@@ -33,8 +33,8 @@ pub(crate) fn recognise(text: &str) -> Result<Recognised<'_>, &str> {
         let bare = extension.rsplit_once('.').map_or(extension, |(_, bare)| bare);
         return registry::find(&format!("!{bare}")).map(|entry| found(word_len, entry)).ok_or(word);
     }
-    if word.starts_with('.') {
-        let letters = 1 + word[1..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(word.len() - 1);
+    if let Some(bare) = word.strip_prefix('.') {
+        let letters = 1 + bare.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(bare.len());
         // `.f+`, `.sympath+`: the sign is part of the name.
         let signed = if word[letters..].starts_with(['+', '-']) { letters + 1 } else { letters };
         let lengths = [signed, letters];
@@ -48,9 +48,6 @@ pub(crate) fn recognise(text: &str) -> Result<Recognised<'_>, &str> {
     }
     let letters = word.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(word.len());
     let run = &word[..letters];
-    if let Some(entry) = registry::find(run) {
-        return Ok(found(letters, entry));
-    }
     let options = |prefix: &str, allowed: &str| {
         let rest = word.strip_prefix(prefix)?;
         let len = rest.find(|c: char| !allowed.contains(c)).unwrap_or(rest.len());
@@ -62,6 +59,9 @@ pub(crate) fn recognise(text: &str) -> Result<Recognised<'_>, &str> {
         if let (Some(len), Some(entry)) = (options(prefix, allowed), registry::find(prefix)) {
             return Ok(found(len, entry));
         }
+    }
+    if let Some(entry) = registry::find(run) {
+        return Ok(found(letters, entry));
     }
     // A register may follow `r` without a space.
     let register = run.get(..1).filter(|first| first.eq_ignore_ascii_case("r")).and_then(|_| run.get(1..));

@@ -29,6 +29,8 @@ fn notice_line(notice: &Notice) -> String {
             format!("ModLoad: {} {}   {path}\n", range.start, range.end)
         }
         Notice::ModuleUnloaded { path, .. } => format!("Unload module {path}\n"),
+        // The modules are told one by one.
+        Notice::Event { reason: StopReason::ModulesChanged, .. } => String::new(),
         Notice::Event { process_id, thread_id, reason, .. } => {
             format!("({:x}.{:x}): {}\n", process_id.0, thread_id.0, event_words(reason))
         }

@@ -41,6 +41,8 @@ pub struct EventFilters {
     filters: Vec<EventFilter>,
     /// Signals with a filter of their own, as `sig:NN` sets them.
     signals: Vec<(i32, EventFilter)>,
+    /// Whether processes made by fork and vfork become part of the session (`-o`, `.childdbg`).
+    pub follow_forks: bool,
 }
 
 const fn row(
@@ -98,7 +100,7 @@ impl Default for EventFilters {
             base.map(|base| (signo, EventFilter { status: Ignore, ..base }))
         };
         let signals = QUIET.iter().filter_map(|&signo| quiet(signo)).collect();
-        EventFilters { filters, signals }
+        EventFilters { filters, signals, follow_forks: false }
     }
 }
 
@@ -192,7 +194,7 @@ impl EventFilters {
             thread_start: stops("ct"),
             thread_exit: stops("et"),
             fork: stops("cpr"),
-            follow_forks: false,
+            follow_forks: self.follow_forks,
             exec: true,
             modules: stops("ld") || stops("ud"),
             syscalls: Vec::new(),

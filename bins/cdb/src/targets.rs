@@ -1,0 +1,90 @@
+//! Where targets come from: this program alone knows their kinds.
+
+use std::path::Path;
+
+use outpost_dump::ElfCore;
+use outpost_remote::{Identity, Options, RemoteTarget};
+use outpost_target::{ProcessQuery, Target};
+use outpost_transport::ClientTransport;
+
+/// Processes of this machine, through a guardian and a worker of our own.
+///
+/// # Errors
+/// A sentence for the user.
+pub(crate) fn local(first_query: Option<ProcessQuery>) -> Result<Box<dyn Target>, String> {
+    let local = outpost_server::spawn_local().map_err(|error| format!("cannot {error}"))?;
+    let options = Options { first_query, ..Options::default() };
+    let opened = RemoteTarget::open(local.connection, options);
+    let (target, _) = opened.map_err(|error| format!("the debugger's own server failed: {error}"))?;
+    Ok(Box::new(target))
+}
+
+/// Processes behind a process server. With `take_command_line`, also the command line that it holds pending.
+///
+/// # Errors
+/// A sentence for the user.
+pub(crate) fn remote(
+    transport: &ClientTransport,
+    first_query: Option<ProcessQuery>,
+    take_command_line: bool,
+) -> Result<(Box<dyn Target>, Vec<String>), String> {
+    let options = Options { identity: identity(), first_query, take_command_line, ..Options::default() };
+    let opened = RemoteTarget::connect(transport, options);
+    let (target, session) = opened.map_err(|error| format!("cannot connect to {transport}: {error}"))?;
+    Ok((Box::new(target), session.command_line))
+}
+
+/// A core dump.
+///
+/// # Errors
+/// A sentence for the user.
+pub(crate) fn core(path: &Path) -> Result<ElfCore, String> {
+    ElfCore::open(path).map_err(|error| error.to_string())
+}
+
+/// Targets by connection string, for `.attach -premote` and `.create -premote`.
+pub(crate) fn connect(transport: Option<&str>) -> Result<Box<dyn Target>, String> {
+    match transport {
+        None => local(None),
+        Some(text) => {
+            let transport: ClientTransport = text.parse().map_err(|error| format!("{text}: {error}"))?;
+            remote(&transport, None, false).map(|(target, _)| target)
+        }
+    }
+}
+
+/// How this program was started, less the passwords in it.
+pub(crate) fn command_line() -> Vec<String> {
+    std::env::args_os().map(|argument| without_password(&argument.to_string_lossy())).collect()
+}
+
+fn without_password(argument: &str) -> String {
+    match argument.find("password=") {
+        Some(at) => {
+            let value = at + "password=".len();
+            let end = argument[value..].find(',').map_or(argument.len(), |len| value + len);
+            format!("{}*{}", &argument[..value], &argument[end..])
+        }
+        None => argument.to_owned(),
+    }
+}
+
+/// Who asks, for a server's log.
+fn identity() -> Identity {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let user = user.unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Identity { user, host }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(without_password("tcp:server=a,password=Xy12,port=1"), "tcp:server=a,password=*,port=1");
+        assert_eq!(without_password("tcp:password=Xy12"), "tcp:password=*");
+        assert_eq!(without_password("-lines"), "-lines");
+    }
+}

@@ -1,0 +1,152 @@
+//! The session's thread: requests and the debuggee's events, one after the other.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use outpost_commands::{Completion, Debugger, Output, OutputKind, Progress};
+use outpost_engine::{EngineError, Wait};
+
+use crate::Update;
+use crate::wake::Wake;
+
+/// What clients ask for.
+pub(crate) enum Request {
+    Execute(String),
+    Connect(Sender<Update>),
+    Complete { line: String, cursor: usize, answer: Sender<Completion> },
+}
+
+/// Everyone who is shown what happens. Cloning shares the list.
+#[derive(Clone)]
+pub(crate) struct Broadcast {
+    clients: Arc<Mutex<Vec<Sender<Update>>>>,
+}
+
+impl Broadcast {
+    pub(crate) fn new(first: Sender<Update>) -> Broadcast {
+        Broadcast { clients: Arc::new(Mutex::new(vec![first])) }
+    }
+
+    /// Tells all; those who are gone are forgotten.
+    pub(crate) fn send(&self, update: &Update) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|client| client.send(update.clone()).is_ok());
+    }
+
+    fn add(&self, client: Sender<Update>) {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+    }
+}
+
+impl Output for Broadcast {
+    fn write(&mut self, kind: OutputKind, text: &str) {
+        self.send(&Update::Output { kind, text: text.to_owned() });
+    }
+}
+
+pub(crate) struct Service {
+    debugger: Debugger,
+    inbox: Receiver<Request>,
+    wake: Wake,
+    broadcast: Broadcast,
+    /// Lines that wait for the prompt.
+    lines: VecDeque<String>,
+    /// The prompt that clients were shown last, while it is valid.
+    prompted: Option<String>,
+}
+
+impl Service {
+    pub(crate) fn new(debugger: Debugger, inbox: Receiver<Request>, wake: Wake, broadcast: Broadcast) -> Service {
+        Service { debugger, inbox, wake, broadcast, lines: VecDeque::new(), prompted: None }
+    }
+
+    pub(crate) fn run(mut self) {
+        loop {
+            let clients_left = self.take_requests();
+            match self.debugger.progress() {
+                Progress::Ended(ending) => {
+                    self.broadcast.send(&Update::Ended(ending));
+                    return;
+                }
+                // With nobody left to command it, the session ends as if by `q`.
+                Progress::Prompt if !clients_left && self.lines.is_empty() => {
+                    self.debugger.execute("q", &mut self.broadcast);
+                }
+                Progress::Prompt => match self.lines.pop_front() {
+                    Some(line) => {
+                        self.prompted = None;
+                        self.broadcast.send(&Update::Busy);
+                        self.debugger.execute(&line, &mut self.broadcast);
+                    }
+                    None => {
+                        let prompt = self.debugger.prompt();
+                        if self.prompted.as_ref() != Some(&prompt) {
+                            self.broadcast.send(&Update::Prompt(prompt.clone()));
+                            self.prompted = Some(prompt);
+                        }
+                        self.wait();
+                    }
+                },
+                Progress::Running => {
+                    if self.prompted.take().is_some() {
+                        self.broadcast.send(&Update::Busy);
+                    }
+                    self.wait();
+                }
+            }
+        }
+    }
+
+    /// Waits for an event or a request.
+    fn wait(&mut self) {
+        match self.debugger.engine.wait(None, &[self.wake.as_fd()]) {
+            Ok(Wait::Event(event)) => {
+                // What is shown while a prompt stands makes it stale.
+                self.prompted = None;
+                self.debugger.event(event, &mut self.broadcast);
+            }
+            Ok(_) => {}
+            // Nothing that could make an event: only requests are left to wait for.
+            Err(EngineError::NotRunning) if self.debugger.progress() == Progress::Prompt => {
+                if let Ok(request) = self.inbox.recv() {
+                    self.take(request);
+                }
+            }
+            Err(error) => {
+                self.prompted = None;
+                self.debugger.event_failed(&error, &mut self.broadcast);
+            }
+        }
+    }
+
+    /// Takes in all requests there are; whether more can come.
+    fn take_requests(&mut self) -> bool {
+        self.wake.clear();
+        loop {
+            match self.inbox.try_recv() {
+                Ok(request) => self.take(request),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Execute(line) => self.lines.push_back(line),
+            Request::Connect(client) => {
+                if let Some(prompt) = &self.prompted {
+                    // Whoever is gone already need not be told.
+                    let _ = client.send(Update::Prompt(prompt.clone()));
+                }
+                self.broadcast.add(client);
+            }
+            Request::Complete { line, cursor, answer } => {
+                let completion = self.debugger.complete(&line, cursor);
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(completion);
+            }
+        }
+    }
+}
