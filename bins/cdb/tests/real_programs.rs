@@ -30,7 +30,16 @@ fn cdb(pid: u32, script: &str) -> String {
 fn gdb(pid: u32, commands: &[&str]) -> String {
     let mut command = Command::new("gdb");
     command.args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "set print frame-arguments none"]);
-    command.args(["-ex", "set width 0", "-p", &pid.to_string()]);
+    command.args([
+        "-ex",
+        "set backtrace past-main on",
+        "-ex",
+        "set backtrace past-entry on",
+        "-ex",
+        "set width 0",
+        "-p",
+        &pid.to_string(),
+    ]);
     for line in commands {
         command.args(["-ex", line]);
     }
@@ -51,11 +60,32 @@ fn check_stacks(name: &str, running: &mut Running) {
     assert_eq!(text_differences(pid), [0; 0], "{name}");
 }
 
-/// Frame by frame. A name gdb does not know (`??`) is no contradiction.
+/// Frame by frame, from the innermost out. What is no difference:
+///
+/// * a name gdb does not know (`??`), where ours is the nearest symbol or the module;
+/// * the C library's several names for one function (`pause`, `__libc_pause`, `__GI___libc_pause`);
+/// * frames that only gdb has in between: it makes up one for a function that ended by a tail call and so has none.
 fn compare(what: &str, ours: &Frames, theirs: &Frames) {
-    let agree =
-        ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| theirs == "??" || ours == theirs);
-    assert!(agree, "{what}:\nours:   {ours:#?}\ngdb's:  {theirs:#?}");
+    let same = |ours: &str, theirs: &str| theirs == "??" || plain(ours) == plain(theirs);
+    let mut rest = theirs.iter();
+    let mut made_up = 0;
+    for frame in ours {
+        let skipped = rest.by_ref().take_while(|theirs| !same(frame, theirs)).count();
+        made_up += skipped;
+    }
+    let all = rest.len() == 0 && ours.len() + made_up == theirs.len() && made_up * 2 <= theirs.len();
+    assert!(all, "{what}:\nours:   {ours:#?}\ngdb's:  {theirs:#?}");
+}
+
+/// A name without what only tells aliases in the C library apart.
+fn plain(name: &str) -> &str {
+    let mut name = name;
+    while let Some(rest) =
+        ["__GI_", "__libc_", "_IO_new_", "_IO_", "__", "_"].iter().find_map(|prefix| name.strip_prefix(prefix))
+    {
+        name = rest;
+    }
+    name
 }
 
 /// Waits until every thread of a process sleeps.
