@@ -15,6 +15,7 @@ async fn counted(counter: Arc<Mutex<u64>>, step: u64) {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "how tests know that it is ready")]
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let counter = Arc::new(Mutex::new(0));

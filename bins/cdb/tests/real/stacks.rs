@@ -18,7 +18,7 @@ pub(crate) fn of_cdb(output: &str) -> BTreeMap<u32, Frames> {
         let Some(number) = columns.next().filter(|number| number.len() >= 2) else { continue };
         let is_frame = u32::from_str_radix(number, 16).is_ok() && line.contains('`') || line.contains("(Inline");
         let (Some(thread), true) = (current, is_frame) else { continue };
-        let site = line.splitn(2, "     ").nth(1).map(str::trim).unwrap_or("");
+        let site = line.split_once("     ").map_or("", |(_, site)| site.trim());
         stacks.entry(thread).or_insert_with(Vec::new).push(function_of_site(site));
     }
     stacks

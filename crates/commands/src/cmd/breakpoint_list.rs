@@ -91,7 +91,9 @@ fn listed(info: BreakpointInfo, debugger: &mut Debugger) -> ListedBreakpoint {
     ListedBreakpoint { info, names }
 }
 
-/// ` 0 e 00005555`5555a2c4  [/src/svc/main.c @ 88]     0001 (0001)  0:**** svc!handle_request`.
+/// ``` text
+///  0 e 00005555`5555a2c4  [/src/svc/main.c @ 88]     0001 (0001)  0:**** svc!handle_request
+/// ```
 fn render_row(listed: &ListedBreakpoint, text: &mut String) {
     let info = &listed.info;
     let status = if info.enabled { 'e' } else { 'd' };

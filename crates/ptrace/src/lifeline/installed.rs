@@ -79,7 +79,7 @@ impl Installed {
         if result.is_err() {
             // The frame of this call must not be in what it unmaps.
             let on_stack = caller.on_stack();
-            drop(on_stack.and_then(|caller| unmap(&caller, frames, frames_len, journal)));
+            let _ = on_stack.and_then(|caller| unmap(&caller, frames, frames_len, journal));
             for signal in SIGNALS {
                 journal.action_restored(process, signal);
             }
@@ -110,7 +110,7 @@ impl Installed {
             Ok(()) => Ok(installed),
             Err(error) => {
                 installed.give_back_signals(caller, journal);
-                drop(unmap(caller, at, len, journal));
+                let _ = unmap(caller, at, len, journal);
                 Err(error)
             }
         }
@@ -338,7 +338,7 @@ fn map(
         Ok(mapped) if mapped == at.0 => Ok(at),
         // A kernel before 4.17 takes the address for a hint.
         Ok(elsewhere) => {
-            drop(caller.call(libc::SYS_munmap, [elsewhere, len, 0, 0, 0, 0]));
+            let _ = caller.call(libc::SYS_munmap, [elsewhere, len, 0, 0, 0, 0]);
             journal.region_removed(process, at);
             Err(NotSafe::NoRoom)
         }

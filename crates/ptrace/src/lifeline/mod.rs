@@ -32,6 +32,7 @@ mod pads;
 
 use outpost_base::Va;
 
+#[allow(unused_imports, reason = "what breakpoints will use")]
 pub(crate) use installed::{Installed, NotSafe};
 
 use crate::sys::lifeline as code;
