@@ -13,7 +13,7 @@
 //!
 //! # Layout
 //!
-//! One mapping, read and execute, filled from outside: the code ([`image`]), then the table:
+//! One mapping, read and execute, filled from outside: the code ([`Lifeline::image`]), then the table:
 //!
 //! | offset in the table | size | meaning |
 //! | --- | --- | --- |

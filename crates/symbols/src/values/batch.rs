@@ -17,7 +17,7 @@ const HELD_LIMIT: u64 = 64 << 20;
 /// Memory that is asked first and fetched later, so that reading a thousand things costs a round trip or two.
 ///
 /// Reads answer from what was put in; what is missing is noted and counts as unreadable for now. Whoever reads runs
-/// once, lets everything in [`BatchMemory::wanted`] be fetched in one go, and runs again until nothing is wanted:
+/// once, lets everything in `wanted` be fetched in one go, and runs again until nothing is wanted:
 /// pointers found in the first round are followed in the second. [`BatchMemory::run`] is that loop.
 ///
 /// ```
