@@ -218,3 +218,36 @@ fn of_a_hundred_sessions_one_floods_and_one_stalls_and_the_others_notice_nothing
         assert!(reader.fill_from(&mut &stalled).unwrap() > 0);
     }
 }
+
+/// Answers wait until the server holds all it will, and then go out at once: the requests behind them are carried out
+/// although nothing more arrives.
+#[test]
+fn a_client_that_reads_late_gets_every_answer() {
+    let server = Server::start(&["-t", "tcp:port=0"]);
+    let memory = vec![7_u8; 256 << 10];
+    let (pid, at) = (std::process::id(), memory.as_ptr() as u64);
+    let late = raw_session(&server);
+    let mode = AttachMode::Noninvasive { suspend: false };
+    let attach = Request::Attach { process: ProcessId(pid), mode, bundle: BundleRequest::default() };
+    send(&late, 2, encode_request(attach)).unwrap();
+    const READS: u64 = 200;
+    for id in 0..READS {
+        let reads = vec![outpost_target::ReadRequest { at: outpost_base::Va(at), len: memory.len() as u64 }];
+        let space = outpost_base::AddressSpaceId(u64::from(pid));
+        send(&late, 3 + id, encode_request(Request::Read { space, reads })).unwrap();
+    }
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut reader = FrameReader::new(MAX_FRAME);
+    let mut answers = 0;
+    while answers < READS + 1 {
+        match reader.next_frame().unwrap() {
+            Some(frame) => {
+                assert!(frame.header.kind != Kind::Failed.number());
+                answers += 1;
+            }
+            None => assert!(reader.fill_from(&mut &late).expect("the server goes on answering") > 0),
+        }
+    }
+}

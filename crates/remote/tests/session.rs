@@ -277,3 +277,19 @@ fn dropping_the_target_ends_the_session() {
     assert_eq!(server.join().unwrap(), SessionEnd::Closed);
     interrupter.break_in();
 }
+
+#[test]
+fn a_long_row_of_requests_is_answered_whole_and_an_event_does_not_wait_behind_it() {
+    let (mut target, script) = Scripted::new(1);
+    target.fake.memory = vec![(Va(0x10_0000), vec![5; 64 << 20])];
+    let (mut remote, _server) = connect(target, Options::default());
+    let interrupter = remote.interrupter();
+    let thread = std::thread::spawn(move || interrupter.break_in());
+    for _ in 0..3 {
+        let reads = [ReadRequest { at: Va(0x10_0000), len: 64 << 20 }];
+        assert_eq!(remote.read_many(SPACE, &reads).unwrap()[0].len(), 64 << 20);
+    }
+    thread.join().unwrap();
+    assert!(matches!(event(&mut remote), Event::Stopped(_)));
+    assert!(script.take_log().contains(&"break in".to_owned()));
+}

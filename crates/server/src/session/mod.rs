@@ -25,8 +25,10 @@ pub use direct::serve_connection;
 
 /// Bytes that may wait to be written before the session stops reading and listening.
 const HIGH_WATER: usize = 4 << 20;
-/// Bytes after which pipelined replies are written without looking for more requests first.
-const FLUSH_AT: usize = 256 << 10;
+/// Requests carried out, and bytes of their answers, before events and orders are looked for again: neither may wait
+/// behind a long row of pipelined requests.
+const BATCH: usize = 64;
+const BATCH_BYTES: usize = 512 << 10;
 /// How long the last words to a client may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -197,13 +199,19 @@ impl<'a> Session<'a> {
         loop {
             self.answer_requests()?;
             self.flush()?;
-            self.wait()?;
+            let is_full = self.queue.len() >= HIGH_WATER;
+            let has_request = !is_full && self.reader.has_frame().map_err(SessionEnd::Protocol)?;
+            self.wait(is_full, has_request)?;
         }
     }
 
-    /// Carries out the requests that have arrived, as long as there is room for their answers.
+    /// Carries out requests that have arrived, a batch at most, and as long as there is room for their answers.
     fn answer_requests(&mut self) -> Result<(), SessionEnd> {
-        while self.queue.len() < HIGH_WATER {
+        let room = HIGH_WATER.min(self.queue.len() + BATCH_BYTES);
+        for _ in 0..BATCH {
+            if self.queue.len() >= room {
+                return Ok(());
+            }
             let Some(frame) = self.reader.next_frame().map_err(SessionEnd::Protocol)? else { return Ok(()) };
             let header = frame.header;
             let request = decode_request(&frame).map_err(SessionEnd::Protocol)?;
@@ -216,9 +224,6 @@ impl<'a> Session<'a> {
                 event = self.event;
             }
             self.push_reply(kind, Header { request: header.request, event, ..Header::default() }, reply);
-            if self.queue.len() >= FLUSH_AT {
-                self.flush()?;
-            }
         }
         Ok(())
     }
@@ -259,15 +264,14 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Waits until something can be done, and takes in what came.
-    fn wait(&mut self) -> Result<(), SessionEnd> {
-        let is_full = self.queue.len() >= HIGH_WATER;
+    /// Waits until something can be done, and takes in what came. With a request at hand it only looks.
+    fn wait(&mut self, is_full: bool, has_request: bool) -> Result<(), SessionEnd> {
         self.watch_link(!is_full, !self.queue.is_empty());
         if !is_full
             && !self.is_deaf
             && let Some(live) = self.target.as_live()
         {
-            match live.wait_event(None, &[self.watch.as_fd()]) {
+            match live.wait_event(has_request.then_some(Duration::ZERO), &[self.watch.as_fd()]) {
                 Ok(Waited::Event(event)) => {
                     self.push_event(event);
                     return Ok(());
@@ -279,9 +283,11 @@ impl<'a> Session<'a> {
                 }
             }
         } else {
-            let _ = poll(&mut [PollFd::new(&self.watch, PollFlags::IN)], None);
+            let timeout = has_request.then_some(Timespec { tv_sec: 0, tv_nsec: 0 });
+            let _ = poll(&mut [PollFd::new(&self.watch, PollFlags::IN)], timeout.as_ref());
         }
-        self.take_in(!is_full)
+        // A frame at hand needs no more bytes; reading on would only fill the buffer.
+        self.take_in(!is_full && !has_request)
     }
 
     fn take_in(&mut self, may_read: bool) -> Result<(), SessionEnd> {
