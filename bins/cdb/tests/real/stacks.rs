@@ -13,6 +13,7 @@ pub(crate) fn of_cdb(output: &str) -> BTreeMap<u32, Frames> {
         if let Some((_, ids)) = line.split_once("Id: ") {
             let thread = ids.split([' ', '.']).nth(1).and_then(|id| u32::from_str_radix(id, 16).ok());
             current = thread;
+            continue;
         }
         let mut columns = line.splitn(4, ' ').filter(|column| !column.is_empty());
         let Some(number) = columns.next().filter(|number| number.len() >= 2) else { continue };
@@ -57,7 +58,20 @@ pub(crate) fn of_gdb(output: &str) -> BTreeMap<u32, Frames> {
     stacks
 }
 
-/// Spelling differences that mean nothing: blanks, and the parameters that gdb adds to a template's name.
+/// A name without what the debuggers spell differently: blanks, parameters, template arguments, how a lambda is called.
 fn normal(name: &str) -> String {
-    name.replace(' ', "").replace("(anonymousnamespace)", "{anonymous}")
+    let mut plain = String::new();
+    let mut depth = 0_u32;
+    for character in name.replace("{lambda", "<").replace("{closure", "<").replace('}', ">").chars() {
+        match character {
+            '<' | '(' | '{' => depth += 1,
+            '>' | ')' => depth = depth.saturating_sub(1),
+            _ if depth > 0 || character == ' ' => {}
+            other => plain.push(other),
+        }
+    }
+    let plain = plain.trim_end_matches("const").replace("::::", "::");
+    // Rust's old mangling ends in a hash, which we leave out.
+    let hash = plain.rfind("::h").filter(|at| plain.len() - at == 19);
+    plain[..hash.unwrap_or(plain.len())].trim_end_matches("::").to_owned()
 }

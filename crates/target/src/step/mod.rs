@@ -8,7 +8,7 @@
 //!
 //! | seen after one instruction | meaning |
 //! | --- | --- |
-//! | sp went down by a pointer and [sp] lies just behind the old pc | a call; [sp] is where it returns |
+//! | sp went down by a pointer and the word there lies just behind the old pc | a call; that word is where it returns |
 //! | sp is at or above the plan's cfa | the frame returned (or was unwound) |
 //! | pc in `pass_through` | on the way through a stub: keep stepping |
 //! | pc outside `function`, neither of the above | a tail call: its return is the frame's own |
