@@ -32,7 +32,8 @@ mod pads;
 
 use outpost_base::Va;
 
-pub(crate) use installed::{Installed, NotSafe, Scan, set_action};
+#[allow(unused_imports, reason = "what breakpoints will use")]
+pub(crate) use installed::{Installed, NotSafe};
 
 use crate::sys::lifeline as code;
 

@@ -101,11 +101,7 @@ impl Target for LiveTarget {
     fn regions(&mut self, process: ProcessId) -> Result<Vec<Region>, TargetError> {
         self.tracer.visible(process)?;
         let stack_pointers = self.stack_pointers(process);
-        let mut regions = read_regions(process, &stack_pointers)?;
-        // What the debugger has put there is no part of the program.
-        let ours = self.tracer.own_ranges(process);
-        regions.retain(|region| !ours.contains(&region.range));
-        Ok(regions)
+        read_regions(process, &stack_pointers)
     }
 
     fn read_many(&mut self, space: AddressSpaceId, reads: &[ReadRequest]) -> Result<Vec<Vec<u8>>, TargetError> {
@@ -153,7 +149,7 @@ impl Breakpoints for LiveTarget {
     }
 
     fn breakpoint_states(&mut self) -> Result<Vec<BreakpointState>, TargetError> {
-        Ok(self.tracer.breakpoint_states())
+        Ok(self.tracer.breakpoints.states())
     }
 }
 
