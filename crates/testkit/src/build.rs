@@ -1,11 +1,10 @@
 //! Debuggees compiled on demand and kept, so that a second run of the tests compiles nothing.
 
 use std::collections::hash_map::DefaultHasher;
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 
 /// A compiler that tests run debuggees through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,9 +73,10 @@ impl Build {
         self.hash(&mut hasher);
         let folder = cache_folder().join(format!("{:016x}", hasher.finish()));
         let program = folder.join(&self.name);
-        // One at a time in this process; other processes are kept apart by names.
-        static COMPILING: Mutex<()> = Mutex::new(());
-        let _alone = COMPILING.lock().unwrap_or_else(|broken| broken.into_inner());
+        fs::create_dir_all(&folder).expect("the cache folder can be made");
+        // One at a time: a program that another process is already running must not be replaced by an equal one.
+        let lock = File::create(folder.join("lock")).expect("the cache folder can be written");
+        lock.lock().expect("the cache folder can be locked");
         if !program.exists() {
             self.compile(&folder, &program);
         }
@@ -84,7 +84,6 @@ impl Build {
     }
 
     fn compile(&self, folder: &Path, program: &Path) {
-        fs::create_dir_all(folder).expect("the cache folder can be made");
         let (command, extension, fixed): (_, _, &[&str]) = match self.compiler {
             Compiler::Gcc => ("gcc", "c", &["-pthread"]),
             Compiler::Gxx => ("g++", "cpp", &["-pthread"]),
@@ -92,10 +91,10 @@ impl Build {
             Compiler::Clangxx => ("clang++", "cpp", &["-pthread"]),
             Compiler::Rustc => ("rustc", "rs", &["--edition=2024"]),
         };
-        // The source keeps its name, since debug info tells it; tests in parallel must not see half a program.
+        // The source keeps its name, since debug info tells it; an interrupted compiler must not leave half a program.
         let source = folder.join(format!("{}.{extension}", self.name));
         fs::write(&source, &self.source).expect("the source can be written");
-        let unfinished = folder.join(format!("{}.{}", self.name, std::process::id()));
+        let unfinished = folder.join(format!("{}.unfinished", self.name));
         let output = Command::new(command)
             .args(fixed)
             .args(&self.flags)
