@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use outpost_base::{SliceMemory, Va};
+use outpost_base::{ImageOffset, SliceMemory, Va};
 use outpost_symbols::{
-    CaseRule, DebugInfo, DwarfTypes, ElfFile, FileSource, Module, ModuleFiles, TypeTable, Variables,
+    CaseRule, DebugInfo, DwarfTypes, ElfFile, FileSource, Module, ModuleFiles, TypeTable, Variables, Wildcard,
 };
 use outpost_testkit::{Build, Compiler};
 
@@ -42,4 +42,46 @@ fn functions_and_enumerators_have_their_types() {
     };
     assert_eq!(constant("SECOND"), ("plain".into(), -4));
     assert_eq!(constant("red"), ("ns::color".into(), 200));
+}
+
+/// glibc's debug info knows `__libc_malloc` only; `malloc`, which everybody asks for, is in the symbol table.
+#[test]
+fn names_that_only_the_symbol_table_knows_are_found_where_debug_info_has_another() {
+    const ALIASED: &str = r#"
+int __inner(int x) { return x + 1; }
+extern __typeof(__inner) known_as __attribute__((alias("__inner"), weak));
+int main(void) { return known_as(1); }
+"#;
+    let path = Build::source(Compiler::Gcc, "aliased", ALIASED).flags("-g -O1").path();
+    let image = Arc::new(ElfFile::parse(FileSource::open(&path).unwrap()).unwrap());
+    let module = Module::new(ModuleFiles { cache: None, ..ModuleFiles::new(image) });
+    let names = |pattern: &str| {
+        let found = module.symbols_matching(&Wildcard::new(pattern));
+        found.into_iter().map(|symbol| symbol.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names("known_*"), ["known_as"]);
+    assert_eq!(names("__inn*"), ["__inner"]);
+    assert_eq!(module.symbols_named("known_as", CaseRule::Exact).len(), 1);
+    let alias = &module.code_locations("known_as", CaseRule::Exact)[0];
+    let function = &module.code_locations("__inner", CaseRule::Exact)[0];
+    assert_eq!((alias.entry, alias.body, alias.die), (function.entry, function.body, function.die));
+    assert!(alias.die.is_some(), "a breakpoint on it is no breakpoint on a stub");
+}
+
+/// A function whose symbol was stripped must not be shown under the name of the one before it.
+#[test]
+fn code_behind_the_end_of_a_sized_symbol_has_no_name() {
+    const SOURCE: &str = "static __attribute__((noinline)) int hidden(int x) { return x * 3; }\n\
+                          __attribute__((noinline)) int shown(int x) { return x + 1; }\n\
+                          int main(int n, char **v) { return shown(n) + hidden(n); }\n";
+    let build = Build::source(Compiler::Gcc, "stripped_of_locals", SOURCE).flags("-O1 -fno-toplevel-reorder -Wl,-x");
+    let image = Arc::new(ElfFile::parse(FileSource::open(build.path()).unwrap()).unwrap());
+    let module = Module::new(ModuleFiles { cache: None, ..ModuleFiles::new(image) });
+    let shown = module.symbols_named("shown", CaseRule::Exact).pop().unwrap();
+    assert!(module.symbols_named("hidden", CaseRule::Exact).is_empty());
+    let inside = ImageOffset(shown.address.0 + shown.size - 1);
+    assert_eq!(module.symbol_at(inside).map(|found| found.symbol.name).as_deref(), Some("shown"));
+    let hidden = ImageOffset(shown.address.0 - 1);
+    let found = module.symbol_at(hidden).map(|found| found.symbol);
+    assert!(found.as_ref().is_none_or(|symbol| symbol.size == 0), "{found:?}");
 }

@@ -316,11 +316,17 @@ fn symbols(input: &BuildInput<'_>, all: &mut Chunk<'_>) -> Vec<IndexedSymbol> {
         at_address.push(symbol.name);
         !known
     });
-    let mut starts: Vec<u64> = all.code.iter().map(|code| code.range.start.0).collect();
+    let mut starts: Vec<(u64, u32)> = all.code.iter().map(|code| (code.range.start.0, code.entry)).collect();
     starts.par_sort_unstable();
     symbols.par_iter_mut().for_each(|symbol| {
         let has_address = symbol.kind != ElfSymbolKind::ThreadLocal && symbol.source != ElfSymbolSource::Plt;
-        symbol.is_described = has_address && starts.binary_search(&symbol.address).is_ok();
+        let first = starts.partition_point(|(start, _)| *start < symbol.address);
+        let here = starts.iter().skip(first).take_while(|(start, _)| *start == symbol.address);
+        let name = strings.at(symbol.name);
+        symbol.is_described = has_address
+            && here
+                .filter_map(|(_, entry)| all.entries.get(*entry as usize))
+                .any(|entry| entry.name == StringId(0) || is_mangled(name) || strings.get(entry.name) == name);
     });
     let demangled: Vec<(usize, String)> = symbols
         .par_iter()
@@ -339,6 +345,11 @@ fn symbols(input: &BuildInput<'_>, all: &mut Chunk<'_>) -> Vec<IndexedSymbol> {
         }
     }
     symbols
+}
+
+/// Whether a linkage name stands for a qualified one, as those of C++ and Rust do.
+fn is_mangled(name: &[u8]) -> bool {
+    name.starts_with(b"_Z") || name.starts_with(b"_R")
 }
 
 fn write<W: Write + Seek>(

@@ -56,7 +56,8 @@ pub(crate) struct SymbolRecord {
     pub(crate) kind: ElfSymbolKind,
     pub(crate) binding: ElfSymbolBinding,
     pub(crate) source: ElfSymbolSource,
-    /// Whether the debug info has a function at its address.
+    /// Whether the debug info has a function of this name at its address. Aliases are not described: the debug info of
+    /// glibc knows `__libc_malloc`, and only the symbol table knows `malloc`.
     pub(crate) is_described: bool,
     name: Place,
     display: u32,

@@ -48,8 +48,8 @@ impl Module {
                         self.after_frame_setup(ImageRange { start: symbol.address, end })
                     }
                 };
-                let (name, entry, die) = (symbol.name, symbol.address, symbol.die);
-                CodeLocation { name, entry, body, is_inlined: false, die }
+                let die = symbol.die.or(function.map(|function| function.die));
+                CodeLocation { name: symbol.name, entry: symbol.address, body, is_inlined: false, die }
             })
             .collect();
         for (function, copy) in self.inlined_copies(&inlined) {

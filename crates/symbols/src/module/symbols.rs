@@ -68,8 +68,8 @@ pub struct SymbolAt {
 }
 
 impl Module {
-    /// The symbol that `at` belongs to: the function or variable around it, else the nearest one before it in the
-    /// same section.
+    /// The symbol that `at` belongs to: the function or variable around it, else a symbol without a size before it in the
+    /// same section. Where the symbols before it end sooner, nothing is known: a name would be a wrong one.
     pub fn symbol_at(&self, at: ImageOffset) -> Option<SymbolAt> {
         let index = self.index();
         if let Some((entry, range)) = index.function_at(at) {
@@ -304,20 +304,15 @@ impl Module {
     /// The ELF symbol that `at` belongs to.
     fn elf_symbol_at(&self, at: ImageOffset) -> Option<SymbolAt> {
         let section = self.section_of(at);
-        let mut nearest: Option<u64> = None;
-        for (_, symbol) in self.index().symbols_below(at).take(MAX_AROUND) {
-            if self.section_of(ImageOffset(symbol.address)) != section {
-                break;
-            }
+        let below = self.index().symbols_below(at).take(MAX_AROUND);
+        let here = below.take_while(|(_, symbol)| self.section_of(ImageOffset(symbol.address)) == section);
+        let mut is_nearest = true;
+        let mut covering = here.filter(|(_, symbol)| {
             let covers = at.0 == symbol.address || at.0 - symbol.address < symbol.size;
             // Without a size, a symbol reaches to the next one.
-            if covers || (symbol.size == 0 && nearest.is_none()) {
-                let symbol = self.best_at(symbol.address)?;
-                return Some(SymbolAt { displacement: at.0 - symbol.address.0, symbol });
-            }
-            nearest.get_or_insert(symbol.address);
-        }
-        let symbol = self.best_at(nearest?)?;
+            covers || (std::mem::take(&mut is_nearest) && symbol.size == 0)
+        });
+        let symbol = self.best_at(covering.next()?.1.address)?;
         Some(SymbolAt { displacement: at.0 - symbol.address.0, symbol })
     }
 
