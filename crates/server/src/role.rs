@@ -1,7 +1,9 @@
 //! What a server program brings along, and how it is started a second time.
 
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::ExitCode;
 
 use outpost_target::{Target, TargetError};
@@ -80,17 +82,28 @@ impl Doorbell {
 
 /// Carries out what this program was started again for, if it was: first thing in `main`. `None`: it was not.
 pub fn run_hidden_role(backend: &dyn Backend) -> Option<ExitCode> {
-    let role = std::env::args_os().nth(1)?;
-    let result = match role.to_str()? {
-        WORKER => worker::run(backend),
-        GUARDIAN => local::run_guardian(backend),
+    let mut words = std::env::args_os();
+    let program = words.next()?;
+    let run: fn(&dyn Backend) -> _ = match words.next()?.to_str()? {
+        WORKER => worker::run,
+        GUARDIAN => local::run_guardian,
         _ => return None,
     };
-    Some(match result {
+    name_process(&program);
+    Some(match run(backend) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             crate::Log::Stderr.line(format_args!("{error}"));
             ExitCode::FAILURE
         }
     })
+}
+
+/// Started again by way of `/proc/self/exe`, a process is called `exe` in every list (comm, proc_pid_comm(5)).
+fn name_process(program: &OsStr) {
+    let name = Path::new(program).file_name().unwrap_or(program).as_encoded_bytes();
+    // Without a name of its own it works as well.
+    if let Ok(name) = CString::new(name) {
+        let _ = rustix::thread::set_name(&name);
+    }
 }
