@@ -44,14 +44,14 @@ pub(crate) fn debugger(options: &Options, out: &mut dyn Output) -> Result<Debugg
         }
         Debuggee::Program(words) => {
             let (system, _) = connect(&mut debugger, options, None)?;
-            create(&mut debugger, system, words, options)?;
+            create(&mut debugger, system, words)?;
         }
         Debuggee::Implicit => {
             let (system, words) = connect(&mut debugger, options, None)?;
             if words.is_empty() {
                 return Err("the server holds no command line pending".into());
             }
-            create(&mut debugger, system, &words, options)?;
+            create(&mut debugger, system, &words)?;
         }
     }
     Ok(debugger)
@@ -60,6 +60,10 @@ pub(crate) fn debugger(options: &Options, out: &mut dyn Output) -> Result<Debugg
 fn configure(debugger: &mut Debugger, options: &Options, out: &mut dyn Output) -> Result<(), String> {
     debugger.settings.noisy = options.noisy;
     debugger.settings.detach_on_quit = options.detach_on_exit;
+    // At a terminal, created processes have one, too, wherever they are: what is typed while they run is for them.
+    if let Some((columns, rows)) = outpost_console::terminal_size() {
+        debugger.settings.stdio = StdioSpec::Pty { columns, rows };
+    }
     // The names of the reference are honoured, so that scripts carry over.
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let symbols = options.symbols.clone().or_else(|| variable("_NT_SYMBOL_PATH"));
@@ -141,7 +145,7 @@ fn attach(debugger: &mut Debugger, system: SystemOrdinal, process: ProcessId, op
     Ok(())
 }
 
-fn create(debugger: &mut Debugger, system: SystemOrdinal, words: &[String], options: &Options) -> Result<(), String> {
+fn create(debugger: &mut Debugger, system: SystemOrdinal, words: &[String]) -> Result<(), String> {
     let [program, arguments @ ..] = words else { return Err("the program is missing".into()) };
     let spec = CreateSpec {
         program: program.clone(),
@@ -149,14 +153,11 @@ fn create(debugger: &mut Debugger, system: SystemOrdinal, words: &[String], opti
         environment: None,
         environment_changes: Vec::new(),
         directory: None,
-        // Here it shares our terminal; from elsewhere its output is brought here.
-        stdio: if options.premote.is_some() { StdioSpec::Client } else { StdioSpec::Server },
+        stdio: debugger.settings.stdio.clone(),
         randomize: false,
         break_in: true,
     };
-    let created = debugger.engine.create(system, &spec);
-    created.map_err(|error| format!("cannot start {program}: {error}"))?;
-    debugger.expect_event();
+    debugger.create(system, &spec).map_err(|error| format!("cannot start {program}: {error}"))?;
     Ok(())
 }
 

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use outpost_engine::target::Target;
-use outpost_engine::{Engine, EngineEvent, EngineState, RunOptions, StepRequest};
+use outpost_engine::target::{CreateSpec, StdioSpec, Target};
+use outpost_engine::{
+    Engine, EngineError, EngineEvent, EngineState, ProcessOrdinal, RunOptions, StepRequest, SystemOrdinal,
+};
 
 use crate::language::{Arguments, cut_command, recognise};
 use crate::log::{Log, Tee};
@@ -59,7 +61,7 @@ pub struct Debugger {
     /// Program and arguments of this debugger (`vercommand`).
     pub(crate) command_line: Vec<String>,
     /// Link statistics at the last prompt, by system.
-    pub(crate) link_marks: Vec<(outpost_engine::SystemOrdinal, outpost_engine::target::LinkStatistics)>,
+    pub(crate) link_marks: Vec<(SystemOrdinal, outpost_engine::target::LinkStatistics)>,
     /// Rests of lines whose command resumed the debuggee; the last is done first.
     tails: Vec<String>,
     last_line: String,
@@ -101,6 +103,20 @@ impl Debugger {
     /// What `vercommand` shows.
     pub fn set_command_line(&mut self, words: Vec<String>) {
         self.command_line = words;
+    }
+
+    /// Creates a process; its first event is due. Nobody types to one whose output is merely brought here: it finds the
+    /// end of its input rather than wait for ever.
+    ///
+    /// # Errors
+    /// As [`Engine::create`].
+    pub fn create(&mut self, system: SystemOrdinal, spec: &CreateSpec) -> Result<ProcessOrdinal, EngineError> {
+        let process = self.engine.create(system, spec)?;
+        if spec.stdio == StdioSpec::Client {
+            self.engine.write_input(process, &[])?;
+        }
+        self.awaits_event = true;
+        Ok(process)
     }
 
     /// An event is due although nothing runs: the caller has attached, created or opened something by the engine.
@@ -194,7 +210,7 @@ impl Debugger {
     }
 
     /// A wait for an event that is due failed: there will be none.
-    pub fn event_failed(&mut self, error: &outpost_engine::EngineError, out: &mut dyn Output) -> Progress {
+    pub fn event_failed(&mut self, error: &EngineError, out: &mut dyn Output) -> Progress {
         self.awaits_event = false;
         self.tails.clear();
         out.write(OutputKind::Error, &format!("{}\n", CommandError::from(error.clone()).message()));

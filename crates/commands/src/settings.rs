@@ -2,6 +2,7 @@
 
 use outpost_base::Va;
 use outpost_engine::expr::{Evaluator, ExprOptions, Radix};
+use outpost_engine::target::StdioSpec;
 
 /// Settings of one debugger, shared by all who command it.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Settings {
     pub frames: usize,
     /// Lines that `lsp` shows before and after the current one.
     pub source_context: (u32, u32),
+    /// Where the standard streams of created processes are.
+    pub stdio: StdioSpec,
     /// Quitting lets created processes go, too (`-pd`).
     pub detach_on_quit: bool,
     /// Software breakpoints that would not outlive their server are refused (`.bpmode safe`).
@@ -51,6 +54,7 @@ impl Default for Settings {
             noisy: false,
             frames: outpost_engine::DEFAULT_FRAMES,
             source_context: (5, 5),
+            stdio: StdioSpec::Client,
             detach_on_quit: false,
             safe_breakpoints_only: false,
         }

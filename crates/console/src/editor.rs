@@ -14,6 +14,7 @@ use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{Config, Context, Editor, ExternalPrinter, Helper};
 
+use crate::keyboard::Keyboard;
 use crate::paint::Colours;
 use crate::screen::Screen;
 use crate::{ConsoleError, ConsoleOptions, Finish};
@@ -44,7 +45,10 @@ pub(crate) fn run(client: Client, options: &ConsoleOptions) -> Result<Finish, Co
     // Updates are taken by a thread of their own, so that a stop shows while a line is being edited.
     let updates = client.lock().unwrap_or_else(PoisonError::into_inner).split_updates();
     let to_show = shown.clone();
-    thread::Builder::new().name("console".into()).spawn(move || show_all(&updates, &to_show, &sender))?;
+    let typist = client.clone();
+    let typed = move |bytes| typist.lock().unwrap_or_else(PoisonError::into_inner).type_input(bytes);
+    let keyboard = Keyboard::new(typed);
+    thread::Builder::new().name("console".into()).spawn(move || show_all(&updates, &to_show, keyboard, &sender))?;
     editor.set_helper(Some(Assistant { client: client.clone(), colours }));
     if let Some(path) = &options.history {
         if let Some(folder) = path.parent() {
@@ -106,9 +110,20 @@ fn read_line(
     }
 }
 
-fn show_all(updates: &outpost_session::Updates, shown: &Mutex<Shown>, sender: &Sender<Happened>) {
+fn show_all(
+    updates: &outpost_session::Updates,
+    shown: &Mutex<Shown>,
+    mut keyboard: Keyboard,
+    sender: &Sender<Happened>,
+) {
     loop {
         let update = updates.next();
+        match &update {
+            // Without the keyboard the debuggee still runs, and Ctrl+C still breaks in.
+            Some(Update::Running { takes_input: true }) => drop(keyboard.lend()),
+            Some(Update::Output { .. } | Update::Progress { .. }) => {}
+            _ => keyboard.take_back(),
+        }
         let happened = match update {
             None => Happened::Finished(Finish::Gone),
             Some(Update::Ended(ending)) => Happened::Finished(Finish::Ended(ending)),

@@ -7,6 +7,7 @@
 
 mod editor;
 mod interrupt;
+mod keyboard;
 mod paint;
 mod plain;
 mod screen;
@@ -50,6 +51,16 @@ pub enum ConsoleError {
     Editing(#[from] rustyline::error::ReadlineError),
 }
 
+/// Columns and rows of the terminal that [`run`] works with; `None` where it is not at one.
+pub fn terminal_size() -> Option<(u16, u16)> {
+    let size = is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).ok())??;
+    Some((size.ws_col, size.ws_row))
+}
+
+fn is_terminal() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
 /// Runs until the session is over.
 ///
 /// # Errors
@@ -63,9 +74,5 @@ pub fn run(
     if let Some(interrupts) = interrupts {
         interrupts.deliver_to(session.interrupter())?;
     }
-    if io::stdin().is_terminal() && io::stdout().is_terminal() {
-        editor::run(client, options)
-    } else {
-        plain::run(&client, options)
-    }
+    if is_terminal() { editor::run(client, options) } else { plain::run(&client, options) }
 }

@@ -1,4 +1,4 @@
-//! Colours (ECMA-48, SGR): errors red, warnings yellow, stops bold, what the debuggee wrote dim.
+//! Colours (ECMA-48, SGR): errors red, warnings yellow, the prompt green.
 
 use outpost_session::OutputKind;
 
@@ -22,9 +22,9 @@ impl Colours {
         let code = match kind {
             OutputKind::Error => "31",
             OutputKind::Warning => "33",
-            OutputKind::Debuggee => "36",
             OutputKind::Verbose => "2",
-            OutputKind::Stop | OutputKind::Normal => return text.to_owned(),
+            // What the debuggee writes is for a terminal as it is: a colour could fall into a sequence of its own.
+            OutputKind::Stop | OutputKind::Normal | OutputKind::Debuggee => return text.to_owned(),
         };
         self.wrap(code, text)
     }

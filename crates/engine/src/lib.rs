@@ -31,6 +31,7 @@ mod stack;
 mod summary;
 mod symbols;
 mod system;
+mod terminal;
 mod variables;
 
 pub use acquire::Leave;

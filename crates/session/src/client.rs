@@ -33,8 +33,13 @@ pub enum Update {
     },
     /// A command is wanted; the prompt to show.
     Prompt(String),
-    /// The debuggee runs, or a command is being carried out.
+    /// A command is being carried out.
     Busy,
+    /// The debuggee runs.
+    Running {
+        /// It is on a terminal of its own: what is typed is for it ([`Client::type_input`]).
+        takes_input: bool,
+    },
     /// The session is over.
     Ended(Ending),
     /// The session could not begin.
@@ -144,6 +149,11 @@ impl Client {
     /// Submits a command line; an empty one repeats the last. Lines are carried out in the order they come.
     pub fn submit(&self, line: &str) {
         self.shared.send(Request::Execute(line.to_owned()));
+    }
+
+    /// Sends what was typed to the terminal of the debuggee; dropped if none has one.
+    pub fn type_input(&self, bytes: Vec<u8>) {
+        self.shared.send(Request::Input(bytes));
     }
 
     /// Breaks in if the debuggee runs, else cancels the command in progress.

@@ -13,6 +13,7 @@ use crate::wake::Wake;
 /// What clients ask for.
 pub(crate) enum Request {
     Execute(String),
+    Input(Vec<u8>),
     Connect(Sender<Update>),
     Complete { line: String, cursor: usize, answer: Sender<Completion> },
 }
@@ -54,17 +55,21 @@ pub(crate) struct Service {
     lines: VecDeque<String>,
     /// The prompt that clients were shown last, while it is valid.
     prompted: Option<String>,
+    /// Clients know that the debuggee runs.
+    told_running: bool,
 }
 
 impl Service {
     pub(crate) fn new(debugger: Debugger, inbox: Receiver<Request>, wake: Wake, broadcast: Broadcast) -> Service {
-        Service { debugger, inbox, wake, broadcast, lines: VecDeque::new(), prompted: None }
+        Service { debugger, inbox, wake, broadcast, lines: VecDeque::new(), prompted: None, told_running: false }
     }
 
     pub(crate) fn run(mut self) {
         loop {
             let clients_left = self.take_requests();
-            match self.debugger.progress() {
+            let progress = self.debugger.progress();
+            self.told_running &= progress == Progress::Running;
+            match progress {
                 Progress::Ended(ending) => {
                     self.broadcast.send(&Update::Ended(ending));
                     return;
@@ -89,8 +94,10 @@ impl Service {
                     }
                 },
                 Progress::Running => {
-                    if self.prompted.take().is_some() {
-                        self.broadcast.send(&Update::Busy);
+                    self.prompted = None;
+                    if !std::mem::replace(&mut self.told_running, true) {
+                        let takes_input = self.debugger.engine.terminal_process().is_some();
+                        self.broadcast.send(&Update::Running { takes_input });
                     }
                     self.wait();
                 }
@@ -135,6 +142,13 @@ impl Service {
     fn take(&mut self, request: Request) {
         match request {
             Request::Execute(line) => self.lines.push_back(line),
+            Request::Input(bytes) => {
+                if let Some(process) = self.debugger.engine.terminal_process()
+                    && let Err(error) = self.debugger.engine.write_input(process, &bytes)
+                {
+                    self.broadcast.write(OutputKind::Error, &format!("The debuggee takes no input: {error}\n"));
+                }
+            }
             Request::Connect(client) => {
                 if let Some(prompt) = &self.prompted {
                     // Whoever is gone already need not be told.

@@ -1,7 +1,7 @@
 //! `.attach`, `.create`, `.detach`, `.kill`, `.abandon`, `.restart`, `.endpsrv`: processes come and go.
 
 use outpost_base::ProcessId;
-use outpost_engine::target::{AttachMode, CreateSpec, StdioSpec};
+use outpost_engine::target::{AttachMode, CreateSpec};
 use outpost_engine::{Leave, ProcessOrdinal, SystemOrdinal};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
@@ -159,7 +159,7 @@ pub struct Create {
 impl Command for Create {
     type Data = ();
 
-    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<Create, CommandError> {
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Create, CommandError> {
         let transport = premote(arguments)?.map(str::to_owned);
         if arguments.take_word("-f") {
             return Err(CommandError::unsupported(".create -f", "not implemented yet"));
@@ -172,7 +172,7 @@ impl Command for Create {
             environment: None,
             environment_changes: Vec::new(),
             directory: None,
-            stdio: StdioSpec::Client,
+            stdio: debugger.settings.stdio.clone(),
             randomize: false,
             break_in: true,
         };
@@ -184,8 +184,7 @@ impl Command for Create {
             Some(transport) => connect(Some(transport), debugger)?,
             None => system(debugger)?,
         };
-        debugger.engine.create(system, &self.spec)?;
-        debugger.expect_event();
+        debugger.create(system, &self.spec)?;
         Ok(())
     }
 
