@@ -6,5 +6,5 @@ pub(crate) const ORDERLY: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// The command line makes no sense.
 pub(crate) const USAGE: u8 = 2;
-/// The session broke off.
+/// The session broke off, or a link was lost in it.
 pub(crate) const BROKEN: u8 = 3;

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use outpost_console::{ConsoleOptions, Finish, block_interrupts};
 use outpost_live::LiveBackend;
-use outpost_session::Session;
+use outpost_session::{Ending, Session};
 
 use options::{Options, Request};
 
@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         }
     };
     match debug(options) {
+        // It was told when it happened.
+        Ok(Finish::Ended(Ending::Lost)) => exit_codes::BROKEN.into(),
         Ok(Finish::Ended(_)) => exit_codes::ORDERLY.into(),
         Ok(Finish::Failed(reason)) => {
             complain(&reason);

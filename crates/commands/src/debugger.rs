@@ -34,6 +34,8 @@ pub enum Ending {
     Quit,
     /// `qd`: everything is let go.
     Detach,
+    /// Either, after a system was lost: whoever waits for the result must know that it is not whole.
+    Lost,
 }
 
 /// Opens targets by connection string, `None` meaning this machine. Errors are sentences for the user.
@@ -56,6 +58,8 @@ pub struct Debugger {
     /// A stop is due: the debuggee was resumed, or something was attached, created or opened.
     pub(crate) awaits_event: bool,
     pub(crate) ending: Option<Ending>,
+    /// The system that was lost last.
+    pub(crate) lost: Option<String>,
     /// Command for each stop (`p 3 "cmd"`), done when the step is.
     pub(crate) step_command: Option<String>,
     /// Program and arguments of this debugger (`vercommand`).
@@ -87,6 +91,7 @@ impl Debugger {
             resumption: None,
             awaits_event: false,
             ending: None,
+            lost: None,
             step_command: None,
             command_line: Vec::new(),
             link_marks: Vec::new(),
@@ -134,6 +139,7 @@ impl Debugger {
     /// What the caller does now.
     pub fn progress(&self) -> Progress {
         match self.ending {
+            Some(_) if self.lost.is_some() => Progress::Ended(Ending::Lost),
             Some(ending) => Progress::Ended(ending),
             None if self.awaits_event => Progress::Running,
             None => Progress::Prompt,
@@ -198,6 +204,7 @@ impl Debugger {
                 self.awaits_event = false;
                 self.tails.clear();
                 out.write(OutputKind::Error, &format!("{name} is lost: {reason}\n"));
+                self.lost = Some(name);
             }
             other => {
                 let (kind, shown) = text::notice::describe(self, &other);

@@ -76,6 +76,11 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
 pub(super) fn system(debugger: &mut Debugger) -> Result<SystemOrdinal, CommandError> {
     match debugger.engine.current_system() {
         Some(system) => Ok(system),
+        // What was meant is its machine, not this one.
+        None if let Some(name) = &debugger.lost => {
+            let reason = format!("{name} is lost; name a process server by .attach -premote or .create -premote");
+            Err(CommandError::invalid(reason))
+        }
         None => connect(None, debugger),
     }
 }
