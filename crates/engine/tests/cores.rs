@@ -57,6 +57,7 @@ fn a_core_is_read_like_a_process_and_cannot_run() {
     let system = engine.add_system(Box::new(ElfCore::open(&core(&folder)).unwrap())).unwrap();
     let Ok(Wait::Event(EngineEvent::Stopped(stop))) = engine.wait(None, &[]) else { panic!("no stored event") };
     assert!(matches!(stop.reason, StopReason::Signal(_) | StopReason::DumpOpened), "{:?}", stop.reason);
+    assert_eq!(stop.chance, None, "a dump does not tell");
     assert_eq!(engine.systems()[0].kind, TargetKind::UserDump);
 
     let process = engine.current_process().unwrap();

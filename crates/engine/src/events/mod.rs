@@ -99,7 +99,7 @@ pub struct Stop {
     pub thread_id: ThreadId,
     /// Why, as the target says it.
     pub reason: StopReason,
-    /// For signals: which chance this is.
+    /// For signals of live processes: which chance this is.
     pub chance: Option<Chance>,
     /// The user's breakpoints that stopped here, with the commands they run; empty for other reasons.
     pub breakpoints: Vec<BreakpointHit>,
@@ -206,7 +206,7 @@ pub struct LastEvent {
     pub thread: ThreadOrdinal,
     /// What happened.
     pub reason: StopReason,
-    /// For signals: which chance.
+    /// For signals of live processes: which chance.
     pub chance: Option<Chance>,
     /// The user's breakpoints that stopped.
     pub breakpoints: Vec<BreakpointNumber>,

@@ -84,7 +84,8 @@ impl Engine {
         stop.filter = Some(code);
         let fatal = matches!(&stop.reason, StopReason::Signal(info) if info.fatal_by_default);
         let is_signal = matches!(stop.reason, StopReason::Signal(_));
-        if is_signal {
+        // A dump does not tell whether a handler was still to come.
+        if is_signal && self.system(stop.system)?.is_live() {
             stop.chance = Some(match status {
                 BreakStatus::SecondChance if fatal => Chance::Second,
                 _ => Chance::First,
