@@ -18,7 +18,9 @@ struct Terminal {
 impl Terminal {
     fn cdb(arguments: &[&str]) -> Terminal {
         let state = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cdb"));
+        let mut command = Command::new("sh");
+        // The terminal has its size before the debugger asks for it.
+        command.args(["-c", "stty columns 120 rows 50 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_cdb")]);
         command.args(arguments).env("XDG_STATE_HOME", state.path()).env("TERM", "xterm");
         let mut session = Session::spawn(command).unwrap();
         session.set_expect_timeout(Some(LIMIT));
@@ -68,6 +70,25 @@ fn a_debuggee_is_typed_to_while_it_runs_and_ctrl_c_breaks_in() {
     terminal.expect("[\r\n]49\r");
     terminal.line(".quit");
     terminal.expect("Exit process, code 0");
+    terminal.expect("NoTarget> ");
+    terminal.line("q");
+    terminal.ends();
+}
+
+#[test]
+fn tab_completes_commands_and_lists_symbols() {
+    let mut terminal = Terminal::cdb(&["sqlite3", ":memory:"]);
+    terminal.expect("0:000> ");
+    terminal.session.send(".linkst\t").unwrap();
+    terminal.expect("\\.linkstats");
+    terminal.line("");
+    terminal.expect("round trips");
+    terminal.expect("0:000> ");
+    terminal.session.send("x ld_linux*!_dl_a\t\t").unwrap();
+    terminal.expect("_dl_allocate_tls");
+    terminal.session.send(ControlCode::EndOfText).unwrap();
+    terminal.expect("q quits");
+    terminal.expect("0:000> ");
     terminal.line("q");
     terminal.ends();
 }

@@ -12,7 +12,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{Config, Context, Editor, ExternalPrinter, Helper};
+use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 
 use crate::keyboard::Keyboard;
 use crate::paint::Colours;
@@ -37,6 +37,8 @@ struct Shown {
 
 pub(crate) fn run(client: Client, options: &ConsoleOptions) -> Result<Finish, ConsoleError> {
     let config = Config::builder().max_history_size(HISTORY)?.history_ignore_dups(true)?.auto_add_history(false);
+    // As shells and gdb do: what is common first, then the list.
+    let config = config.completion_type(CompletionType::List);
     let mut editor: Editor<Assistant, FileHistory> = Editor::with_config(config.build())?;
     let colours = Colours::of_environment(true);
     let shown = Arc::new(Mutex::new(Shown { screen: Screen::new(colours, true), above: None }));
