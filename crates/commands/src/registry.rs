@@ -17,6 +17,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::display::ENTRIES,
     cmd::enter::ENTRIES,
     cmd::search::ENTRIES,
+    cmd::memory_file::ENTRIES,
     cmd::address::ENTRIES,
     cmd::unassemble::ENTRIES,
     cmd::symbols::ENTRIES,

@@ -12,6 +12,7 @@ pub mod frame;
 pub mod go;
 pub mod help;
 pub mod locals;
+pub mod memory_file;
 pub mod modules;
 pub mod paths;
 pub mod process_list;

@@ -87,13 +87,21 @@ impl ProcessMemory {
         if missing.is_empty() { Ok(()) } else { self.fetch(&missing) }
     }
 
+    /// The leading bytes of a range that are readable, maybe none.
+    ///
+    /// # Errors
+    /// As [`ProcessMemory::read_many`].
+    pub fn read_leading(&self, range: VaRange) -> Result<Vec<u8>, EngineError> {
+        let mut answers = self.read_many(&[ReadRequest { at: range.start, len: range.len() }])?;
+        Ok(answers.pop().unwrap_or_default())
+    }
+
     /// Exactly `len` bytes.
     ///
     /// # Errors
     /// [`EngineError::Unreadable`] with the first address that could not be read.
     pub fn read_vec(&self, at: Va, len: u64) -> Result<Vec<u8>, EngineError> {
-        let mut answers = self.read_many(&[ReadRequest { at, len }])?;
-        let bytes = answers.pop().unwrap_or_default();
+        let bytes = self.read_leading(VaRange::from_len(at, len))?;
         if bytes.len() as u64 == len { Ok(bytes) } else { Err(EngineError::Unreadable { at: at + bytes.len() as u64 }) }
     }
 
