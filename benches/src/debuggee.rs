@@ -90,9 +90,16 @@ pub(crate) fn large(root: &Path) -> anyhow::Result<PathBuf> {
             if part >= PARTS {
                 return Ok(());
             }
+            let object = folder.join(format!("part{part}.o"));
+            // A run that was ended goes on where it was.
+            if object.exists() {
+                continue;
+            }
+            let unfinished = format!("part{part}.unfinished");
             let mut command = Command::new("g++");
-            command.args(["-g", "-O0", "-c", "part.cpp", &format!("-DPART={part}"), "-o", &format!("part{part}.o")]);
+            command.args(["-g", "-O0", "-c", "part.cpp", &format!("-DPART={part}"), "-o", &unfinished]);
             anyhow::ensure!(command.current_dir(&folder).status()?.success(), "part {part} does not compile");
+            std::fs::rename(folder.join(unfinished), object)?;
         }
     };
     std::thread::scope(|scope| {
