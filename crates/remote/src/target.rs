@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outpost_base::{AddressSpaceId, ProcessId, RegisterContext, ThreadId, Va};
+use outpost_base::{AddressSpaceId, ProcessId, RegisterContext, ThreadId, Va, VaRange};
 use outpost_target::{
     AttachMode, BreakpointChange, BreakpointState, Breakpoints, BundleRequest, CreateSpec, DetachMode, DirectoryEntry,
     Event, FileId, HandleInfo, Interrupter, LinkStatistics, Live, ModuleInfo, Os, OsProcess, Plan, ProcessInfo,
@@ -82,6 +82,12 @@ impl RemoteTarget {
     }
 }
 
+/// Makes requests for memory of starts and lengths.
+fn read_request(space: AddressSpaceId) -> impl Fn(Vec<(u64, u64)>) -> Request {
+    let read = |(at, len)| ReadRequest { at: Va(at), len };
+    move |parts| Request::Read { space, reads: parts.into_iter().map(read).collect() }
+}
+
 /// A server that answers one request with the answer of another.
 pub(crate) fn unexpected() -> TargetError {
     TargetError::ConnectionLost { reason: "the server gave an answer of the wrong kind".into() }
@@ -134,15 +140,28 @@ impl Target for RemoteTarget {
         let lacking = reads.iter().zip(&answers).filter(|(_, answer)| answer.is_none());
         let ranges: Vec<(u64, u64)> = lacking.map(|(read, _)| (read.at.0, read.len)).collect();
         if !ranges.is_empty() {
-            let make = |parts: Vec<(u64, u64)>| Request::Read {
-                space,
-                reads: parts.into_iter().map(|(at, len)| ReadRequest { at: Va(at), len }).collect(),
-            };
+            let make = read_request(space);
             let read = transfer::read(&mut self.link, self.agreed.requests as usize, &ranges, make)?;
             let open = answers.iter_mut().filter(|answer| answer.is_none());
             open.zip(read).for_each(|(answer, bytes)| *answer = Some(bytes));
         }
         Ok(answers.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    fn read_stream(
+        &mut self,
+        space: AddressSpaceId,
+        range: VaRange,
+        take: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<u64, TargetError> {
+        let mut done = 0;
+        let mut count = |_, bytes: &[u8]| {
+            done += bytes.len() as u64;
+            take(bytes)
+        };
+        let ranges = [(range.start.0, range.len())];
+        transfer::stream(&mut self.link, self.agreed.requests as usize, &ranges, read_request(space), &mut count)?;
+        Ok(done)
     }
 
     fn registers_many(

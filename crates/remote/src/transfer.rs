@@ -34,15 +34,35 @@ pub(crate) fn read(
     if total > MAX_TOTAL {
         return Err(TargetError::Invalid { reason: format!("{total} bytes are too many to be read at once") });
     }
-    let mut assembly = Assembly::new(ranges);
+    let room = |range: &(u64, u64)| Vec::with_capacity(range.1.min(MAX_ROOM) as usize);
+    let mut answers: Vec<Vec<u8>> = ranges.iter().map(room).collect();
+    let mut append = |range: usize, bytes: &[u8]| {
+        answers[range].extend_from_slice(bytes);
+        true
+    };
+    stream(link, requests, ranges, make, &mut append)?;
+    Ok(answers)
+}
+
+/// The same without holding the answers: `take` is handed the bytes of each range, by its number, as they come in order.
+/// It ends the transfer by answering `false`.
+pub(crate) fn stream(
+    link: &mut Link,
+    requests: usize,
+    ranges: &[(u64, u64)],
+    make: impl Fn(Vec<(u64, u64)>) -> Request,
+    take: &mut dyn FnMut(usize, &[u8]) -> bool,
+) -> Result<(), TargetError> {
+    let mut leading = Leading { ended: vec![false; ranges.len()] };
     let mut batches = Batches { ranges, range: 0, offset: 0 };
     let mut under_way = VecDeque::new();
     let mut result = Ok(());
+    let mut goes_on = true;
     let window = requests.clamp(1, WINDOW);
     let mut is_first = true;
     loop {
-        while under_way.len() < window && result.is_ok() {
-            let Some(pieces) = batches.next(&assembly) else { break };
+        while under_way.len() < window && goes_on && result.is_ok() {
+            let Some(pieces) = batches.next(&leading) else { break };
             let request = make(pieces.iter().map(|piece| (piece.at, piece.len)).collect());
             // What follows the first request is part of its flight.
             let ticket = if is_first { link.submit(request) } else { link.submit_more(request) };
@@ -54,14 +74,16 @@ pub(crate) fn read(
         let mut fits = true;
         let collected = link.collect_parts(ticket, &mut |parts| {
             fits = parts.len() == pieces.len();
-            pieces.iter().zip(parts).for_each(|(piece, bytes)| assembly.append(*piece, bytes));
+            for (piece, bytes) in pieces.iter().zip(parts) {
+                goes_on = goes_on && leading.part(*piece, bytes).is_none_or(|bytes| take(piece.range, bytes));
+            }
         });
         if !fits {
             return Err(crate::target::unexpected());
         }
         result = result.and(collected);
     }
-    result.map(|()| assembly.finish())
+    result
 }
 
 /// A part of one of the caller's ranges.
@@ -83,12 +105,12 @@ struct Batches<'a> {
 }
 
 impl Batches<'_> {
-    fn next(&mut self, assembly: &Assembly) -> Option<Vec<Piece>> {
+    fn next(&mut self, leading: &Leading) -> Option<Vec<Piece>> {
         let (mut pieces, mut room) = (Vec::new(), CHUNK);
         while room > 0 && pieces.len() < RANGES {
             let Some(&(start, len)) = self.ranges.get(self.range) else { break };
             // A range that would run over the end of the numbers ends there.
-            let end = if assembly.ended[self.range] { self.offset } else { len.min(u64::MAX - start) };
+            let end = if leading.ended[self.range] { self.offset } else { len.min(u64::MAX - start) };
             let taken = end.saturating_sub(self.offset).min(room);
             if taken == 0 {
                 (self.range, self.offset) = (self.range + 1, 0);
@@ -102,30 +124,21 @@ impl Batches<'_> {
     }
 }
 
-/// Puts pieces together again, in order: each range's leading bytes, up to the first piece that came short.
+/// Each range's leading bytes: what follows the first piece that came short does not count.
 #[derive(Debug)]
-struct Assembly {
-    ranges: Vec<Vec<u8>>,
+struct Leading {
     ended: Vec<bool>,
 }
 
-impl Assembly {
-    fn new(ranges: &[(u64, u64)]) -> Assembly {
-        let room = |range: &(u64, u64)| Vec::with_capacity(range.1.min(MAX_ROOM) as usize);
-        Assembly { ranges: ranges.iter().map(room).collect(), ended: vec![false; ranges.len()] }
-    }
-
-    fn append(&mut self, piece: Piece, bytes: &[u8]) {
+impl Leading {
+    /// What of `bytes`, which came for the next piece of a range, belongs to the answer.
+    fn part<'a>(&mut self, piece: Piece, bytes: &'a [u8]) -> Option<&'a [u8]> {
         if self.ended[piece.range] {
-            return;
+            return None;
         }
         let count = bytes.len().min(piece.len as usize);
-        self.ranges[piece.range].extend_from_slice(&bytes[..count]);
         self.ended[piece.range] = (count as u64) < piece.len;
-    }
-
-    fn finish(self) -> Vec<Vec<u8>> {
-        self.ranges
+        Some(&bytes[..count])
     }
 }
 
@@ -135,8 +148,8 @@ mod tests {
 
     fn cut(ranges: &[(u64, u64)]) -> Vec<Vec<Piece>> {
         let mut batches = Batches { ranges, range: 0, offset: 0 };
-        let assembly = Assembly::new(ranges);
-        std::iter::from_fn(|| batches.next(&assembly)).collect()
+        let leading = Leading { ended: vec![false; ranges.len()] };
+        std::iter::from_fn(|| batches.next(&leading)).collect()
     }
 
     #[test]
@@ -158,14 +171,13 @@ mod tests {
     fn what_follows_a_short_piece_is_neither_asked_for_nor_kept() {
         let ranges = [(0, 3 * CHUNK), (0x10, 4)];
         let mut batches = Batches { ranges: &ranges, range: 0, offset: 0 };
-        let mut assembly = Assembly::new(&ranges);
-        let first = batches.next(&assembly).unwrap();
-        let second = batches.next(&assembly).unwrap();
-        assembly.append(first[0], b"abc");
-        assembly.append(second[0], b"late");
-        let third = batches.next(&assembly).unwrap();
+        let mut leading = Leading { ended: vec![false; 2] };
+        let first = batches.next(&leading).unwrap();
+        let second = batches.next(&leading).unwrap();
+        assert_eq!(leading.part(first[0], b"abc"), Some(&b"abc"[..]));
+        assert_eq!(leading.part(second[0], b"late"), None);
+        let third = batches.next(&leading).unwrap();
         assert_eq!(third, [Piece { range: 1, at: 0x10, len: 4 }]);
-        assembly.append(third[0], b"ok!!");
-        assert_eq!(assembly.finish(), [b"abc".to_vec(), b"ok!!".to_vec()]);
+        assert_eq!(leading.part(third[0], b"ok!!"), Some(&b"ok!!"[..]));
     }
 }

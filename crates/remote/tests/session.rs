@@ -172,6 +172,33 @@ fn large_reads_are_cut_pipelined_and_put_together() {
 }
 
 #[test]
+fn a_stream_of_memory_comes_in_order_by_one_round_trip_and_ends_when_told() {
+    let (mut target, script) = Scripted::new(1);
+    let bytes: Vec<u8> = (0..5_000_000_u32).map(|at| (at % 251) as u8).collect();
+    target.fake.memory = vec![(Va(0x10_0000), bytes.clone())];
+    let (mut remote, _server) = connect(target, Options::default());
+    let range = VaRange::from_len(Va(0x10_0000), 6_000_000);
+    let mut got = Vec::new();
+    let mut take = |piece: &[u8]| {
+        got.extend_from_slice(piece);
+        true
+    };
+    let (count, trips) = round_trips(&mut remote, |remote| remote.read_stream(SPACE, range, &mut take).unwrap());
+    assert_eq!((count, trips), (5_000_000, 1));
+    assert!(got == bytes, "up to the hole");
+
+    script.take_log();
+    let mut pieces = 0;
+    let count = remote.read_stream(SPACE, range, &mut |_| {
+        pieces += 1;
+        false
+    });
+    assert!(count.unwrap() < 1 << 20 && pieces == 1);
+    // What was asked for ahead was taken in: the next answer is the next question's.
+    assert_eq!(remote.read_many(SPACE, &[ReadRequest { at: Va(0x10_0003), len: 3 }]).unwrap(), [&bytes[3..6]]);
+}
+
+#[test]
 fn files_are_read_in_pieces_and_failures_say_what_failed() {
     let (target, _script) = Scripted::new(1);
     let (mut remote, _server) = connect(target, Options::default());

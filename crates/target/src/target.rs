@@ -131,6 +131,30 @@ pub trait Target {
         Ok(count)
     }
 
+    /// Reads the leading readable bytes of a range in pieces, ascending, each handed to `take` as it comes: for more than
+    /// is to be held in memory. `take` ends the read by answering `false`. Returns how many bytes were handed over.
+    ///
+    /// # Errors
+    /// As [`Target::read_many`].
+    fn read_stream(
+        &mut self,
+        space: AddressSpaceId,
+        range: VaRange,
+        take: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<u64, TargetError> {
+        const PIECE: u64 = 1 << 20;
+        let mut done = 0;
+        while done < range.len() {
+            let read = ReadRequest { at: range.start + done, len: PIECE.min(range.len() - done) };
+            let bytes = self.read_many(space, &[read])?.pop().unwrap_or_default();
+            done += bytes.len() as u64;
+            if !take(&bytes) || (bytes.len() as u64) < read.len {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
     /// Registers of many threads. A thread that cannot be read now (running, ended) gives its own error.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
     },
 ];
 
-/// What is moved at a time: enough to fill a link with a long way, little enough to be interrupted soon.
+/// What is written at a time: enough to fill a link with a long way, little enough to be interrupted soon.
 const PIECE: u64 = 16 << 20;
 
 /// Writes memory to a file.
@@ -84,15 +84,21 @@ impl Command for WriteMemory {
     fn run(self, debugger: &mut Debugger) -> Result<u64, CommandError> {
         let memory = debugger.engine.memory()?;
         let mut file = File::create(&self.0.path).map_err(|error| self.0.failed(&error))?;
-        for piece in self.0.pieces() {
-            debugger.engine.check_interrupt()?;
-            let bytes = memory.read_leading(piece)?;
-            file.write_all(&bytes).map_err(|error| self.0.failed(&error))?;
-            if (bytes.len() as u64) < piece.len() {
-                return Err(outpost_engine::EngineError::Unreadable { at: piece.start + bytes.len() as u64 }.into());
+        let mut result: Result<(), CommandError> = Ok(());
+        let mut take = |bytes: &[u8]| {
+            result = debugger.engine.check_interrupt().map_err(CommandError::from);
+            if result.is_ok() {
+                result = file.write_all(bytes).map_err(|error| self.0.failed(&error));
             }
+            result.is_ok()
+        };
+        let range = self.0.range;
+        let done = memory.read_stream(range, &mut take)?;
+        result?;
+        if done < range.len() {
+            return Err(outpost_engine::EngineError::Unreadable { at: range.start + done }.into());
         }
-        Ok(self.0.range.len())
+        Ok(done)
     }
 
     fn render(len: &u64, text: &mut String) {

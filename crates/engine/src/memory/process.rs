@@ -87,13 +87,13 @@ impl ProcessMemory {
         if missing.is_empty() { Ok(()) } else { self.fetch(&missing) }
     }
 
-    /// The leading bytes of a range that are readable, maybe none.
+    /// Reads the leading readable bytes of a range past the cache, in pieces that `take` is handed as they come, ascending;
+    /// it ends the read by answering `false`. One round trip, however much there is. Returns how many bytes were handed over.
     ///
     /// # Errors
     /// As [`ProcessMemory::read_many`].
-    pub fn read_leading(&self, range: VaRange) -> Result<Vec<u8>, EngineError> {
-        let mut answers = self.read_many(&[ReadRequest { at: range.start, len: range.len() }])?;
-        Ok(answers.pop().unwrap_or_default())
+    pub fn read_stream(&self, range: VaRange, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<u64, EngineError> {
+        Ok(self.target.borrow_mut().read_stream(self.space, range, take)?)
     }
 
     /// Exactly `len` bytes.
@@ -101,7 +101,8 @@ impl ProcessMemory {
     /// # Errors
     /// [`EngineError::Unreadable`] with the first address that could not be read.
     pub fn read_vec(&self, at: Va, len: u64) -> Result<Vec<u8>, EngineError> {
-        let bytes = self.read_leading(VaRange::from_len(at, len))?;
+        let mut answers = self.read_many(&[ReadRequest { at, len }])?;
+        let bytes = answers.pop().unwrap_or_default();
         if bytes.len() as u64 == len { Ok(bytes) } else { Err(EngineError::Unreadable { at: at + bytes.len() as u64 }) }
     }
 
