@@ -29,6 +29,9 @@ impl Tracer {
             self.let_held_go(&report);
             return None;
         }
+        if !exited {
+            self.keep_lifelines();
+        }
         self.generation = StopGeneration(self.generation.0 + 1);
         let stop = StopRecord { process: report.process, thread: report.thread, reason: report.reason };
         let mut bundle = StopBundle::bare(self.generation, stop);

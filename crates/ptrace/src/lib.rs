@@ -21,19 +21,18 @@ mod breakpoints;
 mod bundle;
 mod error;
 pub mod journal;
-#[allow(dead_code, reason = "installing pads and lifeline is not wired into breakpoints yet")]
 pub mod lifeline;
 mod live;
 pub mod memory;
 pub mod modules;
 pub mod os;
 pub mod regions;
-#[allow(dead_code, reason = "as lifeline, its only user")]
 mod remote_call;
 pub mod rescue;
 mod step;
 mod sys;
 mod tracer;
+mod traps;
 
 pub use journal::{Journal, NoJournal};
 pub use live::LiveTarget;

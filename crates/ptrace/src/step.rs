@@ -233,6 +233,10 @@ impl Tracer {
 
     fn begin_plan(&mut self, tid: ThreadId) -> bool {
         let Some(process) = self.threads.get(&tid).map(|thread| thread.process) else { return false };
+        if let Some(space) = self.space_id_of(tid) {
+            // An orphaned step kills as surely as a breakpoint does.
+            self.protect(space);
+        }
         self.journal.stepping(process, tid, true);
         if let Ok(mask) = ptrace::signal_mask(tid.0)
             && mask & SIGTRAP_BIT != 0

@@ -5,6 +5,9 @@
 //! the processor, since a copy by the kernel is not one atomic access. Flags are as Intel SDM vol. 1, 3.4.3.1 and the
 //! instructions' pages in vol. 2 say; AF is cleared where the manual leaves it undefined.
 
+use outpost_base::Va;
+use outpost_target::{Fixup, FixupKind, PadCode};
+
 use crate::sys::ptrace_registers::{GeneralRegisters, word};
 
 /// A decoded instruction that can be emulated.
@@ -111,6 +114,56 @@ pub(crate) fn decode(code: &[u8]) -> Option<Instruction> {
 }
 
 impl Instruction {
+    /// The instruction, which stands at `at` and begins `code`, as a pad; `None` for none of position-independent form.
+    pub(crate) fn pad(self, at: Va, code: &[u8]) -> Option<PadCode> {
+        let expected = code.get(..usize::from(self.len))?.to_vec();
+        let next = at + u64::from(self.len);
+        let (mut bytes, mut fixups) = (Vec::new(), Vec::new());
+        let mut relative = |bytes: &mut Vec<u8>, destination| {
+            fixups.push(Fixup { offset: bytes.len() as u16, kind: FixupKind::Relative32, destination });
+            bytes.extend_from_slice(&[0; 4]);
+        };
+        let mut goes_on = true;
+        match self.operation {
+            Operation::LoadAddress {
+                address: Address { base: Some(Base::NextInstruction), displacement, .. }, ..
+            } => {
+                // The displacement is the instruction's last field.
+                bytes.extend_from_slice(&expected[..expected.len().checked_sub(4)?]);
+                relative(&mut bytes, next.wrapping_offset(displacement));
+            }
+            Operation::Jump { distance, condition: None } => {
+                bytes.push(0xe9);
+                relative(&mut bytes, next.wrapping_offset(distance));
+                goes_on = false;
+            }
+            Operation::Jump { distance, condition: Some(condition) } => {
+                bytes.extend_from_slice(&[0x0f, 0x80 | condition]);
+                relative(&mut bytes, next.wrapping_offset(distance));
+            }
+            Operation::Call { distance } => {
+                // push imm32; mov dword ptr [rsp + 4], imm32: no flag and no register changes.
+                bytes.push(0x68);
+                bytes.extend_from_slice(&(next.0 as u32).to_le_bytes());
+                bytes.extend_from_slice(&[0xc7, 0x44, 0x24, 0x04]);
+                bytes.extend_from_slice(&((next.0 >> 32) as u32).to_le_bytes());
+                bytes.push(0xe9);
+                relative(&mut bytes, next.wrapping_offset(distance));
+                goes_on = false;
+            }
+            Operation::Return => {
+                bytes.extend_from_slice(&expected);
+                goes_on = false;
+            }
+            _ => bytes.extend_from_slice(&expected),
+        }
+        if goes_on {
+            bytes.push(0xe9);
+            relative(&mut bytes, next);
+        }
+        Some(PadCode { bytes, fixups, expected })
+    }
+
     /// Executes it for a thread at its address; `None`: nothing was changed, the processor must do it.
     pub(crate) fn execute(self, registers: &mut GeneralRegisters, stack: &mut dyn StackAccess) -> Option<()> {
         let next = registers.pc().wrapping_add(u64::from(self.len));

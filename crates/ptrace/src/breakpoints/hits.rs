@@ -2,12 +2,13 @@
 
 use outpost_base::{AddressSpaceId, Arch, MemoryReader, ProcessId, RegisterContext, ThreadId, Va};
 use outpost_target::{
-    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, StopReason, TargetError,
+    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, PadCode, StopReason, TargetError,
     ThreadFilter,
 };
 
 use super::debug_registers::take_status;
-use super::sites::{Owner, TRAP};
+use super::sites::{Owner, Retired, TRAP};
+use crate::memory::ProcessMemory;
 use crate::sys::ptrace_registers::GeneralRegisters;
 use crate::tracer::{Arrival, Part, Space, Tracer};
 
@@ -93,6 +94,13 @@ impl Tracer {
             return self.settle(tid);
         }
         self.set_pc(tid, at);
+        self.keep_after_fault(tid, libc::SIGTRAP);
+        self.site_hit(tid, at);
+    }
+
+    /// A thread hit a site; its pc is there.
+    pub(super) fn site_hit(&mut self, tid: ThreadId, at: Va) {
+        let Some(registers) = self.registers(tid) else { return self.settle(tid) };
         let arrival = Arrival { pc: at, sp: Va(registers.sp()) };
         if let Some(thread) = self.threads.get_mut(&tid)
             && thread.arrival.replace(arrival) == Some(arrival)
@@ -163,8 +171,11 @@ impl Tracer {
             return Err(TargetError::Invalid { reason: "the breakpoint's address space is not in the session".into() });
         };
         match spec.kind {
-            BreakpointKind::Software => self.add_owner(spec.space, spec.at, Owner::Client(spec.id))?,
+            BreakpointKind::Software => {
+                self.add_owner_with_pad(spec.space, spec.at, Owner::Client(spec.id), spec.pad.as_ref())?;
+            }
             BreakpointKind::Hardware { access, len } => {
+                self.protect(spec.space);
                 for process in self.processes_in(spec.space) {
                     if let Some(process) = self.processes.get_mut(&process) {
                         process.debug.add(spec.id, spec.at, access, len)?;
@@ -181,8 +192,22 @@ impl Tracer {
         self.breakpoints.insert(spec.clone());
         self.breakpoints
             .get(spec.id)
-            .map(super::table::Breakpoint::state)
+            .map(|breakpoint| self.state_of(breakpoint))
             .ok_or_else(|| TargetError::Invalid { reason: "the breakpoint was not kept".into() })
+    }
+
+    /// Counts and safety of all breakpoints.
+    pub(crate) fn breakpoint_states(&self) -> Vec<BreakpointState> {
+        self.breakpoints.iter().map(|breakpoint| self.state_of(breakpoint)).collect()
+    }
+
+    fn state_of(&self, breakpoint: &super::table::Breakpoint) -> BreakpointState {
+        let spec = &breakpoint.spec;
+        let (safety, reason) = match spec.kind {
+            BreakpointKind::Software => self.safety_of_site(spec.space, spec.at),
+            BreakpointKind::Hardware { .. } => self.safety_of_registers(spec.space),
+        };
+        BreakpointState { id: spec.id, hits: breakpoint.hits, safety, reason }
     }
 
     /// Forgets a breakpoint; unknown ones are no error.
@@ -230,11 +255,26 @@ impl Tracer {
 
     /// Adds somebody who wants a site, planting it if it is new.
     pub(crate) fn add_owner(&mut self, space_id: AddressSpaceId, at: Va, owner: Owner) -> Result<(), TargetError> {
+        self.add_owner_with_pad(space_id, at, owner, None)
+    }
+
+    /// The same with the client's pad for the displaced instruction.
+    fn add_owner_with_pad(
+        &mut self,
+        space_id: AddressSpaceId,
+        at: Va,
+        owner: Owner,
+        pad: Option<&PadCode>,
+    ) -> Result<(), TargetError> {
         let process = self.process_in(space_id).unwrap_or(ProcessId(space_id.0 as u32));
         let unmapped = TargetError::Unmapped { at };
-        let Some(space) = self.spaces.get_mut(&space_id) else { return Err(unmapped) };
-        if let Some(site) = space.sites.get_mut(at) {
-            if !site.is_owned_by(owner) {
+        let known = self.spaces.get(&space_id).ok_or(unmapped.clone())?.sites.get(at).map(|site| site.trap);
+        // A trap that somebody of ours planted without a pad is planted anew when the client brings one.
+        let replaced = known == Some(TRAP) && pad.is_some();
+        if known.is_some() && !replaced {
+            if let Some(site) = self.spaces.get_mut(&space_id).and_then(|space| space.sites.get_mut(at))
+                && !site.is_owned_by(owner)
+            {
                 site.owners.push(owner);
             }
             return Ok(());
@@ -242,9 +282,21 @@ impl Tracer {
         if !self.journal.has_room() {
             return Err(TargetError::Invalid { reason: "the undo journal is full".into() });
         }
+        let chosen = self.choose_trap(space_id, at, pad);
+        let Some(space) = self.spaces.get_mut(&space_id) else { return Err(unmapped) };
+        let mut owners = Vec::new();
+        if let Some(site) = space.sites.remove(at) {
+            space.restore(at, site.retire());
+            owners = site.owners;
+        }
         let mut site = space.sites.prepare(at, owner, &space.memory).ok_or(unmapped.clone())?;
-        self.journal.site_planned(space_id, process, at, &[site.original], &[TRAP]);
-        if space.memory.write(at, &[TRAP]) != 1 {
+        site.owners.extend(owners.into_iter().filter(|other| *other != owner));
+        match chosen {
+            Ok(trap) => site.trap = trap,
+            Err(why) => site.unsafe_because = why,
+        }
+        self.journal.site_planned(space_id, process, at, &[site.original], &[site.trap]);
+        if space.memory.write(at, &[site.trap]) != 1 {
             self.journal.site_removed(space_id, at);
             return Err(unmapped);
         }
@@ -263,9 +315,9 @@ impl Tracer {
             return;
         }
         if let Some(site) = space.sites.remove(at) {
-            space.restore(at, site.original);
+            space.restore(at, site.retire());
             if space.retired.len() < MAX_RETIRED {
-                space.retired.insert(at, site.original);
+                space.retired.insert(at, site.retire());
             }
         }
         self.journal.site_removed(space_id, at);
@@ -296,10 +348,11 @@ impl Tracer {
         let mut others = self.processes.values().filter(|other| other.id != process && !other.hidden);
         let shared = others.any(|other| other.space == space_id);
         if !shared && let Some(space) = self.spaces.get_mut(&space_id) {
-            let sites: Vec<(Va, u8)> = space.sites.iter().map(|(at, site)| (at, site.original)).collect();
-            for (at, original) in sites {
+            let sites: Vec<(Va, Retired)> = space.sites.iter().map(|(at, site)| (at, site.retire())).collect();
+            for (at, site) in sites {
                 space.sites.remove(at);
-                space.restore(at, original);
+                space.restore(at, site);
+                space.retired.insert(at, site);
                 self.journal.site_removed(space_id, at);
             }
         }
@@ -332,23 +385,24 @@ impl Tracer {
 
 impl Space {
     /// Puts an original byte back, if the trap is still there: the mapping may be gone or another one by now.
-    fn restore(&self, at: Va, original: u8) {
-        let mut byte = [0];
-        if self.memory.read(at, &mut byte) == 1 && byte[0] == TRAP {
-            self.memory.write(at, &[original]);
-        }
+    fn restore(&self, at: Va, site: Retired) {
+        put_back(&self.memory, at, site);
     }
 
     /// Takes our traps out of a copy of this space that a fork made.
-    pub(crate) fn clean_copy(&self, copy: &crate::memory::ProcessMemory) {
-        let planted = self.sites.iter().map(|(at, site)| (at, site.original));
-        let retired = self.retired.iter().map(|(at, original)| (*at, *original));
-        for (at, original) in planted.chain(retired) {
-            let mut byte = [0];
-            if copy.read(at, &mut byte) == 1 && byte[0] == TRAP {
-                copy.write(at, &[original]);
-            }
+    pub(crate) fn clean_copy(&self, copy: &ProcessMemory) {
+        let planted = self.sites.iter().map(|(at, site)| (at, site.retire()));
+        let retired = self.retired.iter().map(|(at, site)| (*at, *site));
+        for (at, site) in planted.chain(retired) {
+            put_back(copy, at, site);
         }
+    }
+}
+
+fn put_back(memory: &ProcessMemory, at: Va, site: Retired) {
+    let mut byte = [0];
+    if memory.read(at, &mut byte) == 1 && byte[0] == site.trap {
+        memory.write(at, &[site.original]);
     }
 }
 

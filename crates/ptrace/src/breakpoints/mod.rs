@@ -3,18 +3,20 @@
 //! A site is one changed byte of one address space with everybody who wants it: breakpoints of the client, threads
 //! on their way through a step plan, the tracer itself. It is planted while at least one owner is left. Its bytes are
 //! hidden from reads, and writes go under it. A thread passes a site without leaving anybody else unguarded: the
-//! displaced instruction is emulated (`emulate`) where it is simple enough; else the other threads of the address
-//! space are held while the byte is back for one step (`pass`).
+//! displaced instruction is emulated (`emulate`) where it is simple enough; else it runs in the site's pad
+//! (`protection`); else the other threads of the address space are held while the byte is back for one step (`pass`).
 
 mod debug_registers;
 mod emulate;
 mod hits;
 mod pass;
+mod protection;
 mod sites;
 mod table;
 
 pub(crate) use debug_registers::DebugRegisters;
 pub(crate) use hits::{Judgement, Unbroken};
 pub(crate) use pass::Passed;
-pub(crate) use sites::{Owner, Sites, TRAP};
+pub(crate) use protection::Protection;
+pub(crate) use sites::{Owner, Retired, Sites, TRAP};
 pub(crate) use table::Table;

@@ -51,6 +51,23 @@ impl Tracer {
             self.has_left(tid);
             return Passed::Done;
         }
+        if let Some(passed) = self.step_through_pad(tid) {
+            return passed;
+        }
+        self.pass_alone(tid)
+    }
+
+    /// The same for a thread that is about to run: it may still have to execute the instruction, but not at the site.
+    pub(crate) fn pass_running(&mut self, tid: ThreadId) -> Passed {
+        if self.emulate(tid).or_else(|| self.enter_pad(tid)).is_some() {
+            self.has_left(tid);
+            return Passed::Done;
+        }
+        self.pass_alone(tid)
+    }
+
+    /// With the original byte in place and everybody else held.
+    fn pass_alone(&mut self, tid: ThreadId) -> Passed {
         let space = self.space_id_of(tid);
         let in_space: Vec<_> = space.map(|space| self.processes_in(space)).unwrap_or_default();
         let paused = self.pause(&|thread| in_space.contains(&thread.process), Some(tid));
@@ -133,7 +150,7 @@ impl Tracer {
         let Some(space) = self.space_id_of(tid).and_then(|space| self.spaces.get_mut(&space)) else { return };
         if let Some(site) = space.sites.get_mut(at) {
             site.planted = planted;
-            space.memory.write(at, &[if planted { super::sites::TRAP } else { original }]);
+            space.memory.write(at, &[if planted { site.trap } else { original }]);
         }
     }
 }

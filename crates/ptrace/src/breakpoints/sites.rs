@@ -8,8 +8,11 @@ use outpost_target::BreakpointId;
 use super::emulate::{self, Instruction};
 use crate::memory::ProcessMemory;
 
-/// `int3`.
+/// `int3`: a thread stops behind it.
 pub(crate) const TRAP: u8 = 0xcc;
+/// Undefined in 64-bit mode (Intel SDM vol. 2, appendix A, table A-2): a thread faults at it, so that nothing but the byte
+/// has to be put right, and the lifeline can lead it on.
+pub(crate) const FAULT: u8 = 0xd6;
 /// Longest instruction, so that a site knows the whole one it displaces.
 pub(crate) const MAX_INSTRUCTION: usize = 15;
 
@@ -29,11 +32,22 @@ pub(crate) enum Owner {
 pub(crate) struct Site {
     /// What was there.
     pub(crate) original: u8,
+    /// What is there instead: [`FAULT`] where the lifeline knows the site's pad, else [`TRAP`].
+    pub(crate) trap: u8,
     pub(crate) owners: Vec<Owner>,
     /// The displaced instruction, if it can be emulated.
     pub(crate) instruction: Option<Instruction>,
+    /// Why a thread that hits it may die with the server, for the user; empty if it does not.
+    pub(crate) unsafe_because: String,
     /// Whether the trap is in memory now; not while a thread steps over it.
     pub(crate) planted: bool,
+}
+
+/// A site that was removed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retired {
+    pub(crate) original: u8,
+    pub(crate) trap: u8,
 }
 
 /// All changed bytes of an address space.
@@ -65,7 +79,14 @@ impl Sites {
         let code = code.get_mut(..count).filter(|code| !code.is_empty())?;
         self.hide(at, code);
         let instruction = emulate::decode(code);
-        Some(Site { original: code[0], owners: vec![owner], instruction, planted: false })
+        Some(Site {
+            original: code[0],
+            trap: TRAP,
+            owners: vec![owner],
+            instruction,
+            unsafe_because: String::new(),
+            planted: false,
+        })
     }
 
     /// Takes a site into the table.
@@ -105,7 +126,7 @@ impl Sites {
             let place = usize::try_from(*site_at - at).ok().and_then(|offset| written.get_mut(offset));
             if let Some(byte) = place.filter(|_| site.planted) {
                 site.original = *byte;
-                *byte = TRAP;
+                *byte = site.trap;
             }
         }
         written
@@ -117,6 +138,11 @@ fn end_of(at: Va, bytes: &[u8]) -> Va {
 }
 
 impl Site {
+    /// What is remembered of it when it is gone.
+    pub(crate) fn retire(&self) -> Retired {
+        Retired { original: self.original, trap: self.trap }
+    }
+
     /// Whether `owner` wants it.
     pub(crate) fn is_owned_by(&self, owner: Owner) -> bool {
         self.owners.contains(&owner)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use outpost_base::AddressSpaceId;
-use outpost_target::{BreakpointId, BreakpointSpec, BreakpointState, KillSafety};
+use outpost_target::{BreakpointId, BreakpointSpec};
 
 /// A breakpoint as the client asked for it.
 #[derive(Debug)]
@@ -52,9 +52,9 @@ impl Table {
         all.filter(|(_, breakpoint)| breakpoint.spec.space == space).map(|(id, _)| *id).collect()
     }
 
-    /// Counts and safety of all.
-    pub(crate) fn states(&self) -> Vec<BreakpointState> {
-        self.breakpoints.values().map(Breakpoint::state).collect()
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Breakpoint> {
+        self.breakpoints.values()
     }
 
     /// Hits since the last time this was asked.
@@ -67,20 +67,5 @@ impl Table {
             }
         }
         new
-    }
-}
-
-impl Breakpoint {
-    /// What the client is told of it.
-    pub(crate) fn state(&self) -> BreakpointState {
-        let reason = match self.spec.kind {
-            outpost_target::BreakpointKind::Software => {
-                "a trap byte without a pad: a thread that hits it dies if the server is killed at that moment"
-            }
-            outpost_target::BreakpointKind::Hardware { .. } => {
-                "debug registers outlive the server: a thread that hits one dies if nobody clears them first"
-            }
-        };
-        BreakpointState { id: self.spec.id, hits: self.hits, safety: KillSafety::Unsafe, reason: reason.into() }
     }
 }

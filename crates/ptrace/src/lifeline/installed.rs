@@ -22,6 +22,15 @@ const CAPACITY: u32 = 16_384;
 const SIGSET_SIZE: u64 = 8;
 /// The lifeline may be anywhere.
 const ANYWHERE: u64 = u64::MAX;
+/// How thoroughly a process is looked through for what leads into our mappings, before they are unmapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scan {
+    /// Stacks, static data and heap.
+    All,
+    /// Stacks only: for a fork child, which is to go on at once.
+    Stacks,
+}
+
 /// Writable memory that is looked through for traces of the lifeline before it is unmapped, beside stacks.
 const MAX_SCANNED: u64 = 64 << 20;
 
@@ -211,6 +220,26 @@ impl Installed {
         Ok(at)
     }
 
+    /// Mappings of ours.
+    pub(crate) fn ranges(&self) -> Vec<VaRange> {
+        let mut ranges = vec![
+            VaRange::from_len(self.frames, Va(Caller::place_len()).align_up(4096).0),
+            VaRange::from_len(self.lifeline.at, Va(Lifeline::len(CAPACITY)).align_up(4096).0),
+        ];
+        ranges.extend(self.pads.regions().map(|at| VaRange::from_len(at, pads::REGION_LEN)));
+        ranges
+    }
+
+    /// Whether a site has a pad with this code.
+    pub(crate) fn has_pad(&self, site: Va, code: &PadCode) -> bool {
+        self.pads.get(site).is_some_and(|pad| pad.code == *code)
+    }
+
+    /// Whether a pad for this site can be placed without another mapping.
+    pub(crate) fn has_room_near(&self, site: Va) -> bool {
+        self.pads.free_place(site).is_some()
+    }
+
     /// The pad of a site.
     pub(crate) fn pad_of(&self, site: Va) -> Option<Va> {
         self.pads.get(site).map(|pad| pad.at)
@@ -221,18 +250,24 @@ impl Installed {
         self.pads.contains(pc)
     }
 
-    /// The site whose pad begins at `pc`.
-    pub(crate) fn site_of_pad_start(&self, pc: Va) -> Option<Va> {
-        self.pads.site_of(pc).filter(|(_, start)| *start == pc).map(|(site, _)| site)
+    /// The site whose pad holds `pc`, and where that pad begins.
+    pub(crate) fn site_of_pad(&self, pc: Va) -> Option<(Va, Va)> {
+        self.pads.site_of(pc)
     }
 
     /// Takes everything away again. All threads must be stopped, none of them in a pad; `stacks` are their pcs and sps.
     /// Where a thread is in the lifeline or will return into it, or the program kept its handler's address, the mappings
     /// stay and `false` is returned: they do no harm, and go on leading to the program's own actions.
-    pub(crate) fn remove(self, caller: &mut Caller<'_>, stacks: &[(Va, Va)], journal: &mut dyn Journal) -> bool {
+    pub(crate) fn remove(
+        self,
+        caller: &mut Caller<'_>,
+        stacks: &[(Va, Va)],
+        scan: Scan,
+        journal: &mut dyn Journal,
+    ) -> bool {
         caller.move_to(self.frames);
         self.give_back_signals(caller, journal);
-        if self.is_in_use(caller, stacks) {
+        if self.is_in_use(caller, stacks, scan) {
             return false;
         }
         let mut all = true;
@@ -271,7 +306,7 @@ impl Installed {
     }
 
     /// Whether anything in the process still leads into our mappings.
-    fn is_in_use(&self, caller: &Caller<'_>, stacks: &[(Va, Va)]) -> bool {
+    fn is_in_use(&self, caller: &Caller<'_>, stacks: &[(Va, Va)], scan: Scan) -> bool {
         let lifeline = VaRange::from_len(self.lifeline.at, Lifeline::len(CAPACITY));
         let mut ours = vec![lifeline];
         ours.extend(self.pads.regions().map(|at| VaRange::from_len(at, pads::REGION_LEN)));
@@ -285,7 +320,9 @@ impl Installed {
             // Stacks from sp upwards: what is below is dead, and held the frames of our own calls.
             let sp = sps.iter().filter(|sp| region.range.contains(**sp)).min();
             let range = VaRange { start: sp.copied().unwrap_or(region.range.start), end: region.range.end };
-            let is_data = matches!(region.usage, RegionUsage::Image | RegionUsage::Heap) && range.len() <= left;
+            let is_data = scan == Scan::All
+                && matches!(region.usage, RegionUsage::Image | RegionUsage::Heap)
+                && range.len() <= left;
             if sp.is_none() && !is_data {
                 return false;
             }
@@ -334,7 +371,7 @@ fn map(
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
     journal.region_planned(process, at, len, kind);
     let arguments = [at.0, len, protection as u64, flags as u64, u64::MAX, 0];
-    match caller.call(libc::SYS_mmap, arguments)?.result {
+    match caller.call(libc::SYS_mmap, arguments)? {
         Ok(mapped) if mapped == at.0 => Ok(at),
         // A kernel before 4.17 takes the address for a hint.
         Ok(elsewhere) => {
@@ -350,10 +387,7 @@ fn map(
 }
 
 fn unmap(caller: &Caller<'_>, at: Va, len: u64, journal: &mut dyn Journal) -> Result<(), CallError> {
-    caller
-        .call(libc::SYS_munmap, [at.0, len, 0, 0, 0, 0])?
-        .result
-        .map_err(|errno| CallError::Failed("munmap", errno))?;
+    caller.call(libc::SYS_munmap, [at.0, len, 0, 0, 0, 0])?.map_err(|errno| CallError::Failed("munmap", errno))?;
     journal.region_removed(caller.process(), at);
     Ok(())
 }
@@ -362,7 +396,7 @@ fn unmap(caller: &Caller<'_>, at: Va, len: u64, journal: &mut dyn Journal) -> Re
 fn action(caller: &Caller<'_>, signal: i32) -> Result<KernelSigaction, NotSafe> {
     let scratch = caller.scratch()?;
     let arguments = [signal as u64, 0, scratch.0, SIGSET_SIZE, 0, 0];
-    let result = caller.call(libc::SYS_rt_sigaction, arguments)?.result;
+    let result = caller.call(libc::SYS_rt_sigaction, arguments)?;
     result.map_err(|errno| NotSafe::Refused("its signal actions read", errno))?;
     let mut bytes = [0; 32];
     match caller.memory().read(scratch, &mut bytes) {
@@ -378,7 +412,7 @@ pub(crate) fn set_action(caller: &Caller<'_>, signal: i32, action: KernelSigacti
         return Err(NotSafe::Refused("its signal actions set", Errno::FAULT));
     }
     let arguments = [signal as u64, scratch.0, 0, SIGSET_SIZE, 0, 0];
-    let result = caller.call(libc::SYS_rt_sigaction, arguments)?.result;
+    let result = caller.call(libc::SYS_rt_sigaction, arguments)?;
     result.map(drop).map_err(|errno| NotSafe::Refused("its signal actions set", errno))
 }
 

@@ -76,6 +76,20 @@ impl Program {
         wait_blocking(Whom::Thread(self.process().0)).unwrap();
     }
 
+    /// Stops it somewhere else than in a pad, in the lifeline, or with a fault on its way.
+    fn stop_outside(&self, installed: &Installed) {
+        self.stop();
+        let is_inside = || {
+            let pc = Va(crate::sys::ptrace_registers::general(self.process().0).unwrap().pc());
+            installed.ranges().iter().any(|range| range.contains(pc))
+        };
+        while is_inside() || crate::traps::has_pending_trap(self.process(), self.process().0) {
+            ptrace::go(self.process().0, ptrace::Go::Continue, 0).unwrap();
+            ptrace::interrupt(self.process().0).unwrap();
+            wait_blocking(Whom::Thread(self.process().0)).unwrap();
+        }
+    }
+
     fn let_go(&self) {
         ptrace::detach(self.process().0, 0).unwrap();
     }
@@ -108,12 +122,14 @@ impl Program {
     fn remove(&self, installed: Installed) -> bool {
         let registers = crate::sys::ptrace_registers::general(self.process().0).unwrap();
         assert!(!installed.is_in_pad(Va(registers.pc())), "the loop is seldom there");
-        installed.remove(&mut self.caller(), &[(Va(registers.pc()), Va(registers.sp()))], &mut NoJournal)
+        installed.remove(&mut self.caller(), &[(Va(registers.pc()), Va(registers.sp()))], Scan::All, &mut NoJournal)
     }
 
     fn progress(&mut self) -> (u32, u32) {
         let line = self.running.line();
-        let (rounds, raised) = line.split_once(' ').unwrap_or_else(|| panic!("{line:?}"));
+        let Some((rounds, raised)) = line.split_once(' ') else {
+            panic!("{line:?}: {:?}", self.running.wait(LIMIT));
+        };
         (rounds.parse().unwrap(), raised.parse().unwrap())
     }
 
@@ -143,7 +159,7 @@ fn a_site_without_a_tracer_harms_nobody_and_leaves_no_trace() {
         program.let_go();
         // Nobody is there: each hit is a SIGILL that the lifeline answers.
         program.runs_on();
-        program.stop();
+        program.stop_outside(&again);
         assert_eq!(program.memory.write(program.site, &[0x8d]), 1);
         assert!(program.remove(again), "{mode}");
         assert_eq!(program.looks(), before, "{mode}");
@@ -161,7 +177,7 @@ impl Program {
         let pad =
             again.add_site(self.site, &self.pad(), &self.memory, &self.regions(), &mut NoJournal, unneeded).unwrap();
         assert_eq!(installed.pad_of(self.site), Some(pad));
-        assert_eq!(installed.site_of_pad_start(pad), Some(self.site));
+        assert_eq!(installed.site_of_pad(pad + 3), Some((self.site, pad)));
         again
     }
 }
@@ -200,7 +216,7 @@ fn an_action_that_was_replaced_is_taken_over() {
     assert_eq!(program.memory.write(program.site, &[0xd6]), 1);
     program.let_go();
     program.runs_on();
-    program.stop();
+    program.stop_outside(&installed);
     assert_eq!(program.memory.write(program.site, &[0x8d]), 1);
     assert!(program.remove(installed));
     assert_eq!(action(&program.caller(), libc::SIGILL).unwrap(), own);

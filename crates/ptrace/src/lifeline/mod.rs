@@ -32,8 +32,7 @@ mod pads;
 
 use outpost_base::Va;
 
-#[allow(unused_imports, reason = "what breakpoints will use")]
-pub(crate) use installed::{Installed, NotSafe};
+pub(crate) use installed::{Installed, NotSafe, Scan, set_action};
 
 use crate::sys::lifeline as code;
 

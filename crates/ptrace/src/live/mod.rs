@@ -101,7 +101,11 @@ impl Target for LiveTarget {
     fn regions(&mut self, process: ProcessId) -> Result<Vec<Region>, TargetError> {
         self.tracer.visible(process)?;
         let stack_pointers = self.stack_pointers(process);
-        read_regions(process, &stack_pointers)
+        let mut regions = read_regions(process, &stack_pointers)?;
+        // What the debugger has put there is no part of the program.
+        let ours = self.tracer.own_ranges(process);
+        regions.retain(|region| !ours.contains(&region.range));
+        Ok(regions)
     }
 
     fn read_many(&mut self, space: AddressSpaceId, reads: &[ReadRequest]) -> Result<Vec<Vec<u8>>, TargetError> {
@@ -149,7 +153,7 @@ impl Breakpoints for LiveTarget {
     }
 
     fn breakpoint_states(&mut self) -> Result<Vec<BreakpointState>, TargetError> {
-        Ok(self.tracer.breakpoints.states())
+        Ok(self.tracer.breakpoint_states())
     }
 }
 

@@ -128,6 +128,7 @@ impl Live for LiveTarget {
 
     fn set_detach_on_exit(&mut self, detach: bool) -> Result<(), TargetError> {
         self.tracer.detach_on_exit = detach;
+        self.tracer.journal.detach_on_exit(detach);
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ use crate::sys::ptrace::{self, Go};
 use crate::sys::ptrace_registers::{self as registers, GeneralRegisters, word};
 use crate::sys::ptrace_state::{self, SyscallStop};
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_blocking};
+use crate::sys::signal;
 pub(crate) use gadgets::Gadgets;
 
 /// Bytes below sp that belong to the function that runs (SysV x86-64 psABI, 3.2.2).
@@ -75,15 +76,6 @@ pub(crate) struct Caller<'a> {
     place: Option<Va>,
 }
 
-/// What a call gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Called {
-    /// The value returned, or the error.
-    pub(crate) result: Result<u64, Errno>,
-    /// A signal that the thread is about to get by now: it was pending, and the thread stopped for it.
-    pub(crate) signal: i32,
-}
-
 impl<'a> Caller<'a> {
     /// Looks whether calls can be made in this thread.
     ///
@@ -114,11 +106,12 @@ impl<'a> Caller<'a> {
         Ok(self.frame_place(&general, frame::MAX_LEN) - SCRATCH)
     }
 
-    /// Makes a call. The thread is stopped as before when it returns, with its registers as they were.
+    /// Makes a call; gives the value returned, or the error. The thread is stopped as before then, with its registers as
+    /// they were; signals that came meanwhile are pending.
     ///
     /// # Errors
     /// What kept it from being made. The thread is as it was, or will be by itself when it is let go.
-    pub(crate) fn call(&self, number: i64, arguments: [u64; 6]) -> Result<Called, CallError> {
+    pub(crate) fn call(&self, number: i64, arguments: [u64; 6]) -> Result<Result<u64, Errno>, CallError> {
         let thread = self.thread;
         if !self.gadgets.are_there(self.memory) {
             return Err(CallError::NoGadget);
@@ -144,15 +137,20 @@ impl<'a> Caller<'a> {
         // From here on the thread restores itself; the mask follows, since only the frame would take it back.
         registers::set_general(thread, &calling).map_err(gone)?;
         ptrace::set_signal_mask(thread, u64::MAX).map_err(gone)?;
-        let result = self.run_call();
-        let signal = self.restore(&before, mask)?;
-        Ok(Called { result: result?, signal })
+        let mut stops = 0;
+        let result = self.run_call(&mut stops);
+        self.restore(&before, mask)?;
+        if stops > 0 {
+            // Pending again, and seen when the thread goes on.
+            let _ = signal::send(self.process.0, thread, libc::SIGSTOP);
+        }
+        result
     }
 
     /// From before the `syscall` to the stop at its return.
-    fn run_call(&self) -> Result<Result<u64, Errno>, CallError> {
+    fn run_call(&self, stops: &mut u32) -> Result<Result<u64, Errno>, CallError> {
         for stop in [SyscallStop::Entry, SyscallStop::Return] {
-            self.go_to_syscall_stop()?;
+            self.go_to_syscall_stop(stops)?;
             let is = ptrace_state::syscall_stop(self.thread);
             if is != stop && is != SyscallStop::None {
                 return Err(CallError::Failed("the thread is in another system call", Errno::BUSY));
@@ -166,31 +164,34 @@ impl<'a> Caller<'a> {
         })
     }
 
-    fn go_to_syscall_stop(&self) -> Result<(), CallError> {
-        // Stops that have nothing to do with the call: an interrupt that was asked for before, a group-stop.
+    fn go_to_syscall_stop(&self, stops: &mut u32) -> Result<(), CallError> {
         for _ in 0..64 {
             ptrace::go(self.thread, Go::ToSyscall, 0).map_err(gone)?;
-            if let (signal, 0) = wait(self.thread)? {
-                return match signal == libc::SIGTRAP | 0x80 {
-                    true => Ok(()),
-                    false => Err(CallError::Failed("a fault interrupted the call", Errno::FAULT)),
-                };
+            match wait(self.thread)? {
+                (signal, 0) if signal == libc::SIGTRAP | 0x80 => return Ok(()),
+                // The one signal that cannot be blocked; it waits until the call is done.
+                (libc::SIGSTOP, 0) => *stops += 1,
+                (_, 0) => return Err(CallError::Failed("a fault interrupted the call", Errno::FAULT)),
+                // Stops that have nothing to do with the call: an interrupt that was asked for before, a group-stop.
+                _ => {}
             }
         }
         Err(CallError::Failed("the thread does not come to the call", Errno::AGAIN))
     }
 
-    /// Writes registers and mask back and stops the thread once more, before it executes anything. Returns the signal
-    /// that came first, if one did.
-    fn restore(&self, before: &GeneralRegisters, mask: u64) -> Result<i32, CallError> {
+    /// Writes registers and mask back and stops the thread once more, before it executes anything.
+    fn restore(&self, before: &GeneralRegisters, mask: u64) -> Result<(), CallError> {
         // The interrupt comes first: should the tracer die behind it, the thread still passes the place in the kernel
         // where interrupted calls are restarted.
         ptrace::interrupt(self.thread).map_err(gone)?;
         ptrace::set_signal_mask(self.thread, mask).map_err(gone)?;
         registers::set_general(self.thread, before).map_err(gone)?;
         ptrace::go(self.thread, Go::Continue, 0).map_err(gone)?;
-        let (signal, event) = wait(self.thread)?;
-        Ok(if event == EVENT_STOP { 0 } else { signal })
+        // The kernel stops for an interrupt before it looks at signals (kernel/signal.c, `get_signal`).
+        match wait(self.thread)? {
+            (_, EVENT_STOP) => Ok(()),
+            _ => Err(CallError::Failed("the thread does not stop behind the call", Errno::AGAIN)),
+        }
     }
 
     fn frame_place(&self, general: &GeneralRegisters, len: u64) -> Va {

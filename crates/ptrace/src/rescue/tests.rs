@@ -310,7 +310,7 @@ fn a_planted_byte_is_taken_back() {
     let mut worker = Worker::start("stopped", debuggee.id(), debuggee.site);
     assert_eq!(text_differences(debuggee.id().0), [debuggee.site.0]);
     worker.rescuer.watch();
-    let report = worker.kill_and_rescue();
+    let report = rescue_while_stopped(&debuggee, worker);
     assert_eq!((report.sites_restored, report.sites_failed, report.journal_damaged), (1, 0, false), "{report:?}");
     assert_eq!(report.released, [debuggee.id()]);
     debuggee.assert_unharmed();

@@ -14,6 +14,7 @@ use crate::sys::ptrace_registers as registers;
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_now};
 use crate::sys::rescue::seize_plain;
 use crate::sys::signal;
+use crate::traps::has_pending_trap;
 
 /// The breakpoint instruction that leaves pc behind it.
 const INT3: u8 = 0xcc;
@@ -143,8 +144,7 @@ pub(super) fn put_right(captives: &mut Captives, plan: &Plan<'_>, report: &mut R
 
 /// A trap or fault that is pending already is delivered before the thread executes anything: it is let go on to that.
 fn bring_to_trap(thread: u32, stop: Stop) -> Stop {
-    let traps = 1_u64 << (libc::SIGTRAP - 1) | 1 << (libc::SIGILL - 1);
-    if stop.signal != 0 || pending_signals(stop.process, thread) & traps == 0 {
+    if stop.signal != 0 || !has_pending_trap(stop.process, thread) {
         return stop;
     }
     if ptrace::go(thread, Go::Continue, 0).is_err() {
@@ -158,13 +158,6 @@ fn bring_to_trap(thread: u32, stop: Stop) -> Stop {
         std::thread::sleep(PAUSE);
     }
     captives.stopped.remove(&thread).unwrap_or(stop)
-}
-
-/// Bit `signo - 1` for each signal that is pending for the thread alone.
-fn pending_signals(process: ProcessId, thread: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/task/{thread}/status")).unwrap_or_default();
-    let pending = status.lines().find_map(|line| line.strip_prefix("SigPnd:"));
-    pending.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }
 
 enum Correction {

@@ -13,8 +13,8 @@ std::arch::global_asm!(
     ".globl outpost_lifeline_handler",
     ".globl outpost_lifeline_end",
     "outpost_lifeline_start:",
-    // SA_RESTORER: rt_sigreturn.
-    "    mov eax, 15",
+    // SA_RESTORER: rt_sigreturn, in the very bytes by which unwinders know a signal frame (glibc's `__restore_rt`).
+    "    mov rax, 15",
     "    syscall",
     "    ud2",
     ".balign 16",

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::stopping::state_letter;
 use super::{Part, Process, Report, Space, State, Thread, Tracer, family};
-use crate::breakpoints::{DebugRegisters, Sites};
+use crate::breakpoints::DebugRegisters;
 use crate::error::os_error;
 use crate::memory::ProcessMemory;
 use crate::os::explain_refusal;
@@ -65,11 +65,7 @@ impl Tracer {
             self.processes.values().map(|known| (known.id, known.space)).collect();
         let shared = others.iter().find(|(other, _)| sys::share_memory(other.0, process.0) == Some(true));
         let space = shared.map_or(AddressSpaceId(u64::from(process.0)), |(_, space)| *space);
-        self.spaces.entry(space).or_insert_with(|| Space {
-            memory,
-            sites: Sites::default(),
-            retired: Default::default(),
-        });
+        self.spaces.entry(space).or_insert_with(|| Space::new(memory));
         if traces {
             self.journal.process_joined(process, origin == ProcessOrigin::Created);
         }
@@ -85,6 +81,7 @@ impl Tracer {
                 only_looked_at: origin == ProcessOrigin::Noninvasive,
                 debug: DebugRegisters::default(),
                 modules: Vec::new(),
+                inherited: None,
             },
         );
         self.threads_changed = true;

@@ -6,7 +6,7 @@ use outpost_base::{AddressSpaceId, ProcessId, ThreadId};
 use outpost_target::{Event, ExitStatus, ProcessOrigin, StopReason, StopRecord};
 
 use super::{Part, Process, Report, Space, State, Thread, Tracer};
-use crate::breakpoints::{DebugRegisters, Sites};
+use crate::breakpoints::DebugRegisters;
 use crate::memory::ProcessMemory;
 use crate::modules;
 use crate::sys;
@@ -77,11 +77,15 @@ impl Tracer {
             only_looked_at: false,
             debug: DebugRegisters::default(),
             modules: Vec::new(),
+            inherited: None,
         };
         if followed || shares {
             self.journal.process_joined(child, false);
         }
         self.processes.insert(child, process);
+        if !shares {
+            self.inherit_protection(parent_space, child, followed);
+        }
         let leader = ThreadId(child.0);
         let mut thread = Thread::new(leader, child);
         thread.is_new = true;
@@ -109,7 +113,7 @@ impl Tracer {
         self.spaces.get(&from)?.clean_copy(&memory);
         let id = AddressSpaceId(u64::from(child.0));
         if keep {
-            self.spaces.insert(id, Space { memory, sites: Sites::default(), retired: Default::default() });
+            self.spaces.insert(id, Space::new(memory));
         }
         Some(id)
     }
@@ -153,7 +157,7 @@ impl Tracer {
             }
             self.add_thread(thread);
         }
-        self.new_image(process);
+        self.new_image(process, tid);
         let Some(known) = self.processes.get_mut(&process) else { return };
         if known.hidden {
             known.leaving = true;
@@ -169,7 +173,7 @@ impl Tracer {
     }
 
     /// A process has another address space: nothing of ours is in it.
-    fn new_image(&mut self, process: ProcessId) {
+    fn new_image(&mut self, process: ProcessId, tid: ThreadId) {
         let Some(known) = self.processes.get_mut(&process) else { return };
         let old = known.space;
         known.debug = DebugRegisters::default();
@@ -177,9 +181,13 @@ impl Tracer {
         known.space = AddressSpaceId(u64::from(process.0));
         let (new, hidden) = (known.space, known.hidden);
         self.modules_changed.insert(process);
+        // One that shared its parent's memory had the parent's lifeline, which stays.
+        let is_last = self.processes_in(old).len() <= usize::from(new == old);
+        let former = self.spaces.get_mut(&old).filter(|_| is_last).map(|space| std::mem::take(&mut space.protection));
         self.release_space(old, new == old);
         if !hidden && let Ok(memory) = ProcessMemory::open(process) {
-            self.spaces.insert(new, Space { memory, sites: Sites::default(), retired: Default::default() });
+            self.spaces.insert(new, Space::new(memory));
+            self.protection_execed(process, tid, former.unwrap_or_default());
             self.watch_loader_from_start(process);
         }
     }

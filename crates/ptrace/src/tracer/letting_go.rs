@@ -13,6 +13,7 @@ use crate::sys::ptrace;
 use crate::sys::ptrace_registers;
 use crate::sys::ptrace_wait::{Whom, wait_now};
 use crate::sys::signal;
+use crate::traps::has_pending_trap;
 
 /// A killed process is gone within this, or the kernel holds it.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
@@ -58,6 +59,8 @@ impl Tracer {
     /// stopped when they can.
     pub(super) fn let_go(&mut self, process: ProcessId) {
         self.remove_all_breakpoints(process);
+        self.drain_traps(process);
+        self.unprotect(process);
         for tid in self.thread_ids(process) {
             if self.threads.get(&tid).is_some_and(super::Thread::is_stopped) {
                 self.let_go_thread(tid);
@@ -96,6 +99,30 @@ impl Tracer {
         }
     }
 
+    /// Threads that executed one of our bytes, now gone, and stopped for something else first: the trap is still to be
+    /// delivered, and would end the process once nobody is there to see it.
+    fn drain_traps(&mut self, process: ProcessId) {
+        for tid in self.thread_ids(process) {
+            let waits = self.threads.get(&tid).is_some_and(|thread| {
+                thread.state == super::State::Stopped && thread.signal.is_none() && !thread.is_exiting
+            });
+            if !waits || !has_pending_trap(process, tid.0) || self.flush(tid).is_err() {
+                continue;
+            }
+            // It is delivered before the thread executes anything.
+            if ptrace::go(tid.0, ptrace::Go::Continue, 0).is_err() {
+                self.lost(tid);
+                continue;
+            }
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                thread.state = super::State::Running;
+                thread.registers = None;
+                self.out.insert(tid);
+            }
+            drop(self.collect(&|thread| thread.id == tid));
+        }
+    }
+
     fn let_go_thread(&mut self, tid: ThreadId) {
         // A thread that is gone by now needs nothing.
         let _ = self.flush(tid);
@@ -119,8 +146,14 @@ impl Tracer {
         let Some(process) = self.threads.get(&tid).map(|thread| thread.process) else { return };
         let mut deliver = 0;
         if event == 0 && signal != libc::SIGTRAP | 0x80 {
-            deliver = if signal == libc::SIGTRAP && is_our_trap(process, tid) { 0 } else { signal };
+            let is_ours = match signal {
+                libc::SIGTRAP => is_our_trap(process, tid),
+                libc::SIGILL => self.fault_of_removed_site(tid),
+                _ => false,
+            };
+            deliver = if is_ours { 0 } else { signal };
         }
+        self.unprotect_child(tid);
         let _ = ptrace::detach(tid.0, deliver);
         self.forget_thread(tid);
         if self.thread_ids(process).is_empty() {

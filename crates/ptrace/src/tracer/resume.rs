@@ -97,7 +97,7 @@ impl Tracer {
                 matches!(thread.part, Part::Run) && thread.state == State::Stopped && thread.signal.is_none()
             });
             if runs && self.stands_on_judged_site(*tid) {
-                self.pass(*tid);
+                self.pass_running(*tid);
             }
         }
     }
@@ -123,7 +123,7 @@ impl Tracer {
         if !thread.is_exiting
             && thread.signal.is_none()
             && self.stands_on_judged_site(tid)
-            && self.pass(tid) == Passed::Elsewhere
+            && self.pass_running(tid) == Passed::Elsewhere
         {
             return;
         }

@@ -50,9 +50,13 @@ impl Tracer {
         if signo == libc::SIGTRAP && self.trap_stop(tid, single_step, &info) {
             return;
         }
+        if signo == libc::SIGILL && info.code() > 0 && self.fault_byte_hit(tid) {
+            return;
+        }
         let hidden = self.is_hidden(tid);
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         thread.in_delivery = true;
+        let info = thread.postponed.take_if(|first| first.signo() == signo).unwrap_or(info);
         if let Some(first) = thread.sent_again.take_if(|first| first.signo() == signo) {
             thread.signal = Some(first);
             return self.settle(tid);
@@ -67,10 +71,12 @@ impl Tracer {
             return self.settle(tid);
         }
         let process = thread.process;
-        let info = siginfo_of(&info, tid);
+        let raw = info;
+        let info = siginfo_of(&raw, tid);
         if self.rules.events.second_chance_signals & bit != 0 && !info.fatal_by_default {
             return self.pass_signal(tid, signo);
         }
+        self.journal.signal_information(process, tid, &raw.0);
         self.journal.signal_held(process, tid, signo);
         self.registers(tid);
         self.report(tid, StopReason::Signal(info));

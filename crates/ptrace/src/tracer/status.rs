@@ -34,6 +34,11 @@ impl Tracer {
         if self.processes.get(&thread.process).is_some_and(|process| process.leaving) {
             return self.let_go_late(tid, signal, event);
         }
+        let may_be_in_pad = event == libc::PTRACE_EVENT_STOP || (event == 0 && signal != libc::SIGTRAP | 0x80);
+        if may_be_in_pad && self.leave_pad(tid, signal, event) {
+            return;
+        }
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
         match event {
             0 if signal == libc::SIGTRAP | 0x80 => self.syscall_stop(tid),
             0 => self.signal_stop(tid, signal),

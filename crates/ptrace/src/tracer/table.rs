@@ -1,11 +1,13 @@
 //! The tables: processes, threads, address spaces.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va};
 use outpost_target::{ModuleInfo, ProcessOrigin};
 
-use crate::breakpoints::{DebugRegisters, Sites};
+use crate::breakpoints::{DebugRegisters, Protection, Retired, Sites};
+use crate::lifeline::Installed;
 use crate::memory::ProcessMemory;
 use crate::step::Stepping;
 use crate::sys::ptrace::RawSigInfo;
@@ -69,6 +71,10 @@ pub(crate) struct Thread {
     pub(crate) in_delivery: bool,
     /// A signal that had to be sent again, with what it carried at first.
     pub(crate) sent_again: Option<RawSigInfo>,
+    /// A signal that came while the thread was in a pad, sent again and not seen since, with what it carried at first.
+    pub(crate) postponed: Option<RawSigInfo>,
+    /// When it was last seen not to have had its signal mask changed by a fault of ours.
+    pub(crate) mask_seen_at: Option<Instant>,
     pub(crate) arrival: Option<Arrival>,
     /// Which version of the process's debug registers it has.
     pub(crate) debug_version: u64,
@@ -101,6 +107,8 @@ pub(crate) struct Process {
     pub(crate) modules: Vec<ModuleInfo>,
     /// Threads are held and looked at, but never run: noninvasive.
     pub(crate) only_looked_at: bool,
+    /// A lifeline that this child was forked with and that is to be taken away before it is let go.
+    pub(crate) inherited: Option<Box<Installed>>,
 }
 
 /// An address space with the breakpoints in it.
@@ -109,7 +117,15 @@ pub(crate) struct Space {
     pub(crate) memory: ProcessMemory,
     pub(crate) sites: Sites,
     /// Originals of sites that were removed: a fork child made before still has the trap.
-    pub(crate) retired: BTreeMap<Va, u8>,
+    pub(crate) retired: BTreeMap<Va, Retired>,
+    pub(crate) protection: Protection,
+}
+
+impl Space {
+    /// A space without anything of ours in it.
+    pub(crate) fn new(memory: ProcessMemory) -> Space {
+        Space { memory, sites: Sites::default(), retired: BTreeMap::new(), protection: Protection::NotTried }
+    }
 }
 
 impl Thread {
@@ -129,6 +145,8 @@ impl Thread {
             signal: None,
             in_delivery: false,
             sent_again: None,
+            postponed: None,
+            mask_seen_at: None,
             arrival: None,
             debug_version: 0,
             vfork_child: None,

@@ -1,6 +1,6 @@
 //! Step plans.
 
-use outpost_base::{Arch, ThreadId, Va, VaRange};
+use outpost_base::{Arch, ProcessId, ThreadId, Va, VaRange};
 use outpost_ptrace::LiveTarget;
 use outpost_target::*;
 
@@ -227,17 +227,21 @@ fn blocked_sigtrap_neither_hinders_steps_nor_is_changed_by_them() {
     let mut debuggee = start(steps(), &["blocked"]);
     assert_eq!(debuggee.line(), "ready");
     let mut target = target();
-    let thread = attach(&mut target, debuggee.pid()).stop.thread;
+    let pid = debuggee.pid();
     let masks = || {
-        let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
         (line("SigBlk"), line("SigCgt"))
     };
     let before = masks();
     assert!(before.0.contains("ffff") && before.1.ends_with("10"), "{before:?}");
+    let thread = attach(&mut target, pid).stop.thread;
     for _ in 0..3 {
         assert_eq!(outcome(&step(&mut target, thread, StepPlan::instructions(40))), StepOutcome::Counted);
     }
+    assert_eq!(masks().0, before.0);
+    // While it is debugged, the lifeline catches SIGILL, too.
+    target.detach(ProcessId(pid), DetachMode::Deliver).unwrap();
     assert_eq!(masks(), before);
 }
 

@@ -1,0 +1,538 @@
+//! Breakpoints that outlive their server: when the lifeline is put in, which sites get a pad, what keeps both whole.
+//!
+//! The lifeline goes in before the first site, step or debug register of an address space, through whichever thread can
+//! make calls. A site whose displaced instruction has a pad faults ([`FAULT`]) instead of trapping: a thread that hits it
+//! just as all debugger processes are killed is led to its pad. Sites without a pad, and spaces without a lifeline, get
+//! [`TRAP`] and say why.
+//!
+//! Pads also pass hits: pc is moved into the pad, and nobody is held meanwhile. A thread that stops in a pad is taken out
+//! of it before anybody sees it.
+
+use std::time::{Duration, Instant};
+
+use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va, VaRange};
+use outpost_target::{KillSafety, PadCode};
+
+use super::pass::Passed;
+use super::sites::{FAULT, TRAP};
+use crate::lifeline::{Installed, KernelSigaction, NotSafe, Scan, set_action};
+use crate::memory::ProcessMemory;
+use crate::regions::read_regions;
+use crate::remote_call::{CallError, Caller, Gadgets};
+use crate::sys::ptrace::{self, Go};
+use crate::sys::ptrace_registers as registers;
+use crate::sys::ptrace_wait::{Decoded, Whom, wait_blocking};
+use crate::sys::signal;
+use crate::tracer::{Arrival, State, Thread, Tracer, has_handler, trap_code};
+
+/// Threads that are asked whether a call can be made in them.
+const MAX_CALLERS: usize = 8;
+/// A refusal may be a matter of the moment: it is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often the program's signal actions are looked at, when it is stopped anyway.
+const KEEP_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a thread that hits a site is asked whether it blocks signals.
+const MASK_INTERVAL: Duration = Duration::from_millis(20);
+/// Instructions a pad has at most, with room to spare.
+const MAX_PAD_STEPS: usize = 16;
+/// `push imm32; mov dword ptr [rsp + 4], imm32`: how a pad begins that runs a call. See `outpost_target::PadCode`.
+const PAD_PUSH: u8 = 0x68;
+const PAD_PUSH_LEN: u64 = 13;
+
+/// Whether debuggees in an address space outlive a killed server.
+#[derive(Debug, Default)]
+pub(crate) enum Protection {
+    /// Nothing was planted yet.
+    #[default]
+    NotTried,
+    /// They do, at sites with pads.
+    Installed { lifeline: Box<Installed>, gadgets: Gadgets, kept_at: Instant },
+    /// They do not.
+    Refused { why: NotSafe, at: Instant },
+}
+
+impl Protection {
+    pub(crate) fn lifeline(&self) -> Option<&Installed> {
+        match self {
+            Protection::Installed { lifeline, .. } => Some(lifeline),
+            _ => None,
+        }
+    }
+
+    /// Why there is no lifeline, for the user.
+    fn refusal(&self) -> String {
+        match self {
+            Protection::Refused { why, .. } => why.to_string(),
+            _ => String::new(),
+        }
+    }
+}
+
+impl Tracer {
+    /// Puts a lifeline into an address space, if it has none. To be called before anything is planted there.
+    pub(crate) fn protect(&mut self, space: AddressSpaceId) {
+        match self.spaces.get(&space).map(|space| &space.protection) {
+            Some(Protection::NotTried) => {}
+            Some(Protection::Refused { at, .. }) if at.elapsed() >= RETRY => {}
+            _ => return,
+        }
+        let found = self.with_caller(space, None, |caller, gadgets, journal| {
+            let regions = read_regions(caller.process(), &[]).unwrap_or_default();
+            Ok((Installed::install(caller, &regions, journal)?, gadgets))
+        });
+        let now = Instant::now();
+        let protection = match found {
+            Ok((installed, gadgets)) => Protection::Installed { lifeline: Box::new(installed), gadgets, kept_at: now },
+            Err(why) => Protection::Refused { why, at: now },
+        };
+        if let Some(space) = self.spaces.get_mut(&space) {
+            space.protection = protection;
+        }
+    }
+
+    /// Makes calls in a thread of the space: `first`, or one that is stopped, or one that is stopped for it.
+    fn with_caller<T>(
+        &mut self,
+        space: AddressSpaceId,
+        first: Option<ThreadId>,
+        mut deed: impl FnMut(Caller<'_>, Gadgets, &mut dyn crate::journal::Journal) -> Result<T, NotSafe>,
+    ) -> Result<T, NotSafe> {
+        let usable = |thread: &Thread| {
+            thread.is_stopped()
+                && thread.signal.is_none()
+                && !thread.is_exiting
+                && !thread.is_new
+                && thread.vfork_child.is_none()
+        };
+        let of_space: Vec<ProcessId> = self.processes_in(space);
+        let in_space = |thread: &&Thread| of_space.contains(&thread.process);
+        let mut callers: Vec<(u64, ThreadId)> = self
+            .threads
+            .values()
+            .filter(in_space)
+            .filter(|thread| usable(thread) || Some(thread.id) == first)
+            .map(|thread| (if Some(thread.id) == first { 0 } else { thread.sequence + 1 }, thread.id))
+            .collect();
+        callers.sort_unstable();
+        let mut paused = Vec::new();
+        if callers.is_empty() {
+            let running = self.threads.values().filter(in_space).find(|thread| thread.is_out());
+            let Some(tid) = running.map(|thread| thread.id) else {
+                return Err(NotSafe::Call(CallError::Unsuitable("no thread of the process can be stopped")));
+            };
+            paused = self.pause(&|thread| thread.id == tid, None);
+            callers = self.threads.get(&tid).filter(|thread| usable(thread)).map(|_| (0, tid)).into_iter().collect();
+        }
+        let mut result = Err(NotSafe::Call(CallError::Unsuitable("no thread of the process can be stopped")));
+        for (_, tid) in callers.into_iter().take(MAX_CALLERS) {
+            result = self.call_in(space, tid, &mut deed);
+            match result {
+                Err(NotSafe::Call(CallError::Unsuitable(_) | CallError::Gone)) => {}
+                _ => break,
+            }
+        }
+        self.unpause(paused);
+        result
+    }
+
+    fn call_in<T>(
+        &mut self,
+        space_id: AddressSpaceId,
+        tid: ThreadId,
+        deed: &mut impl FnMut(Caller<'_>, Gadgets, &mut dyn crate::journal::Journal) -> Result<T, NotSafe>,
+    ) -> Result<T, NotSafe> {
+        let Some(process) = self.threads.get(&tid).map(|thread| thread.process) else {
+            return Err(NotSafe::Call(CallError::Gone));
+        };
+        if self.flush(tid).is_err() {
+            self.lost(tid);
+            return Err(NotSafe::Call(CallError::Gone));
+        }
+        let Some(space) = self.spaces.get(&space_id) else { return Err(NotSafe::Call(CallError::Gone)) };
+        let gadgets = match &space.protection {
+            Protection::Installed { gadgets, .. } => Some(*gadgets),
+            _ => Gadgets::find(&space.memory, &read_regions(process, &[]).unwrap_or_default()),
+        };
+        let gadgets = gadgets.ok_or(NotSafe::Call(CallError::NoGadget))?;
+        let result = Caller::new(process, tid.0, &space.memory, gadgets, None)
+            .map_err(NotSafe::Call)
+            .and_then(|caller| deed(caller, gadgets, &mut *self.journal));
+        if let Err(NotSafe::Call(CallError::Gone)) = result {
+            self.lost(tid);
+        } else if let Some(thread) = self.threads.get_mut(&tid) {
+            // It is stopped by an interrupt now, whatever it was stopped by before.
+            (thread.in_delivery, thread.interrupted, thread.registers) = (false, false, None);
+        }
+        result
+    }
+
+    /// Chooses the byte for a site that is about to be planted, and gives it a pad. `wanted` is the client's.
+    pub(super) fn choose_trap(
+        &mut self,
+        space_id: AddressSpaceId,
+        at: Va,
+        wanted: Option<&PadCode>,
+    ) -> Result<u8, String> {
+        self.protect(space_id);
+        let space = self.spaces.get(&space_id).ok_or("its address space is gone")?;
+        let Protection::Installed { lifeline, .. } = &space.protection else {
+            return Err(space.protection.refusal());
+        };
+        let pad = self.pad_for(space_id, at, wanted)?;
+        if lifeline.has_pad(at, &pad) {
+            return Ok(FAULT);
+        }
+        let mut lifeline = lifeline.clone();
+        let added = if lifeline.has_room_near(at) {
+            let regions = read_regions(space.memory.process(), &[]).unwrap_or_default();
+            let none = || Err(CallError::Unsuitable("no call is needed"));
+            lifeline.add_site(at, &pad, &space.memory, &regions, &mut *self.journal, none)
+        } else {
+            let added = self.with_caller(space_id, None, |caller, _, journal| {
+                let mut lifeline = lifeline.clone();
+                let regions = read_regions(caller.process(), &[]).unwrap_or_default();
+                let memory = caller.memory();
+                let added = lifeline.add_site(at, &pad, memory, &regions, journal, || Ok(caller));
+                Ok((lifeline, added))
+            });
+            match added {
+                Ok((grown, added)) => {
+                    lifeline = grown;
+                    added
+                }
+                Err(why) => Err(why),
+            }
+        };
+        if let Some(space) = self.spaces.get_mut(&space_id)
+            && let Protection::Installed { lifeline: kept, .. } = &mut space.protection
+        {
+            *kept = lifeline;
+        }
+        added.map(|_| FAULT).map_err(|why| why.to_string())
+    }
+
+    /// The code for a site's pad: the client's, if it was made for what stands there, or our own.
+    fn pad_for(&self, space: AddressSpaceId, at: Va, wanted: Option<&PadCode>) -> Result<PadCode, String> {
+        let space = self.spaces.get(&space).ok_or("its address space is gone")?;
+        let mut code = [0; super::sites::MAX_INSTRUCTION];
+        let count = space.memory.read(at, &mut code);
+        space.sites.hide(at, &mut code[..count]);
+        let code = &code[..count];
+        match wanted {
+            Some(pad) if !pad.expected.is_empty() && code.starts_with(&pad.expected) => Ok(pad.clone()),
+            Some(_) => Err(NotSafe::OtherCode.to_string()),
+            None => super::emulate::decode(code)
+                .and_then(|instruction| instruction.pad(at, code))
+                .ok_or_else(|| "there is no pad for the displaced instruction".to_owned()),
+        }
+    }
+
+    /// Whether a thread that hits a site of this kind just as the server is killed runs on, and why not.
+    pub(crate) fn safety_of_site(&self, space: AddressSpaceId, at: Va) -> (KillSafety, String) {
+        let Some(space) = self.spaces.get(&space) else { return (KillSafety::Unsafe, "it is not planted".into()) };
+        match space.sites.get(at) {
+            Some(site) if site.trap == FAULT => (KillSafety::Safe, String::new()),
+            Some(site) => (KillSafety::Unsafe, site.unsafe_because.clone()),
+            None => (KillSafety::Unsafe, "it is not planted".into()),
+        }
+    }
+
+    /// The same for debug registers, which the lifeline disarms.
+    pub(crate) fn safety_of_registers(&self, space: AddressSpaceId) -> (KillSafety, String) {
+        match self.spaces.get(&space).map(|space| &space.protection) {
+            Some(Protection::Installed { .. }) => (KillSafety::Safe, String::new()),
+            Some(protection) => (KillSafety::Unsafe, protection.refusal()),
+            None => (KillSafety::Unsafe, "it is not set".into()),
+        }
+    }
+
+    /// Moves a thread that stands at a site into the site's pad. Whoever calls lets it run.
+    pub(super) fn enter_pad(&mut self, tid: ThreadId) -> Option<()> {
+        let at = Va(self.registers(tid)?.pc());
+        let space = self.space_of(tid)?;
+        // Only what faults: the pad was checked against what stands at the site.
+        space.sites.get(at).filter(|site| site.trap == FAULT)?;
+        let pad = space.protection.lifeline()?.pad_of(at)?;
+        self.set_pc(tid, pad);
+        Some(())
+    }
+
+    /// Executes the displaced instruction in the site's pad, one instruction of the pad at a time.
+    pub(super) fn step_through_pad(&mut self, tid: ThreadId) -> Option<Passed> {
+        self.enter_pad(tid)?;
+        Some(self.step_out_of_pad(tid))
+    }
+
+    fn step_out_of_pad(&mut self, tid: ThreadId) -> Passed {
+        for _ in 0..MAX_PAD_STEPS {
+            let stopped = self.flush(tid).and_then(|()| ptrace::go(tid.0, Go::Step, 0));
+            let status = match stopped {
+                Ok(()) => loop {
+                    match wait_blocking(Whom::Thread(tid.0)) {
+                        Err(rustix::io::Errno::INTR) => {}
+                        other => break other.ok(),
+                    }
+                },
+                Err(_) => None,
+            };
+            let Some((_, status)) = status else {
+                self.lost(tid);
+                return Passed::Elsewhere;
+            };
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                (thread.registers, thread.dirty, thread.state) = (None, false, State::Stopped);
+            }
+            let is_step = matches!(status.decode(), Decoded::Stopped { signal: libc::SIGTRAP, event: 0 })
+                && ptrace::signal_info(tid.0).is_ok_and(|info| trap_code::is_step(info.code()));
+            if !is_step || self.debug_registers_used(tid) {
+                // A fault of the displaced instruction, an interrupt, a debug register: dealt with like any other stop.
+                self.on_status(tid, status);
+                return Passed::Elsewhere;
+            }
+            if !self.is_in_pad(tid) {
+                if let Some(thread) = self.threads.get_mut(&tid) {
+                    thread.in_delivery = false;
+                    thread.arrival = None;
+                }
+                return Passed::Done;
+            }
+        }
+        Passed::Elsewhere
+    }
+
+    fn is_in_pad(&mut self, tid: ThreadId) -> bool {
+        let Some(registers) = self.registers(tid) else { return false };
+        let lifeline = self.space_of(tid).and_then(|space| space.protection.lifeline());
+        lifeline.is_some_and(|lifeline| lifeline.is_in_pad(Va(registers.pc())))
+    }
+
+    /// Takes a thread that has just stopped out of a pad: nobody is to see a pc there. `true`: its stop was dealt with.
+    pub(crate) fn leave_pad(&mut self, tid: ThreadId, signo: i32, event: i32) -> bool {
+        let has_pads = self.space_of(tid).is_some_and(|space| space.protection.lifeline().is_some());
+        if !has_pads || !self.is_in_pad(tid) {
+            return false;
+        }
+        let Some(mut general) = self.registers(tid) else { return false };
+        let pc = Va(general.pc());
+        let Some(lifeline) = self.space_of(tid).and_then(|space| space.protection.lifeline()) else { return false };
+        let Some((site, start)) = lifeline.site_of_pad(pc) else { return false };
+        let info = if event == 0 { ptrace::signal_info(tid.0).ok() } else { None };
+        let is_fault = info.as_ref().is_some_and(|info| info.code() > 0)
+            && matches!(signo, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE);
+        if pc == start || is_fault {
+            // Nothing of the instruction was done, or only the push of a call.
+            let mut first = [0];
+            let pushes = self.space_of(tid).is_some_and(|space| space.memory.read(start, &mut first) == 1)
+                && first[0] == PAD_PUSH
+                && pc - start >= PAD_PUSH_LEN;
+            if pushes {
+                general.0[registers::word::SP] = general.sp().wrapping_add(8);
+            }
+            general.set_pc(site.0);
+            self.set_registers(tid, general);
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                thread.arrival = Some(Arrival { pc: site, sp: Va(general.sp()) });
+            }
+            return false;
+        }
+        if self.step_out_of_pad(tid) == Passed::Elsewhere {
+            return true;
+        }
+        let Some(thread) = self.threads.get_mut(&tid) else { return true };
+        match info {
+            Some(info) if signo == libc::SIGTRAP && trap_code::is_debug_register(info.code()) => {
+                self.debug_registers_hit(tid);
+            }
+            Some(info) if signo == libc::SIGTRAP && trap_code::is_step(info.code()) => self.settle(tid),
+            Some(info) => {
+                let process = thread.process;
+                thread.postponed = Some(info);
+                let _ = signal::send(process.0, tid.0, signo);
+                self.settle(tid);
+            }
+            None => self.settle(tid),
+        }
+        true
+    }
+
+    /// A thread faulted at an undefined instruction; `false`: it is the program's own.
+    pub(crate) fn fault_byte_hit(&mut self, tid: ThreadId) -> bool {
+        let Some(registers) = self.registers(tid) else { return false };
+        let at = Va(registers.pc());
+        let Some(space) = self.space_of(tid) else { return false };
+        if space.sites.get(at).is_some_and(|site| site.trap == FAULT) {
+            self.keep_after_fault(tid, libc::SIGILL);
+            self.site_hit(tid, at);
+            return true;
+        }
+        let mut byte = [0];
+        let was_ours = space.retired.get(&at).is_some_and(|site| site.trap == FAULT)
+            || space.sites.get(at).is_some_and(|site| site.trap == TRAP);
+        if was_ours && space.memory.read(at, &mut byte) == 1 && byte[0] != FAULT {
+            // Removed since the thread faulted: what is there now is executed instead.
+            self.settle(tid);
+            return true;
+        }
+        false
+    }
+
+    /// Whether a thread of a process that is let go faulted at a site that was removed since.
+    pub(crate) fn fault_of_removed_site(&mut self, tid: ThreadId) -> bool {
+        let Some(registers) = self.registers(tid) else { return false };
+        let at = Va(registers.pc());
+        let Some(space) = self.space_of(tid) else { return false };
+        let mut byte = [0];
+        space.retired.get(&at).is_some_and(|site| site.trap == FAULT)
+            && space.memory.read(at, &mut byte) == 1
+            && byte[0] != FAULT
+    }
+
+    /// Mappings of ours in a process.
+    pub(crate) fn own_ranges(&self, process: ProcessId) -> Vec<VaRange> {
+        let space = self.processes.get(&process).and_then(|known| self.spaces.get(&known.space));
+        space.and_then(|space| space.protection.lifeline()).map(Installed::ranges).unwrap_or_default()
+    }
+
+    /// A fork child has a copy of its parent's lifeline: kept with it if it is followed, else taken away at its first stop.
+    pub(crate) fn inherit_protection(&mut self, from: AddressSpaceId, child: ProcessId, followed: bool) {
+        let Some(Protection::Installed { lifeline, gadgets, kept_at }) =
+            self.spaces.get(&from).map(|space| &space.protection)
+        else {
+            return;
+        };
+        let (lifeline, gadgets, kept_at) = (lifeline.clone(), *gadgets, *kept_at);
+        let Some(process) = self.processes.get_mut(&child) else { return };
+        if !followed {
+            process.inherited = Some(lifeline);
+            return;
+        }
+        lifeline.inherit(child, &mut *self.journal);
+        if let Some(space) = self.spaces.get_mut(&process.space) {
+            space.protection = Protection::Installed { lifeline, gadgets, kept_at };
+        }
+    }
+
+    /// A fault in a thread that blocks or ignores its signal makes the kernel reset the action and unblock the signal
+    /// (kernel/signal.c, `force_sig_info_to_task`). Both are put back. Seen by the action being the default one; looked
+    /// for only in threads that block others, since a thread that blocks this one alone is not known to exist.
+    pub(crate) fn keep_after_fault(&mut self, tid: ThreadId, signo: i32) {
+        let is_protected = self.space_of(tid).is_some_and(|space| space.protection.lifeline().is_some());
+        let Some(thread) = self.threads.get_mut(&tid).filter(|_| is_protected) else { return };
+        // Not at every hit, which would cost a system call each.
+        if thread.mask_seen_at.is_some_and(|seen| seen.elapsed() < MASK_INTERVAL) {
+            return;
+        }
+        thread.mask_seen_at = Some(Instant::now());
+        if ptrace::signal_mask(tid.0).is_ok_and(|mask| mask == 0) || has_handler(tid, signo) {
+            return;
+        }
+        thread.mask_seen_at = None;
+        if let Some(space) = self.space_id_of(tid) {
+            self.keep_lifeline(space, Some(tid));
+        }
+        if let Ok(mask) = ptrace::signal_mask(tid.0) {
+            let _ = ptrace::set_signal_mask(tid.0, mask | 1 << (signo - 1));
+        }
+    }
+
+    /// Looks, not too often, whether the program has set actions of its own for the lifeline's signals.
+    pub(crate) fn keep_lifelines(&mut self) {
+        let due = |space: &&crate::tracer::Space| matches!(space.protection, Protection::Installed { kept_at, .. } if kept_at.elapsed() >= KEEP_INTERVAL);
+        let spaces: Vec<AddressSpaceId> =
+            self.spaces.iter().filter(|(_, space)| due(space)).map(|(id, _)| *id).collect();
+        for space in spaces {
+            self.keep_lifeline(space, None);
+        }
+    }
+
+    fn keep_lifeline(&mut self, space_id: AddressSpaceId, first: Option<ThreadId>) {
+        let Some(lifeline) = self.spaces.get(&space_id).and_then(|space| space.protection.lifeline()).cloned() else {
+            return;
+        };
+        let kept = self.with_caller(space_id, first, |mut caller, _, journal| {
+            let mut lifeline = lifeline.clone();
+            lifeline.keep(&mut caller, journal)?;
+            Ok(lifeline)
+        });
+        if let Some(space) = self.spaces.get_mut(&space_id)
+            && let Protection::Installed { lifeline, kept_at, .. } = &mut space.protection
+        {
+            *kept_at = Instant::now();
+            match kept {
+                Ok(kept) => **lifeline = kept,
+                // It stays as it is; the next stop looks again.
+                Err(why) => tracing::debug!(%why, "the lifeline could not be looked at"),
+            }
+        }
+    }
+
+    /// Takes the lifeline out of a process whose threads are stopped and that is about to be let go.
+    pub(crate) fn unprotect(&mut self, process: ProcessId) {
+        let Some(space_id) = self.processes.get(&process).map(|known| known.space) else { return };
+        if self.processes_in(space_id).len() > 1 {
+            return;
+        }
+        let Some(lifeline) = self.spaces.get(&space_id).and_then(|space| space.protection.lifeline()).cloned() else {
+            return;
+        };
+        let threads = self.thread_ids(process);
+        let all_stopped = threads.iter().all(|tid| {
+            self.threads.get(tid).is_some_and(|thread| thread.is_stopped() || thread.state == State::Exiting)
+        });
+        let stacks: Vec<(Va, Va)> = threads
+            .iter()
+            .filter_map(|tid| self.registers(*tid))
+            .map(|registers| (Va(registers.pc()), Va(registers.sp())))
+            .collect();
+        let removed = match all_stopped {
+            true => self.with_caller(space_id, None, |mut caller, _, journal| {
+                Ok(lifeline.clone().remove(&mut caller, &stacks, Scan::All, journal))
+            }),
+            false => Err(NotSafe::Call(CallError::Unsuitable("a thread cannot be stopped"))),
+        };
+        match removed {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(%process, "the lifeline stays mapped: something still leads there"),
+            Err(why) => tracing::warn!(%process, %why, "the lifeline stays in place"),
+        }
+        if let Some(space) = self.spaces.get_mut(&space_id) {
+            space.protection = Protection::NotTried;
+        }
+    }
+
+    /// Takes the lifeline out of a fork child that is about to be let go, in its first stop.
+    pub(crate) fn unprotect_child(&mut self, tid: ThreadId) {
+        let Some(process) = self.threads.get(&tid).map(|thread| thread.process) else { return };
+        let Some(lifeline) = self.processes.get_mut(&process).and_then(|known| known.inherited.take()) else { return };
+        let removed = (|| {
+            let memory = ProcessMemory::open(process).map_err(|_| NotSafe::Call(CallError::Gone))?;
+            let regions = read_regions(process, &[]).unwrap_or_default();
+            let gadgets = Gadgets::find(&memory, &regions).ok_or(NotSafe::Call(CallError::NoGadget))?;
+            let mut caller = Caller::new(process, tid.0, &memory, gadgets, None)?;
+            let general = registers::general(tid.0).map_err(|_| NotSafe::Call(CallError::Gone))?;
+            let stacks = [(Va(general.pc()), Va(general.sp()))];
+            Ok::<bool, NotSafe>(lifeline.remove(&mut caller, &stacks, Scan::Stacks, &mut *self.journal))
+        })();
+        if let Err(why) = removed {
+            tracing::warn!(%process, %why, "a fork child keeps the lifeline");
+        }
+    }
+
+    /// A process executed another program: the lifeline is gone with its memory. A signal that the program ignored is
+    /// ignored again, as exec would have left it.
+    pub(crate) fn protection_execed(&mut self, process: ProcessId, tid: ThreadId, protection: Protection) {
+        let Protection::Installed { lifeline, .. } = protection else { return };
+        let ignored = lifeline.forget(process, &mut *self.journal);
+        if ignored.is_empty() {
+            return;
+        }
+        let Some(space) = self.space_id_of(tid) else { return };
+        let restored = self.with_caller(space, Some(tid), |caller, _, _| {
+            let ignore = KernelSigaction { handler: 1, ..KernelSigaction::default() };
+            ignored.iter().try_for_each(|signal| set_action(&caller, *signal, ignore))
+        });
+        if let Err(why) = restored {
+            tracing::warn!(%process, %why, "signals that the program ignored are at their defaults");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Traps that were raised and not delivered yet.
+
+use std::fs;
+
+use outpost_base::ProcessId;
+
+/// Whether SIGTRAP or SIGILL is pending for a thread alone. A thread that executed one of our bytes may have stopped for
+/// an interrupt first: let go as it is, it would die of the signal.
+pub(crate) fn has_pending_trap(process: ProcessId, thread: u32) -> bool {
+    let traps = 1_u64 << (libc::SIGTRAP - 1) | 1 << (libc::SIGILL - 1);
+    let status = fs::read_to_string(format!("/proc/{process}/task/{thread}/status")).unwrap_or_default();
+    // Bit `signo - 1` for each signal (proc_pid_status(5)).
+    let pending = status.lines().find_map(|line| line.strip_prefix("SigPnd:"));
+    pending.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).is_some_and(|bits| bits & traps != 0)
+}
