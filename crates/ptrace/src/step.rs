@@ -22,6 +22,7 @@ use crate::breakpoints::{Judgement, Owner, Passed, Unbroken};
 use crate::sys::ptrace::{self, Go};
 use crate::sys::ptrace_registers::{GeneralRegisters, word};
 use crate::tracer::{Part, Space, Tracer};
+use crate::traps::has_pending_trap;
 
 /// Traced instructions are sent in portions of this many, or after this time.
 const TRACE_PORTION: usize = 64;
@@ -223,12 +224,29 @@ impl Tracer {
         };
         let process = thread.process;
         let stopped = thread.is_stopped();
+        thread.mask_before_step = stepping.mask;
         self.unplant_for(tid, &stepping.planted);
-        if let Some(mask) = stepping.mask.filter(|_| stopped) {
-            restore_mask(tid, mask);
+        if stopped {
+            self.restore_mask_before_step(tid);
         }
         self.journal.stepping(process, tid, false);
         stepping.trace
+    }
+
+    /// Puts SIGTRAP back into the mask of a thread whose plan is over, unless the program has set another meanwhile.
+    pub(crate) fn restore_mask_before_step(&mut self, tid: ThreadId) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let (process, Some(mask)) = (thread.process, thread.mask_before_step) else { return };
+        // The trap of the last step is still to come, should the thread have stopped for something else first: blocked, it
+        // would wait for ever. At the stop for it this is called again.
+        if has_pending_trap(process, tid.0) {
+            return;
+        }
+        thread.mask_before_step = None;
+        if ptrace::signal_mask(tid.0) == Ok(mask & !SIGTRAP_BIT) {
+            let _ = ptrace::set_signal_mask(tid.0, mask);
+        }
+        self.journal.trap_unblocked(process, tid, false);
     }
 
     fn begin_plan(&mut self, tid: ThreadId) -> bool {
@@ -240,10 +258,13 @@ impl Tracer {
         self.journal.stepping(process, tid, true);
         if let Ok(mask) = ptrace::signal_mask(tid.0)
             && mask & SIGTRAP_BIT != 0
-            && ptrace::set_signal_mask(tid.0, mask & !SIGTRAP_BIT).is_ok()
-            && let Some(stepping) = self.stepping(tid)
         {
-            stepping.mask = Some(mask);
+            self.journal.trap_unblocked(process, tid, true);
+            if ptrace::set_signal_mask(tid.0, mask & !SIGTRAP_BIT).is_ok()
+                && let Some(stepping) = self.stepping(tid)
+            {
+                stepping.mask = Some(mask);
+            }
         }
         let steps_over = self.stepping(tid).is_some_and(|stepping| stepping.steps_over());
         let signal = self.threads.get(&tid).and_then(|thread| thread.signal);
@@ -467,11 +488,4 @@ fn code_at(space: &Space, at: Va) -> Vec<u8> {
     let count = Unbroken(space).read(at, &mut code);
     code.truncate(count);
     code
-}
-
-/// Puts SIGTRAP back into the mask, unless the program has set another meanwhile.
-fn restore_mask(tid: ThreadId, mask: u64) {
-    if ptrace::signal_mask(tid.0) == Ok(mask & !SIGTRAP_BIT) {
-        let _ = ptrace::set_signal_mask(tid.0, mask);
-    }
 }

@@ -123,6 +123,7 @@ impl Tracer {
 
     /// Debug registers fired.
     pub(crate) fn debug_registers_hit(&mut self, tid: ThreadId) {
+        self.keep_after_fault(tid, libc::SIGTRAP);
         let ids = self.judge_debug_registers(tid);
         if ids.is_empty() {
             return self.settle(tid);

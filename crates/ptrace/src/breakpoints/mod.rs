@@ -9,6 +9,7 @@
 mod debug_registers;
 mod emulate;
 mod hits;
+mod keeping;
 mod pass;
 mod protection;
 mod sites;

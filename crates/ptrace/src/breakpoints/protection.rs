@@ -15,7 +15,7 @@ use outpost_target::{KillSafety, PadCode};
 
 use super::pass::Passed;
 use super::sites::{FAULT, TRAP};
-use crate::lifeline::{Installed, KernelSigaction, NotSafe, Scan, set_action};
+use crate::lifeline::{Installed, KernelSigaction, NotSafe, Scan, has_pushed, set_action};
 use crate::memory::ProcessMemory;
 use crate::regions::read_regions;
 use crate::remote_call::{CallError, Caller, Gadgets};
@@ -23,21 +23,14 @@ use crate::sys::ptrace::{self, Go};
 use crate::sys::ptrace_registers as registers;
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_blocking};
 use crate::sys::signal;
-use crate::tracer::{Arrival, State, Thread, Tracer, has_handler, trap_code};
+use crate::tracer::{Arrival, State, Thread, Tracer, trap_code};
 
 /// Threads that are asked whether a call can be made in them.
 const MAX_CALLERS: usize = 8;
 /// A refusal may be a matter of the moment: it is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often the program's signal actions are looked at, when it is stopped anyway.
-const KEEP_INTERVAL: Duration = Duration::from_millis(100);
-/// How often a thread that hits a site is asked whether it blocks signals.
-const MASK_INTERVAL: Duration = Duration::from_millis(20);
 /// Instructions a pad has at most, with room to spare.
 const MAX_PAD_STEPS: usize = 16;
-/// `push imm32; mov dword ptr [rsp + 4], imm32`: how a pad begins that runs a call. See `outpost_target::PadCode`.
-const PAD_PUSH: u8 = 0x68;
-const PAD_PUSH_LEN: u64 = 13;
 
 /// Whether debuggees in an address space outlive a killed server.
 #[derive(Debug, Default)]
@@ -46,7 +39,13 @@ pub(crate) enum Protection {
     #[default]
     NotTried,
     /// They do, at sites with pads.
-    Installed { lifeline: Box<Installed>, gadgets: Gadgets, kept_at: Instant },
+    Installed {
+        lifeline: Box<Installed>,
+        gadgets: Gadgets,
+        kept_at: Instant,
+        /// Signals, bit `signo - 1`, that a fault of ours was seen to force on a thread that blocks them.
+        forced: u64,
+    },
     /// They do not.
     Refused { why: NotSafe, at: Instant },
 }
@@ -56,6 +55,14 @@ impl Protection {
         match self {
             Protection::Installed { lifeline, .. } => Some(lifeline),
             _ => None,
+        }
+    }
+
+    /// Signals that a fault of ours was seen to force on a thread that blocks them.
+    pub(super) fn forced(&self) -> u64 {
+        match self {
+            Protection::Installed { forced, .. } => *forced,
+            _ => 0,
         }
     }
 
@@ -82,7 +89,9 @@ impl Tracer {
         });
         let now = Instant::now();
         let protection = match found {
-            Ok((installed, gadgets)) => Protection::Installed { lifeline: Box::new(installed), gadgets, kept_at: now },
+            Ok((installed, gadgets)) => {
+                Protection::Installed { lifeline: Box::new(installed), gadgets, kept_at: now, forced: 0 }
+            }
             Err(why) => Protection::Refused { why, at: now },
         };
         if let Some(space) = self.spaces.get_mut(&space) {
@@ -91,7 +100,7 @@ impl Tracer {
     }
 
     /// Makes calls in a thread of the space: `first`, or one that is stopped, or one that is stopped for it.
-    fn with_caller<T>(
+    pub(super) fn with_caller<T>(
         &mut self,
         space: AddressSpaceId,
         first: Option<ThreadId>,
@@ -228,10 +237,10 @@ impl Tracer {
     }
 
     /// Whether a thread that hits a site of this kind just as the server is killed runs on, and why not.
-    pub(crate) fn safety_of_site(&self, space: AddressSpaceId, at: Va) -> (KillSafety, String) {
-        let Some(space) = self.spaces.get(&space) else { return (KillSafety::Unsafe, "it is not planted".into()) };
+    pub(crate) fn safety_of_site(&self, space_id: AddressSpaceId, at: Va) -> (KillSafety, String) {
+        let Some(space) = self.spaces.get(&space_id) else { return (KillSafety::Unsafe, "it is not planted".into()) };
         match space.sites.get(at) {
-            Some(site) if site.trap == FAULT => (KillSafety::Safe, String::new()),
+            Some(site) if site.trap == FAULT => self.safety_by_masks(space_id, libc::SIGILL),
             Some(site) => (KillSafety::Unsafe, site.unsafe_because.clone()),
             None => (KillSafety::Unsafe, "it is not planted".into()),
         }
@@ -240,7 +249,7 @@ impl Tracer {
     /// The same for debug registers, which the lifeline disarms.
     pub(crate) fn safety_of_registers(&self, space: AddressSpaceId) -> (KillSafety, String) {
         match self.spaces.get(&space).map(|space| &space.protection) {
-            Some(Protection::Installed { .. }) => (KillSafety::Safe, String::new()),
+            Some(Protection::Installed { .. }) => self.safety_by_masks(space, libc::SIGTRAP),
             Some(protection) => (KillSafety::Unsafe, protection.refusal()),
             None => (KillSafety::Unsafe, "it is not set".into()),
         }
@@ -323,8 +332,7 @@ impl Tracer {
             // Nothing of the instruction was done, or only the push of a call.
             let mut first = [0];
             let pushes = self.space_of(tid).is_some_and(|space| space.memory.read(start, &mut first) == 1)
-                && first[0] == PAD_PUSH
-                && pc - start >= PAD_PUSH_LEN;
+                && has_pushed(first[0], pc - start);
             if pushes {
                 general.0[registers::word::SP] = general.sp().wrapping_add(8);
             }
@@ -395,12 +403,12 @@ impl Tracer {
 
     /// A fork child has a copy of its parent's lifeline: kept with it if it is followed, else taken away at its first stop.
     pub(crate) fn inherit_protection(&mut self, from: AddressSpaceId, child: ProcessId, followed: bool) {
-        let Some(Protection::Installed { lifeline, gadgets, kept_at }) =
+        let Some(Protection::Installed { lifeline, gadgets, kept_at, forced }) =
             self.spaces.get(&from).map(|space| &space.protection)
         else {
             return;
         };
-        let (lifeline, gadgets, kept_at) = (lifeline.clone(), *gadgets, *kept_at);
+        let (lifeline, gadgets, kept_at, forced) = (lifeline.clone(), *gadgets, *kept_at, *forced);
         let Some(process) = self.processes.get_mut(&child) else { return };
         if !followed {
             process.inherited = Some(lifeline);
@@ -408,61 +416,7 @@ impl Tracer {
         }
         lifeline.inherit(child, &mut *self.journal);
         if let Some(space) = self.spaces.get_mut(&process.space) {
-            space.protection = Protection::Installed { lifeline, gadgets, kept_at };
-        }
-    }
-
-    /// A fault in a thread that blocks or ignores its signal makes the kernel reset the action and unblock the signal
-    /// (kernel/signal.c, `force_sig_info_to_task`). Both are put back. Seen by the action being the default one; looked
-    /// for only in threads that block others, since a thread that blocks this one alone is not known to exist.
-    pub(crate) fn keep_after_fault(&mut self, tid: ThreadId, signo: i32) {
-        let is_protected = self.space_of(tid).is_some_and(|space| space.protection.lifeline().is_some());
-        let Some(thread) = self.threads.get_mut(&tid).filter(|_| is_protected) else { return };
-        // Not at every hit, which would cost a system call each.
-        if thread.mask_seen_at.is_some_and(|seen| seen.elapsed() < MASK_INTERVAL) {
-            return;
-        }
-        thread.mask_seen_at = Some(Instant::now());
-        if ptrace::signal_mask(tid.0).is_ok_and(|mask| mask == 0) || has_handler(tid, signo) {
-            return;
-        }
-        thread.mask_seen_at = None;
-        if let Some(space) = self.space_id_of(tid) {
-            self.keep_lifeline(space, Some(tid));
-        }
-        if let Ok(mask) = ptrace::signal_mask(tid.0) {
-            let _ = ptrace::set_signal_mask(tid.0, mask | 1 << (signo - 1));
-        }
-    }
-
-    /// Looks, not too often, whether the program has set actions of its own for the lifeline's signals.
-    pub(crate) fn keep_lifelines(&mut self) {
-        let due = |space: &&crate::tracer::Space| matches!(space.protection, Protection::Installed { kept_at, .. } if kept_at.elapsed() >= KEEP_INTERVAL);
-        let spaces: Vec<AddressSpaceId> =
-            self.spaces.iter().filter(|(_, space)| due(space)).map(|(id, _)| *id).collect();
-        for space in spaces {
-            self.keep_lifeline(space, None);
-        }
-    }
-
-    fn keep_lifeline(&mut self, space_id: AddressSpaceId, first: Option<ThreadId>) {
-        let Some(lifeline) = self.spaces.get(&space_id).and_then(|space| space.protection.lifeline()).cloned() else {
-            return;
-        };
-        let kept = self.with_caller(space_id, first, |mut caller, _, journal| {
-            let mut lifeline = lifeline.clone();
-            lifeline.keep(&mut caller, journal)?;
-            Ok(lifeline)
-        });
-        if let Some(space) = self.spaces.get_mut(&space_id)
-            && let Protection::Installed { lifeline, kept_at, .. } = &mut space.protection
-        {
-            *kept_at = Instant::now();
-            match kept {
-                Ok(kept) => **lifeline = kept,
-                // It stays as it is; the next stop looks again.
-                Err(why) => tracing::debug!(%why, "the lifeline could not be looked at"),
-            }
+            space.protection = Protection::Installed { lifeline, gadgets, kept_at, forced };
         }
     }
 

@@ -24,7 +24,7 @@ use crate::sys::shared;
 /// `OUTPJRNL`.
 pub(super) const MAGIC: u64 = u64::from_be_bytes(*b"OUTPJRNL");
 /// Changes with the layout; writer and reader are one program, so that others are refused, not converted.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 
 pub(super) const HEADER_WORDS: usize = 64;
 pub(super) const WORD_MAGIC: usize = 0;
@@ -83,6 +83,7 @@ impl Table {
 pub(super) const THREAD_DEBUG_REGISTERS: u64 = 1;
 pub(super) const THREAD_STEPPING: u64 = 2;
 pub(super) const THREAD_HAS_INFORMATION: u64 = 4;
+pub(super) const THREAD_TRAP_UNBLOCKED: u64 = 8;
 pub(super) const THREAD_SIGNAL_SHIFT: u32 = 32;
 
 /// What a mapping of ours in a debuggee is for.

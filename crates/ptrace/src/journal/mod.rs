@@ -54,6 +54,11 @@ pub trait Journal {
     /// `thread` is about to execute single steps, or has ended doing so.
     fn stepping(&mut self, process: ProcessId, thread: ThreadId, begins: bool);
 
+    /// SIGTRAP, which `thread` blocks, is about to be unblocked for its steps; `false`: it is blocked again.
+    fn trap_unblocked(&mut self, process: ProcessId, thread: ThreadId, unblocked: bool) {
+        let _ = (process, thread, unblocked);
+    }
+
     /// `thread` is stopped before the delivery of `signal`, which dies with the tracer's stop; 0: none any more.
     fn signal_held(&mut self, process: ProcessId, thread: ThreadId, signal: i32);
 

@@ -84,6 +84,8 @@ pub struct JournaledThread {
     pub debug_registers: bool,
     /// It single-steps, or was about to.
     pub stepping: bool,
+    /// It blocks SIGTRAP, which was, or was about to be, unblocked for its steps.
+    pub trap_unblocked: bool,
     /// A signal that it was about to get and that its stop has swallowed; 0: none.
     pub signal: i32,
     /// That signal's `siginfo_t`, if it was told.
@@ -248,6 +250,7 @@ fn thread(fields: &[u64]) -> Option<JournaledThread> {
         thread: ThreadId(process_id(ids & u64::from(u32::MAX))?.0),
         debug_registers: flags & THREAD_DEBUG_REGISTERS != 0,
         stepping: flags & THREAD_STEPPING != 0,
+        trap_unblocked: flags & THREAD_TRAP_UNBLOCKED != 0,
         signal: i32::try_from(signal).ok().filter(|_| signal <= MAX_SIGNAL)?,
         information,
     })

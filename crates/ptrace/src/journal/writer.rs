@@ -285,6 +285,16 @@ impl Journal for SharedJournal {
         self.change_flags(thread, |flags| if begins { flags | THREAD_STEPPING } else { flags & !THREAD_STEPPING });
     }
 
+    fn trap_unblocked(&mut self, process: ProcessId, thread: ThreadId, unblocked: bool) {
+        if unblocked {
+            self.thread_record(process, thread);
+        }
+        self.change_flags(thread, |flags| match unblocked {
+            true => flags | THREAD_TRAP_UNBLOCKED,
+            false => flags & !THREAD_TRAP_UNBLOCKED,
+        });
+    }
+
     fn signal_held(&mut self, process: ProcessId, thread: ThreadId, signal: i32) {
         if signal != 0 {
             self.thread_record(process, thread);

@@ -138,7 +138,8 @@ impl Installed {
     /// Gives the program its own actions back, where ours are still in place.
     fn give_back_signals(&self, caller: &Caller<'_>, journal: &mut dyn Journal) {
         for (own, signal) in self.own.into_iter().zip(SIGNALS) {
-            if action(caller, signal).is_ok_and(|present| self.lifeline.is_ours(present)) {
+            let is_ours = |present| self.lifeline.is_ours(present) || self.lifeline.was_reset(present);
+            if action(caller, signal).is_ok_and(is_ours) {
                 drop(set_action(caller, signal, own));
             }
             journal.action_restored(caller.process(), signal);
@@ -146,20 +147,22 @@ impl Installed {
     }
 
     /// Looks whether the program, or the kernel on a fault in a thread that blocks the signal, has replaced our actions;
-    /// takes over what it finds as the program's own and puts ours back.
+    /// takes over what it finds as the program's own and puts ours back. Gives the signals whose action the kernel had
+    /// replaced, bit `signo - 1`.
     ///
     /// # Errors
     /// As [`Installed::install`]; the lifeline is as good as gone then.
-    pub(crate) fn keep(&mut self, caller: &mut Caller<'_>, journal: &mut dyn Journal) -> Result<(), NotSafe> {
+    pub(crate) fn keep(&mut self, caller: &mut Caller<'_>, journal: &mut dyn Journal) -> Result<u64, NotSafe> {
         caller.move_to(self.frames);
+        let mut reset = 0;
         for (index, signal) in SIGNALS.into_iter().enumerate() {
             let present = action(caller, signal)?;
             if self.lifeline.is_ours(present) {
                 continue;
             }
-            // The kernel resets to the default; the program's own handler is kept then.
-            if present.handler != 0 || self.own[index].handler <= 1 {
-                self.own[index] = present;
+            match self.lifeline.was_reset(present) {
+                true => reset |= 1 << (signal - 1),
+                false => self.own[index] = present,
             }
             let ours = self.lifeline.action(self.own[index]);
             journal.action_replaced(caller.process(), signal, self.own[index], Va(ours.handler));
@@ -169,7 +172,7 @@ impl Installed {
             }
             set_action(caller, signal, ours)?;
         }
-        Ok(())
+        Ok(reset)
     }
 
     /// Gives a site its pad; returns where that is. `caller` is asked for a thread if a mapping must be made.

@@ -210,8 +210,8 @@ fn an_action_that_was_replaced_is_taken_over() {
     let present = action(&program.caller(), libc::SIGILL).unwrap();
     assert!(installed.lifeline.is_ours(present));
     // The kernel resets the action when a fault is blocked: ours is put back, and the program's own is not forgotten.
-    set_action(&program.caller(), libc::SIGILL, KernelSigaction::default()).unwrap();
-    installed.keep(&mut program.caller(), &mut NoJournal).unwrap();
+    set_action(&program.caller(), libc::SIGILL, KernelSigaction { handler: 0, ..present }).unwrap();
+    assert_eq!(installed.keep(&mut program.caller(), &mut NoJournal).unwrap(), 1 << (libc::SIGILL - 1));
     assert_eq!(installed.own[0], own);
     assert_eq!(program.memory.write(program.site, &[0xd6]), 1);
     program.let_go();

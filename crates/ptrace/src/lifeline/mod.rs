@@ -32,7 +32,8 @@ mod pads;
 
 use outpost_base::Va;
 
-pub(crate) use installed::{Installed, NotSafe, Scan, set_action};
+pub(crate) use installed::{Installed, NotSafe, SIGNALS, Scan, set_action};
+pub(crate) use pads::has_pushed;
 
 use crate::sys::lifeline as code;
 
@@ -114,6 +115,12 @@ impl Lifeline {
     /// Whether an action found in the process is ours.
     pub fn is_ours(&self, action: KernelSigaction) -> bool {
         action.handler == self.at.0 + code::handler_offset()
+    }
+
+    /// Whether an action found in the process is what the kernel made of ours, when a thread that blocked the signal faulted:
+    /// the handler is the default one then, all else is as we set it (kernel/signal.c, `force_sig_info_to_task`).
+    pub fn was_reset(&self, action: KernelSigaction) -> bool {
+        action.handler == 0 && action.restorer == self.at.0
     }
 
     /// The writes that make entry `index` lead from `site` to `pad`, in the order they must be done in.

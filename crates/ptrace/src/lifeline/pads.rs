@@ -18,6 +18,15 @@ pub(super) const MAX_REGIONS: usize = 512;
 /// the site, and mostly much nearer.
 pub(super) const REACH: u64 = 1 << 30;
 
+/// `push imm32; mov dword ptr [rsp + 4], imm32`: how a pad begins that runs a call. See [`PadCode`].
+const PUSH: u8 = 0x68;
+const PUSH_LEN: u64 = 13;
+
+/// Whether a thread `offset` bytes into a pad that begins with `first` has pushed the return address of a call.
+pub(crate) fn has_pushed(first: u8, offset: u64) -> bool {
+    first == PUSH && offset >= PUSH_LEN
+}
+
 /// The pads of one address space.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pads {

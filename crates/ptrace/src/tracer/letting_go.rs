@@ -60,6 +60,7 @@ impl Tracer {
     pub(super) fn let_go(&mut self, process: ProcessId) {
         self.remove_all_breakpoints(process);
         self.drain_traps(process);
+        self.restore_masks(process);
         self.unprotect(process);
         for tid in self.thread_ids(process) {
             if self.threads.get(&tid).is_some_and(super::Thread::is_stopped) {

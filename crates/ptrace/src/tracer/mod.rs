@@ -60,7 +60,7 @@ use crate::sys::ptrace_wait::WaitStatus;
 pub(crate) use sentinel::BreakInRequest;
 use sentinel::Sentinel;
 pub(crate) use sentinel::ready;
-pub(crate) use signals::{has_handler, siginfo_of, trap_code};
+pub(crate) use signals::{blocked_signals, has_handler, siginfo_of, trap_code};
 pub(crate) use table::{Arrival, Part, Process, Space, State, Thread};
 
 /// A stop that means something.

@@ -131,6 +131,11 @@ pub(crate) fn has_handler(tid: ThreadId, signo: i32) -> bool {
     status_mask(tid, "SigCgt:").is_some_and(|caught| caught >> (signo - 1) & 1 == 1)
 }
 
+/// What a thread blocks, stopped or not: `SigBlk`.
+pub(crate) fn blocked_signals(tid: ThreadId) -> Option<u64> {
+    status_mask(tid, "SigBlk:")
+}
+
 fn status_mask(tid: ThreadId, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
     let value = status.lines().find_map(|line| line.strip_prefix(field))?;

@@ -31,6 +31,10 @@ impl Tracer {
         thread.dirty = false;
         thread.in_delivery = false;
         thread.interrupted = false;
+        if thread.mask_before_step.is_some() {
+            self.restore_mask_before_step(tid);
+        }
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
         if self.processes.get(&thread.process).is_some_and(|process| process.leaving) {
             return self.let_go_late(tid, signal, event);
         }

@@ -75,6 +75,8 @@ pub(crate) struct Thread {
     pub(crate) postponed: Option<RawSigInfo>,
     /// When it was last seen not to have had its signal mask changed by a fault of ours.
     pub(crate) mask_seen_at: Option<Instant>,
+    /// The signal mask to put back at its next stop, after a step plan that unblocked SIGTRAP.
+    pub(crate) mask_before_step: Option<u64>,
     pub(crate) arrival: Option<Arrival>,
     /// Which version of the process's debug registers it has.
     pub(crate) debug_version: u64,
@@ -147,6 +149,7 @@ impl Thread {
             sent_again: None,
             postponed: None,
             mask_seen_at: None,
+            mask_before_step: None,
             arrival: None,
             debug_version: 0,
             vfork_child: None,
