@@ -17,7 +17,7 @@ use crate::remote_call::{CallError, Caller};
 /// Signals the lifeline handles.
 pub(crate) const SIGNALS: [i32; 2] = [libc::SIGILL, libc::SIGTRAP];
 /// Sites of one process that the lifeline can lead out of.
-const CAPACITY: u32 = 16_384;
+pub(crate) const CAPACITY: u32 = 16_384;
 /// Size of the kernel's signal set.
 const SIGSET_SIZE: u64 = 8;
 /// The lifeline may be anywhere.
@@ -284,6 +284,13 @@ impl Installed {
         all & caller.on_stack().is_ok_and(|caller| unmap(&caller, self.frames, frames_len, journal).is_ok())
     }
 
+    /// A lifeline that a dead tracer left behind: `pads` are the mappings of pads, `own` the program's actions.
+    pub(crate) fn left_behind(frames: Va, lifeline: Lifeline, own: [KernelSigaction; 2], pads: &[Va]) -> Installed {
+        let mut known = Pads::default();
+        pads.iter().for_each(|at| known.add_region(*at));
+        Installed { frames, lifeline, own, pads: known }
+    }
+
     /// Forgets what exec has taken away; gives the signals that the program ignores, which exec would have kept.
     pub(crate) fn forget(self, process: ProcessId, journal: &mut dyn Journal) -> Vec<i32> {
         for at in self.pads.regions().chain([self.lifeline.at, self.frames]) {
@@ -389,7 +396,7 @@ fn map(
     }
 }
 
-fn unmap(caller: &Caller<'_>, at: Va, len: u64, journal: &mut dyn Journal) -> Result<(), CallError> {
+pub(crate) fn unmap(caller: &Caller<'_>, at: Va, len: u64, journal: &mut dyn Journal) -> Result<(), CallError> {
     caller.call(libc::SYS_munmap, [at.0, len, 0, 0, 0, 0])?.map_err(|errno| CallError::Failed("munmap", errno))?;
     journal.region_removed(caller.process(), at);
     Ok(())

@@ -32,9 +32,10 @@ mod pads;
 
 use outpost_base::Va;
 
-pub(crate) use installed::{Installed, NotSafe, SIGNALS, Scan, set_action};
-pub(crate) use pads::has_pushed;
+pub(crate) use installed::{CAPACITY, Installed, NotSafe, SIGNALS, Scan, set_action, unmap};
+pub(crate) use pads::{PAD_LEN, has_pushed};
 
+use crate::memory::ProcessMemory;
 use crate::sys::lifeline as code;
 
 /// What a process does with a signal, as rt_sigaction(2) has it on x86-64.
@@ -121,6 +122,23 @@ impl Lifeline {
     /// the handler is the default one then, all else is as we set it (kernel/signal.c, `force_sig_info_to_task`).
     pub fn was_reset(&self, action: KernelSigaction) -> bool {
         action.handler == 0 && action.restorer == self.at.0
+    }
+
+    /// Whether the code of a lifeline stands in a process.
+    pub(crate) fn is_there(&self, memory: &ProcessMemory) -> bool {
+        let mut present = vec![0; code::code().len()];
+        memory.read(self.at, &mut present) == present.len() && present == code::code()
+    }
+
+    /// The sites that its table in a process knows, with their pads.
+    pub(crate) fn read_entries(&self, memory: &ProcessMemory) -> Vec<(Va, Va)> {
+        let mut count = [0; 4];
+        memory.read(self.table() + TABLE_COUNT, &mut count);
+        let count = u32::from_le_bytes(count).min(self.capacity);
+        let mut bytes = vec![0; (u64::from(count) * ENTRY_LEN) as usize];
+        let got = memory.read(self.entry(0), &mut bytes);
+        let words = bytes[..got].as_chunks().0.iter().map(|word| Va(u64::from_le_bytes(*word))).collect::<Vec<_>>();
+        words.as_chunks().0.iter().map(|[site, pad]| (*site, *pad)).filter(|(site, _)| *site != Va(0)).collect()
     }
 
     /// The writes that make entry `index` lead from `site` to `pad`, in the order they must be done in.

@@ -9,7 +9,7 @@ use outpost_base::{Va, VaRange};
 use outpost_target::{FixupKind, PadCode};
 
 /// Room for one pad; the bound that [`PadCode`] states.
-pub(super) const PAD_LEN: u64 = 64;
+pub(crate) const PAD_LEN: u64 = 64;
 /// Bytes mapped at a time.
 pub(super) const REGION_LEN: u64 = 4096;
 /// Mappings of pads in one process: 32,768 sites.

@@ -21,7 +21,10 @@ pub(super) fn find(
     known: &BTreeSet<ProcessId>,
 ) -> Vec<(ProcessId, ProcessId)> {
     let proc = ProcRoot::default();
-    let with_sites = |process: &&JournaledProcess| image.sites.iter().any(|site| site.process == process.process);
+    let with_sites = |process: &&JournaledProcess| {
+        image.sites.iter().any(|site| site.process == process.process)
+            || image.regions.iter().any(|region| region.process == process.process)
+    };
     // A debuggee that ended has no executable to compare with, but may have left children, which name it no more.
     let parents: Vec<&JournaledProcess> = parents.iter().filter(with_sites).collect();
     let programs: Vec<Option<File>> = parents.iter().map(|parent| executable(&proc, parent.process.0)).collect();

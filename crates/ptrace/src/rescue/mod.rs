@@ -11,7 +11,9 @@
 //!    can undo: a thread that stands behind a hit `int3` goes back onto it, a fault that one of our bytes raised and that
 //!    is not delivered yet is swallowed, debug registers are cleared, single steps end, signals that the worker's death
 //!    swallowed are sent again as they were.
-//! 4. Children of debuggees that were forked with our bytes in them, and that the worker did not come to tell of, are
+//! 4. The lifeline is taken away: the program's signal actions are put back, and what was mapped for pads is unmapped,
+//!    once all threads are stopped and none is there or will return there.
+//! 5. Children of debuggees that were forked with our bytes in them, and that the worker did not come to tell of, are
 //!    looked for and cleaned.
 //!
 //! A thread in uninterruptible sleep is not waited for: [`Rescuer::continue_rescue`] takes it up later.
@@ -20,12 +22,14 @@
 //! it may trace them and learns their exit status. All ptrace calls of a rescue come from the calling thread.
 
 mod children;
+mod remains;
 mod sites;
 mod threads;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outpost_base::{ProcessId, ThreadId};
@@ -45,8 +49,18 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Rescuer {
     journal: OwnedFd,
     memories: HashMap<ProcessId, ProcessMemory>,
-    /// Threads that could not be stopped in time.
-    unfinished: Captives,
+    /// Processes with threads that could not be stopped in time.
+    unfinished: Vec<Unfinished>,
+}
+
+/// A process that is to be put right when its last thread has stopped.
+#[derive(Debug)]
+struct Unfinished {
+    process: ProcessId,
+    /// Whose records of the journal are its: itself, or the process it was forked from.
+    of: ProcessId,
+    captives: Captives,
+    image: Arc<JournalImage>,
 }
 
 /// What a rescue did.
@@ -70,6 +84,10 @@ pub struct RescueReport {
     pub threads_moved: u32,
     /// Signals sent again.
     pub signals_restored: u32,
+    /// Processes whose lifeline is gone without trace.
+    pub lifelines_removed: u32,
+    /// Processes in which it stays mapped, out of use if it could be, since a thread may still be there.
+    pub lifelines_left: u32,
     /// Threads that could not be stopped yet; see [`Rescuer::continue_rescue`].
     pub unstoppable: Vec<ThreadId>,
     /// Whether the journal could not be read, in whole or in part.
@@ -87,7 +105,7 @@ pub fn become_subreaper() -> std::io::Result<()> {
 impl Rescuer {
     /// For the worker that writes this journal (see [`create_shared`](crate::journal::create_shared)).
     pub fn new(journal: OwnedFd) -> Rescuer {
-        Rescuer { journal, memories: HashMap::new(), unfinished: Captives::default() }
+        Rescuer { journal, memories: HashMap::new(), unfinished: Vec::new() }
     }
 
     /// Opens the memory of debuggees that joined since the last call and closes that of those that left. To be called
@@ -117,6 +135,7 @@ impl Rescuer {
                 return report;
             }
         };
+        let image = Arc::new(image);
         report.journal_damaged = image.problems != 0;
         let living: Vec<JournaledProcess> =
             image.processes.iter().filter(|process| is_same(process)).copied().collect();
@@ -133,30 +152,60 @@ impl Rescuer {
         }
         let deadline = Instant::now() + PATIENCE;
         for process in released {
-            let plan = threads::Plan::new(&image, process.process);
-            if plan.is_needed() {
-                let mut captives = threads::seize_all(process.process, deadline);
-                // Kernels may let nobody but a tracer write to code (CONFIG_PROC_MEM_FORCE_PTRACE), which we are now.
-                for site in failed.iter().filter(|site| site.process == process.process) {
-                    if self.restore_site(site, process.process) == SiteOutcome::Restored {
-                        report.sites_restored += 1;
-                        report.sites_failed -= 1;
-                    }
-                }
-                threads::put_right(&mut captives, &plan, &mut report);
-                self.unfinished.extend(captives);
-            }
+            self.put_right(&image, process.process, process.process, &failed, deadline, &mut report);
             report.released.push(process.process);
         }
         self.clean_children(&image, &living, deadline, &mut report);
-        report.unstoppable = self.unfinished.threads();
+        report.unstoppable = self.unfinished.iter().flat_map(|process| process.captives.threads()).collect();
         self.memories.clear();
         report
     }
 
+    /// Puts the threads of one process right. `of`: whose records of the journal are its.
+    fn put_right(
+        &mut self,
+        image: &Arc<JournalImage>,
+        process: ProcessId,
+        of: ProcessId,
+        failed: &[JournaledSite],
+        deadline: Instant,
+        report: &mut RescueReport,
+    ) {
+        let plan = if process == of { threads::Plan::new(image, of) } else { threads::Plan::for_child(image, of) };
+        if !plan.is_needed() {
+            return;
+        }
+        let mut captives = threads::seize_all(process, Captives::default(), deadline);
+        // Kernels may let nobody but a tracer write to code (CONFIG_PROC_MEM_FORCE_PTRACE), which we are now.
+        for site in failed.iter().filter(|site| site.process == of) {
+            if self.restore_site(site, process) == SiteOutcome::Restored {
+                report.sites_restored += 1;
+                report.sites_failed -= 1;
+            }
+        }
+        threads::put_right(process, &mut captives, &plan, report);
+        if captives.are_awaited() {
+            self.unfinished.push(Unfinished { process, of, captives, image: Arc::clone(image) });
+        }
+    }
+
     /// Takes up threads that could not be stopped before; `true` when none is left. To be called now and then.
     pub fn continue_rescue(&mut self) -> bool {
-        self.unfinished.retry();
+        for mut unfinished in std::mem::take(&mut self.unfinished) {
+            if unfinished.captives.are_awaited() {
+                self.unfinished.push(unfinished);
+                continue;
+            }
+            let Unfinished { process, of, captives, image } = unfinished;
+            let deadline = Instant::now() + PATIENCE;
+            let mut captives = threads::seize_all(process, captives, deadline);
+            let plan =
+                if process == of { threads::Plan::new(&image, of) } else { threads::Plan::for_child(&image, of) };
+            threads::put_right(process, &mut captives, &plan, &mut RescueReport::default());
+            if captives.are_awaited() {
+                self.unfinished.push(Unfinished { process, of, captives, image });
+            }
+        }
         self.unfinished.is_empty()
     }
 
@@ -199,24 +248,22 @@ impl Rescuer {
 
     fn clean_children(
         &mut self,
-        image: &JournalImage,
+        image: &Arc<JournalImage>,
         living: &[JournaledProcess],
         deadline: Instant,
         report: &mut RescueReport,
     ) {
         let known: BTreeSet<ProcessId> = image.processes.iter().map(|process| process.process).collect();
         for (child, parent) in children::find(image, living, &known) {
-            let mut cleaned = false;
+            // The worker may have put the bytes back and died before it came to the rest.
+            let mut concerned = threads::Plan::for_child(image, parent).remains_in(child);
             for site in image.sites.iter().filter(|site| site.process == parent) {
                 let outcome = self.restore_site(site, child);
                 report.sites_restored += u32::from(outcome == SiteOutcome::Restored);
-                cleaned |= outcome == SiteOutcome::Restored;
+                concerned |= outcome == SiteOutcome::Restored;
             }
-            if cleaned {
-                let plan = threads::Plan::for_child(image, parent);
-                let mut captives = threads::seize_all(child, deadline);
-                threads::put_right(&mut captives, &plan, report);
-                self.unfinished.extend(captives);
+            if concerned {
+                self.put_right(image, child, parent, &[], deadline, report);
                 report.children.push(child);
             }
         }
@@ -236,7 +283,7 @@ impl fmt::Display for RescueReport {
         write!(
             f,
             "{} released, {} ended, {} children cleaned; {} sites restored, {} failed; {} threads put right, {} signals \
-             restored, {} threads not stoppable yet",
+             restored, {} lifelines removed, {} left; {} threads not stoppable yet",
             self.released.len(),
             self.ended.len(),
             self.children.len(),
@@ -244,6 +291,8 @@ impl fmt::Display for RescueReport {
             self.sites_failed,
             self.threads_moved,
             self.signals_restored,
+            self.lifelines_removed,
+            self.lifelines_left,
             self.unstoppable.len()
         )?;
         if self.journal_damaged { write!(f, "; the journal is damaged") } else { Ok(()) }

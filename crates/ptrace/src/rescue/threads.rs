@@ -8,16 +8,20 @@ use outpost_base::{ProcessId, ThreadId, Va};
 use rustix::io::Errno;
 
 use super::RescueReport;
+use super::remains::Remains;
 use crate::journal::{JournalImage, JournaledSite, JournaledThread};
+use crate::memory::ProcessMemory;
 use crate::sys::ptrace::{self, Go, RawSigInfo};
 use crate::sys::ptrace_registers as registers;
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_now};
-use crate::sys::rescue::seize_plain;
+use crate::sys::rescue::seize_alone;
 use crate::sys::signal;
 use crate::traps::has_pending_trap;
 
 /// The breakpoint instruction that leaves pc behind it.
 const INT3: u8 = 0xcc;
+/// The one that faults at its place.
+const FAULT: u8 = 0xd6;
 /// `si_code` of traps: after a single step that ended a system call, after any other, by a debug register, by the
 /// breakpoint instruction (arch/x86/kernel/ptrace.c, `user_single_step_report`; arch/x86/kernel/traps.c).
 const TRAP_BRKPT: i32 = 1;
@@ -38,6 +42,7 @@ const MAX_OTHER_SIGNALS: usize = 64;
 pub(super) struct Plan<'a> {
     sites: BTreeMap<Va, &'a JournaledSite>,
     threads: BTreeMap<ThreadId, &'a JournaledThread>,
+    remains: Option<Remains<'a>>,
 }
 
 /// Threads that are ours for a moment.
@@ -54,12 +59,22 @@ struct Stop {
     process: ProcessId,
     /// The signal about to be delivered, 0 if none.
     signal: i32,
+    /// One that it was about to get before, and gets when it is let go.
+    held: Option<Held>,
+}
+
+/// A signal to be sent again, with what it carried.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    signal: i32,
+    information: Option<RawSigInfo>,
 }
 
 impl<'a> Plan<'a> {
     pub(super) fn new(image: &'a JournalImage, process: ProcessId) -> Plan<'a> {
         let threads = image.threads.iter().filter(|thread| {
-            thread.process == process && (thread.debug_registers || thread.stepping || thread.signal != 0)
+            thread.process == process
+                && (thread.debug_registers || thread.stepping || thread.trap_unblocked || thread.signal != 0)
         });
         Plan { threads: threads.map(|thread| (thread.thread, thread)).collect(), ..Plan::for_child(image, process) }
     }
@@ -67,19 +82,25 @@ impl<'a> Plan<'a> {
     /// For a process that inherited the memory of `parent` and nothing else.
     pub(super) fn for_child(image: &'a JournalImage, parent: ProcessId) -> Plan<'a> {
         let sites = image.sites.iter().filter(|site| site.process == parent);
-        Plan { sites: sites.map(|site| (site.at, site)).collect(), threads: BTreeMap::new() }
+        let sites = sites.map(|site| (site.at, site)).collect();
+        Plan { sites, threads: BTreeMap::new(), remains: Remains::of(image, parent) }
+    }
+
+    /// Whether a process that was forked from the plan's has anything of ours in it beside sites.
+    pub(super) fn remains_in(&self, process: ProcessId) -> bool {
+        self.remains.as_ref().is_some_and(|remains| remains.are_in(process))
     }
 
     /// Whether there is anything to do; a process that was only looked at is not stopped again.
     pub(super) fn is_needed(&self) -> bool {
-        !self.sites.is_empty() || !self.threads.is_empty()
+        !self.sites.is_empty() || !self.threads.is_empty() || self.remains.is_some()
     }
 }
 
-/// Seizes and stops all threads of a process, waiting for a dying tracer to let go of them.
-pub(super) fn seize_all(process: ProcessId, deadline: Instant) -> Captives {
-    let mut captives = Captives::default();
-    let mut seen = BTreeSet::new();
+/// Seizes and stops all threads of a process, waiting for a dying tracer to let go of them. `captives` are those of them
+/// that are ours already.
+pub(super) fn seize_all(process: ProcessId, mut captives: Captives, deadline: Instant) -> Captives {
+    let mut seen: BTreeSet<u32> = captives.stopped.keys().chain(captives.awaited.keys()).copied().collect();
     loop {
         // A thread that is not stopped yet may make others: look until a round finds no new one.
         let (mut is_new, mut is_held) = (false, false);
@@ -87,7 +108,7 @@ pub(super) fn seize_all(process: ProcessId, deadline: Instant) -> Captives {
             if seen.contains(&thread) {
                 continue;
             }
-            match seize_plain(thread) {
+            match seize_alone(thread) {
                 Ok(()) => {
                     // It fails only if the thread ended, which waiting for it shows.
                     _ = ptrace::interrupt(thread);
@@ -113,31 +134,51 @@ pub(super) fn seize_all(process: ProcessId, deadline: Instant) -> Captives {
     }
 }
 
-/// Puts the stopped threads right and lets them go.
-pub(super) fn put_right(captives: &mut Captives, plan: &Plan<'_>, report: &mut RescueReport) {
-    for (thread, stop) in std::mem::take(&mut captives.stopped) {
+/// Puts the stopped threads right, takes the lifeline away if all of them are stopped, and lets them go.
+pub(super) fn put_right(process: ProcessId, captives: &mut Captives, plan: &Plan<'_>, report: &mut RescueReport) {
+    let retired = plan.remains.as_ref().map(|remains| remains.sites_in(process)).unwrap_or_default();
+    for (thread, stop) in &mut captives.stopped {
         report.threads_stopped += 1;
-        let stop = bring_to_trap(thread, stop);
-        let journaled = plan.threads.get(&ThreadId(thread)).copied();
+        *stop = bring_to_trap(*thread, *stop);
+        let journaled = plan.threads.get(&ThreadId(*thread)).copied();
         if journaled.is_some_and(|journaled| journaled.debug_registers) {
-            clear_debug_registers(thread);
+            clear_debug_registers(*thread);
         }
-        let mut signal = stop.signal;
-        match correct(thread, stop.signal, journaled, plan) {
+        if journaled.is_some_and(|journaled| journaled.trap_unblocked) {
+            block_trap(*thread);
+        }
+        match correct(*thread, *stop, journaled, plan, &retired) {
             Correction::None => {}
             Correction::Swallow => {
-                signal = 0;
+                stop.signal = 0;
                 report.threads_moved += 1;
             }
             Correction::Move => report.threads_moved += 1,
         }
         // A single step ends with the detaching: ptrace_disable() clears the flag that the tracer had set.
-        let held = journaled.filter(|journaled| journaled.signal != 0 && signal == 0 && !is_fault(journaled));
-        match held {
-            Some(held) => {
-                report.signals_restored += u32::from(send_again(stop.process, thread, held));
+        let lost = journaled.filter(|journaled| journaled.signal != 0 && stop.signal == 0 && !is_fault(journaled));
+        stop.held = stop.held.or(lost.map(|lost| Held {
+            signal: lost.signal,
+            information: lost.information.as_ref().map(|information| RawSigInfo(**information)),
+        }));
+    }
+    if let Some(remains) = &plan.remains {
+        match captives.awaited.is_empty() {
+            true => remains.take_away(process, captives, report),
+            // Whoever is not stopped may be in a pad, or in the handler.
+            false => report.lifelines_left += 1,
+        }
+    }
+    for (thread, stop) in std::mem::take(&mut captives.stopped) {
+        match stop.held {
+            Some(held) if stop.signal == 0 => {
+                report.signals_restored += u32::from(send_again(stop.process, thread, &held));
             }
-            None => _ = ptrace::detach(thread, signal),
+            held => {
+                // Pending, it comes after the other.
+                held.map(|held| signal::send(stop.process.0, thread, held.signal));
+                _ = ptrace::detach(thread, stop.signal);
+            }
         }
     }
 }
@@ -169,13 +210,22 @@ enum Correction {
 }
 
 /// Finds out whether one of our bytes or flags led the thread astray, and corrects its pc.
-fn correct(thread: u32, signal: i32, journaled: Option<&JournaledThread>, plan: &Plan<'_>) -> Correction {
+fn correct(
+    thread: u32,
+    stop: Stop,
+    journaled: Option<&JournaledThread>,
+    plan: &Plan<'_>,
+    retired: &[Va],
+) -> Correction {
+    let signal = stop.signal;
     let Ok(mut general) = registers::general(thread) else { return Correction::None };
     let pc = Va(general.pc());
     let code = if signal == 0 { 0 } else { signal_code(thread) };
     let int3_before = plan.sites.get(&(pc - 1)).filter(|site| site.replacement.first() == Some(&INT3));
     match signal {
         libc::SIGILL if code > 0 && plan.sites.contains_key(&pc) => Correction::Swallow,
+        // At a site that the worker had just removed.
+        libc::SIGILL if code > 0 && retired.contains(&pc) && !is_fault_byte(stop.process, pc) => Correction::Swallow,
         libc::SIGTRAP if code == SI_KERNEL && int3_before.is_some() => {
             general.set_pc((pc - 1).0);
             _ = registers::set_general(thread, &general);
@@ -200,10 +250,21 @@ fn correct(thread: u32, signal: i32, journaled: Option<&JournaledThread>, plan: 
     }
 }
 
+fn is_fault_byte(process: ProcessId, at: Va) -> bool {
+    let mut byte = [0];
+    ProcessMemory::open(process).is_ok_and(|memory| memory.read(at, &mut byte) == 1 && byte[0] == FAULT)
+}
+
 /// Whether a byte is an instruction by itself in 64-bit mode (Intel SDM vol. 2, appendix A, one-byte opcodes).
 fn is_whole(byte: u8) -> bool {
     matches!(byte, 0x50..=0x5f | 0x6c..=0x6f | 0x90..=0x99 | 0x9b..=0x9f | 0xa4..=0xa7 | 0xaa..=0xaf | 0xc3 | 0xc9
         | 0xcb | 0xcc | 0xcf | 0xd7 | 0xec..=0xef | 0xf1 | 0xf4 | 0xf5 | 0xf8..=0xfd)
+}
+
+fn block_trap(thread: u32) {
+    if let Ok(mask) = ptrace::signal_mask(thread) {
+        _ = ptrace::set_signal_mask(thread, mask | 1 << (libc::SIGTRAP - 1));
+    }
 }
 
 fn clear_debug_registers(thread: u32) {
@@ -228,7 +289,7 @@ fn signal_code(thread: u32) -> i32 {
 }
 
 /// Sends a stopped thread the signal that it lost, with what it carried, and lets it go. Whether it got it.
-fn send_again(process: ProcessId, thread: u32, held: &JournaledThread) -> bool {
+fn send_again(process: ProcessId, thread: u32, held: &Held) -> bool {
     if signal::send(process.0, thread, held.signal).is_err() || ptrace::go(thread, Go::Continue, 0).is_err() {
         _ = ptrace::detach(thread, 0);
         return false;
@@ -241,7 +302,7 @@ fn send_again(process: ProcessId, thread: u32, held: &JournaledThread) -> bool {
             Ok(Some((_, status))) => match status.decode() {
                 Decoded::Stopped { signal, event: 0 } if signal == held.signal => {
                     if let Some(information) = &held.information {
-                        _ = ptrace::set_signal_info(thread, &RawSigInfo(**information));
+                        _ = ptrace::set_signal_info(thread, information);
                     }
                     return ptrace::detach(thread, signal).is_ok();
                 }
@@ -283,7 +344,7 @@ impl Captives {
                 if let Decoded::Stopped { signal, event } = status.decode() {
                     // At an event stop nothing is about to be delivered; in a group-stop it stays when let go.
                     let signal = if event == EVENT_STOP || event != 0 { 0 } else { signal & 0x7f };
-                    stopped.insert(thread, Stop { process, signal });
+                    stopped.insert(thread, Stop { process, signal, held: None });
                 }
                 false
             }
@@ -298,20 +359,70 @@ impl Captives {
         }
     }
 
-    /// Takes over those that are not stopped yet.
-    pub(super) fn extend(&mut self, other: Captives) {
-        self.stopped.extend(other.stopped);
-        self.awaited.extend(other.awaited);
+    /// The threads that are stopped.
+    pub(super) fn stopped_threads(&self) -> Vec<u32> {
+        self.stopped.keys().copied().collect()
     }
 
-    /// Lets those go that have stopped meanwhile.
-    pub(super) fn retry(&mut self) {
+    /// pc and sp of each.
+    pub(super) fn stacks(&self) -> Vec<(Va, Va)> {
+        let general = self.stopped.keys().filter_map(|thread| registers::general(*thread).ok());
+        general.map(|general| (Va(general.pc()), Va(general.sp()))).collect()
+    }
+
+    /// The stopped threads, those first that calls are best made in.
+    pub(super) fn callers(&self) -> Vec<u32> {
+        let mut threads: Vec<(bool, u32)> =
+            self.stopped.iter().map(|(thread, stop)| (stop.signal != 0, *thread)).collect();
+        threads.sort_unstable();
+        threads.into_iter().map(|(_, thread)| thread).collect()
+    }
+
+    /// Takes the signal from a thread that it is about to get, until it is let go.
+    pub(super) fn hold_signal(&mut self, thread: u32) {
+        if let Some(stop) = self.stopped.get_mut(&thread)
+            && stop.signal != 0
+        {
+            let held = Held { signal: stop.signal, information: ptrace::signal_info(thread).ok() };
+            // One can be held with what it carries; another is pending meanwhile.
+            match stop.held {
+                None => stop.held = Some(held),
+                Some(_) => _ = signal::send(stop.process.0, thread, stop.signal),
+            }
+            stop.signal = 0;
+        }
+    }
+
+    /// Whether a stopped thread is about to get the signal of a fault.
+    pub(super) fn faulted(&self, thread: u32) -> bool {
+        let is_fault = |signal| [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE].contains(&signal);
+        self.stopped.get(&thread).is_some_and(|stop| is_fault(stop.signal)) && signal_code(thread) > 0
+    }
+
+    /// Lets a stopped thread, which is about to get no signal, execute something, and stops it again.
+    pub(super) fn run_for(&mut self, thread: u32, time: Duration) {
+        let Some(before) = self.stopped.remove(&thread) else { return };
+        if ptrace::go(thread, Go::Continue, 0).is_err() {
+            return;
+        }
+        std::thread::sleep(time);
+        // It fails only if the thread ended, which waiting for it shows.
+        _ = ptrace::interrupt(thread);
+        self.awaited.insert(thread, before.process);
+        let deadline = Instant::now() + DELIVERY;
+        while self.awaited.contains_key(&thread) && Instant::now() < deadline {
+            self.collect();
+            std::thread::yield_now();
+        }
+        if let Some(stop) = self.stopped.get_mut(&thread) {
+            stop.held = before.held;
+        }
+    }
+
+    /// Whether there are threads that are not stopped yet.
+    pub(super) fn are_awaited(&mut self) -> bool {
         self.collect();
-        self.let_go();
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.stopped.is_empty() && self.awaited.is_empty()
+        !self.awaited.is_empty()
     }
 
     pub(super) fn threads(&self) -> Vec<ThreadId> {

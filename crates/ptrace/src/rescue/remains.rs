@@ -1,0 +1,209 @@
+//! What a dead worker left of the lifeline in a process: found by its journal, known by its code, and taken away.
+
+use std::time::{Duration, Instant};
+
+use outpost_base::{ProcessId, Va, VaRange};
+use outpost_target::Region;
+
+use super::RescueReport;
+use super::threads::Captives;
+use crate::journal::{JournalImage, JournaledAction, JournaledRegion, NoJournal, RegionKind};
+use crate::lifeline::{
+    CAPACITY, Installed, KernelSigaction, Lifeline, NotSafe, PAD_LEN, SIGNALS, Scan, has_pushed, unmap,
+};
+use crate::memory::ProcessMemory;
+use crate::regions::read_regions;
+use crate::remote_call::{CallError, Caller, Gadgets};
+use crate::sys::ptrace_registers::{self as registers, word};
+
+/// Threads leave our code within this: what they execute there is a few instructions, or one call.
+const LEAVING: Duration = Duration::from_millis(500);
+/// How long one of them runs before it is looked at again.
+const RUN: Duration = Duration::from_micros(200);
+
+/// The journal's word on one process.
+#[derive(Debug)]
+pub(super) struct Remains<'a> {
+    regions: Vec<&'a JournaledRegion>,
+    actions: Vec<&'a JournaledAction>,
+    /// The other processes of the session.
+    others: Vec<ProcessId>,
+}
+
+/// What of it is in a process.
+#[derive(Debug)]
+struct Found {
+    regions: Vec<JournaledRegion>,
+    /// The lifeline with the sites it knows and their pads.
+    lifeline: Option<(Lifeline, Vec<(Va, Va)>)>,
+}
+
+impl<'a> Remains<'a> {
+    /// What `owner`, or a process that was forked from it, may have in it; `None`: nothing.
+    pub(super) fn of(image: &'a JournalImage, owner: ProcessId) -> Option<Remains<'a>> {
+        let regions: Vec<_> = image.regions.iter().filter(|region| region.process == owner).collect();
+        let actions = image.actions.iter().filter(|action| action.process == owner).collect();
+        let others =
+            image.processes.iter().map(|process| process.process).filter(|process| *process != owner).collect();
+        (!regions.is_empty()).then_some(Remains { regions, actions, others })
+    }
+
+    /// Whether any of it is in a process.
+    pub(super) fn are_in(&self, process: ProcessId) -> bool {
+        let memory = ProcessMemory::open(process);
+        memory.is_ok_and(|memory| self.find(process, &memory).lifeline.is_some())
+    }
+
+    /// Sites that the lifeline in a process knows, those that were removed included.
+    pub(super) fn sites_in(&self, process: ProcessId) -> Vec<Va> {
+        let Ok(memory) = ProcessMemory::open(process) else { return Vec::new() };
+        let entries = self.find(process, &memory).lifeline.map(|(_, entries)| entries).unwrap_or_default();
+        entries.into_iter().map(|(site, _)| site).collect()
+    }
+
+    fn find(&self, process: ProcessId, memory: &ProcessMemory) -> Found {
+        let mapped = read_regions(process, &[]).unwrap_or_default();
+        let regions: Vec<JournaledRegion> =
+            self.regions.iter().filter(|region| is_mapped(region, &mapped)).map(|region| **region).collect();
+        let lifeline = regions.iter().find(|region| region.kind == RegionKind::Lifeline);
+        let lifeline = lifeline.map(|region| Lifeline { at: region.at, capacity: CAPACITY });
+        let lifeline = lifeline.filter(|lifeline| lifeline.is_there(memory));
+        Found { regions, lifeline: lifeline.map(|lifeline| (lifeline, lifeline.read_entries(memory))) }
+    }
+
+    /// Takes it away from a process whose threads are all stopped. Where something still leads there it stays mapped,
+    /// out of use.
+    pub(super) fn take_away(&self, process: ProcessId, captives: &mut Captives, report: &mut RescueReport) {
+        let Ok(memory) = ProcessMemory::open(process) else { return };
+        let found = self.find(process, &memory);
+        if found.regions.is_empty() {
+            return;
+        }
+        // A child that lives in the same memory (CLONE_VM) runs on, perhaps in a pad.
+        if self.others.iter().any(|other| crate::sys::share_memory(other.0, process.0) == Some(true)) {
+            report.lifelines_left += 1;
+            return;
+        }
+        found.lead_out(&memory, captives);
+        match self.remove(process, &memory, &found, captives) {
+            Ok(true) => report.lifelines_removed += 1,
+            Ok(false) => report.lifelines_left += 1,
+            Err(why) => {
+                tracing::warn!(%process, %why, "the lifeline stays in place");
+                report.lifelines_left += 1;
+            }
+        }
+    }
+
+    fn remove(
+        &self,
+        process: ProcessId,
+        memory: &ProcessMemory,
+        found: &Found,
+        captives: &mut Captives,
+    ) -> Result<bool, NotSafe> {
+        let gadgets = Gadgets::find(memory, &read_regions(process, &[]).unwrap_or_default());
+        let gadgets = gadgets.ok_or(NotSafe::Call(CallError::NoGadget))?;
+        let stacks = captives.stacks();
+        let frames = found.of_kind(RegionKind::Frames).next();
+        let mut result = Err(NotSafe::Call(CallError::Unsuitable("no thread of the process can be stopped")));
+        for thread in captives.callers() {
+            let caller = Caller::new(process, thread, memory, gadgets, frames);
+            result = caller.map_err(NotSafe::Call).and_then(|caller| {
+                // Its stop is an interrupt from now on; what it was about to get is sent again.
+                captives.hold_signal(thread);
+                self.remove_by(caller, found, &stacks)
+            });
+            if !matches!(result, Err(NotSafe::Call(CallError::Unsuitable(_) | CallError::Gone))) {
+                break;
+            }
+        }
+        result
+    }
+
+    fn remove_by(&self, mut caller: Caller<'_>, found: &Found, stacks: &[(Va, Va)]) -> Result<bool, NotSafe> {
+        let frames = found.of_kind(RegionKind::Frames).next();
+        if let (Some((lifeline, _)), Some(frames)) = (&found.lifeline, frames) {
+            let pads: Vec<Va> = found.of_kind(RegionKind::Pads).collect();
+            let own = SIGNALS.map(|signal| self.own_action(signal));
+            let left = Installed::left_behind(frames, *lifeline, own, &pads);
+            return Ok(left.remove(&mut caller, stacks, Scan::All, &mut NoJournal));
+        }
+        // It was being put in or taken away: nothing leads there yet, or any more.
+        let on_stack = caller.on_stack()?;
+        for region in &found.regions {
+            unmap(&on_stack, region.at, region.len, &mut NoJournal)?;
+        }
+        Ok(true)
+    }
+
+    /// The program's own action; one that was never replaced does not matter, since ours is not in place then.
+    fn own_action(&self, signal: i32) -> KernelSigaction {
+        let known = self.actions.iter().find(|action| action.signal == signal);
+        known.map_or_else(KernelSigaction::default, |action| action.own)
+    }
+}
+
+impl Found {
+    fn of_kind(&self, kind: RegionKind) -> impl Iterator<Item = Va> {
+        self.regions.iter().filter(move |region| region.kind == kind).map(|region| region.at)
+    }
+
+    /// Lets threads go on that are in a pad, in the lifeline or in a call of the dead worker's, until they are out.
+    fn lead_out(&self, memory: &ProcessMemory, captives: &mut Captives) {
+        let deadline = Instant::now() + LEAVING;
+        loop {
+            let mut inside = Vec::new();
+            for thread in captives.stopped_threads() {
+                if self.is_inside(thread) && !self.put_at_site(memory, thread, captives) {
+                    inside.push(thread);
+                }
+            }
+            if inside.is_empty() || Instant::now() >= deadline {
+                return;
+            }
+            for thread in inside {
+                // A handler entered here would return here.
+                captives.hold_signal(thread);
+                captives.run_for(thread, RUN);
+            }
+        }
+    }
+
+    fn is_inside(&self, thread: u32) -> bool {
+        let Ok(general) = registers::general(thread) else { return false };
+        self.regions.iter().any(|region| {
+            let range = VaRange::from_len(region.at, region.len);
+            let register = if region.kind == RegionKind::Frames { general.sp() } else { general.pc() };
+            range.contains(Va(register))
+        })
+    }
+
+    /// Puts a thread back to its site that has done nothing of the displaced instruction yet, or faulted at it.
+    fn put_at_site(&self, memory: &ProcessMemory, thread: u32, captives: &Captives) -> bool {
+        let Ok(mut general) = registers::general(thread) else { return false };
+        let pc = Va(general.pc());
+        let entries = self.lifeline.iter().flat_map(|(_, entries)| entries);
+        let mut pads = entries.filter(|(_, pad)| VaRange::from_len(*pad, PAD_LEN).contains(pc));
+        let Some((site, pad)) = pads.next().copied() else { return false };
+        if pc != pad && !captives.faulted(thread) {
+            return false;
+        }
+        let mut first = [0];
+        if memory.read(pad, &mut first) == 1 && has_pushed(first[0], pc - pad) {
+            general.0[word::SP] = general.sp().wrapping_add(8);
+        }
+        general.set_pc(site.0);
+        registers::set_general(thread, &general).is_ok()
+    }
+}
+
+/// Whether what is mapped there can be ours: anonymous, of the protection that we ask for.
+fn is_mapped(region: &JournaledRegion, mapped: &[Region]) -> bool {
+    let range = VaRange::from_len(region.at, region.len);
+    let holds = |found: &&Region| found.range.contains(range.start) && found.range.end >= range.end;
+    let (write, execute) = (region.kind == RegionKind::Frames, region.kind != RegionKind::Frames);
+    mapped.iter().find(holds).is_some_and(|found| {
+        found.inode == 0 && !found.shared && found.read && found.write == write && found.execute == execute
+    })
+}
