@@ -19,12 +19,19 @@ use crate::lifeline::SIGNALS;
 use crate::sys::ptrace;
 use crate::tracer::{Tracer, blocked_signals, has_handler};
 
-/// How often the program's signal actions are looked at, when it is stopped anyway.
+/// How often the program's signal actions are looked at, when it is stopped anyway or sites are hit.
 const KEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a thread that hits a site is asked whether it blocks signals; one that does is asked each time.
 const MASK_INTERVAL: Duration = Duration::from_millis(20);
 /// Signals of faults (signal(7)) that are never ours.
 const OTHER_FAULTS: u64 = 1 << (libc::SIGBUS - 1) | 1 << (libc::SIGFPE - 1) | 1 << (libc::SIGSEGV - 1);
+
+impl Protection {
+    /// Whether it is some time ago that the process's signal actions were looked at.
+    fn is_to_be_kept(&self) -> bool {
+        matches!(self, Protection::Installed { kept_at, .. } if kept_at.elapsed() >= KEEP_INTERVAL)
+    }
+}
 
 impl Tracer {
     /// Puts right what a fault of ours did to the signals of the thread that has just stopped for it.
@@ -37,7 +44,19 @@ impl Tracer {
         }
         thread.mask_seen_at = Some(Instant::now());
         let Some(space) = self.space_id_of(tid) else { return };
-        let reset = if has_handler(tid, signo) { 0 } else { self.keep_lifeline(space, Some(tid)) };
+        // A thread that blocks nothing tells of the action only, which another one's fault may have reset.
+        let is_due = self.spaces.get(&space).is_some_and(|space| space.protection.is_to_be_kept());
+        if !is_due && ptrace::signal_mask(tid.0) == Ok(0) {
+            return;
+        }
+        let mut reset = 0;
+        if !has_handler(tid, signo) {
+            reset = self.keep_lifeline(space, Some(tid));
+        } else if let Some(Protection::Installed { kept_at, .. }) =
+            self.spaces.get_mut(&space).map(|space| &mut space.protection)
+        {
+            *kept_at = Instant::now();
+        }
         if self.unmask_undone(tid, signo, reset >> (signo - 1) & 1 == 1)
             && let Some(thread) = self.threads.get_mut(&tid)
         {
@@ -72,9 +91,8 @@ impl Tracer {
 
     /// Looks, not too often, whether the program has set actions of its own for the lifeline's signals.
     pub(crate) fn keep_lifelines(&mut self) {
-        let due = |protection: &Protection| matches!(protection, Protection::Installed { kept_at, .. } if kept_at.elapsed() >= KEEP_INTERVAL);
-        let spaces: Vec<AddressSpaceId> =
-            self.spaces.iter().filter(|(_, space)| due(&space.protection)).map(|(id, _)| *id).collect();
+        let due = self.spaces.iter().filter(|(_, space)| space.protection.is_to_be_kept());
+        let spaces: Vec<AddressSpaceId> = due.map(|(id, _)| *id).collect();
         for space in spaces {
             self.keep_lifeline(space, None);
         }
