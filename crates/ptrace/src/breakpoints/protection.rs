@@ -23,7 +23,7 @@ use crate::sys::ptrace::{self, Go};
 use crate::sys::ptrace_registers as registers;
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_blocking};
 use crate::sys::signal;
-use crate::tracer::{Arrival, State, Thread, Tracer, trap_code};
+use crate::tracer::{Arrival, State, Thread, Tracer, state_letter, trap_code};
 
 /// Threads that are asked whether a call can be made in them.
 const MAX_CALLERS: usize = 8;
@@ -113,34 +113,42 @@ impl Tracer {
                 && !thread.is_new
                 && thread.vfork_child.is_none()
         };
-        let of_space: Vec<ProcessId> = self.processes_in(space);
-        let in_space = |thread: &&Thread| of_space.contains(&thread.process);
-        let mut callers: Vec<(u64, ThreadId)> = self
-            .threads
-            .values()
-            .filter(in_space)
-            .filter(|thread| usable(thread) || Some(thread.id) == first)
-            .map(|thread| (if Some(thread.id) == first { 0 } else { thread.sequence + 1 }, thread.id))
-            .collect();
-        callers.sort_unstable();
-        let mut paused = Vec::new();
-        if callers.is_empty() {
-            let running = self.threads.values().filter(in_space).find(|thread| thread.is_out());
-            let Some(tid) = running.map(|thread| thread.id) else {
-                return Err(NotSafe::Call(CallError::Unsuitable("no thread of the process can be stopped")));
-            };
-            paused = self.pause(&|thread| thread.id == tid, None);
-            callers = self.threads.get(&tid).filter(|thread| usable(thread)).map(|_| (0, tid)).into_iter().collect();
+        // A child that only borrows the memory, as vfork makes, has signal actions of its own.
+        let mut of_space: Vec<ProcessId> = self.processes_in(space);
+        if of_space.iter().any(|process| self.visible(*process).is_ok()) {
+            of_space.retain(|process| self.visible(*process).is_ok());
         }
+        let in_space = |thread: &&Thread| of_space.contains(&thread.process);
+        let by_sequence = |mut threads: Vec<(u64, ThreadId)>| {
+            threads.sort_unstable();
+            threads.into_iter().map(|(_, tid)| tid).take(MAX_CALLERS).collect::<Vec<_>>()
+        };
+        let threads = || self.threads.values().filter(in_space);
+        let stopped = threads().filter(|thread| usable(thread) || Some(thread.id) == first);
+        let stopped = by_sequence(
+            stopped.map(|thread| (if Some(thread.id) == first { 0 } else { thread.sequence + 1 }, thread.id)).collect(),
+        );
+        // Whoever sleeps uninterruptibly, as the parent of a vfork does, cannot be stopped.
+        let running = threads().filter(|thread| thread.is_out() && state_letter(thread.id) != Some(b'D'));
+        let running = by_sequence(running.map(|thread| (thread.sequence, thread.id)).collect());
         let mut result = Err(NotSafe::Call(CallError::Unsuitable("no thread of the process can be stopped")));
-        for (_, tid) in callers.into_iter().take(MAX_CALLERS) {
-            result = self.call_in(space, tid, &mut deed);
-            match result {
-                Err(NotSafe::Call(CallError::Unsuitable(_) | CallError::Gone)) => {}
-                _ => break,
+        let goes_on = |result: &Result<T, NotSafe>| {
+            matches!(result, Err(NotSafe::Call(CallError::Unsuitable(_) | CallError::Gone)))
+        };
+        for tid in stopped {
+            if goes_on(&result) {
+                result = self.call_in(space, tid, &mut deed);
             }
         }
-        self.unpause(paused);
+        for tid in running {
+            if goes_on(&result) {
+                let paused = self.pause(&|thread| thread.id == tid, None);
+                if self.threads.get(&tid).is_some_and(usable) {
+                    result = self.call_in(space, tid, &mut deed);
+                }
+                self.unpause(paused);
+            }
+        }
         result
     }
 

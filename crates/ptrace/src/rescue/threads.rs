@@ -224,6 +224,8 @@ fn correct(
     let int3_before = plan.sites.get(&(pc - 1)).filter(|site| site.replacement.first() == Some(&INT3));
     match signal {
         libc::SIGILL if code > 0 && plan.sites.contains_key(&pc) => Correction::Swallow,
+        // No signal: what the kernel reports when a step enters a handler (kernel/signal.c, `signal_delivered`).
+        libc::SIGTRAP if code == libc::SIGTRAP => Correction::Swallow,
         // At a site that the worker had just removed.
         libc::SIGILL if code > 0 && retired.contains(&pc) && !is_fault_byte(stop.process, pc) => Correction::Swallow,
         libc::SIGTRAP if code == SI_KERNEL && int3_before.is_some() => {

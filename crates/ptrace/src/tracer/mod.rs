@@ -61,6 +61,7 @@ pub(crate) use sentinel::BreakInRequest;
 use sentinel::Sentinel;
 pub(crate) use sentinel::ready;
 pub(crate) use signals::{blocked_signals, has_handler, siginfo_of, trap_code};
+pub(crate) use stopping::state_letter;
 pub(crate) use table::{Arrival, Part, Process, Space, State, Thread};
 
 /// A stop that means something.
