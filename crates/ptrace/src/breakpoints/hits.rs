@@ -269,10 +269,11 @@ impl Tracer {
     ) -> Result<(), TargetError> {
         let process = self.process_in(space_id).unwrap_or(ProcessId(space_id.0 as u32));
         let unmapped = TargetError::Unmapped { at };
-        let known = self.spaces.get(&space_id).ok_or(unmapped.clone())?.sites.get(at).map(|site| site.trap);
-        // A trap that somebody of ours planted without a pad is planted anew when the client brings one.
-        let replaced = known == Some(TRAP) && pad.is_some();
-        if known.is_some() && !replaced {
+        let space = self.spaces.get(&space_id).ok_or(unmapped.clone())?;
+        let is_known = space.sites.get(at).is_some();
+        // What somebody of ours planted without a pad is planted anew when the client brings one.
+        let has_pad = space.protection.lifeline().is_some_and(|lifeline| lifeline.pad_of(at).is_some());
+        if is_known && (has_pad || pad.is_none()) {
             if let Some(site) = self.spaces.get_mut(&space_id).and_then(|space| space.sites.get_mut(at))
                 && !site.is_owned_by(owner)
             {

@@ -1,9 +1,9 @@
 //! Breakpoints that outlive their server: when the lifeline is put in, which sites get a pad, what keeps both whole.
 //!
 //! The lifeline goes in before the first site, step or debug register of an address space, through whichever thread can
-//! make calls. A site whose displaced instruction has a pad faults ([`FAULT`]) instead of trapping: a thread that hits it
-//! just as all debugger processes are killed is led to its pad. Sites without a pad, and spaces without a lifeline, get
-//! [`TRAP`] and say why.
+//! make calls. A site that the lifeline knows faults ([`FAULT`]) instead of trapping: a thread that hits it just as all
+//! debugger processes are killed is led to its pad, where the displaced instruction is, or, where there can be no pad,
+//! puts the original byte back by itself. Sites that the lifeline cannot know get [`TRAP`] and say why.
 //!
 //! Pads also pass hits: pc is moved into the pad, and nobody is held meanwhile. A thread that stops in a pad is taken out
 //! of it before anybody sees it.
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va, VaRange};
 use outpost_target::{KillSafety, PadCode};
+use rustix::io::Errno;
 
 use super::pass::Passed;
 use super::sites::{FAULT, TRAP};
@@ -183,7 +184,8 @@ impl Tracer {
         result
     }
 
-    /// Chooses the byte for a site that is about to be planted, and gives it a pad. `wanted` is the client's.
+    /// Chooses the byte for a site that is about to be planted, and makes it known to the lifeline, with a pad where there
+    /// can be one. `wanted` is the client's.
     pub(super) fn choose_trap(
         &mut self,
         space_id: AddressSpaceId,
@@ -195,21 +197,46 @@ impl Tracer {
         let Protection::Installed { lifeline, .. } = &space.protection else {
             return Err(space.protection.refusal());
         };
-        let pad = self.pad_for(space_id, at, wanted)?;
-        if lifeline.has_pad(at, &pad) {
-            return Ok(FAULT);
+        match self.pad_for(space_id, at, wanted) {
+            Some(pad) if lifeline.has_pad(at, &pad) => return Ok(FAULT),
+            Some(pad) if self.add_pad(space_id, at, &pad).is_ok() => return Ok(FAULT),
+            _ => {}
         }
+        self.add_bare_site(space_id, at).map(|()| FAULT).map_err(|why| why.to_string())
+    }
+
+    /// Makes a site known to the lifeline that has no pad.
+    fn add_bare_site(&mut self, space_id: AddressSpaceId, at: Va) -> Result<(), NotSafe> {
+        let unreadable = NotSafe::Refused("its code read", Errno::FAULT);
+        let space = self.spaces.get_mut(&space_id).ok_or(unreadable.clone())?;
+        let mut original = [0];
+        if space.memory.read(at, &mut original) != 1 {
+            return Err(unreadable);
+        }
+        space.sites.hide(at, &mut original);
+        let regions = read_regions(space.memory.process(), &[]).unwrap_or_default();
+        match &mut space.protection {
+            Protection::Installed { lifeline, .. } => lifeline.add_bare_site(at, original[0], &space.memory, &regions),
+            _ => Err(unreadable),
+        }
+    }
+
+    /// Gives a site a pad.
+    fn add_pad(&mut self, space_id: AddressSpaceId, at: Va, pad: &PadCode) -> Result<(), NotSafe> {
+        let none = NotSafe::Call(CallError::Gone);
+        let space = self.spaces.get(&space_id).ok_or(none.clone())?;
+        let lifeline = space.protection.lifeline().ok_or(none)?;
         let mut lifeline = lifeline.clone();
         let added = if lifeline.has_room_near(at) {
             let regions = read_regions(space.memory.process(), &[]).unwrap_or_default();
             let none = || Err(CallError::Unsuitable("no call is needed"));
-            lifeline.add_site(at, &pad, &space.memory, &regions, &mut *self.journal, none)
+            lifeline.add_site(at, pad, &space.memory, &regions, &mut *self.journal, none)
         } else {
             let added = self.with_caller(space_id, None, |caller, _, journal| {
                 let mut lifeline = lifeline.clone();
                 let regions = read_regions(caller.process(), &[]).unwrap_or_default();
                 let memory = caller.memory();
-                let added = lifeline.add_site(at, &pad, memory, &regions, journal, || Ok(caller));
+                let added = lifeline.add_site(at, pad, memory, &regions, journal, || Ok(caller));
                 Ok((lifeline, added))
             });
             match added {
@@ -223,24 +250,32 @@ impl Tracer {
         if let Some(space) = self.spaces.get_mut(&space_id)
             && let Protection::Installed { lifeline: kept, .. } = &mut space.protection
         {
-            *kept = lifeline;
+            **kept = lifeline;
         }
-        added.map(|_| FAULT).map_err(|why| why.to_string())
+        added.map(drop)
     }
 
     /// The code for a site's pad: the client's, if it was made for what stands there, or our own.
-    fn pad_for(&self, space: AddressSpaceId, at: Va, wanted: Option<&PadCode>) -> Result<PadCode, String> {
-        let space = self.spaces.get(&space).ok_or("its address space is gone")?;
+    fn pad_for(&self, space: AddressSpaceId, at: Va, wanted: Option<&PadCode>) -> Option<PadCode> {
+        let space = self.spaces.get(&space)?;
         let mut code = [0; super::sites::MAX_INSTRUCTION];
         let count = space.memory.read(at, &mut code);
         space.sites.hide(at, &mut code[..count]);
         let code = &code[..count];
-        match wanted {
-            Some(pad) if !pad.expected.is_empty() && code.starts_with(&pad.expected) => Ok(pad.clone()),
-            Some(_) => Err(NotSafe::OtherCode.to_string()),
-            None => super::emulate::decode(code)
-                .and_then(|instruction| instruction.pad(at, code))
-                .ok_or_else(|| "there is no pad for the displaced instruction".to_owned()),
+        let fits = |pad: &&PadCode| !pad.expected.is_empty() && code.starts_with(&pad.expected);
+        let own = || super::emulate::decode(code).and_then(|instruction| instruction.pad(at, code));
+        wanted.filter(fits).cloned().or_else(own)
+    }
+
+    /// The client wrote over code that sites displace: their pads are of what stood there before.
+    pub(crate) fn renew_sites(&mut self, space_id: AddressSpaceId, written: VaRange) {
+        let Some(space) = self.spaces.get(&space_id) else { return };
+        let begin = Va(written.start.0.saturating_sub(super::sites::MAX_INSTRUCTION as u64));
+        let sites: Vec<Va> = space.sites.iter().filter(|(_, site)| site.trap == FAULT).map(|(at, _)| at).collect();
+        for at in sites.into_iter().filter(|at| *at > begin && *at < written.end) {
+            if let Err(error) = self.add_bare_site(space_id, at) {
+                tracing::warn!(%at, %error, "the lifeline does not know what was written over a site");
+            }
         }
     }
 

@@ -49,9 +49,6 @@ pub(crate) enum NotSafe {
     /// Tables are full.
     #[error("too many sites")]
     Full,
-    /// The pad was made for other code.
-    #[error("the code at the site is not what the pad was made for")]
-    OtherCode,
     /// The pad cannot be placed.
     #[error("the displaced instruction refers to something out of its pad's reach")]
     OutOfReach,
@@ -195,7 +192,7 @@ impl Installed {
         if place.is_some_and(|region| region.shared) {
             return Err(NotSafe::SharedCode);
         }
-        let entry = self.pads.get(site).map_or(self.pads.entries(), |pad| pad.entry);
+        let entry = self.pads.entry_of(site);
         if entry >= self.lifeline.capacity {
             return Err(NotSafe::Full);
         }
@@ -219,8 +216,38 @@ impl Installed {
                 return Err(NotSafe::Refused("code written from outside", Errno::IO));
             }
         }
-        self.pads.insert(site, Pad { at, code: code.clone(), entry });
+        self.pads.insert(site, Pad { at, code: code.clone() });
+        self.pads.take_entry(site, entry);
         Ok(at)
+    }
+
+    /// Makes a site known that has no pad: whoever faults there when nobody is left puts `original` back.
+    ///
+    /// # Errors
+    /// Why it cannot be known.
+    pub(crate) fn add_bare_site(
+        &mut self,
+        site: Va,
+        original: u8,
+        memory: &ProcessMemory,
+        regions: &[Region],
+    ) -> Result<(), NotSafe> {
+        if regions.iter().any(|region| region.range.contains(site) && region.shared) {
+            return Err(NotSafe::SharedCode);
+        }
+        let entry = self.pads.entry_of(site);
+        if entry >= self.lifeline.capacity {
+            return Err(NotSafe::Full);
+        }
+        let count = self.pads.entries().max(entry + 1);
+        for (at, bytes) in self.lifeline.fill_entry(entry, count, site, Va(u64::from(original))) {
+            if memory.write(at, &bytes) != bytes.len() {
+                return Err(NotSafe::Refused("code written from outside", Errno::IO));
+            }
+        }
+        self.pads.remove(site);
+        self.pads.take_entry(site, entry);
+        Ok(())
     }
 
     /// Mappings of ours.

@@ -4,7 +4,8 @@
 //! lives it never runs, since the tracer sees these signals first. When all debugger processes are killed at the moment
 //! a thread faults at a site, the kernel delivers the signal, and the handler
 //!
-//! * sends a thread that faulted at a known site to the site's pad, where the displaced instruction is;
+//! * sends a thread that faulted at a known site to the site's pad, where the displaced instruction is; where there is no
+//!   pad, it puts the original byte back, through `/proc/self/mem`, or else by making the page writable;
 //! * clears TF after an orphaned single step, sets RF after an orphaned hardware breakpoint;
 //! * hands everything else to the program's own action, which the table remembers. A default action is put back and the
 //!   fault happens again (or the signal is sent again), so that the program dies of what it would have died of.
@@ -22,6 +23,8 @@
 //! | 64 | 4 | number of entries to look at |
 //! | 68 | 12 | zero |
 //! | 80 | 16 each | entries: address of the site, address of its pad; a free entry has address 0 |
+//!
+//! In place of a pad's address, a site without one has its original byte.
 //!
 //! An entry is filled pad first, then site, then counted; it is emptied by writing a zero site: the handler may look at
 //! any instant.

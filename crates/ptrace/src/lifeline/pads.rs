@@ -33,6 +33,8 @@ pub(super) struct Pads {
     /// Mappings with the number of pads taken in each.
     regions: Vec<(Va, u64)>,
     by_site: BTreeMap<Va, Pad>,
+    /// Entries of the lifeline's table, of sites with and without pads.
+    entries: BTreeMap<Va, u32>,
 }
 
 /// One pad.
@@ -40,8 +42,6 @@ pub(super) struct Pads {
 pub(super) struct Pad {
     pub(super) at: Va,
     pub(super) code: PadCode,
-    /// Its entry in the lifeline's table.
-    pub(super) entry: u32,
 }
 
 impl Pads {
@@ -94,9 +94,24 @@ impl Pads {
         self.by_site.insert(site, pad);
     }
 
+    /// Takes the pad from a site, which goes without; whoever is in it goes on.
+    pub(super) fn remove(&mut self, site: Va) {
+        self.by_site.remove(&site);
+    }
+
     /// Entries of the lifeline's table that are taken.
     pub(super) fn entries(&self) -> u32 {
-        self.by_site.len() as u32
+        self.entries.len() as u32
+    }
+
+    /// The site's entry: its own, or the next free one.
+    pub(super) fn entry_of(&self, site: Va) -> u32 {
+        self.entries.get(&site).copied().unwrap_or(self.entries())
+    }
+
+    /// Gives an entry to a site for good.
+    pub(super) fn take_entry(&mut self, site: Va, entry: u32) {
+        self.entries.insert(site, entry);
     }
 }
 
@@ -155,11 +170,14 @@ mod tests {
         for index in 0..64 {
             let at = pads.free_place(Va(0x40_0000)).unwrap();
             assert_eq!(at, Va(0x30_0000 + index * 64));
-            pads.insert(Va(0x40_0000 + index), Pad { at, code: code.clone(), entry: index as u32 });
+            let site = Va(0x40_0000 + index);
+            pads.insert(site, Pad { at, code: code.clone() });
+            pads.take_entry(site, pads.entry_of(site));
         }
         assert_eq!(pads.free_place(Va(0x40_0000)), None);
         assert_eq!(pads.site_of(Va(0x30_0047)), Some((Va(0x40_0001), Va(0x30_0040))));
         assert_eq!(pads.site_of(Va(0x40_0001)), None);
         assert_eq!(pads.entries(), 64);
+        assert_eq!((pads.entry_of(Va(0x40_0001)), pads.entry_of(Va(0x50_0000))), (1, 64));
     }
 }

@@ -11,6 +11,7 @@ use super::*;
 /// Maps the image given in a file, installs it for both signals, then does what the second argument says.
 const PROGRAM: &str = r#"
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,12 +42,15 @@ int main(int argc, char **argv) {
     syscall(SYS_rt_sigaction, SIGTRAP, &ours, 0, 8);
     /* site: 0xd6 in place of `inc eax`, then ret; pad: inc eax, jmp back to the ret */
     unsigned char *site = map + 32768, *pad = map + 32768 + 64;
+    if (strstr(mode, "bare")) site = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     memcpy(site, "\xd6\xc0\xc3", 3);
     memcpy(pad, "\xff\xc0\xe9", 3);
     *(int *)(pad + 3) = (int)(site + 2 - (pad + 7));
     *(unsigned *)(map + table + 64) = 2;
-    *(void **)(map + table + 80 + 16 + 8) = pad;
+    *(void **)(map + table + 80 + 16 + 8) = strstr(mode, "bare") ? (void *)0xff : pad;
+    if (strstr(mode, "full")) while (open("/dev/null", O_RDONLY) >= 0);
     *(void **)(map + table + 80 + 16) = site;
+    if (strstr(mode, "bare")) mprotect(site, 4096, PROT_READ | PROT_EXEC);
     if (strstr(mode, "site")) {
         int sum = 0;
         for (int round = 0; round < 1000; ++round) {
@@ -80,6 +84,13 @@ fn run(mode: &str) -> (String, std::process::ExitStatus) {
 #[test]
 fn a_fault_at_a_site_goes_on_in_its_pad() {
     assert_eq!(run("site"), ("1000 end".into(), Default::default()));
+}
+
+#[test]
+fn a_site_without_a_pad_is_taken_away_by_the_thread_that_faults_there() {
+    assert_eq!(run("bare site"), ("1000 end".into(), Default::default()));
+    // No descriptor is left for the program's memory.
+    assert_eq!(run("bare full site"), ("1000 end".into(), Default::default()));
 }
 
 #[test]

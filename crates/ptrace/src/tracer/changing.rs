@@ -1,6 +1,6 @@
 //! What the client changes in debuggees: memory, registers, suspend counts.
 
-use outpost_base::{AddressSpaceId, RegisterContext, ThreadId};
+use outpost_base::{AddressSpaceId, RegisterContext, ThreadId, VaRange};
 use outpost_target::{TargetError, WriteRequest};
 
 use super::Tracer;
@@ -18,11 +18,12 @@ impl Tracer {
         writes: &[WriteRequest],
     ) -> Result<Vec<u64>, TargetError> {
         self.space(space)?;
-        let Some(space) = self.spaces.get_mut(&space) else { return Ok(Vec::new()) };
         let mut counts = Vec::new();
         for write in writes {
-            let bytes = space.sites.write_under(write.at, &write.bytes);
-            counts.push(space.memory.write(write.at, &bytes) as u64);
+            let Some(known) = self.spaces.get_mut(&space) else { break };
+            let bytes = known.sites.write_under(write.at, &write.bytes);
+            counts.push(known.memory.write(write.at, &bytes) as u64);
+            self.renew_sites(space, VaRange::from_len(write.at, write.bytes.len() as u64));
         }
         Ok(counts)
     }
