@@ -466,9 +466,11 @@ impl Tracer {
     /// Takes the lifeline out of a process whose threads are stopped and that is about to be let go.
     pub(crate) fn unprotect(&mut self, process: ProcessId) {
         let Some(space_id) = self.processes.get(&process).map(|known| known.space) else { return };
-        if self.processes_in(space_id).len() > 1 {
+        // A child that borrows its parent's memory leaves what is there to the parent; its own actions end with exec.
+        if u64::from(process.0) != space_id.0 && self.spaces.contains_key(&space_id) {
             return;
         }
+        let is_borrowed = self.processes_in(space_id).len() > 1;
         let Some(lifeline) = self.spaces.get(&space_id).and_then(|space| space.protection.lifeline()).cloned() else {
             return;
         };
@@ -481,12 +483,14 @@ impl Tracer {
             .filter_map(|tid| self.registers(*tid))
             .map(|registers| (Va(registers.pc()), Va(registers.sp())))
             .collect();
-        let removed = match all_stopped {
-            true => self.with_caller(space_id, None, |mut caller, _, journal| {
-                Ok(lifeline.clone().remove(&mut caller, &stacks, Scan::All, journal))
-            }),
-            false => Err(NotSafe::Call(CallError::Unsuitable("a thread cannot be stopped"))),
-        };
+        let is_free = all_stopped && !is_borrowed;
+        let removed = self.with_caller(space_id, None, |mut caller, _, journal| match is_free {
+            true => Ok(lifeline.clone().remove(&mut caller, &stacks, Scan::All, journal)),
+            false => {
+                lifeline.retire(&mut caller, journal);
+                Ok(false)
+            }
+        });
         match removed {
             Ok(true) => {}
             Ok(false) => tracing::warn!(%process, "the lifeline stays mapped: something still leads there"),

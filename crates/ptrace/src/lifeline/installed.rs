@@ -285,6 +285,12 @@ impl Installed {
         self.pads.site_of(pc)
     }
 
+    /// Gives the program its own actions back and leaves the mappings, for whoever is or comes there yet.
+    pub(crate) fn retire(&self, caller: &mut Caller<'_>, journal: &mut dyn Journal) {
+        caller.move_to(self.frames);
+        self.give_back_signals(caller, journal);
+    }
+
     /// Takes everything away again. All threads must be stopped, none of them in a pad; `stacks` are their pcs and sps.
     /// Where a thread is in the lifeline or will return into it, or the program kept its handler's address, the mappings
     /// stay and `false` is returned: they do no harm, and go on leading to the program's own actions.

@@ -17,6 +17,8 @@ use crate::traps::has_pending_trap;
 
 /// A killed process is gone within this, or the kernel holds it.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// A child of vfork that takes longer is not waited for.
+const BORROW_LIMIT: Duration = Duration::from_secs(1);
 /// A thread past its exit event is a zombie within this.
 const REAP_LIMIT: Duration = Duration::from_secs(1);
 
@@ -53,6 +55,21 @@ impl Tracer {
         }
         self.interrupt(&threads);
         drop(self.collect(&|thread| thread.process == process));
+        self.await_borrowers(process);
+    }
+
+    /// Children of vfork go on until they execute a program or end; only then can their parents be stopped, and taken what
+    /// both have in their memory.
+    fn await_borrowers(&mut self, process: ProcessId) {
+        let end = Instant::now() + BORROW_LIMIT;
+        let waits =
+            |thread: &super::Thread| thread.process == process && thread.vfork_child.is_some() && thread.is_out();
+        while self.threads.values().any(waits) && Instant::now() < end {
+            match wait_now(Whom::Any) {
+                Ok(Some((found, status))) => self.on_status(ThreadId(found), status),
+                _ => std::thread::sleep(Duration::from_micros(100)),
+            }
+        }
     }
 
     /// Removes everything of ours from a process whose threads are stopped and detaches it, threads that could not be
