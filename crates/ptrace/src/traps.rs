@@ -1,8 +1,11 @@
-//! Traps that were raised and not delivered yet.
+//! Traps that were raised and not delivered yet, and the signals of faults.
 
 use std::fs;
 
 use outpost_base::ProcessId;
+
+/// Signals of faults (signal(7)) that are never ours, bit `signo - 1`.
+pub(crate) const OTHER_FAULTS: u64 = 1 << (libc::SIGBUS - 1) | 1 << (libc::SIGFPE - 1) | 1 << (libc::SIGSEGV - 1);
 
 /// Whether SIGTRAP or SIGILL is pending for a thread alone. A thread that executed one of our bytes may have stopped for
 /// an interrupt first: let go as it is, it would die of the signal.

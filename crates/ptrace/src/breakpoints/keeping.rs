@@ -18,13 +18,12 @@ use super::protection::Protection;
 use crate::lifeline::SIGNALS;
 use crate::sys::ptrace;
 use crate::tracer::{Tracer, blocked_signals, has_handler};
+use crate::traps::OTHER_FAULTS;
 
 /// How often the program's signal actions are looked at, when it is stopped anyway or sites are hit.
 const KEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a thread that hits a site is asked whether it blocks signals; one that does is asked each time.
 const MASK_INTERVAL: Duration = Duration::from_millis(20);
-/// Signals of faults (signal(7)) that are never ours.
-const OTHER_FAULTS: u64 = 1 << (libc::SIGBUS - 1) | 1 << (libc::SIGFPE - 1) | 1 << (libc::SIGSEGV - 1);
 
 impl Protection {
     /// Whether it is some time ago that the process's signal actions were looked at.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use outpost_base::{ProcessId, Va, VaRange};
+use outpost_base::{ProcessId, ThreadId, Va, VaRange};
 use outpost_target::Region;
 
 use super::RescueReport;
@@ -15,6 +15,7 @@ use crate::memory::ProcessMemory;
 use crate::regions::read_regions;
 use crate::remote_call::{CallError, Caller, Gadgets};
 use crate::sys::ptrace_registers::{self as registers, word};
+use crate::tracer::has_handler;
 
 /// Threads leave our code within this: what they execute there is a few instructions, or one call.
 const LEAVING: Duration = Duration::from_millis(500);
@@ -59,6 +60,14 @@ impl<'a> Remains<'a> {
         let Ok(memory) = ProcessMemory::open(process) else { return Vec::new() };
         let entries = self.find(process, &memory).lifeline.map(|(_, entries)| entries).unwrap_or_default();
         entries.into_iter().map(|(site, _)| site).collect()
+    }
+
+    /// Signals whose action the kernel has reset, since a thread that blocked them faulted: bit `signo - 1`.
+    pub(super) fn forced_in(&self, process: ProcessId) -> u64 {
+        let replaced = |signal: &i32| self.actions.iter().any(|action| action.signal == *signal);
+        let is_reset = |signal: &i32| self.are_in(process) && !has_handler(ThreadId(process.0), *signal);
+        let signals = SIGNALS.into_iter().filter(replaced).filter(is_reset);
+        signals.fold(0, |forced, signal| forced | 1 << (signal - 1))
     }
 
     fn find(&self, process: ProcessId, memory: &ProcessMemory) -> Found {

@@ -16,7 +16,7 @@ use crate::sys::ptrace_registers as registers;
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_now};
 use crate::sys::rescue::seize_alone;
 use crate::sys::signal;
-use crate::traps::has_pending_trap;
+use crate::traps::{OTHER_FAULTS, has_pending_trap};
 
 /// The breakpoint instruction that leaves pc behind it.
 const INT3: u8 = 0xcc;
@@ -137,15 +137,13 @@ pub(super) fn seize_all(process: ProcessId, mut captives: Captives, deadline: In
 /// Puts the stopped threads right, takes the lifeline away if all of them are stopped, and lets them go.
 pub(super) fn put_right(process: ProcessId, captives: &mut Captives, plan: &Plan<'_>, report: &mut RescueReport) {
     let retired = plan.remains.as_ref().map(|remains| remains.sites_in(process)).unwrap_or_default();
+    let forced = plan.remains.as_ref().map_or(0, |remains| remains.forced_in(process));
     for (thread, stop) in &mut captives.stopped {
         report.threads_stopped += 1;
         *stop = bring_to_trap(*thread, *stop);
         let journaled = plan.threads.get(&ThreadId(*thread)).copied();
         if journaled.is_some_and(|journaled| journaled.debug_registers) {
             clear_debug_registers(*thread);
-        }
-        if journaled.is_some_and(|journaled| journaled.trap_unblocked) {
-            block_trap(*thread);
         }
         match correct(*thread, *stop, journaled, plan, &retired) {
             Correction::None => {}
@@ -170,6 +168,9 @@ pub(super) fn put_right(process: ProcessId, captives: &mut Captives, plan: &Plan
         }
     }
     for (thread, stop) in std::mem::take(&mut captives.stopped) {
+        // Not before it has left our handler, whose return sets the mask.
+        let journaled = plan.threads.get(&ThreadId(thread));
+        block_again(thread, forced, journaled.is_some_and(|journaled| journaled.trap_unblocked));
         match stop.held {
             Some(held) if stop.signal == 0 => {
                 report.signals_restored += u32::from(send_again(stop.process, thread, &held));
@@ -263,9 +264,19 @@ fn is_whole(byte: u8) -> bool {
         | 0xcb | 0xcc | 0xcf | 0xd7 | 0xec..=0xef | 0xf1 | 0xf4 | 0xf5 | 0xf8..=0xfd)
 }
 
-fn block_trap(thread: u32) {
-    if let Ok(mask) = ptrace::signal_mask(thread) {
-        _ = ptrace::set_signal_mask(thread, mask | 1 << (libc::SIGTRAP - 1));
+/// Blocks signals again that a thread blocks: those `forced` on it by the kernel, and SIGTRAP, `unblocked` for its steps.
+fn block_again(thread: u32, forced: u64, unblocked: bool) {
+    let Ok(mask) = ptrace::signal_mask(thread) else { return };
+    let mut blocked = mask;
+    // Whose fault it was is not known: who blocks all other faults blocked this one, too.
+    if mask & OTHER_FAULTS == OTHER_FAULTS {
+        blocked |= forced;
+    }
+    if unblocked {
+        blocked |= 1 << (libc::SIGTRAP - 1);
+    }
+    if blocked != mask {
+        _ = ptrace::set_signal_mask(thread, blocked);
     }
 }
 
