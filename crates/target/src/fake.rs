@@ -54,6 +54,7 @@ impl FakeTarget {
                 start_time_us: 0,
                 user_time_us: 0,
                 system_time_us: 0,
+                steps_unsafe_because: String::new(),
             }],
             threads: ids()
                 .map(|id| ThreadInfo {

@@ -69,6 +69,9 @@ pub struct ProcessInfo {
     pub user_time_us: u64,
     /// System time used in microseconds.
     pub system_time_us: u64,
+    /// Why a step over a call, or to a place, may end it if the server is killed meanwhile; empty: it does not, or nothing
+    /// was tried yet. Breakpoints say this for themselves.
+    pub steps_unsafe_because: String,
 }
 
 /// What a thread is doing, as the target's machine sees it.

@@ -104,6 +104,7 @@ impl ElfCore {
             start_time_us: 0,
             user_time_us: 0,
             system_time_us: 0,
+            steps_unsafe_because: String::new(),
         };
         let info = TargetInfo {
             kind: TargetKind::UserDump,

@@ -298,6 +298,16 @@ impl Tracer {
         }
     }
 
+    /// The same for steps: the lifeline ends them, and leads on from the sites that they plant. Nothing is known before it
+    /// was tried.
+    pub(crate) fn safety_of_steps(&self, space: AddressSpaceId) -> (KillSafety, String) {
+        match self.spaces.get(&space).map(|space| &space.protection) {
+            Some(Protection::Installed { .. }) => self.safety_by_masks(space, libc::SIGILL),
+            Some(protection) => (KillSafety::Unsafe, protection.refusal()),
+            None => (KillSafety::Unsafe, String::new()),
+        }
+    }
+
     /// Moves a thread that stands at a site into the site's pad. Whoever calls lets it run.
     pub(super) fn enter_pad(&mut self, tid: ThreadId) -> Option<()> {
         let at = Va(self.registers(tid)?.pc());

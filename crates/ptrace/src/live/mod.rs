@@ -65,6 +65,7 @@ impl LiveTarget {
             start_time_us: times.start_us,
             user_time_us: times.user_us,
             system_time_us: times.system_us,
+            steps_unsafe_because: self.tracer.safety_of_steps(process.space).1,
         })
     }
 

@@ -119,6 +119,7 @@ impl From<ProcessInfo> for proto::ProcessInfo {
             start_time_us: info.start_time_us,
             user_time_us: info.user_time_us,
             system_time_us: info.system_time_us,
+            steps_unsafe_because: info.steps_unsafe_because,
         }
     }
 }
@@ -139,6 +140,7 @@ impl TryFrom<proto::ProcessInfo> for ProcessInfo {
             start_time_us: info.start_time_us,
             user_time_us: info.user_time_us,
             system_time_us: info.system_time_us,
+            steps_unsafe_because: info.steps_unsafe_because,
         })
     }
 }

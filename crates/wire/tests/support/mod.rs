@@ -490,6 +490,7 @@ impl Values {
             start_time_us: self.number(),
             user_time_us: self.number(),
             system_time_us: self.number(),
+            steps_unsafe_because: self.text(),
         }
     }
 
