@@ -28,15 +28,15 @@ use std::time::{Duration, Instant};
 
 use common::{Server, tracer};
 use debuggee::{
-    Debuggee, LIMIT, Page, attach, breakpoint, differences, go, is_free, live, run, set, signal_state, space,
+    Debuggee, LIMIT, Page, attach, breakpoint, differences, go, is_free, live, run, set, signal_state, space, step,
     step_plan, stop, symbol, worker_program,
 };
-use outpost_base::{AddressSpaceId, ProcessId, Va};
+use outpost_base::{AddressSpaceId, ProcessId, Va, VaRange};
 use outpost_remote::{Options, RemoteTarget};
 use outpost_target::condition::{Assembler, Op};
 use outpost_target::{
-    Action, BreakpointChange, BreakpointKind, BreakpointSpec, Breakpoints, BundleRequest, CreateSpec, Fixup, FixupKind,
-    HardwareAccess, KillSafety, Live, PadCode, StdioSpec, StepPlan, Target,
+    Action, AttachMode, BreakpointChange, BreakpointKind, BreakpointSpec, Breakpoints, BundleRequest, CreateSpec,
+    DetachMode, Fixup, FixupKind, HardwareAccess, KillSafety, Live, PadCode, StdioSpec, StepPlan, Target,
 };
 use outpost_testkit::link::DelayLink;
 use outpost_testkit::{Running, wait_until};
@@ -55,26 +55,32 @@ enum State {
     AtBreakpoint,
     /// Stopped by a break-in; no site is planted.
     BrokenIn,
-    /// One thread steps on and on, the others run.
+    /// One thread steps instruction by instruction, the others run.
     Stepping,
+    /// One thread steps through its function, over calls; the others run.
+    SourceStepping,
     /// Several threads write to a watched variable, as fast as they can.
     Watching,
     /// Sites come and go while they are hit.
     Planting,
+    /// Attached and let go again and again: most of the time, calls are made in a thread of it.
+    Calling,
 }
 
-const STATES: [State; 8] = [
+const STATES: [State; 10] = [
     State::Hits,
     State::PlainHits,
     State::FalseConditions,
     State::AtBreakpoint,
     State::BrokenIn,
     State::Stepping,
+    State::SourceStepping,
     State::Watching,
     State::Planting,
+    State::Calling,
 ];
 
-const DEBUGGEES: [&str; 4] = ["plain", "handlers", "blocked", "forks"];
+const DEBUGGEES: [&str; 6] = ["plain", "handlers", "blocked", "fork", "vfork", "spawn"];
 
 /// Who is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,25 +94,40 @@ enum Killed {
 
 /// What became of one debuggee.
 struct Outcome {
-    /// All breakpoints said that they outlive their server.
-    was_safe: bool,
+    /// Why breakpoints said that they do not outlive their server; empty if they do.
+    unsafe_because: String,
     /// What was found wrong; empty if it is unharmed.
     harm: Vec<String>,
 }
 
+/// How often each cell is tried: `OUTPOST_KILL_ROUNDS`, for whoever looks for a rare loss; else 20 times in a soak, else once.
 fn rounds() -> u32 {
-    if std::env::var_os("OUTPOST_SOAK").is_some() { 20 } else { 1 }
+    let asked = std::env::var("OUTPOST_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    asked.unwrap_or(if std::env::var_os("OUTPOST_SOAK").is_some() { 20 } else { 1 })
 }
 
-fn is_promised(killed: Killed, state: State, was_safe: bool) -> bool {
-    match (killed, state) {
-        (Killed::Client | Killed::Link | Killed::Guardian, _) => true,
-        // The only site is the loader's, which no thread comes to here.
-        // FIXME: it has no pad; a program that loads a module after all were killed dies of it.
-        (_, State::BrokenIn) => true,
-        // FIXME: nothing tells the client whether steps outlive their server; the kernel's exit path leaves TF set.
-        (_, State::Stepping) => false,
-        (Killed::Worker | Killed::All, _) => was_safe,
+/// Whether a cell is to be tried: all are, unless `OUTPOST_KILL_CELLS` names states or debuggees (`Hits,fork`).
+fn is_wanted(state: State, mode: &str) -> bool {
+    let Ok(wanted) = std::env::var("OUTPOST_KILL_CELLS") else { return true };
+    let words: Vec<&str> = wanted.split(',').collect();
+    let names = |all: &[String], own: &str| {
+        let any = words.iter().any(|word| all.iter().any(|name| name == word));
+        !any || words.contains(&own)
+    };
+    let states = STATES.map(|state| format!("{state:?}"));
+    names(&states, &format!("{state:?}")) && names(&DEBUGGEES.map(str::to_owned), mode)
+}
+
+/// Whether the breakpoints of a cell say that they outlive their server. Those of a program that blocks SIGILL or SIGTRAP
+/// do not: the kernel ends a process whose thread faults with the signal blocked, unless somebody traces it.
+fn is_safe(state: State, mode: &str) -> bool {
+    mode != "blocked" || matches!(state, State::BrokenIn | State::Stepping | State::Calling)
+}
+
+fn is_promised(killed: Killed, was_safe: bool) -> bool {
+    match killed {
+        Killed::Client | Killed::Link | Killed::Guardian => true,
+        Killed::Worker | Killed::All => was_safe,
     }
 }
 
@@ -136,20 +157,21 @@ fn all_killed_at_once_harms_nobody_where_breakpoints_are_safe() {
 }
 
 fn matrix(killed: Killed) {
-    // FIXME: some cells lose their race now and then; until pads are wired in, the matrix is for looking, not for gating.
-    if std::env::var_os("OUTPOST_SOAK").is_none() {
-        return outpost_testkit::skip("the kill matrix runs with ./x test --soak: cells still fail now and then");
-    }
     let folder = tempfile::tempdir().unwrap();
     let mut table = BTreeMap::<(State, &str), (u32, u32, bool)>::new();
     let (mut broken, mut number) = (Vec::new(), 0_u32);
     for round in 0..rounds() {
         for state in STATES {
-            for mode in DEBUGGEES {
+            for mode in DEBUGGEES.into_iter().filter(|mode| is_wanted(state, mode)) {
                 number += 1;
                 let moment = Duration::from_micros(u64::from(number * 7919 % 23_000) + 500);
                 let outcome = kill(killed, state, mode, folder.path(), moment);
-                let promised = is_promised(killed, state, outcome.was_safe);
+                let was_safe = outcome.unsafe_because.is_empty();
+                if was_safe != is_safe(state, mode) {
+                    broken
+                        .push(format!("{state:?}, {mode}, round {round}: breakpoints say: {}", outcome.unsafe_because));
+                }
+                let promised = is_promised(killed, was_safe);
                 let cell = table.entry((state, mode)).or_default();
                 *cell = (cell.0 + u32::from(outcome.harm.is_empty()), cell.1 + 1, promised);
                 if promised && !outcome.harm.is_empty() {
@@ -165,7 +187,7 @@ fn matrix(killed: Killed) {
     for state in STATES {
         write!(text, "\n{:16}", format!("{state:?}")).unwrap();
         for mode in DEBUGGEES {
-            let (unharmed, all, promised) = table[&(state, mode)];
+            let (unharmed, all, promised) = table.get(&(state, mode)).copied().unwrap_or_default();
             write!(text, "{:>12}", format!("{unharmed}/{all}{}", if promised { "*" } else { " " })).unwrap();
         }
     }
@@ -176,9 +198,10 @@ fn matrix(killed: Killed) {
 /// A client in a process of its own, which can be killed: this test program again.
 struct Client {
     running: Running,
-    was_safe: bool,
-    /// The process the session created, if it was to create one.
-    created: Option<u32>,
+    /// Why its breakpoints do not outlive their server; empty if they do.
+    unsafe_because: String,
+    /// The process the session created, 0 if it was to create none.
+    created: u32,
 }
 
 impl Client {
@@ -190,8 +213,9 @@ impl Client {
         for _ in 0..20 {
             let line = running.line();
             if let Some((_, said)) = line.split_once("client is ready: ") {
-                let (safety, created) = said.split_once(' ').unwrap_or((said, ""));
-                return Client { running, was_safe: safety == "safe", created: created.parse().ok() };
+                let (created, unsafe_because) = said.split_once(' ').unwrap_or((said, ""));
+                let (created, unsafe_because) = (created.parse().unwrap(), unsafe_because.trim().to_owned());
+                return Client { running, unsafe_because, created };
             }
         }
         panic!("{state:?}, {debuggee}: the client did not come to be ready");
@@ -203,21 +227,24 @@ fn kill(killed: Killed, state: State, mode: &str, folder: &Path, moment: Duratio
     let mut debuggee = Debuggee::start(mode, folder, "page");
     // While a thread is made it blocks everything.
     assert!(debuggee.page.advances(3, LIMIT));
-    let before = signals_of_its_own(debuggee.pid(), mode);
+    let before = signal_state(debuggee.pid());
     let mut server = Server::start(&["-t", "tcp:port=0"]);
     let link = DelayLink::start(server.port(), Duration::ZERO).unwrap();
     let port = if killed == Killed::Link { link.port() } else { server.port() };
     let client = Client::start(port, state, &debuggee.pid().to_string());
     std::thread::sleep(moment);
-    strike(killed, &mut server, &client, &link, debuggee.pid());
+    strike(killed, &mut server, &client, &link);
     let left = Left { sites: killed == Killed::All };
-    let harm = harm(&mut debuggee, &before, mode, left);
-    Outcome { was_safe: client.was_safe, harm }
+    let mut harm = harm(&mut debuggee, &before, mode, left);
+    if !harm.is_empty() {
+        harm.extend(server.log().into_iter().filter(|line| line.contains("WARN")));
+    }
+    Outcome { unsafe_because: client.unsafe_because, harm }
 }
 
-fn strike(killed: Killed, server: &mut Server, client: &Client, link: &DelayLink, debuggee: u32) {
-    let worker = tracer(debuggee);
-    assert_ne!(worker, 0, "it is traced");
+fn strike(killed: Killed, server: &mut Server, client: &Client, link: &DelayLink) {
+    // Where it is attached again and again, it may not be traced just now.
+    let [worker] = server.workers()[..] else { panic!("one session has one worker") };
     let kill = |pid: u32| kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
     match killed {
         Killed::Client => kill(client.running.pid()),
@@ -226,20 +253,6 @@ fn strike(killed: Killed, server: &mut Server, client: &Client, link: &DelayLink
         Killed::Guardian => kill(server.pid()),
         Killed::All => [server.pid(), worker, client.running.pid()].into_iter().for_each(kill),
     }
-}
-
-/// What its threads block, ignore and handle.
-fn signals_of_its_own(pid: u32, mode: &str) -> Vec<String> {
-    let mut state = signal_state(pid);
-    if mode == "blocked" {
-        // FIXME: the kernel unblocks SIGTRAP (bit 4) in a thread that hits a site while it blocks it; it stays unblocked.
-        const SIGTRAP: u64 = 1 << 4;
-        for line in &mut state {
-            let (blocked, others) = line.split_once(' ').unwrap();
-            *line = format!("{:016x} {others}", u64::from_str_radix(blocked, 16).unwrap_or(0) | SIGTRAP);
-        }
-    }
-    state
 }
 
 /// What stays behind because nobody is left to take it away.
@@ -271,7 +284,7 @@ fn harm(debuggee: &mut Debuggee, before: &[String], mode: &str, left: Left) -> V
             Some(differences) if !differences.is_empty() => Err(format!("differs at {differences:x?}")),
             _ => Ok(()),
         });
-        eventually(debuggee, "its signals are as before", &|| match signals_of_its_own(pid, mode) {
+        eventually(debuggee, "its signals are as before", &|| match signal_state(pid) {
             now if now == before || now.is_empty() => Ok(()),
             now => Err(format!("{before:?} became {now:?}")),
         });
@@ -314,8 +327,8 @@ fn what_a_session_created_ends_with_it() {
             let link = DelayLink::start(server.port(), Duration::ZERO).unwrap();
             let port = if killed == Killed::Link { link.port() } else { server.port() };
             let client = Client::start(port, state, page.path.to_str().unwrap());
-            let created = client.created.unwrap();
-            strike(killed, &mut server, &client, &link, created);
+            let created = client.created;
+            strike(killed, &mut server, &client, &link);
             let ended = || matches!(common::state(created), None | Some('Z'));
             if killed == Killed::All {
                 // Nobody is left to end it, and PTRACE_O_EXITKILL would end attached ones, too.
@@ -344,7 +357,7 @@ fn client_process() {
     let (process, created) = match debuggee.parse() {
         Ok(pid) => {
             attach(&mut remote, pid);
-            (ProcessId(pid), String::new())
+            (ProcessId(pid), "0".to_owned())
         }
         Err(_) => {
             let process = create(&mut remote, debuggee);
@@ -352,20 +365,20 @@ fn client_process() {
         }
     };
     let sites = sites(space(&mut remote, process));
-    let was_safe = enter(&mut remote, process, state, &sites);
-    let safety = if was_safe { "safe" } else { "unsafe" };
+    let unsafe_because = enter(&mut remote, process, state, &sites);
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "client is ready: {safety} {created}").and_then(|()| stdout.flush()).unwrap();
+    writeln!(stdout, "client is ready: {created} {unsafe_because}").and_then(|()| stdout.flush()).unwrap();
     // Until somebody dies; the test that started this ends it otherwise.
     let end = Instant::now() + LIMIT;
     let mut number = 0;
     while Instant::now() < end {
-        if state == State::Planting {
-            number += 1;
-            if !plant_and_clear(&mut remote, &sites, number) {
-                return;
-            }
-        } else if live(&mut remote).wait_event(Some(Duration::from_secs(1)), &[]).is_err() {
+        number += 1;
+        let lives = match state {
+            State::Planting => plant_and_clear(&mut remote, &sites, number),
+            State::Calling => let_go_and_attach(&mut remote, process),
+            _ => live(&mut remote).wait_event(Some(Duration::from_secs(1)), &[]).is_ok(),
+        };
+        if !lives {
             return;
         }
     }
@@ -404,12 +417,15 @@ fn sites(space: AddressSpaceId) -> [BreakpointSpec; 2] {
         .map(|(id, at, code)| BreakpointSpec { pad: Some(pad(at, code)), ..breakpoint(id, space, at) })
 }
 
-/// Brings the session into a state; tells whether all breakpoints of it outlive their server.
-fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[BreakpointSpec; 2]) -> bool {
+/// Brings the session into a state; tells why breakpoints of it do not outlive their server, nothing if they do.
+fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[BreakpointSpec; 2]) -> String {
     let (space, sites) = (sites[0].space, sites.clone());
-    let mut was_safe = true;
+    let mut unsafe_because = String::new();
     let mut put = |remote: &mut RemoteTarget, spec: BreakpointSpec| {
-        was_safe &= set(remote, spec).safety == KillSafety::Safe;
+        let state = set(remote, spec);
+        if state.safety == KillSafety::Unsafe {
+            unsafe_because = state.reason;
+        }
     };
     let never = || {
         let mut code = Assembler::default();
@@ -437,7 +453,7 @@ fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[B
             1
         }
         State::Planting => sites.map(|site| put(remote, BreakpointSpec { auto_continue: true, ..site })).len(),
-        State::BrokenIn | State::Stepping => 0,
+        State::BrokenIn | State::Stepping | State::SourceStepping | State::Calling => 0,
     };
     match state {
         State::AtBreakpoint => drop(go(remote)),
@@ -452,9 +468,29 @@ fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[B
             let plan = step_plan(remote, threads[threads.len() / 2].id, StepPlan::instructions(1 << 60), Action::Run);
             remote.resume(&plan).unwrap();
         }
+        State::SourceStepping => {
+            let threads = remote.threads(process).unwrap();
+            let thread = threads[threads.len() / 2].id;
+            let program = worker_program();
+            let function = VaRange { start: symbol(&program, "run"), end: symbol(&program, "run_end") };
+            // To where the function makes its calls.
+            while !function.contains(step(remote, thread, StepPlan::instructions(1)).registers[0].1.pc()) {}
+            let within = StepPlan { ranges: vec![function], over_calls: true, ..StepPlan::default() };
+            let plan = step_plan(remote, thread, within, Action::Run);
+            remote.resume(&plan).unwrap();
+            let processes = remote.processes().unwrap();
+            unsafe_because = processes.into_iter().find(|known| known.id == process).unwrap().steps_unsafe_because;
+        }
         _ => run(remote),
     }
-    was_safe && state != State::Stepping
+    unsafe_because
+}
+
+/// Lets the debuggee go and attaches again, as the lifeline is taken away and put in; `false` when the connection is gone.
+fn let_go_and_attach(remote: &mut RemoteTarget, process: ProcessId) -> bool {
+    let mode = AttachMode::Invasive { break_in: true };
+    live(remote).detach(process, DetachMode::Deliver).is_ok()
+        && live(remote).attach(process, mode, &BundleRequest::default()).is_ok()
 }
 
 /// One round of planting and clearing; `false` when the connection is gone.

@@ -52,19 +52,24 @@ const WORKER: &str = r#"
         }
         return 0;
     }
+    __asm__(".globl run_end\nrun_end:");
     static void born(pid_t child) {
         int status;
         if (child > 0 && (waitpid(child, &status, 0) != child || !WIFEXITED(status) || WEXITSTATUS(status))) told[4]++;
     }
-    static void bear(void) {
-        pid_t child = fork();
-        if (child == 0) { work(1); odd(); _exit(0); }
+    static void bear(const char *mode) {
+        pid_t child = 0;
+        if (!strcmp(mode, "fork")) {
+            child = fork();
+            if (child == 0) { work(1); odd(); _exit(0); }
+        } else if (!strcmp(mode, "vfork")) {
+            child = vfork();
+            if (child == 0) _exit(0);
+        } else {
+            char *arguments[] = {"true", 0};
+            if (posix_spawn(&child, "/bin/true", 0, 0, arguments, environ)) child = 0;
+        }
         born(child);
-        child = vfork();
-        if (child == 0) _exit(0);
-        born(child);
-        char *arguments[] = {"true", 0};
-        if (posix_spawn(&child, "/bin/true", 0, 0, arguments, environ) == 0) born(child);
     }
     int main(int argc, char **argv) {
         const char *mode = argv[1];
@@ -87,8 +92,8 @@ const WORKER: &str = r#"
         for (long i = 0; i < count; i++) pthread_create(&threads[i], 0, run, (void *)(i + 1));
         puts("ready");
         fflush(stdout);
-        if (!strcmp(mode, "forks")) {
-            for (; !told[6]; told[0]++) bear();
+        if (strstr(mode, "fork") || !strcmp(mode, "spawn")) {
+            for (; !told[6]; told[0]++) bear(mode);
         } else {
             run(0);
         }
@@ -163,7 +168,7 @@ pub(crate) struct Debuggee {
 }
 
 impl Debuggee {
-    /// Starts one: `plain`, `handlers`, `blocked`, `forks` (all in tight loops) or `slow`.
+    /// Starts one: `plain`, `handlers`, `blocked`, `fork`, `vfork`, `spawn` (all in tight loops) or `slow`.
     pub(crate) fn start(mode: &str, folder: &Path, name: &str) -> Debuggee {
         let page = Page::new(folder, name);
         let mut running = Running::start(worker_program(), &[mode, page.path.to_str().unwrap()]);
