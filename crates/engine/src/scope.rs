@@ -17,6 +17,8 @@ const SCOPE_FRAMES: usize = 64;
 pub(crate) struct Scope {
     /// Frame selected, as rows of `k` count.
     frame: u32,
+    /// Its registers are what registers as a whole are shown of, too (`.frame /c`).
+    shows_registers: bool,
     stack: Option<ScopeStack>,
     pub(crate) recent: RecentValues,
 }
@@ -48,7 +50,27 @@ impl Engine {
         let count = rows.len() as u32;
         let row = rows.get(index as usize).cloned().ok_or(EngineError::NoFrame { index, count })?;
         self.scope.frame = index;
+        self.scope.shows_registers = false;
         Ok(row)
+    }
+
+    /// Makes the selected frame the one whose registers are shown where a thread's are asked for (`.frame /c`); lasts
+    /// until a frame is selected again, execution or another thread.
+    ///
+    /// # Errors
+    /// As [`Engine::scope_frame`].
+    pub fn show_frame_registers(&mut self) -> Result<(), EngineError> {
+        self.scope_frame()?;
+        self.scope.shows_registers = true;
+        Ok(())
+    }
+
+    /// Registers of the frame that [`Engine::show_frame_registers`] chose; `None`: those of the thread are meant.
+    ///
+    /// # Errors
+    /// As [`Engine::scope_frame`].
+    pub fn shown_frame_registers(&mut self) -> Result<Option<FrameRegisters>, EngineError> {
+        if self.scope.shows_registers { self.scope_registers().map(Some) } else { Ok(None) }
     }
 
     /// The selected frame.
@@ -110,6 +132,7 @@ impl Engine {
     /// The innermost frame is selected, and nothing is known of the stack.
     pub(crate) fn reset_scope(&mut self) {
         self.scope.frame = 0;
+        self.scope.shows_registers = false;
         self.scope.stack = None;
     }
 

@@ -1,6 +1,5 @@
 //! `.frame`, `.f+`, `.f-`: the scope.
 
-use outpost_base::RegisterContext;
 use outpost_engine::{FrameRegisters, StackFrame};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
@@ -12,11 +11,12 @@ use crate::{CommandError, Debugger};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     names: &[".frame", ".f+", ".f-"],
-    syntax: ".frame [/r] [FrameNumber]\n.f+\n.f-",
+    syntax: ".frame [/c] [/r] [FrameNumber]\n.f+\n.f-",
     summary: "Select or show the frame whose locals are meant",
     details: "For dv, dt, x *, ?? and expressions, until execution or another thread is selected. FrameNumber is as k \
               shows it and is read in the default radix. /r shows the frame's registers; those that cannot be known \
-              are question marks. .f+ goes to the caller, .f- back.",
+              are question marks. /c does so and makes r show them, too, until the next .frame without it. .f+ goes to \
+              the caller, .f- back. Example: .frame /c 2; r",
     group: Group::State,
     eats_line: false,
     run: carry_out::<Frame>,
@@ -27,6 +27,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
 pub struct Frame {
     to: To,
     with_registers: bool,
+    as_context: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,11 +51,11 @@ impl Command for Frame {
     type Data = SelectedFrame;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Frame, CommandError> {
-        let mut with_registers = false;
+        let (mut with_registers, mut as_context) = (false, false);
         while let Some(switch) = arguments.take_switch() {
             match switch {
                 'r' => with_registers = true,
-                'c' => return Err(CommandError::unsupported(".frame /c", "register contexts are not implemented yet")),
+                'c' => as_context = true,
                 other => return Err(arguments.usage(format!("unknown option /{other}"))),
             }
         }
@@ -68,13 +69,13 @@ impl Command for Frame {
                 }
             },
         };
-        Ok(Frame { to, with_registers })
+        Ok(Frame { to, with_registers: with_registers || as_context, as_context })
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<SelectedFrame, CommandError> {
         let now = debugger.engine.scope_frame()?;
         let frame = match self.to {
-            To::Same => now,
+            To::Same => debugger.engine.select_frame(now.index)?,
             To::Number(number) => debugger.engine.select_frame(number)?,
             To::Outwards => debugger.engine.select_frame(now.index + 1)?,
             To::Inwards => {
@@ -83,6 +84,9 @@ impl Command for Frame {
                 debugger.engine.select_frame(index)?
             }
         };
+        if self.as_context {
+            debugger.engine.show_frame_registers()?;
+        }
         let registers = match self.with_registers {
             true => Some(debugger.engine.frame_registers(frame.physical)?),
             false => None,
@@ -100,28 +104,7 @@ impl Command for Frame {
         let source = symbols::line_suffix(frame.source.as_ref());
         line!(text, "{:02x} {sp} {returns}     {}{source}", frame.index, call_site(frame));
         if let Some(registers) = &data.registers {
-            known_registers(registers, text);
+            text.push_str(&registers::frame_block(registers, MASK_INTEGER | MASK_SEGMENT));
         }
-    }
-}
-
-/// The block with question marks for what is not known.
-fn known_registers(registers: &FrameRegisters, text: &mut String) {
-    let context: &RegisterContext = registers.context();
-    let block = registers::block(context, MASK_INTEGER | MASK_SEGMENT);
-    let unknown = context.arch.registers().iter().enumerate().filter_map(|(at, row)| {
-        let id = outpost_base::RegisterId(at as u16);
-        (!registers.is_known(id)).then_some(row.name)
-    });
-    let unknown: Vec<&str> = unknown.collect();
-    for row in block.lines() {
-        let cells = row.split_inclusive(' ').map(|cell| match cell.split_once('=') {
-            Some((name, value)) if unknown.contains(&name.trim()) => {
-                let digits = value.trim_end().len();
-                format!("{name}={}{}", "?".repeat(digits), &value[digits..])
-            }
-            _ => cell.to_owned(),
-        });
-        line!(text, "{}", cells.collect::<String>());
     }
 }

@@ -83,9 +83,14 @@ fn show_or_set(
     Ok(())
 }
 
-/// The mask's registers of the selected frame, then its instruction.
+/// The mask's registers of the thread, or of the frame that `.frame /c` chose, then the instruction there.
 fn all(debugger: &mut Debugger, text: &mut String) -> Result<(), CommandError> {
     let mask = debugger.settings.register_mask;
+    if let Some(frame) = debugger.engine.shown_frame_registers()? {
+        text.push_str(&registers::frame_block(&frame, mask));
+        stop::instruction(debugger, frame.context(), text);
+        return Ok(());
+    }
     let wants_more = mask & (MASK_FLOAT | MASK_XMM | MASK_YMM | MASK_DEBUG) != 0;
     let context = if wants_more { whole_context(debugger)? } else { general_context(debugger)? };
     text.push_str(&registers::block(&context, mask));
@@ -121,6 +126,11 @@ fn one(arguments: &mut Arguments<'_>, debugger: &mut Debugger, text: &mut String
         }
         let value = arguments.number(debugger)?;
         arguments.take(",");
+        // What a caller's register was is spread over the stack; writing the thread's instead would surprise.
+        if !name.starts_with('$') && debugger.engine.shown_frame_registers()?.is_some() {
+            let reason = "registers of a frame cannot be set; .frame 0 goes back to those of the thread";
+            return Err(CommandError::invalid(reason));
+        }
         let value = register_value(&name, value, debugger)?;
         debugger.engine.set_register(&name, value)?;
         return Ok(());

@@ -1,6 +1,7 @@
 //! The register block.
 
-use outpost_base::{Arch, RegisterContext, RegisterValue};
+use outpost_base::{Arch, RegisterContext, RegisterId, RegisterValue};
+use outpost_engine::FrameRegisters;
 
 use super::{line, put};
 use crate::settings::{MASK_DEBUG, MASK_FLOAT, MASK_INTEGER, MASK_SEGMENT, MASK_XMM, MASK_YMM};
@@ -93,6 +94,35 @@ pub(crate) fn block(context: &RegisterContext, mask: u64) -> String {
         let cell = |name: &str| format!("{name}={}", digits(value(name), 16));
         line!(text, "{} {} {}", cell("dr0"), cell("dr1"), cell("dr2"));
         line!(text, "{} {} {}", cell("dr3"), cell("dr6"), cell("dr7"));
+    }
+    text
+}
+
+/// The same of a frame, with question marks for what is not known there.
+pub(crate) fn frame_block(registers: &FrameRegisters, mask: u64) -> String {
+    let context = registers.context();
+    let unknown: Vec<&str> = context
+        .arch
+        .registers()
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !registers.is_known(RegisterId(*at as u16)))
+        .map(|(_, row)| row.name)
+        .collect();
+    let mut text = String::new();
+    for row in block(context, mask).lines() {
+        if row.starts_with("iopl=") && unknown.contains(&"efl") {
+            line!(text, "iopl=?         {}", ["??"; FLAGS.len()].join(" "));
+            continue;
+        }
+        let cells = row.split_inclusive(' ').map(|cell| match cell.split_once('=') {
+            Some((name, value)) if unknown.contains(&name.trim()) => {
+                let digits = value.trim_end().len();
+                format!("{name}={}{}", "?".repeat(digits), &value[digits..])
+            }
+            _ => cell.to_owned(),
+        });
+        line!(text, "{}", cells.collect::<String>());
     }
     text
 }
