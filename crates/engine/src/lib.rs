@@ -35,7 +35,9 @@ mod terminal;
 mod variables;
 
 pub use acquire::Leave;
-pub use breakpoints::{BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointPlace, BreakpointRequest};
+pub use breakpoints::{
+    BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointPlace, BreakpointRequest, DepthLimit,
+};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use events::{

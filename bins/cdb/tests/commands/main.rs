@@ -1,5 +1,6 @@
 //! Commands as they are typed, on programs that run: what they say must be so.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+mod breakpoints;
 mod common;
 mod scope;

@@ -2,7 +2,9 @@
 
 use outpost_engine::expr::{Expr, ExprError, Masm};
 use outpost_engine::target::{HardwareAccess, KillSafety};
-use outpost_engine::{BreakpointAccess, BreakpointNumber, BreakpointPlace, BreakpointRequest, ThreadOrdinal};
+use outpost_engine::{
+    BreakpointAccess, BreakpointNumber, BreakpointPlace, BreakpointRequest, DepthLimit, ThreadOrdinal,
+};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::language::{Arguments, ThreadSpec};
@@ -12,21 +14,22 @@ use crate::{CommandError, Debugger};
 pub(crate) const ENTRIES: &[CommandEntry] = &[
     CommandEntry {
         names: &["bp", "bu"],
-        syntax: "[~Thread] bp|bu[ID] [/1] [/w \"Condition\"] Address [Passes] [\"Commands\"]",
+        syntax: "[~Thread] bp|bu[ID] [/1] [/c|/C Frames] [/w \"Condition\"] [Address [Passes]] [\"Commands\"]",
         summary: "Set a software breakpoint",
         details: "The address is an expression: a symbol, a source line in grave accents (`file.c:10`), anything. What \
                   cannot be resolved yet makes a deferred breakpoint; bu keeps its expression over unloading and \
-                  restarts. Passes is the number of hits needed to stop. /1 removes it when it stopped once. The \
+                  restarts. Passes is the number of hits needed to stop. /1 removes it when it stopped once. With \
+                  /c only hits count at which k would show fewer frames, with /C more; the debugger unwinds at each hit. The \
                   condition is a C++ expression; where it can be, it is evaluated beside the target, so that a false \
                   one costs nothing. The commands are run at each stop. With a thread prefix only its hits count. \
-                  Without arguments: at the current instruction.",
+                  Without arguments: at the current instruction. Example: bp /w \"size > 10\" copy \"k 3; g\"",
         group: Group::Breakpoints,
         eats_line: false,
         run: carry_out::<SetBreakpoint>,
     },
     CommandEntry {
         names: &["ba"],
-        syntax: "[~Thread] ba[ID] e|r|w Size [/1] [/w \"Condition\"] Address [Passes] [\"Commands\"]",
+        syntax: "[~Thread] ba[ID] e|r|w Size [/1] [/c|/C Frames] [/w \"Condition\"] [Address [Passes]] [\"Commands\"]",
         summary: "Set a hardware breakpoint on execution, access or write",
         details: "By one of the four debug registers. Size is 1, 2, 4 or 8 bytes, 1 for e; the address is a multiple of \
                   it. r also stops on writes. Data accesses stop after the instruction.",
@@ -75,6 +78,7 @@ impl Command for SetBreakpoint {
             if arguments.name.eq_ignore_ascii_case("ba") { access(arguments)? } else { BreakpointAccess::Code };
         let mut one_shot = false;
         let mut condition = None;
+        let mut depth = None;
         while let Some(option) = arguments.take_switch() {
             match option {
                 '1' => one_shot = true,
@@ -82,9 +86,8 @@ impl Command for SetBreakpoint {
                     condition =
                         Some(arguments.quoted().ok_or_else(|| arguments.usage("/w needs a condition in quotes"))?);
                 }
-                'c' | 'C' => {
-                    return Err(CommandError::unsupported("/c", "breakpoints by stack depth are not implemented yet"));
-                }
+                'c' => depth = Some(DepthLimit::Below(frames(arguments, debugger)?)),
+                'C' => depth = Some(DepthLimit::Above(frames(arguments, debugger)?)),
                 other => return Err(arguments.usage(format!("unknown option /{other}"))),
             }
         }
@@ -99,7 +102,7 @@ impl Command for SetBreakpoint {
         let commands = arguments.quoted().unwrap_or_default();
         let symbolic = arguments.name.eq_ignore_ascii_case("bu");
         let request =
-            BreakpointRequest { number, place, access, thread, condition, passes, one_shot, commands, symbolic };
+            BreakpointRequest { number, place, access, thread, condition, depth, passes, one_shot, commands, symbolic };
         Ok(SetBreakpoint { request })
     }
 
@@ -126,6 +129,16 @@ impl Command for SetBreakpoint {
             line!(text, "Bp expression '{expression}' could not be resolved, adding deferred bp {}", data.number);
         }
     }
+}
+
+/// The number of `/c` and `/C`; an address follows it, so it is one word and no expression with blanks.
+fn frames(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<u32, CommandError> {
+    let wrong = "/c and /C need a number of frames";
+    let word = arguments.word().ok_or_else(|| arguments.usage(wrong))?;
+    let mut own = Arguments::new(arguments.name, arguments.syntax, None, word);
+    let number = own.number(debugger)?;
+    own.finish()?;
+    u32::try_from(number).map_err(|_| arguments.usage(wrong))
 }
 
 /// The one thread of a prefix.

@@ -1,7 +1,7 @@
 //! `bl`, `bc`, `bd`, `be`: listing and changing breakpoints.
 
 use outpost_engine::target::{HardwareAccess, KillSafety};
-use outpost_engine::{BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointNumber};
+use outpost_engine::{BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointNumber, DepthLimit};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::language::Arguments;
@@ -106,7 +106,7 @@ fn render_row(listed: &ListedBreakpoint, text: &mut String) {
         (condition, true) => format!(" /w \"{condition}\""),
         (condition, false) => format!(" /w \"{condition}\" (evaluated by the debugger at each hit)"),
     };
-    let one_shot = if info.one_shot { " /1" } else { "" };
+    let one_shot = format!("{}{}", if info.one_shot { " /1" } else { "" }, depth(info.depth));
     let Some((first, others)) = info.locations.split_first() else {
         line!(text, "{:22}{passes} ({}){one_shot}{condition}{commands}", "", info.expression);
         return;
@@ -130,6 +130,15 @@ fn render_row(listed: &ListedBreakpoint, text: &mut String) {
         let (symbol, source) = name(at + 1);
         let source = if source.is_empty() { source } else { format!("  {source}") };
         line!(text, "     {}{source}     {symbol}{}", location.address, safety(location));
+    }
+}
+
+/// As the command that sets it says it.
+fn depth(limit: Option<DepthLimit>) -> String {
+    match limit {
+        None => String::new(),
+        Some(DepthLimit::Below(frames)) => format!(" /c {frames:#x}"),
+        Some(DepthLimit::Above(frames)) => format!(" /C {frames:#x}"),
     }
 }
 
@@ -242,7 +251,7 @@ impl Command for Recreate {
                 None => format!("bu{}", info.number),
             };
             let thread = info.thread.map(|thread| format!("~{thread} ")).unwrap_or_default();
-            let options = if info.one_shot { " /1" } else { "" };
+            let options = format!("{}{}", if info.one_shot { " /1" } else { "" }, depth(info.depth));
             let condition = match info.condition.as_str() {
                 "" => String::new(),
                 condition => format!(" /w \"{}\"", condition.replace('"', "\\\"")),
@@ -289,6 +298,7 @@ mod tests {
             thread: None,
             condition: String::new(),
             condition_on_target: false,
+            depth: None,
             passes: 1,
             remaining: 1,
             hits: 0,

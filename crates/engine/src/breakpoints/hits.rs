@@ -3,10 +3,11 @@
 use outpost_base::Va;
 use outpost_target::BreakpointId;
 
+use super::DepthLimit;
 use super::table::CompiledCondition;
 use crate::events::BreakpointHit;
 use crate::expr::{Evaluator, Expr, ExprError, ExprOptions};
-use crate::{Engine, EngineError, SystemOrdinal, ThreadOrdinal};
+use crate::{BreakpointNumber, Engine, EngineError, SystemOrdinal, ThreadOrdinal};
 
 /// What a breakpoint stop comes to.
 #[derive(Debug, Default)]
@@ -55,8 +56,8 @@ impl Engine {
             let Some(known) = self.breakpoints.find(number) else { continue };
             let mut condition_problem = None;
             if known.condition == CompiledCondition::Here {
-                let text = known.request.condition.clone().unwrap_or_default();
-                match self.evaluate_condition(thread, &text) {
+                let (text, depth) = (known.request.condition.clone(), known.request.depth);
+                match self.counts_here(thread, text.as_deref(), depth) {
                     Ok(false) => continue,
                     Ok(true) => {}
                     // A condition that cannot be evaluated stops, so that the user learns of it.
@@ -80,9 +81,16 @@ impl Engine {
     }
 
     /// A condition as the target would evaluate it, if it can be compiled, to the same code for all places.
-    pub(super) fn compile_condition(&mut self, text: Option<&str>, places: &[Va]) -> CompiledCondition {
-        let Some(text) = text else { return CompiledCondition::None };
-        let Ok(expr) = self.condition_expr(text) else { return CompiledCondition::Here };
+    pub(super) fn compile_condition(&mut self, number: BreakpointNumber, places: &[Va]) -> CompiledCondition {
+        let Some(request) = self.breakpoints.find(number).map(|known| &known.request) else {
+            return CompiledCondition::None;
+        };
+        // A target cannot unwind.
+        if request.depth.is_some() {
+            return CompiledCondition::Here;
+        }
+        let Some(text) = request.condition.clone() else { return CompiledCondition::None };
+        let Ok(expr) = self.condition_expr(&text) else { return CompiledCondition::Here };
         let mut compiled = None;
         for &at in places {
             match (self.compile_expression(&expr, at), &compiled) {
@@ -106,6 +114,29 @@ impl Engine {
                 reason: "syntax error".into(),
             }),
         }
+    }
+
+    /// Whether a hit is one by the breakpoint's condition and depth.
+    fn counts_here(
+        &mut self,
+        thread: ThreadOrdinal,
+        condition: Option<&str>,
+        depth: Option<DepthLimit>,
+    ) -> Result<bool, EngineError> {
+        if let Some(depth) = depth {
+            let (limit, wanted) = match depth {
+                DepthLimit::Below(frames) => (frames, false),
+                DepthLimit::Above(frames) => (frames.saturating_add(1), true),
+            };
+            // What lies further out than the limit does not matter, so it is not unwound.
+            let physical = self.physical_stacks(&[thread], limit as usize)?.pop();
+            let Some(physical) = physical.transpose()? else { return Ok(true) };
+            let frames = self.describe_stack(thread, &physical, limit as usize)?.frames.len();
+            if (frames >= limit as usize) != wanted {
+                return Ok(false);
+            }
+        }
+        condition.map_or(Ok(true), |text| self.evaluate_condition(thread, text))
     }
 
     /// Evaluates a condition in the innermost frame of a stopped thread.

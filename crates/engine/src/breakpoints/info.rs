@@ -56,6 +56,7 @@ fn info(breakpoint: &Breakpoint) -> BreakpointInfo {
         thread: request.thread,
         condition: request.condition.clone().unwrap_or_default(),
         condition_on_target: matches!(breakpoint.condition, CompiledCondition::Target(_)),
+        depth: request.depth,
         passes: request.passes,
         remaining: remaining(breakpoint),
         hits: breakpoint.hits,

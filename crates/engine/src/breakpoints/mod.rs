@@ -37,6 +37,15 @@ pub enum BreakpointPlace {
     Expression(String),
 }
 
+/// How deep the stack must be for a hit to count; frames are counted as `k` shows them, inlined ones included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DepthLimit {
+    /// Fewer frames than this (`/c`).
+    Below(u32),
+    /// More frames than this (`/C`).
+    Above(u32),
+}
+
 /// A breakpoint a user wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[doc(alias = "AddBreakpoint2")]
@@ -51,6 +60,8 @@ pub struct BreakpointRequest {
     pub thread: Option<ThreadOrdinal>,
     /// A hit counts only if this expression is not 0.
     pub condition: Option<String>,
+    /// A hit counts only at this depth of its thread's stack; the engine looks at each hit for it.
+    pub depth: Option<DepthLimit>,
     /// Hits needed to stop, at least 1.
     pub passes: u64,
     /// Goes away when it stopped once (`/1`).
@@ -101,6 +112,8 @@ pub struct BreakpointInfo {
     pub condition: String,
     /// Whether the condition is evaluated beside the target, so that a false one costs no message.
     pub condition_on_target: bool,
+    /// Depth of the stack at which hits count.
+    pub depth: Option<DepthLimit>,
     /// Hits needed at first.
     pub passes: u64,
     /// Hits still needed; 1: the next stops.
@@ -122,6 +135,7 @@ impl BreakpointRequest {
             access: BreakpointAccess::Code,
             thread: None,
             condition: None,
+            depth: None,
             passes: 1,
             one_shot: false,
             commands: String::new(),

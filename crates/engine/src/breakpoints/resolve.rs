@@ -97,8 +97,7 @@ impl Engine {
                 continue;
             }
             if let Ok(places) = self.resolve_place(&place) {
-                let text = self.breakpoints.find(number).and_then(|known| known.request.condition.clone());
-                let condition = self.compile_condition(text.as_deref(), &places);
+                let condition = self.compile_condition(number, &places);
                 self.set_locations(number, &places);
                 if let Some(known) = self.breakpoints.find_mut(number).filter(|known| known.condition != condition) {
                     known.condition = condition;
@@ -110,8 +109,7 @@ impl Engine {
 
     /// Gives a breakpoint its places: new ones are to be set, those no longer wanted cleared.
     pub(super) fn set_locations(&mut self, number: BreakpointNumber, places: &[Va]) {
-        let text = self.breakpoints.find(number).and_then(|known| known.request.condition.clone());
-        let condition = self.compile_condition(text.as_deref(), places);
+        let condition = self.compile_condition(number, places);
         let fresh: Vec<(Va, outpost_target::BreakpointId)> =
             places.iter().map(|&at| (at, self.breakpoints.new_id())).collect();
         let Some(known) = self.breakpoints.find_mut(number) else { return };
