@@ -11,10 +11,13 @@ use outpost_engine::{
 use crate::language::{Arguments, cut_command, recognise};
 use crate::log::{Log, Tee};
 use crate::settings::{Continuations, Settings};
-use crate::{CommandError, Output, OutputKind, registry, text};
+use crate::{CommandEntry, CommandError, Output, OutputKind, registry, text};
 
 /// How deep command strings of breakpoints may nest.
 const TAIL_LIMIT: usize = 64;
+
+/// How deep commands may run commands (`~*e ~*e k`).
+const NESTING_LIMIT: usize = 16;
 
 /// What the caller does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub struct Debugger {
     /// Rests of lines whose command resumed the debuggee; the last is done first.
     tails: Vec<String>,
     last_line: String,
+    /// How many commands are under way, one within the other.
+    nesting: usize,
 }
 
 /// A way to resume.
@@ -97,6 +102,7 @@ impl Debugger {
             link_marks: Vec::new(),
             tails: Vec::new(),
             last_line: String::new(),
+            nesting: 0,
         }
     }
 
@@ -238,7 +244,22 @@ impl Debugger {
     pub(crate) fn one_command(&mut self, command: &str, out: &mut dyn Output) -> Result<(), CommandError> {
         let found = recognise(command).map_err(registry::unknown)?;
         let mut arguments = Arguments::new(found.name, found.entry.syntax, None, found.rest);
-        let done = (found.entry.run)(&mut arguments, self, out);
+        self.carry_out(found.entry, &mut arguments, out)
+    }
+
+    /// Runs a command whose arguments are cut already.
+    pub(crate) fn carry_out(
+        &mut self,
+        entry: &'static CommandEntry,
+        arguments: &mut Arguments<'_>,
+        out: &mut dyn Output,
+    ) -> Result<(), CommandError> {
+        if self.nesting >= NESTING_LIMIT {
+            return Err(CommandError::invalid("commands are nested too deep"));
+        }
+        self.nesting += 1;
+        let done = (entry.run)(arguments, self, out);
+        self.nesting -= 1;
         // What runs will stop. The engine may have stopped it already, with notices to be told before the stop.
         self.awaits_event |= self.engine.state() == EngineState::Running;
         done

@@ -16,6 +16,7 @@ mod debugger;
 mod error;
 mod language;
 mod log;
+mod nested;
 mod output;
 pub mod reference;
 pub mod registry;

@@ -39,20 +39,15 @@ fn registers_command(
     out: &mut dyn Output,
 ) -> Result<(), CommandError> {
     let Some(spec) = arguments.threads.take() else { return show_or_set(arguments, debugger, out) };
-    let before = debugger.engine.current_thread()?;
-    let rest = arguments.take_rest();
-    for thread in super::threads::select(&spec, debugger)? {
-        debugger.engine.check_interrupt()?;
-        debugger.engine.select_thread(thread)?;
+    let (name, syntax, rest) = (arguments.name, arguments.syntax, arguments.take_rest());
+    let chosen = super::threads::select(&spec, debugger)?;
+    debugger.for_threads(&chosen, |debugger, thread| {
         if spec == ThreadSpec::All {
             let row = threads::row(&debugger.engine.thread(thread)?);
             out.write(OutputKind::Normal, &format!("\n{row}\n"));
         }
-        let mut own = Arguments::new(arguments.name, arguments.syntax, None, rest);
-        show_or_set(&mut own, debugger, out)?;
-    }
-    debugger.engine.select_thread(before)?;
-    Ok(())
+        show_or_set(&mut Arguments::new(name, syntax, None, rest), debugger, out)
+    })
 }
 
 fn show_or_set(

@@ -20,12 +20,6 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     run: threads_command,
 }];
 
-/// Commands that may not be run for each thread in turn.
-const FORBIDDEN: &[&str] = &[
-    "g", "ga", "gh", "gn", "gN", "gu", "gc", "p", "pr", "t", "tr", "pa", "par", "ta", "tar", "pc", "pcr", "tc", "tcr",
-    "pt", "ptr", "tt", "ttr", "pct", "pctr", "tct", "tctr", "ph", "phr", "th", "thr", "q", "qq", "qd",
-];
-
 /// The threads that a prefix means; at least one.
 ///
 /// # Errors
@@ -131,30 +125,11 @@ fn for_each(
     debugger: &mut Debugger,
     out: &mut dyn Output,
 ) -> Result<(), CommandError> {
-    let before = debugger.engine.current_thread()?;
-    for thread in select(spec, debugger)? {
-        debugger.engine.check_interrupt()?;
-        debugger.engine.select_thread(thread)?;
-        let mut rest = commands;
-        while !rest.trim().is_empty() {
-            let (command, after) = crate::language::cut_command(rest);
-            rest = after;
-            let command = command.trim();
-            if command.is_empty() {
-                continue;
-            }
-            let forbidden = recognise(command).is_ok_and(|found| FORBIDDEN.contains(&found.name));
-            let result = match forbidden {
-                true => Err(CommandError::invalid("threads cannot be resumed one after the other; use ~T g")),
-                false => debugger.one_command(command, out),
-            };
-            if let Err(error) = result {
-                out.write(OutputKind::Error, &format!("{}\n", error.message()));
-            }
-        }
-    }
-    debugger.engine.select_thread(before)?;
-    Ok(())
+    let chosen = select(spec, debugger)?;
+    debugger.for_threads(&chosen, |debugger, _| {
+        debugger.run_nested(commands, "threads cannot be resumed one after the other; use ~T g", out);
+        Ok(())
+    })
 }
 
 /// A command with a prefix: once with all threads for those that know what to do with them, else once for each.
@@ -167,21 +142,16 @@ fn prefixed(
     let found = recognise(command).map_err(registry::unknown)?;
     let mut arguments = Arguments::new(found.name, found.entry.syntax, Some(spec.clone()), found.rest);
     if registry::takes_threads(found.entry) {
-        let done = (found.entry.run)(&mut arguments, debugger, out);
+        let done = debugger.carry_out(found.entry, &mut arguments, out);
         debugger.awaits_event |= debugger.engine.state() == outpost_engine::EngineState::Running;
         return done;
     }
-    let before = debugger.engine.current_thread()?;
     let chosen = select(&spec, debugger)?;
-    for thread in chosen {
-        debugger.engine.check_interrupt()?;
-        debugger.engine.select_thread(thread)?;
+    debugger.for_threads(&chosen, |debugger, thread| {
         if matches!(spec, ThreadSpec::All) {
             let summary = debugger.engine.thread(thread)?;
             out.write(OutputKind::Normal, &format!("\n{}\n", threads::row(&summary)));
         }
-        debugger.one_command(command, out)?;
-    }
-    debugger.engine.select_thread(before)?;
-    Ok(())
+        debugger.one_command(command, out)
+    })
 }
