@@ -64,6 +64,7 @@ pub(crate) fn run(arguments: &[&str]) -> String {
 #[track_caller]
 pub(crate) fn part<'a>(output: &'a str, name: &str) -> &'a str {
     let start = output.find(&format!("\n[{name}]\n")).unwrap_or_else(|| panic!("no part {name}:\n{output}"));
-    let rest = &output[start + name.len() + 4..];
-    rest.find("\n[").map_or(rest, |end| &rest[..=end])
+    // The newline before what is said stays, so that an empty part ends at once.
+    let rest = &output[start + name.len() + 3..];
+    rest.find("\n[").map_or(rest, |end| &rest[..=end]).trim_start_matches('\n')
 }

@@ -3,4 +3,5 @@
 
 mod breakpoints;
 mod common;
+mod memory;
 mod scope;

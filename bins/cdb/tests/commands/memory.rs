@@ -1,0 +1,50 @@
+//! `s`.
+
+use crate::common::*;
+
+/// Lines that begin with an address.
+fn hits(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| line.as_bytes().get(8) == Some(&b'`')).collect()
+}
+
+#[test]
+fn search_by_type_and_flags() {
+    let script = "bp main; g; \
+        .echo [all]; s -[s]a needles L40 needle; .echo [among]; s -[r]a 0 L1 \"needle b\"; \
+        .echo [again]; s -[r1]b 0 L1 6e 65; .echo [limit]; s -[n 2]a needles L40 needle; \
+        .echo [writable]; s -[w]a fixed L20 needle; .echo [fixed]; s -a fixed L20 needle; \
+        .echo [wide]; s -u wide L10 wide; .echo [words]; s -[1]w wide L6 64 65; \
+        .echo [texts]; s -[l 4]sa needles L40; .echo [short]; s -sa needles+7 L2; .echo [wtexts]; s -su wide L6; \
+        .echo [wfixed]; s -[w]sa fixed L20; .echo [wrong]; s -[x]b needles L40 1";
+    let output = cdb(lists(), script);
+    let count = |name: &str| hits(part(&output, name)).len();
+    assert_eq!(count("all"), 3, "{output}");
+    assert_eq!(count("among"), 1, "{output}");
+    assert!(hits(part(&output, "among"))[0].ends_with("needle b needle "), "{output}");
+    let again = hits(part(&output, "again"));
+    assert!(
+        again.len() == 3 && again.iter().all(|line| line.len() == 17),
+        "addresses only, of what was saved:\n{output}"
+    );
+    assert_eq!(count("limit"), 2, "{output}");
+    assert!(part(&output, "limit").contains("limit of hits"), "{output}");
+    assert_eq!((count("writable"), count("fixed")), (0, 1), "{output}");
+    assert_eq!(count("wide"), 1, "{output}");
+    assert_eq!(count("words"), 1, "{output}");
+    assert!(part(&output, "texts").contains("\"needle a needle b needle c\""), "{output}");
+    assert_eq!(count("short"), 0, "{output}");
+    assert!(part(&output, "wtexts").contains("\"wider\""), "{output}");
+    assert_eq!(count("wfixed"), 0, "{output}");
+    assert!(part(&output, "wrong").contains("nknown flag 'x'"), "{output}");
+}
+
+/// The whole of an address space has holes of many gigabytes.
+#[test]
+fn search_of_everything_ends() {
+    let output = cdb(
+        lists(),
+        "bp main; g; .echo [a]; s -[1]a 0 L?7fffffffffff \"needle a needle\"; .echo [sa]; s -[wl 19]sa 0 L?7fffffffffff",
+    );
+    assert_eq!(hits(part(&output, "a")).len(), 1, "{output}");
+    assert!(part(&output, "sa").contains("\"needle a needle b needle c\""), "{output}");
+}
