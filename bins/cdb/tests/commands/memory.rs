@@ -1,4 +1,4 @@
-//! `s`.
+//! `s` and `!address`.
 
 use crate::common::*;
 
@@ -47,4 +47,25 @@ fn search_of_everything_ends() {
     );
     assert_eq!(hits(part(&output, "a")).len(), 1, "{output}");
     assert!(part(&output, "sa").contains("\"needle a needle b needle c\""), "{output}");
+}
+
+#[test]
+fn address_runs_commands_for_each_region() {
+    let script = "bp main; g; .echo [list]; !address -f:Stack; .echo [stack]; !address -f:Stack -c:\".echo <%1 %2 %3 %4 %6 %7 100%>\"; \
+        .echo [rx]; !address -f:Image,r-x -c:\".echo %6 %7; .echo ;\"; .echo [search]; !address -f:rw-,Image -c:\"s -[1]a %1 L?%3 needle a\"; \
+        .echo [go]; !address -f:Stack -c:\"~*g\"; .echo [deep]; !address -c:\"!address -f:Stack -c:.echo x\"; .echo [wrong]; !address -f:Nonsense";
+    let output = cdb(lists(), script);
+    let list = part(&output, "list").lines().nth(1).unwrap_or_default().split_whitespace().collect::<Vec<_>>();
+    let shown = part(&output, "stack").trim();
+    assert_eq!(
+        shown,
+        format!("<{} {} {} {} {} {} 100%>", list[0], list[1], list[2], list[3], list[4], list[5]),
+        "{output}"
+    );
+    let code: Vec<&str> = part(&output, "rx").lines().filter(|line| !line.trim().is_empty()).collect();
+    assert!(code.len() >= 3 && code.iter().all(|line| *line == "r-x Image"), "{output}");
+    assert_eq!(hits(part(&output, "search")).len(), 1, "{output}");
+    assert!(part(&output, "go").contains("cannot resume"), "{output}");
+    assert!(part(&output, "deep").lines().filter(|line| *line == "x").count() > 10, "{output}");
+    assert!(part(&output, "wrong").contains("'Nonsense' is no usage"), "{output}");
 }

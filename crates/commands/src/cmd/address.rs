@@ -6,18 +6,21 @@ use outpost_engine::target::{HandleInfo, Region, RegionUsage};
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::language::Arguments;
 use crate::text::line;
-use crate::{CommandError, Debugger};
+use crate::{CommandError, Debugger, Output};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[
     CommandEntry {
         names: &["!address"],
-        syntax: "!address [Address]\n!address -summary\n!address -f:Usage[,...]",
+        syntax: "!address [Address]\n!address -summary\n!address [-f:Filter[,...]] [-c:\"Commands\"]",
         summary: "Show the memory map, or the region of an address",
-        details: "-f limits the list to usages: Image, Stack, Heap, MappedFile, Vdso, Unknown. -summary adds up sizes by \
-                  usage, type and protection.",
+        details: "-f limits the list to usages (Image, Stack, Heap, MappedFile, Vdso, Unknown), types (PRIVATE, SHARED, \
+                  FILE, FILECOW) and protections (rw-, r-x, ...): a region has to be of one of the named words of each \
+                  kind. -c runs commands for each region instead of listing it, with %1 base address, %2 end address, %3 \
+                  size, %4 type, %5 state, %6 protection, %7 usage; they cannot resume the debuggee. -summary adds up \
+                  sizes by usage, type and protection. Example: !address -f:Heap -c:\"s -a %1 L?%3 secret\"",
         group: Group::Memory,
         eats_line: false,
-        run: carry_out::<Address>,
+        run: address_command,
     },
     CommandEntry {
         names: &["!handle"],
@@ -33,12 +36,20 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
 /// Shows the map.
 #[derive(Debug, Clone)]
 pub enum Address {
-    /// All regions, or those of some usages.
-    List(Vec<String>),
+    /// All regions, or those that pass a filter.
+    List(Filter),
     /// The region around an address.
     At(Va),
     /// Sums.
     Summary,
+}
+
+/// Which regions are meant; an empty list means any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    usages: Vec<RegionUsage>,
+    kinds: Vec<&'static str>,
+    protections: Vec<String>,
 }
 
 /// What `!address` shows.
@@ -73,15 +84,11 @@ impl Command for Address {
         if arguments.take_word("-summary") {
             return Ok(Address::Summary);
         }
-        if arguments.take("-f:") {
-            let usages = arguments.take_rest().split(',').map(|usage| usage.trim().to_ascii_lowercase()).collect();
-            return Ok(Address::List(usages));
-        }
-        if arguments.rest().starts_with("-c:") {
-            return Err(CommandError::unsupported("!address -c", "not implemented yet"));
+        if arguments.rest().starts_with("-f:") {
+            return Ok(Address::List(filter(arguments)?));
         }
         match arguments.is_empty() {
-            true => Ok(Address::List(Vec::new())),
+            true => Ok(Address::List(Filter::default())),
             false => Ok(Address::At(arguments.address(debugger)?)),
         }
     }
@@ -90,11 +97,8 @@ impl Command for Address {
         let process = debugger.engine.current_process()?;
         let regions = debugger.engine.regions(process)?;
         Ok(match self {
-            Address::List(usages) => {
-                let wanted = |region: &&Region| {
-                    usages.is_empty() || usages.iter().any(|usage| usage.eq_ignore_ascii_case(usage_word(region.usage)))
-                };
-                AddressData::List(regions.iter().filter(wanted).cloned().collect())
+            Address::List(filter) => {
+                AddressData::List(regions.iter().filter(|region| filter.passes(region)).cloned().collect())
             }
             Address::Summary => AddressData::Summary(regions.to_vec()),
             Address::At(at) => match regions.iter().find(|region| region.range.contains(at)) {
@@ -160,6 +164,104 @@ impl Command for Address {
     }
 }
 
+impl Filter {
+    fn passes(&self, region: &Region) -> bool {
+        let usage = self.usages.is_empty() || self.usages.contains(&region.usage);
+        let kind = self.kinds.is_empty() || self.kinds.contains(&kind(region));
+        usage && kind && (self.protections.is_empty() || self.protections.contains(&protection(region)))
+    }
+}
+
+/// `-f:` with its words, if it comes next.
+fn filter(arguments: &mut Arguments<'_>) -> Result<Filter, CommandError> {
+    let mut filter = Filter::default();
+    if !arguments.take("-f:") {
+        return Ok(filter);
+    }
+    let words = arguments.rest().split_whitespace().next().unwrap_or_default();
+    arguments.take(words);
+    for word in words.split(',') {
+        let named = |known: &str| known.eq_ignore_ascii_case(word);
+        let lower = word.to_ascii_lowercase();
+        let is_protection = lower.len() == 3 && lower.chars().zip("rwx".chars()).all(|(c, on)| c == on || c == '-');
+        match (USAGES.iter().find(|usage| named(usage_word(**usage))), KINDS.iter().find(|kind| named(kind))) {
+            (Some(usage), _) => filter.usages.push(*usage),
+            (None, Some(kind)) => filter.kinds.push(kind),
+            (None, None) if is_protection => filter.protections.push(lower),
+            (None, None) => {
+                return Err(arguments.usage(format!("'{word}' is no usage, type or protection")));
+            }
+        }
+    }
+    Ok(filter)
+}
+
+/// Lists, or runs commands for each region.
+fn address_command(
+    arguments: &mut Arguments<'_>,
+    debugger: &mut Debugger,
+    out: &mut dyn Output,
+) -> Result<(), CommandError> {
+    let rest = arguments.rest();
+    let Some(at) = rest.find("-c:").filter(|at| *at == 0 || rest.starts_with("-f:")) else {
+        return carry_out::<Address>(arguments, debugger, out);
+    };
+    let filter = filter(arguments)?;
+    if !arguments.take("-c:") {
+        return Err(arguments.usage(format!("extra characters '{}'", &rest[..at])));
+    }
+    let commands = match arguments.quoted() {
+        Some(commands) => commands,
+        None => arguments.take_rest().to_owned(),
+    };
+    arguments.finish()?;
+    if commands.trim().is_empty() {
+        return Err(arguments.usage("the commands are missing"));
+    }
+    let AddressData::List(regions) = Address::List(filter).run(debugger)? else { return Ok(()) };
+    for region in regions {
+        debugger.engine.check_interrupt()?;
+        let refusal = "the regions would be others after it; !address -c cannot resume the debuggee";
+        if !debugger.run_nested(&with_fields(&commands, &region), refusal, out) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// `%1` to `%7` replaced by what they stand for, as the reference numbers them.
+fn with_fields(commands: &str, region: &Region) -> String {
+    let range = region.range;
+    let mut text = String::new();
+    let mut rest = commands;
+    while let Some((before, after)) = rest.split_once('%') {
+        text.push_str(before);
+        let mut letters = after.chars();
+        let field = match letters.next() {
+            Some('1') => Some(range.start.to_string()),
+            Some('2') => Some(range.end.to_string()),
+            Some('3') => Some(format!("{:x}", range.len())),
+            Some('4') => Some(kind(region).to_owned()),
+            // What is not mapped is in no list here, so all are of one state.
+            Some('5') => Some("COMMIT".to_owned()),
+            Some('6') => Some(protection(region)),
+            Some('7') => Some(usage_word(region.usage).to_owned()),
+            _ => None,
+        };
+        match field {
+            Some(field) => {
+                text.push_str(&field);
+                rest = letters.as_str();
+            }
+            None => {
+                text.push('%');
+                rest = after;
+            }
+        }
+    }
+    text + rest
+}
+
 fn summary(regions: &[Region], text: &mut String) {
     let total: u64 = regions.iter().map(|region| region.range.len()).sum();
     let mut table = |title: &str, key: &dyn Fn(&Region) -> String| {
@@ -200,6 +302,17 @@ fn protection(region: &Region) -> String {
     let letter = |on: bool, letter: char| if on { letter } else { '-' };
     [letter(region.read, 'r'), letter(region.write, 'w'), letter(region.execute, 'x')].iter().collect()
 }
+
+/// Types, as [`kind`] names them.
+const KINDS: [&str; 4] = ["PRIVATE", "SHARED", "FILE", "FILECOW"];
+const USAGES: [RegionUsage; 6] = [
+    RegionUsage::Image,
+    RegionUsage::Stack,
+    RegionUsage::Heap,
+    RegionUsage::MappedFile,
+    RegionUsage::Vdso,
+    RegionUsage::Unknown,
+];
 
 fn usage_word(usage: RegionUsage) -> &'static str {
     match usage {
