@@ -5,3 +5,4 @@ mod breakpoints;
 mod common;
 mod memory;
 mod scope;
+mod types;

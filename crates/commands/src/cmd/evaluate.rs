@@ -171,7 +171,10 @@ fn typed_text(value: &Value, debugger: &mut Debugger) -> String {
     let object_type = object.value_type().clone();
     let amount = values::Amount { depth: 1, ..values::Amount::default() };
     let rows = values::fields_of(&mut debugger.engine, &object_type, Some(&object), 0, amount);
-    let data = super::types::TypeData::Fields { heading: String::new(), rows, compact: false, hide_offsets: false };
+    let data = super::types::TypeData::Fields(
+        vec![super::types::FieldListing { heading: String::new(), rows }],
+        super::types::Style::default(),
+    );
     super::types::DisplayType::render(&data, &mut text);
     text
 }
