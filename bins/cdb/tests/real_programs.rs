@@ -1,31 +1,19 @@
-//! Programs nobody here wrote, attached to, broken in, stepped and let go; their stacks are gdb's.
+//! Programs of the world through a process server: attached to, broken in, stepped, let go. Their stacks are gdb's.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+#[path = "real/remote.rs"]
+mod remote;
 #[path = "real/stacks.rs"]
 mod stacks;
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use outpost_testkit::{Build, Compiler, Running, skip, text_differences, wait_until};
+use outpost_testkit::{Build, Compiler, ProcessServer, Running, skip, text_differences, wait_until};
 
+use remote::{Work, cdb, step_through};
 use stacks::{Frames, of_cdb, of_gdb};
-
-/// What `cdb` says to a script on a process.
-fn cdb(pid: u32, script: &str) -> String {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cdb"))
-        .args(["-p", &pid.to_string(), "-c", script])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
-    let mut output = String::new();
-    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut output).unwrap();
-    child.wait().unwrap();
-    output
-}
 
 fn gdb(pid: u32, commands: &[&str]) -> String {
     let mut command = Command::new("gdb");
@@ -47,10 +35,10 @@ fn gdb(pid: u32, commands: &[&str]) -> String {
 }
 
 /// Compares the stacks of all threads of a process that is at rest, and sees that it goes on unharmed.
-fn check_stacks(name: &str, running: &mut Running) {
+fn check_stacks(server: &ProcessServer, name: &str, running: &mut Running) {
     let pid = running.pid();
     let theirs = of_gdb(&gdb(pid, &["thread apply all backtrace"]));
-    let ours = of_cdb(&cdb(pid, "~*k; qd"));
+    let ours = of_cdb(&cdb(server, pid, "~*k; qd", || {}));
     assert!(!ours.is_empty(), "{name}: no stacks");
     assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>(), "{name}: threads");
     for (thread, frames) in &ours {
@@ -102,28 +90,44 @@ fn settle(pid: u32) {
 
 #[test]
 fn bash() {
-    let mut running =
-        Running::command(Command::new("bash").args(["-c", "echo ready; read line; exit 3"]).stdin(Stdio::piped()));
+    let program = "echo ready; while read line; do echo got $line; done; exit 3";
+    let mut running = Running::command(Command::new("bash").args(["-c", program]).stdin(Stdio::piped()));
     running.line();
     settle(running.pid());
-    check_stacks("bash", &mut running);
+    let server = ProcessServer::start();
+    check_stacks(&server, "bash", &mut running);
+    let work = Work { breakpoint: "bash!echo_builtin", caller: "bash!execute_command_internal" };
+    step_through(&server, &mut running, &work, |running| running.say("one\n"));
+    assert_eq!(running.line(), "got one", "it echoes on");
+    running.say("two\n");
+    assert_eq!(running.line(), "got two");
+    running.end_input();
+    assert_eq!(running.wait(Duration::from_secs(10)).code(), Some(3), "it ends as it would have");
 }
 
 #[test]
 fn python_with_threads() {
-    let program = "import threading, time\n\
+    let program = "import sys, threading\n\
                    def wait(): threading.Event().wait()\n\
                    for _ in range(3): threading.Thread(target=wait, daemon=True).start()\n\
                    print('ready', flush=True)\n\
-                   time.sleep(1000)\n";
+                   for line in sys.stdin: print(int(line) ** 2, flush=True)\n";
     let python = "/usr/bin/python3";
     if !std::path::Path::new(python).exists() {
         return skip("the distribution's python3 is not installed");
     }
-    let mut running = Running::command(Command::new(python).args(["-c", program]));
+    let mut running = Running::command(Command::new(python).args(["-c", program]).stdin(Stdio::piped()));
     running.line();
     settle(running.pid());
-    check_stacks("python3", &mut running);
+    let server = ProcessServer::start();
+    check_stacks(&server, "python3", &mut running);
+    let work = Work { breakpoint: "PyFile_WriteObject", caller: "_PyEval_EvalFrameDefault" };
+    step_through(&server, &mut running, &work, |running| running.say("12\n"));
+    assert_eq!(running.line(), "144", "it calculates on");
+    running.say("5\n");
+    assert_eq!(running.line(), "25");
+    running.end_input();
+    assert!(running.wait(Duration::from_secs(10)).success());
 }
 
 #[test]
@@ -133,9 +137,15 @@ fn sqlite() {
     }
     let mut command = Command::new("sqlite3");
     let mut running = Running::command(command.args(["-batch", ":memory:"]).stdin(Stdio::piped()));
-    let _ = &mut running;
     settle(running.pid());
-    check_stacks("sqlite3", &mut running);
+    let server = ProcessServer::start();
+    check_stacks(&server, "sqlite3", &mut running);
+    let work = Work { breakpoint: "sqlite3_step", caller: "sqlite3+" };
+    step_through(&server, &mut running, &work, |running| running.say("select 6 * 7;\n"));
+    running.say("select 'still ' || 'here';\n");
+    running.end_input();
+    assert_eq!([running.line(), running.line()], ["42", "still here"], "it answers");
+    assert!(running.wait(Duration::from_secs(10)).success());
 }
 
 #[test]
@@ -143,12 +153,14 @@ fn optimised_cpp_with_threads() {
     let mut running = Running::start(Build::fixture("shop.cpp").flags("-g -O2").path(), &[]);
     let port: u16 = running.line().parse().unwrap();
     settle(running.pid());
-    check_stacks("shop -O2", &mut running);
+    let server = ProcessServer::start();
+    check_stacks(&server, "shop -O2", &mut running);
     let mut customer = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-    customer.write_all(b"PING\n").unwrap();
-    let mut answer = [0; 5];
-    std::io::Read::read_exact(&mut customer, &mut answer).unwrap();
-    assert_eq!(&answer, b"PONG\n", "it serves on");
+    let mut ask = |question: &str| customer.write_all(question.as_bytes()).unwrap();
+    let work = Work { breakpoint: "shop::Inventory::left", caller: "shop::Server::work" };
+    step_through(&server, &mut running, &work, |_| ask("STOCK apple\nPING\n"));
+    let mut answers = std::io::BufReader::new(customer).lines().map(Result::unwrap);
+    assert_eq!([answers.next(), answers.next()].map(Option::unwrap), ["120", "PONG"], "it serves on");
 }
 
 #[test]
@@ -165,7 +177,14 @@ fn a_thousand_threads() {
             for (;;) pause();
         }
         static void *body(void *number) { return (void *)(long)deeper((long)number & 3); }
+        __attribute__((noinline)) int answer(const char *line) {
+            int sum = 0;
+            for (; *line; ++line) sum += *line;
+            printf("%d\n", sum);
+            return fflush(stdout);
+        }
         int main(void) {
+            char line[64];
             pthread_attr_t attributes;
             pthread_attr_init(&attributes);
             pthread_attr_setstacksize(&attributes, 64 << 10);
@@ -177,12 +196,19 @@ fn a_thousand_threads() {
             for (int number = 0; number < 999; ++number) sem_wait(&ready);
             puts("ready");
             fflush(stdout);
-            for (;;) pause();
+            while (fgets(line, sizeof line, stdin)) answer(line);
         }"#;
-    let mut running = Running::start(Build::source(Compiler::Gcc, "thousand", PROGRAM).flags("-g -O1").path(), &[]);
+    let program = Build::source(Compiler::Gcc, "thousand", PROGRAM).flags("-g -O1");
+    let mut running = Running::command(Command::new(program.path()).stdin(Stdio::piped()));
     assert_eq!(running.line(), "ready");
     settle(running.pid());
-    check_stacks("1,000 threads", &mut running);
+    let server = ProcessServer::start();
+    check_stacks(&server, "1,000 threads", &mut running);
+    let work = Work { breakpoint: "answer", caller: "thousand!main" };
+    step_through(&server, &mut running, &work, |running| running.say("a\n"));
+    assert_eq!(running.line(), "107", "it answers");
+    running.say("b\n");
+    assert_eq!(running.line(), "108");
 }
 
 #[test]
@@ -191,8 +217,16 @@ fn rust_on_tokio() {
     if !program.exists() {
         return skip("the tokio example of testkit is not built (cargo test --workspace builds it)");
     }
-    let mut running = Running::start(program, &[]);
+    let mut running = Running::command(Command::new(program).stdin(Stdio::piped()));
     running.line();
     settle(running.pid());
-    check_stacks("tokio", &mut running);
+    let server = ProcessServer::start();
+    check_stacks(&server, "tokio", &mut running);
+    let work = Work { breakpoint: "tokio_service::answer", caller: "tokio_service::main" };
+    step_through(&server, &mut running, &work, |running| running.say("how many words\n"));
+    assert_eq!(running.line(), "3 words, 6 counted", "it answers");
+    running.say("and now\n");
+    assert_eq!(running.line(), "2 words, 6 counted");
+    running.end_input();
+    assert!(running.wait(Duration::from_secs(10)).success());
 }

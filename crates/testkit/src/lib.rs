@@ -5,8 +5,10 @@
 mod build;
 pub mod link;
 mod process;
+mod server;
 mod skip;
 
 pub use build::{Build, Compiler, fixture};
 pub use process::{Running, text_differences, wait_until};
+pub use server::ProcessServer;
 pub use skip::skip;

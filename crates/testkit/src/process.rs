@@ -1,7 +1,7 @@
 //! Running debuggees.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -37,6 +37,17 @@ impl Running {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("standard output can be read");
         line.trim_end().into()
+    }
+
+    /// Writes to its standard input, which the command made a pipe.
+    pub fn say(&mut self, text: &str) {
+        let input = self.child.stdin.as_mut().expect("standard input is a pipe");
+        input.write_all(text.as_bytes()).and_then(|()| input.flush()).expect("it reads its standard input");
+    }
+
+    /// Ends its standard input.
+    pub fn end_input(&mut self) {
+        self.child.stdin = None;
     }
 
     /// Whether it still runs.

@@ -62,6 +62,8 @@ pub(crate) fn of_gdb(output: &str) -> BTreeMap<u32, Frames> {
 fn normal(name: &str) -> String {
     let mut plain = String::new();
     let mut depth = 0_u32;
+    // An arrow closes no bracket.
+    let name = name.replace("->", "");
     for character in name.replace("{lambda", "<").replace("{closure", "<").replace('}', ">").chars() {
         match character {
             '<' | '(' | '{' => depth += 1,

@@ -1,0 +1,83 @@
+//! `cdb -premote` on a running program, through a `dbgsrv` on loopback.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use outpost_testkit::{ProcessServer, Running, text_differences, wait_until};
+
+/// No wait takes longer.
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// What `cdb` says to a script on a process of `server`'s machine. `poke` is called while the process is stopped for the
+/// first time, before the script goes on: what it sends is read once the script lets the program run.
+pub(crate) fn cdb(server: &ProcessServer, pid: u32, script: &str, poke: impl FnOnce()) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cdb"))
+        .args(["-premote", server.connection(), "-p", &pid.to_string(), "-c", script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let reading = std::thread::spawn(move || {
+        let mut output = Vec::new();
+        std::io::Read::read_to_end(&mut stdout, &mut output).unwrap();
+        String::from_utf8_lossy(&output).into_owned()
+    });
+    wait_until("the process stops", LIMIT, || state(pid) == Some('t'));
+    poke();
+    let end = std::time::Instant::now() + LIMIT;
+    while child.try_wait().unwrap().is_none() && std::time::Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Past the limit it is ended, and what it said so far is the message.
+    drop(child.kill());
+    let status = child.wait().unwrap();
+    let output = reading.join().unwrap();
+    assert!(status.success(), "{output}");
+    output
+}
+
+/// How a program is brought to run through a function of its own.
+pub(crate) struct Work<'a> {
+    /// Where to stop on the way.
+    pub(crate) breakpoint: &'a str,
+    /// Who is found above the function after it returned.
+    pub(crate) caller: &'a str,
+}
+
+/// Stops the program in the middle of work that `poke` gives to it, steps over and into what comes next, goes up, lets
+/// go. The caller sees that the work is done.
+pub(crate) fn step_through(
+    server: &ProcessServer,
+    running: &mut Running,
+    work: &Work<'_>,
+    poke: impl FnOnce(&mut Running),
+) {
+    let pid = running.pid();
+    let Work { breakpoint, caller } = work;
+    let script = format!("bp {breakpoint}; g; r rip; p; r rip; t; r rip; gu; k; bc *; qd");
+    let output = cdb(server, pid, &script, || poke(running));
+    assert!(output.contains("Breakpoint 0 hit"), "{breakpoint}: {output}");
+    let places: Vec<&str> =
+        output.lines().filter(|line| line.trim_start().starts_with("rip=") && !line.contains(" rsp=")).collect();
+    assert_eq!(places.len(), 3, "{output}");
+    assert!(places[0] != places[1] && places[1] != places[2], "each step moves: {output}");
+    let (_, stack) = output.split_once("Child-SP").unwrap_or_else(|| panic!("no stack: {output}"));
+    assert!(stack.contains(caller), "gu ends in {caller}: {output}");
+    assert_eq!(tracer(pid), 0, "let go: {output}");
+    assert_eq!(text_differences(pid), [0; 0], "{breakpoint}");
+}
+
+/// State letter of a process (proc_pid_stat(5)).
+pub(crate) fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// Tracer of a process, 0 if none.
+fn tracer(pid: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    line.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
