@@ -2,24 +2,11 @@
 
 mod oracle;
 
-use std::collections::BTreeSet;
-
-use oracle::{Fact, OracleFrame, Part, Program, Stop, VariableFacts};
+use oracle::compare::{Comparison, Tally, compare_variables};
+use oracle::{Program, Stop};
 use outpost_base::ImageOffset;
-use outpost_symbols::{CaseRule, FrameContext, Language, Type, TypeKind, Unavailable, Value, Variable};
+use outpost_symbols::{CaseRule, FrameContext, Value};
 use outpost_testkit::{Build, Compiler};
-
-/// How much was compared; a test that compares nothing proves nothing.
-#[derive(Default, Debug)]
-struct Tally {
-    frames: usize,
-    variables: usize,
-    parts: usize,
-    gone: usize,
-    /// Parts that gdb could not tell.
-    untold: usize,
-    differences: Vec<String>,
-}
 
 struct Comparer(Program);
 
@@ -48,7 +35,8 @@ impl Comparer {
                 };
                 tally.variables += 1;
                 let value = self.0.variables.value(&variable, &mut frame);
-                let mut compared = Comparison { place: wanted.name.clone(), frame: &mut frame, tally: &mut tally };
+                let memory = frame.memory();
+                let mut compared = Comparison { place: wanted.name.clone(), memory, tally: &mut tally };
                 compared.variable(wanted, &value);
             }
         }
@@ -72,207 +60,13 @@ impl Comparer {
         };
         assert_eq!(activation.inlined, facts.inlined, "{}", facts.function);
         tally.frames += 1;
-        let ours: Vec<(usize, &Variable)> = activation
+        let ours: Vec<(String, Value)> = activation
             .scopes
             .iter()
-            .enumerate()
-            .flat_map(|(depth, scope)| scope.variables.iter().map(move |variable| (depth, variable)))
+            .flat_map(|scope| &scope.variables)
+            .map(|variable| (variable.name.clone(), self.0.variables.value(variable, &mut frame)))
             .collect();
-        let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
-        let our_names = names(ours.iter().map(|(_, variable)| variable.name.as_str()).collect());
-        let gdb_names = names(facts.variables.iter().map(|variable| variable.name.as_str()).collect());
-        // gdb leaves out parameters without a name.
-        let more: Vec<_> = our_names.difference(&gdb_names).filter(|name| !name.is_empty()).collect();
-        let less: Vec<_> = gdb_names.difference(&our_names).collect();
-        if !more.is_empty() || !less.is_empty() {
-            tally.differences.push(format!("{}: more {more:?}, less {less:?}", facts.function));
-        }
-        let mut taken = vec![false; ours.len()];
-        for wanted in &facts.variables {
-            // Several of one name: gdb and we list them innermost first.
-            let found = (0..ours.len()).find(|at| !taken[*at] && ours[*at].1.name == wanted.name);
-            let Some(found) = found else { continue };
-            taken[found] = true;
-            tally.variables += 1;
-            let variable = ours[found].1;
-            let value = self.0.variables.value(variable, &mut frame);
-            let mut compared = Comparison {
-                place: format!("{} {}", facts.function, wanted.name),
-                frame: &mut frame,
-                tally: &mut *tally,
-            };
-            compared.variable(wanted, &value);
-        }
-    }
-}
-
-struct Comparison<'a, 'b> {
-    place: String,
-    frame: &'a mut OracleFrame<'b>,
-    tally: &'a mut Tally,
-}
-
-impl Comparison<'_, '_> {
-    fn variable(&mut self, wanted: &VariableFacts, value: &Value) {
-        if let Some((spelling, size, declared)) = &wanted.value_type {
-            self.spelling("type", spelling, value.value_type());
-            // gdb 13 gives a Rust struct that ends with an enum the size of its active variant, and nullptr_t none.
-            let ours = value.value_type().size();
-            let null = matches!(value.value_type().resolved().kind(), TypeKind::Unspecified);
-            if ours != Some(*declared) && !null {
-                self.same("size", &Some(*size), &ours);
-            }
-        }
-        for part in &wanted.parts {
-            let part_value = match follow(value, &part.path, self.frame) {
-                Ok(value) => value,
-                Err(_) if matches!(part.fact, Fact::Gone | Fact::Error) => continue,
-                Err(reason) => {
-                    self.differs(&format!("path {}", part.path), reason.to_string());
-                    continue;
-                }
-            };
-            self.part(part, &part_value);
-            self.layout(value, part);
-        }
-    }
-
-    /// Where a field lies in its record.
-    fn layout(&mut self, value: &Value, part: &Part) {
-        let Fact::Field { name, bit_offset, bit_size, .. } = &part.fact else { return };
-        let (parent, number) = part.path.rsplit_once("/#").expect("fields have parents");
-        let Ok(parent) = follow(value, parent, self.frame) else { return };
-        // gdb moves the fields of a Rust enum's variants; those of plain records are what counts.
-        if parent.value_type().discriminant().is_some() {
-            return;
-        }
-        let fields = parent.value_type().fields();
-        let Some(field) = fields.get(number.parse::<usize>().expect("number")) else { return };
-        let ours = field.bits.map_or((8 * field.offset, 0), |bits| (bits.offset, bits.size));
-        self.same(&format!("layout of {} {name}", part.path), &(*bit_offset, *bit_size), &ours);
-        self.same(&format!("name of {}", part.path), &name.replace("None", ""), &field.name.replace("None", ""));
-    }
-
-    fn part(&mut self, part: &Part, value: &Value) {
-        self.tally.parts += 1;
-        let what = format!("value {}", part.path);
-        match &part.fact {
-            Fact::Field { name, spelling, .. } => {
-                self.spelling(&format!("type of {} {name}", part.path), spelling, value.value_type());
-            }
-            Fact::Count(count) => {
-                let ours = value.value_type().element().and_then(|(_, count)| count);
-                self.same(&format!("count {}", part.path), &Some(*count), &ours);
-            }
-            // The unit type has no bytes; gdb shows it as 0.
-            Fact::Integer(0) if value.value_type().size() == Some(0) => {}
-            Fact::Integer(expected) => match value.scalar(self.frame.memory()) {
-                Ok(scalar) => self.same(&what, expected, &scalar.as_i128()),
-                // gdb shows zeros where the pieces of a location end before the value does.
-                Err(Unavailable::OptimizedOut) if *expected == 0 => self.tally.untold += 1,
-                Err(reason) => self.differs(&what, reason.to_string()),
-            },
-            Fact::Float(expected) => match value.scalar(self.frame.memory()) {
-                // Python tells no NaN from another.
-                Ok(scalar) if expected.is_nan() && scalar.as_f64().is_nan() => {}
-                Ok(scalar) => self.same(&what, &expected.to_bits(), &scalar.as_f64().to_bits()),
-                Err(reason) => self.differs(&what, reason.to_string()),
-            },
-            Fact::Gone => {
-                self.tally.gone += 1;
-                if let Ok(scalar) = value.scalar(self.frame.memory()) {
-                    self.differs(&what, format!("gdb has none, we have {scalar:?}"));
-                }
-            }
-            Fact::Synthetic => {
-                // gdb also calls a pointer so that no piece of the location has.
-                if !value.is_implicit_pointer() && value.missing().is_none() {
-                    self.differs(&what, "is no implicit pointer".to_owned());
-                }
-            }
-            Fact::Error => self.tally.untold += 1,
-        }
-    }
-
-    /// Types are spelled alike, but for what gdb is known to do otherwise.
-    fn spelling(&mut self, what: &str, gdb: &str, ours: &Type) {
-        let spelled = ours.to_string();
-        let same = match ours.language() {
-            // gdb does not tell Rust's pointers apart: all are `*mut T`.
-            Language::Rust => spelled == gdb || gdb.starts_with("*mut ") && ours.size() == Some(8),
-            // It spells template arguments anew (`int const` for `const int`), and `this` in types of methods.
-            _ => {
-                without_arguments(&spelled) == usual(&without_arguments(gdb))
-                    // It leaves out the function that a type is local to.
-                    || spelled.strip_suffix(gdb).is_some_and(|scope| scope.ends_with("::"))
-                    || spelled.contains("::*)(") && gdb.contains("::*)(")
-                    || spelled == "int (**)(...)" && gdb == "int (**)(void)"
-            }
-        };
-        if !same {
-            self.differs(what, format!("gdb {gdb:?}, we {spelled:?}"));
-        }
-    }
-
-    fn same<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, gdb: &T, ours: &T) {
-        if gdb != ours {
-            self.differs(what, format!("gdb {gdb:?}, we {ours:?}"));
-        }
-    }
-
-    fn differs(&mut self, what: &str, how: String) {
-        self.tally.differences.push(format!("{}: {what}: {how}", self.place));
-    }
-}
-
-/// gdb 13 has two spellings for one type, and no space before the brackets of constant pointers.
-fn usual(spelled: &str) -> String {
-    let spelled = spelled.replace("unsigned int __int128", "unsigned __int128").replace("const[", "const [");
-    spelled.replace("__int128 unsigned", "unsigned __int128")
-}
-
-/// A C++ type without template arguments.
-fn without_arguments(spelled: &str) -> String {
-    let mut depth = 0;
-    let mut kept = String::new();
-    for letter in spelled.chars() {
-        match letter {
-            '<' => depth += 1,
-            '>' => depth -= 1,
-            _ if depth == 0 => kept.push(letter),
-            _ => {}
-        }
-    }
-    kept
-}
-
-/// The part of `value` at a path of bases (`^n`), members (`#n`), elements (`[n]`) and what references refer to (`*`).
-fn follow(value: &Value, path: &str, frame: &mut OracleFrame<'_>) -> Result<Value, Unavailable> {
-    let mut value = value.clone();
-    for step in path.split('/').skip(1) {
-        let (kind, rest) = step.split_at(1);
-        let number = || rest.trim_end_matches(']').parse::<usize>().expect("number");
-        value = match kind {
-            "^" => value.base(number(), frame.memory())?,
-            "[" => value.index(number() as i64, frame.memory())?,
-            "*" => value.deref(frame.memory())?,
-            _ => member(&value, number(), frame)?,
-        };
-    }
-    Ok(value)
-}
-
-/// Member `number`; gdb shows a Rust enum as its discriminant and its active variant.
-fn member(value: &Value, number: usize, frame: &mut OracleFrame<'_>) -> Result<Value, Unavailable> {
-    let value_type: Type = value.value_type().resolved();
-    let is_enum = matches!(value_type.kind(), TypeKind::Record(record) if record.variants.is_some());
-    match (is_enum, value_type.discriminant(), number) {
-        (true, Some(discriminant), 0) => Ok(value.field(&discriminant)),
-        (true, _, _) => Ok(value.variant(frame.memory())?.1),
-        (false, _, _) => {
-            let fields = value_type.fields();
-            fields.get(number).map(|field| value.field(field)).ok_or(Unavailable::WrongType)
-        }
+        compare_variables(&facts.function, &facts.variables, &ours, frame.memory(), tally);
     }
 }
 

@@ -1,5 +1,8 @@
 //! What gdb says of a program's frames, and a frame made of it for our own evaluation.
 
+pub(crate) mod compare;
+pub(crate) mod facts;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +15,8 @@ use outpost_symbols::{
     TypeTable, Variables, find_debug_files,
 };
 use outpost_testkit::Build;
+
+use facts::VariableFacts;
 
 /// A program, its debug info, and where gdb stopped it.
 pub(crate) struct Program {
@@ -74,37 +79,6 @@ pub(crate) struct FrameFacts {
     pub(crate) variables: Vec<VariableFacts>,
 }
 
-/// One variable as gdb shows it.
-#[derive(Default)]
-pub(crate) struct VariableFacts {
-    pub(crate) name: String,
-    /// Spelling, size as gdb computes it here, and size as declared.
-    pub(crate) value_type: Option<(String, u64, u64)>,
-    pub(crate) parts: Vec<Part>,
-}
-
-/// A fact about a part of a variable, and the path to the part.
-pub(crate) struct Part {
-    pub(crate) path: String,
-    pub(crate) fact: Fact,
-}
-
-pub(crate) enum Fact {
-    Field {
-        name: String,
-        spelling: String,
-        bit_offset: u64,
-        bit_size: u64,
-    },
-    Count(u64),
-    Integer(i128),
-    Float(f64),
-    Gone,
-    Synthetic,
-    /// gdb could not say.
-    Error,
-}
-
 /// Runs `program` under gdb, stopping at each call of `stop`.
 fn ask_gdb(program: &Path, settings: &[(&str, &str)]) -> Vec<Stop> {
     let directory = tempfile::tempdir().expect("temporary directory");
@@ -115,6 +89,7 @@ fn ask_gdb(program: &Path, settings: &[(&str, &str)]) -> Vec<Stop> {
         .arg(&script)
         .arg(&program)
         .env("ORACLE_DIRECTORY", directory.path())
+        .env("ORACLE_SCRIPTS", script.parent().expect("a folder"))
         .env("ORACLE_PROGRAM", &program)
         .envs(settings.iter().copied())
         .output()
@@ -150,7 +125,7 @@ fn parse(facts: &str, program: &Memory) -> Vec<Stop> {
             continue;
         }
         if words[0] == "GLOBAL" {
-            stop.globals.push(VariableFacts { name: words[1].to_owned(), ..VariableFacts::default() });
+            stop.globals.push(VariableFacts::new(words[1]));
             continue;
         }
         let mut frame = stop.frames.last_mut();
@@ -162,7 +137,7 @@ fn parse(facts: &str, program: &Memory) -> Vec<Stop> {
                 continue;
             }
             ("VAR", Some(frame)) => {
-                frame.variables.push(VariableFacts { name: words[1].to_owned(), ..VariableFacts::default() });
+                frame.variables.push(VariableFacts::new(words[1]));
                 continue;
             }
             _ => {}
@@ -173,44 +148,9 @@ fn parse(facts: &str, program: &Memory) -> Vec<Stop> {
             None => stop.globals.last_mut(),
         };
         let Some(variable) = variable else { continue };
-        let fact = match words[0] {
-            "TYPE" => {
-                variable.value_type = Some((words[1].to_owned(), number(2), words[3].parse().unwrap_or(0)));
-                continue;
-            }
-            "FIELD" => Fact::Field {
-                name: words[2].to_owned(),
-                spelling: words[3].to_owned(),
-                bit_offset: number(4),
-                bit_size: number(5),
-            },
-            "COUNT" => Fact::Count(number(2)),
-            "LEAF" => match words[2] {
-                "int" => Fact::Integer(words[3].parse().expect("integer")),
-                "hex" => Fact::Integer(u128::from_str_radix(&words[3][2..], 16).expect("hex") as i128),
-                "float" => Fact::Float(hex_float(words[3])),
-                "gone" => Fact::Gone,
-                "synthetic" => Fact::Synthetic,
-                _ => Fact::Error,
-            },
-            _ => continue,
-        };
-        variable.parts.push(Part { path: words[1].to_owned(), fact });
+        variable.take(&words);
     }
     stops
-}
-
-/// Python's `float.hex`: `-0x1.8p+1`.
-fn hex_float(text: &str) -> f64 {
-    let (sign, digits) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
-    let Some((mantissa, exponent)) = digits.strip_prefix("0x").and_then(|digits| digits.split_once('p')) else {
-        return sign * digits.parse::<f64>().expect("inf or nan");
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
-    let bits = u64::from_str_radix(fraction, 16).expect("hex") as f64 / 16f64.powi(fraction.len() as i32);
-    let exponent: i32 = exponent.parse().expect("exponent");
-    let value = whole.parse::<f64>().expect("digit") + bits;
-    sign * value * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2)
 }
 
 /// Memory of a stopped program: its core, and its file for what the core leaves out.
