@@ -222,14 +222,12 @@ impl Tracer {
         let Part::Step(stepping) = std::mem::replace(&mut thread.part, Part::Hold) else {
             return Vec::new();
         };
-        let process = thread.process;
         let stopped = thread.is_stopped();
         thread.mask_before_step = stepping.mask;
         self.unplant_for(tid, &stepping.planted);
         if stopped {
             self.restore_mask_before_step(tid);
         }
-        self.journal.stepping(process, tid, false);
         stepping.trace
     }
 
@@ -255,7 +253,6 @@ impl Tracer {
             // An orphaned step kills as surely as a breakpoint does.
             self.protect(space);
         }
-        self.journal.stepping(process, tid, true);
         if let Ok(mask) = ptrace::signal_mask(tid.0)
             && mask & SIGTRAP_BIT != 0
         {

@@ -131,7 +131,10 @@ impl Tracer {
         let processes = self.processes_in(space);
         let mut threads = self.threads.values().filter(|thread| processes.contains(&thread.process)).peekable();
         // A thread that makes another or a process blocks everything for a moment: one alone says nothing.
-        let blocks = |tid: ThreadId| blocked_signals(tid).is_some_and(|mask| mask & bit != 0);
+        // One that has just been hit by our fault seems not to block this signal.
+        let blocks = |tid: ThreadId| {
+            blocked_signals(tid).is_some_and(|mask| mask & bit != 0 || mask & OTHER_FAULTS == OTHER_FAULTS)
+        };
         if forced || (threads.peek().is_some() && threads.all(|thread| blocks(thread.id))) {
             let name = if signo == libc::SIGILL { "SIGILL" } else { "SIGTRAP" };
             return (

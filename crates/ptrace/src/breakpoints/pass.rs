@@ -108,6 +108,9 @@ impl Tracer {
         // A system call may block until one of the threads held now does something: only its entry is waited for.
         let how = if is_syscall { Go::ToSyscall } else { Go::Step };
         self.set_planted(tid, at, original, false);
+        if how == Go::Step {
+            self.tell_step(tid);
+        }
         let status = match self.flush(tid).and_then(|()| ptrace::go(tid.0, how, 0)) {
             Ok(()) => loop {
                 match wait_blocking(Whom::Thread(tid.0)) {

@@ -327,6 +327,7 @@ impl Tracer {
 
     fn step_out_of_pad(&mut self, tid: ThreadId) -> Passed {
         for _ in 0..MAX_PAD_STEPS {
+            self.tell_step(tid);
             let stopped = self.flush(tid).and_then(|()| ptrace::go(tid.0, Go::Step, 0));
             let status = match stopped {
                 Ok(()) => loop {

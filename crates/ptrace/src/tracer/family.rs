@@ -265,9 +265,12 @@ impl Tracer {
 
     /// Takes a thread out of the tables.
     pub(super) fn forget_thread(&mut self, tid: ThreadId) {
-        if self.threads.remove(&tid).is_some() {
+        if let Some(gone) = self.threads.remove(&tid) {
             self.threads_changed = true;
             self.journal.debug_registers_cleared(tid);
+            if gone.is_trapping {
+                self.journal.stepping(gone.process, tid, false);
+            }
         }
         self.out.remove(&tid);
         self.early.remove(&tid);

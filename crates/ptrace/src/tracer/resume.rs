@@ -153,6 +153,16 @@ impl Tracer {
         }
     }
 
+    /// Tells the journal of a step ahead of it: the processor's flag for it outlives us, up to the next time somebody sets
+    /// the thread going, and its trap must not be taken for the program's.
+    pub(crate) fn tell_step(&mut self, tid: ThreadId) {
+        if let Some(thread) = self.threads.get_mut(&tid)
+            && !std::mem::replace(&mut thread.is_trapping, true)
+        {
+            self.journal.stepping(thread.process, tid, true);
+        }
+    }
+
     /// Leaves a thread in its group-stop.
     fn listen(&mut self, tid: ThreadId) {
         if self.flush(tid).is_err() || ptrace::listen(tid.0).is_err() {
@@ -184,8 +194,15 @@ impl Tracer {
             }
         }
         thread.single_step = how == Go::Step;
+        if how == Go::Step {
+            self.tell_step(tid);
+        }
         if ptrace::go(tid.0, how, signo).is_err() {
             return self.lost(tid);
+        }
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        if how != Go::Step && std::mem::take(&mut thread.is_trapping) {
+            self.journal.stepping(thread.process, tid, false);
         }
         thread.state = if thread.is_exiting { State::Exiting } else { State::Running };
         thread.registers = None;

@@ -75,6 +75,8 @@ pub(crate) struct Thread {
     pub(crate) postponed: Option<RawSigInfo>,
     /// When it was last seen not to have had its signal mask changed by a fault of ours.
     pub(crate) mask_seen_at: Option<Instant>,
+    /// The processor's trap flag was set for a step and stays until it is set going without; the journal knows.
+    pub(crate) is_trapping: bool,
     /// The signal mask to put back at its next stop, after a step plan that unblocked SIGTRAP.
     pub(crate) mask_before_step: Option<u64>,
     pub(crate) arrival: Option<Arrival>,
@@ -150,6 +152,7 @@ impl Thread {
             postponed: None,
             mask_seen_at: None,
             mask_before_step: None,
+            is_trapping: false,
             arrival: None,
             debug_version: 0,
             vfork_child: None,
