@@ -233,7 +233,7 @@ fn kill(killed: Killed, state: State, mode: &str, folder: &Path, moment: Duratio
     let port = if killed == Killed::Link { link.port() } else { server.port() };
     let client = Client::start(port, state, &debuggee.pid().to_string());
     std::thread::sleep(moment);
-    strike(killed, &mut server, &client, &link);
+    strike(killed, &mut server, &client, &link, debuggee.pid());
     let left = Left { sites: killed == Killed::All };
     let mut harm = harm(&mut debuggee, &before, mode, left);
     if !harm.is_empty() {
@@ -242,9 +242,13 @@ fn kill(killed: Killed, state: State, mode: &str, folder: &Path, moment: Duratio
     Outcome { unsafe_because: client.unsafe_because, harm }
 }
 
-fn strike(killed: Killed, server: &mut Server, client: &Client, link: &DelayLink) {
-    // Where it is attached again and again, it may not be traced just now.
-    let [worker] = server.workers()[..] else { panic!("one session has one worker") };
+fn strike(killed: Killed, server: &mut Server, client: &Client, link: &DelayLink, debuggee: u32) {
+    let mut worker = 0;
+    // Where it is attached again and again, it is not traced for a moment.
+    wait_until("it is traced", LIMIT, || {
+        worker = tracer(debuggee);
+        worker != 0
+    });
     let kill = |pid: u32| kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
     match killed {
         Killed::Client => kill(client.running.pid()),
@@ -328,7 +332,7 @@ fn what_a_session_created_ends_with_it() {
             let port = if killed == Killed::Link { link.port() } else { server.port() };
             let client = Client::start(port, state, page.path.to_str().unwrap());
             let created = client.created;
-            strike(killed, &mut server, &client, &link);
+            strike(killed, &mut server, &client, &link, created);
             let ended = || matches!(common::state(created), None | Some('Z'));
             if killed == Killed::All {
                 // Nobody is left to end it, and PTRACE_O_EXITKILL would end attached ones, too.
