@@ -205,7 +205,20 @@ impl Engine {
             process.memory.restart(bundle.memory.iter());
             process.regions = None;
         }
+        self.note_thread_blocks(ordinal);
         Ok(())
+    }
+
+    /// A thread that just began has no control block yet, and a list that did not change otherwise is not sent again
+    /// when it has; the registers tell.
+    fn note_thread_blocks(&mut self, ordinal: SystemOrdinal) {
+        let Some(system) = self.systems.iter().find(|system| system.ordinal == ordinal) else { return };
+        let Some(base) = system.info.arch.register_by_name("fs_base") else { return };
+        let own = self.processes.iter_mut().filter(|process| process.system == ordinal);
+        for thread in own.flat_map(|process| &mut process.threads) {
+            let known = system.registers.get(&thread.info.id).and_then(|known| known.context.get_u64(base));
+            thread.info.teb = known.map_or(thread.info.teb, outpost_base::Va);
+        }
     }
 
     /// Makes sure that a process a stop speaks of is in the list.
@@ -325,7 +338,10 @@ impl Engine {
     /// The process of a thread.
     pub(crate) fn process_of(&self, thread: ThreadOrdinal) -> Result<&Process, EngineError> {
         let has = |process: &&Process| process.threads.iter().any(|known| known.ordinal == thread);
-        self.processes.iter().find(has).ok_or(EngineError::NoThread { ordinal: thread })
+        // Once nothing is left, that is what the user has to know, not which thread is missing.
+        let missing =
+            if self.processes.is_empty() { EngineError::NoDebuggee } else { EngineError::NoThread { ordinal: thread } };
+        self.processes.iter().find(has).ok_or(missing)
     }
 
     /// Where a thread is: its system, its process and the system's id for it.
