@@ -182,7 +182,7 @@ impl Engine {
                 Ok(_) => temporary.is_set = true,
                 Err(error) => {
                     let text = format!("temporary breakpoint at {} cannot be set: {error}", temporary.at);
-                    self.queue.push_back(EngineEvent::Noticed(Notice::Message { text }));
+                    temporary.refused = Some(text);
                 }
             }
             return;

@@ -67,6 +67,8 @@ pub(super) struct TemporaryBreakpoint {
     pub(super) hardware: bool,
     pub(super) thread: Option<ThreadOrdinal>,
     pub(super) is_set: bool,
+    /// Why the target did not take it.
+    pub(super) refused: Option<String>,
 }
 
 impl BreakpointTable {
@@ -101,7 +103,12 @@ impl BreakpointTable {
         thread: Option<ThreadOrdinal>,
     ) {
         let (id, at, hardware) = (self.new_id(), temporary.at, temporary.hardware);
-        self.temporaries.push(TemporaryBreakpoint { process, id, at, hardware, thread, is_set: false });
+        self.temporaries.push(TemporaryBreakpoint { process, id, at, hardware, thread, is_set: false, refused: None });
+    }
+
+    /// Why a temporary breakpoint was not taken, if one was not.
+    pub(crate) fn refused_temporary(&self) -> Option<String> {
+        self.temporaries.iter().find_map(|temporary| temporary.refused.clone())
     }
 
     /// Temporary breakpoints are over; the target is told with the next change.

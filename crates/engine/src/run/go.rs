@@ -9,7 +9,8 @@ impl Engine {
     /// Lets the debuggee run until an event (`g`, `gh`, `gn`, `ga`); returns at once, [`Engine::wait`] tells the rest.
     ///
     /// # Errors
-    /// [`EngineError::Running`]; [`EngineError::NoDebuggee`]; [`EngineError::Unsupported`] if all targets are dumps.
+    /// [`EngineError::Running`]; [`EngineError::NoDebuggee`]; [`EngineError::Unsupported`] if all targets are dumps;
+    /// [`EngineError::Invalid`] if a temporary breakpoint cannot be set.
     #[doc(alias = "SetExecutionStatus")]
     pub fn go(&mut self, options: &RunOptions, temporaries: &[Temporary]) -> Result<(), EngineError> {
         self.begin_run(options)?;
@@ -17,6 +18,12 @@ impl Engine {
         for temporary in temporaries {
             let only = temporary.current_thread_only.then_some(thread);
             self.breakpoints.add_temporary(self.current_process()?, temporary, only);
+        }
+        // Without the breakpoint that it was to run to, the debuggee would be gone.
+        self.flush_breakpoints()?;
+        if let Some(reason) = self.breakpoints.refused_temporary() {
+            self.end_operation();
+            return Err(EngineError::Invalid { reason });
         }
         self.operation = Some(Operation::go(thread, options.clone()));
         self.resume_with(options, None).inspect_err(|_| self.operation = None)
