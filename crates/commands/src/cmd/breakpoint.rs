@@ -94,7 +94,11 @@ impl Command for SetBreakpoint {
         if let Some(condition) = &condition {
             check_condition(condition, debugger)?;
         }
-        let place = place(arguments, debugger)?;
+        let watches_data = !matches!(
+            access,
+            BreakpointAccess::Code | BreakpointAccess::Hardware { access: HardwareAccess::Execute, .. }
+        );
+        let place = place(arguments, watches_data, debugger)?;
         let mut passes = 1;
         if !arguments.is_empty() && !arguments.rest().starts_with('"') {
             passes = arguments.number(debugger)?.max(1);
@@ -177,7 +181,11 @@ fn check_condition(condition: &str, debugger: &mut Debugger) -> Result<(), Comma
 }
 
 /// Where: names and lines are kept as they are written, so that all their places are meant; anything else is evaluated.
-fn place(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<BreakpointPlace, CommandError> {
+fn place(
+    arguments: &mut Arguments<'_>,
+    watches_data: bool,
+    debugger: &mut Debugger,
+) -> Result<BreakpointPlace, CommandError> {
     if arguments.is_empty() {
         let pc = debugger.engine.register("$ip")?.as_u64();
         return Ok(BreakpointPlace::Address(outpost_base::Va(pc)));
@@ -194,6 +202,10 @@ fn place(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Break
             let known = debugger.engine.line_at(pc);
             let file = known.ok_or_else(|| ExprError::NoCode { line: line.to_string() })?.file;
             Ok(BreakpointPlace::Expression(format!("`{file}:{}`", line.line.unwrap_or(1))))
+        }
+        // A local variable is where it is now; looked up later, it would be another function's.
+        Expr::Masm(Masm::Name(_)) if watches_data && debugger.engine.local(text).is_ok_and(|local| local.is_some()) => {
+            Ok(BreakpointPlace::Address(outpost_base::Va(debugger.engine.evaluate_number(&expr)?)))
         }
         Expr::Masm(Masm::Name(_)) => Ok(BreakpointPlace::Expression(text.to_owned())),
         // `add` and `dead` are numbers to the evaluator; a function of the name is what is meant here.

@@ -31,7 +31,7 @@ impl Engine {
         if let Some(thread) = request.thread {
             self.locate(thread)?;
         }
-        let places = match self.resolve_place(&request.place) {
+        let places = match self.places_of(&request.place, request.access) {
             Ok(places) => places,
             Err(EngineError::NoSymbol { .. } | EngineError::NoModule { .. } | EngineError::NoLine { .. }) => Vec::new(),
             Err(error) => return Err(error),

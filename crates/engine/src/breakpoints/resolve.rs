@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use outpost_base::Va;
+use outpost_target::HardwareAccess;
 
 use super::table::{Location, LocationState};
-use super::{BreakpointLocation, BreakpointPlace};
+use super::{BreakpointAccess, BreakpointLocation, BreakpointPlace};
 use crate::events::{EngineEvent, Notice};
 use crate::expr::{Expr, ExprOptions, Masm};
 use crate::modules::Module;
@@ -33,6 +34,23 @@ impl Engine {
             Err(EngineError::NoSymbol { name }) => self.evaluated_place(text).ok_or(EngineError::NoSymbol { name }),
             found => found,
         }
+    }
+
+    /// As [`Engine::resolve_place`]; where data is watched, a name means a variable before it means a function.
+    pub(super) fn places_of(
+        &mut self,
+        place: &BreakpointPlace,
+        access: BreakpointAccess,
+    ) -> Result<Vec<Va>, EngineError> {
+        let execution = BreakpointAccess::Hardware { access: HardwareAccess::Execute, len: 1 };
+        if let BreakpointPlace::Expression(text) = place
+            && access != BreakpointAccess::Code
+            && access != execution
+            && let Ok(found) = self.find_name(text.trim())
+        {
+            return Ok(found.into_iter().map(|named| named.address).collect());
+        }
+        self.resolve_place(place)
     }
 
     /// The address that an expression which is no mere name comes to.
@@ -92,11 +110,11 @@ impl Engine {
         let numbers: Vec<BreakpointNumber> = all.map(|known| known.number).collect();
         for number in numbers {
             let Some(known) = self.breakpoints.find(number) else { continue };
-            let place = known.request.place.clone();
+            let (place, access) = (known.request.place.clone(), known.request.access);
             if matches!(place, BreakpointPlace::Address(_)) && !known.locations.is_empty() {
                 continue;
             }
-            if let Ok(places) = self.resolve_place(&place) {
+            if let Ok(places) = self.places_of(&place, access) {
                 let condition = self.compile_condition(number, &places);
                 self.set_locations(number, &places);
                 if let Some(known) = self.breakpoints.find_mut(number).filter(|known| known.condition != condition) {
