@@ -1,7 +1,8 @@
 //! `g`, `ga`, `gh`, `gn`, `gN`, `gu`, `gc`: running.
 
 use outpost_base::Va;
-use outpost_engine::{RunOptions, RunThreads, SignalChoice, Temporary};
+use outpost_engine::expr::{Expr, Masm};
+use outpost_engine::{BreakpointPlace, RunOptions, RunThreads, SignalChoice, Temporary};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::debugger::Resumption;
@@ -160,5 +161,12 @@ pub(super) fn run_options(arguments: &mut Arguments<'_>, debugger: &mut Debugger
 fn addresses(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Vec<Va>, CommandError> {
     let text = arguments.expression_text(debugger)?;
     let (expr, _) = debugger.engine.parse_expression(text, debugger.settings.expressions())?;
+    // A name means what it means to bp: behind the prologue, where the function's variables are what they seem.
+    if matches!(expr, Expr::Masm(Masm::Name(_)))
+        && let Ok(places) = debugger.engine.resolve_place(&BreakpointPlace::Expression(text.to_owned()))
+        && !places.is_empty()
+    {
+        return Ok(places);
+    }
     Ok(debugger.engine.evaluate_addresses(&expr)?)
 }
