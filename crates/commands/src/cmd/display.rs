@@ -149,6 +149,11 @@ impl Command for Display {
 
     fn render(data: &Dump, text: &mut String) {
         let row_bytes = data.size * data.columns;
+        if data.unit == Unit::Binary {
+            let indent = " ".repeat(19);
+            line!(text, "{indent}{}", vec!["76543210"; row_bytes].join(" "));
+            line!(text, "{indent}{}", vec!["--------"; row_bytes].join(" "));
+        }
         for (row, bytes) in data.bytes.chunks(row_bytes).enumerate() {
             let at = data.start + (row * row_bytes) as u64;
             let shown = match (data.unit, data.size) {
@@ -163,7 +168,9 @@ impl Command for Display {
                 }
                 (Unit::Binary, _) => {
                     let cells: Vec<String> = bytes.chunks(data.size).map(binary).collect();
-                    cells.join(" ")
+                    let words: Vec<String> = bytes.chunks(data.size).map(word).collect();
+                    // The digits of a short last row stand where the others do.
+                    format!("{:width$}  {}", cells.join(" "), words.join(" "), width = row_bytes * 9 - 1)
                 }
             };
             match data.unit {
@@ -281,8 +288,8 @@ fn float(bytes: &[Option<u8>]) -> String {
         _ => None,
     };
     match (value, bytes.len()) {
-        (Some(value), 4) => format!("{:>16}", format!("{value:.8e}")),
-        (Some(value), _) => format!("{:>24}", format!("{value:.16e}")),
+        (Some(value), 4) => format!("{:>16}", crate::text::single(value as f32)),
+        (Some(value), _) => format!("{:>24}", crate::text::double(value)),
         (None, 4) => format!("{:>16}", "????????????????"),
         (None, _) => format!("{:>24}", "????????????????????????"),
     }
@@ -294,12 +301,7 @@ fn binary(bytes: &[Option<u8>]) -> String {
         None => "????????".to_owned(),
     };
     let cells: Vec<String> = bytes.iter().rev().map(digits).collect();
-    let mut text = cells.join(" ");
-    match number(bytes) {
-        Some(value) => text.push_str(&format!("  {value:0width$x}", width = bytes.len() * 2)),
-        None => text.push_str(&format!("  {}", "?".repeat(bytes.len() * 2))),
-    }
-    text
+    cells.join(" ")
 }
 
 /// Displays text.
@@ -377,7 +379,8 @@ pub(super) fn printable(text: &str) -> String {
 pub(super) fn narrow_text(memory: &mut dyn MemoryReader, at: Va, limit: u64) -> (String, u64) {
     let bytes = memory.read_cstring(at, limit as usize).unwrap_or_default();
     let used = (bytes.len() as u64 + 1).min(limit);
-    (String::from_utf8_lossy(&bytes).into_owned(), used)
+    // A byte that is no UTF-8 is a dot, as it is in the columns of db.
+    (String::from_utf8_lossy(&bytes).replace(char::REPLACEMENT_CHARACTER, "."), used)
 }
 
 fn wide_text(memory: &mut dyn MemoryReader, at: Va, limit: u64) -> (String, u64) {
@@ -610,8 +613,10 @@ mod tests {
         assert_eq!(dump(&bytes, 0, 8, plain, 2), "00007fff`ffffd9a0  00007fff`ffffda10 00005555`5555b0c7\n");
         assert_eq!(dump(&bytes[..4], 4, 4, plain, 4), "00007fff`ffffd9a0  ffffda10 ????????\n");
         assert_eq!(dump(&[0x41, 0x42, 0x43, 0], 0, 4, with_text, 1), "00007fff`ffffd9a0  00434241  ABC.\n");
-        assert_eq!(dump(&[5], 0, 1, Unit::Binary, 4), "00007fff`ffffd9a0  00000101  05\n");
+        let binary = dump(&[5], 0, 1, Unit::Binary, 2);
+        let head = "                   76543210 76543210\n                   -------- --------\n";
+        assert_eq!(binary, format!("{head}00007fff`ffffd9a0  00000101           05\n"));
         let float = dump(&1.5f32.to_le_bytes(), 0, 4, Unit::Float, 4);
-        assert_eq!(float, "00007fff`ffffd9a0      1.50000000e0\n");
+        assert_eq!(float, "00007fff`ffffd9a0               1.5\n");
     }
 }

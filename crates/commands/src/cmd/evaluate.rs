@@ -5,7 +5,7 @@ use outpost_engine::values::{Scalar, TypeKind, Value};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::language::Arguments;
-use crate::text::{hex64, line, put, values};
+use crate::text::{double, hex64, line, put, single, values};
 use crate::{CommandError, Debugger};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[
@@ -213,8 +213,8 @@ impl Command for Formats {
         line!(text, "  Time:    {}", super::time::date_of(value));
         let low = f32::from_bits(value as u32);
         let high = f32::from_bits((value >> 32) as u32);
-        line!(text, "  Float:   low {low} high {high}");
-        line!(text, "  Double:  {}", f64::from_bits(value));
+        line!(text, "  Float:   low {} high {}", single(low), single(high));
+        line!(text, "  Double:  {}", double(f64::from_bits(value)));
     }
 }
 

@@ -120,7 +120,14 @@ fn one(arguments: &mut Arguments<'_>, debugger: &mut Debugger, text: &mut String
             ));
         }
         let value = arguments.number(debugger)?;
-        arguments.take(",");
+        let more = arguments.rest();
+        if !arguments.take(",")
+            && !more.is_empty()
+            && !more.starts_with(|c: char| c.is_ascii_alphabetic() || "$@".contains(c))
+        {
+            return Err(arguments
+                .usage(format!("'{more}' is no part of a number; a value that is not whole is given by its bits")));
+        }
         // What a caller's register was is spread over the stack; writing the thread's instead would surprise.
         if !name.starts_with('$') && debugger.engine.shown_frame_registers()?.is_some() {
             let reason = "registers of a frame cannot be set; .frame 0 goes back to those of the thread";
@@ -167,8 +174,8 @@ fn parts(value: &RegisterValue, kind: &str) -> Option<String> {
         let number = u64::from_le_bytes(bytes);
         let unused = 64 - 8 * size as u32;
         match kind {
-            "f" => f32::from_bits(number as u32).to_string(),
-            "d" => f64::from_bits(number).to_string(),
+            "f" => crate::text::single(f32::from_bits(number as u32)),
+            "d" => crate::text::double(f64::from_bits(number)),
             _ if kind.starts_with('i') => (((number << unused) as i64) >> unused).to_string(),
             _ => number.to_string(),
         }

@@ -1,5 +1,6 @@
 //! How things look: the pieces of text that several commands share.
 
+mod float;
 pub(crate) mod frames;
 pub(crate) mod notice;
 pub(crate) mod registers;
@@ -28,6 +29,7 @@ macro_rules! line {
     }};
 }
 
+pub(crate) use float::{double, single};
 pub(crate) use {line, put};
 
 /// A 64-bit number as the debugger writes them: ``00000000`00000409``.
