@@ -114,7 +114,7 @@ impl Command for Unassemble {
         if let (Some(last), false) = (instructions.last(), matches!(self.extent, Extent::Before(_))) {
             debugger.continuations.unassemble_at = Some(last.end());
         }
-        if instructions.is_empty() {
+        if instructions.is_empty() && matches!(self.extent, Extent::Before(_)) {
             return Err(CommandError::invalid(format!("no instructions lead to {}", self.at)));
         }
         Ok(with_headings(instructions, debugger))
@@ -251,15 +251,16 @@ impl Command for UnassembleFunction {
         }
         for (number, ListedBlock { heading, instructions }) in data.blocks.iter().enumerate() {
             if data.calls_only {
-                for (_, call) in instructions {
-                    line!(text, "{heading}:\n  {}", call.line());
+                // The calls of all blocks are one list.
+                if number == 0 {
+                    line!(text, "{heading}:");
                 }
-                continue;
+            } else {
+                if number > 0 {
+                    line!(text);
+                }
+                line!(text, "{heading}:");
             }
-            if number > 0 {
-                line!(text);
-            }
-            line!(text, "{heading}:");
             for (source, instruction) in instructions {
                 match source {
                     Some(source) => line!(text, "{source:5} {}", instruction.line()),

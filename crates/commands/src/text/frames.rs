@@ -30,7 +30,7 @@ pub(crate) fn head(columns: FrameColumns) -> String {
     }
     text.push_str(" Child-SP          RetAddr               ");
     if columns.arguments {
-        text.push_str(": Args to Child                                                       : ");
+        text.push_str(": Args to Child                                         : ");
     }
     text.push_str("Call Site");
     text
@@ -55,7 +55,14 @@ pub(crate) fn row(frame: &StackFrame, columns: FrameColumns, previous_sp: Option
     let site = call_site(frame);
     let mut text = format!("{:02x} ", frame.index);
     if columns.names_only {
-        text.push_str(&site);
+        // Names alone, so that stacks of two runs can be compared.
+        let (module, function) = (frame.module.as_str(), frame.function.as_str());
+        match (module, function) {
+            (_, "") => text.push_str(&site),
+            ("", function) => text.push_str(function),
+            (module, function) => text.push_str(&format!("{module}!{function}")),
+        }
+        return text;
     } else {
         if columns.sizes {
             let size = previous_sp.and_then(|sp| frame.sp.0.checked_sub(sp)).filter(|size| *size != 0);
@@ -111,6 +118,6 @@ mod tests {
         let inline = "01 (Inline Function) --------`--------     svc!main+0x2f7 [/src/svc/main.c @ 140]";
         assert_eq!(row(&frame(FrameKind::Inline), FrameColumns::default(), None, ""), inline);
         let columns = FrameColumns { names_only: true, hide_lines: true, ..FrameColumns::default() };
-        assert_eq!(row(&frame(FrameKind::Physical), columns, None, ""), "01 svc!main+0x2f7");
+        assert_eq!(row(&frame(FrameKind::Physical), columns, None, ""), "01 svc!main");
     }
 }
