@@ -22,7 +22,7 @@ pub enum CommandError {
         hint: String,
     },
     /// The arguments are not what the command takes.
-    #[error("{problem}; usage: {syntax}")]
+    #[error("{problem}; usage: {}", syntax.replace('\n', "\n       "))]
     Usage {
         /// What is wrong with them.
         problem: String,
@@ -67,6 +67,10 @@ impl CommandError {
     /// The sentence the user reads.
     pub fn message(&self) -> String {
         let text = self.to_string();
+        // These begin with what the user typed, which is written as it was.
+        if matches!(self, CommandError::Unsupported { .. } | CommandError::File { .. }) {
+            return text;
+        }
         let mut letters = text.chars();
         match letters.next() {
             Some(first) => first.to_uppercase().chain(letters).collect(),

@@ -56,7 +56,7 @@ pub enum EngineError {
         number: BreakpointNumber,
     },
     /// The stack has no frame of that number.
-    #[error("no frame {index:x}; the stack has {count:x}")]
+    #[error("no frame {index:#x}; the stack has {count:#x} frames")]
     NoFrame {
         /// The number asked for.
         index: u32,

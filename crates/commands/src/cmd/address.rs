@@ -87,6 +87,9 @@ impl Command for Address {
         if arguments.rest().starts_with("-f:") {
             return Ok(Address::List(filter(arguments)?));
         }
+        if arguments.rest().starts_with('-') {
+            return Err(arguments.usage(format!("unknown option '{}'", arguments.rest())));
+        }
         match arguments.is_empty() {
             true => Ok(Address::List(Filter::default())),
             false => Ok(Address::At(arguments.address(debugger)?)),

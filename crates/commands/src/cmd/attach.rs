@@ -306,7 +306,9 @@ impl Command for EndServer {
 
     fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
         let system = debugger.engine.current_system().ok_or(outpost_engine::EngineError::NoDebuggee)?;
-        let ended = debugger.engine.with_target(system, |target| match target.as_os() {
+        // The helper behind a local session is not a server that anyone started.
+        let is_local = debugger.engine.target_info(system)?.name == "<Local>";
+        let ended = debugger.engine.with_target(system, |target| match target.as_os().filter(|_| !is_local) {
             Some(os) => os.end_server(),
             None => Err(outpost_engine::target::TargetError::Unsupported {
                 operation: "ending the server",
