@@ -139,7 +139,9 @@ fn attach(debugger: &mut Debugger, system: SystemOrdinal, process: ProcessId, op
     };
     let attached = debugger.engine.attach(system, process, mode);
     attached.map_err(|error| format!("cannot attach to process {process}: {error}"))?;
-    if !options.no_break {
+    // A process that is not stopped makes no event by being attached to.
+    let runs_on = [AttachMode::Invasive { break_in: false }, AttachMode::Noninvasive { suspend: false }];
+    if !runs_on.contains(&mode) {
         debugger.expect_event();
     }
     Ok(())

@@ -72,6 +72,8 @@ pub struct Debugger {
     /// Rests of lines whose command resumed the debuggee; the last is done first.
     tails: Vec<String>,
     last_line: String,
+    /// The next stop is shown and gone on from, before anything else that waits for it.
+    pub(crate) goes_on_at_stop: bool,
     /// How many commands are under way, one within the other.
     nesting: usize,
 }
@@ -102,6 +104,7 @@ impl Debugger {
             link_marks: Vec::new(),
             tails: Vec::new(),
             last_line: String::new(),
+            goes_on_at_stop: false,
             nesting: 0,
         }
     }
@@ -200,6 +203,9 @@ impl Debugger {
                 out.write(OutputKind::Stop, &shown);
                 let commands = stop.breakpoints.iter().rev().map(|hit| hit.commands.clone());
                 self.tails.extend(commands.filter(|text| !text.is_empty()));
+                if std::mem::take(&mut self.goes_on_at_stop) {
+                    self.tails.push("g".to_owned());
+                }
                 return self.run_tails(out);
             }
             EngineEvent::Stepped(step) => {

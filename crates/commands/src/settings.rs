@@ -33,6 +33,8 @@ pub struct Settings {
     pub source_context: (u32, u32),
     /// Where the standard streams of created processes are.
     pub stdio: StdioSpec,
+    /// Where processes are created, on their machine; `None`: where the debugger or the server is.
+    pub create_directory: Option<String>,
     /// Quitting lets created processes go, too (`-pd`).
     pub detach_on_quit: bool,
     /// Software breakpoints that would not outlive their server are refused (`.bpmode safe`).
@@ -55,6 +57,7 @@ impl Default for Settings {
             frames: outpost_engine::DEFAULT_FRAMES,
             source_context: (5, 5),
             stdio: StdioSpec::Client,
+            create_directory: None,
             detach_on_quit: false,
             safe_breakpoints_only: false,
         }

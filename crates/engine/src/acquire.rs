@@ -3,7 +3,7 @@
 use outpost_base::ProcessId;
 use outpost_target::{AttachMode, BundleRequest, CreateSpec, DetachMode, ProcessOrigin};
 
-use crate::{Engine, EngineError, ProcessOrdinal, SystemOrdinal};
+use crate::{Engine, EngineError, ProcessOrdinal, RunOptions, SystemOrdinal};
 
 /// How a process leaves the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,9 @@ pub enum Leave {
 impl Engine {
     /// Attaches to a process of a system's machine. Its first stop, if the mode makes one, is an event to be waited for.
     ///
+    /// A process that is not to be stopped runs, and so does then what the system has besides, since a system runs or is
+    /// stopped as a whole.
+    ///
     /// # Errors
     /// [`EngineError::Unsupported`] if the system cannot; [`EngineError::Target`] with the reason of a refusal.
     #[doc(alias = "AttachProcess")]
@@ -32,6 +35,7 @@ impl Engine {
         mode: AttachMode,
     ) -> Result<ProcessOrdinal, EngineError> {
         let target = self.system(system)?.target.clone();
+        let has_others = self.processes.iter().any(|process| process.system == system && !process.ended);
         let stop = {
             let mut target = target.borrow_mut();
             let live = target.as_live().ok_or_else(|| cannot_run("attaching"))?;
@@ -42,7 +46,10 @@ impl Engine {
             None => {
                 self.adopt(system, process)?;
                 if matches!(mode, AttachMode::Invasive { break_in: false }) {
-                    self.mark_running(system)?;
+                    match has_others && !self.system(system)?.running {
+                        true => self.go(&RunOptions::default(), &[])?,
+                        false => self.mark_running(system)?,
+                    }
                 }
             }
         }

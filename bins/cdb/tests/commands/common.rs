@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use outpost_testkit::{Build, Compiler};
 
@@ -35,6 +36,9 @@ int main(void) {
 }
 "#;
 
+/// No session takes longer.
+const LIMIT: Duration = Duration::from_secs(50);
+
 /// The program of [`LISTS`].
 pub(crate) fn lists() -> PathBuf {
     Build::source(Compiler::Gcc, "lists", LISTS).flags("-g -O0").path()
@@ -54,9 +58,20 @@ pub(crate) fn run(arguments: &[&str]) -> String {
         .stderr(Stdio::inherit())
         .spawn()
         .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let (done, waits) = std::sync::mpsc::channel::<()>();
+    // A session that hangs is ended, so that the test tells what was said until then.
+    let guard = std::thread::spawn(move || {
+        if waits.recv_timeout(LIMIT).is_err() {
+            child.kill().unwrap();
+        }
+        child.wait().unwrap();
+    });
     let mut output = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
-    child.wait().unwrap();
+    stdout.read_to_string(&mut output).unwrap();
+    let in_time = done.send(()).is_ok();
+    guard.join().unwrap();
+    assert!(in_time, "no end after {LIMIT:?}:\n{output}");
     output
 }
 

@@ -1,6 +1,7 @@
 //! Commands as they are typed, on programs that run: what they say must be so.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+mod attaching;
 mod breakpoints;
 mod common;
 mod memory;

@@ -12,23 +12,38 @@ use crate::{CommandError, Debugger};
 pub(crate) const ENTRIES: &[CommandEntry] = &[
     CommandEntry {
         names: &[".attach"],
-        syntax: ".attach [-premote Transport] [-b] [-e] [-v] PID",
+        syntax: ".attach [-premote Transport] [-b|-v|-vr] [-e] [-f] [-r] PID",
         summary: "Attach to a process",
         details: "At once. The PID is read in the default radix; 0n1234 is decimal. -premote connects to a process server \
-                  first, which makes a new system; -b does not stop the process; -e takes over one that a debugger \
-                  abandoned; -v only looks at it without becoming its debugger.",
+                  first, which makes a new system; -b does not stop the process, and lets run what else is debugged \
+                  there; -e takes over one that a debugger abandoned; -r goes on after its first stop; -v only looks at it \
+                  without becoming its debugger, -vr without holding it meanwhile. -f is taken and always so: the others \
+                  stay stopped until the newcomer has stopped. Example: .attach -premote \
+                  tcp:server=alder,port=1025 0n4711",
         group: Group::Processes,
         eats_line: false,
         run: carry_out::<Attach>,
     },
     CommandEntry {
         names: &[".create"],
-        syntax: ".create [-premote Transport] CommandLine",
+        syntax: ".create [-premote Transport] [-f] CommandLine",
         summary: "Create a process",
-        details: "At once, on the current system's machine. Takes the rest of the line.",
+        details: "At once, on the current system's machine, in the directory of .createdir. Takes the rest of the line: \
+                  blanks separate words, quotes keep them together. -f is taken and always so: the others stay stopped \
+                  until the newcomer has stopped. Example: .create /usr/bin/sort -r \"my file\"",
         group: Group::Processes,
         eats_line: true,
         run: carry_out::<Create>,
+    },
+    CommandEntry {
+        names: &[".createdir"],
+        syntax: ".createdir [Directory]",
+        summary: "Show or set the directory in which processes are created",
+        details: "On the machine of the process. Without it, that of the debugger or of the process server. Example: \
+                  .createdir /srv/data",
+        group: Group::Processes,
+        eats_line: false,
+        run: carry_out::<CreateDirectory>,
     },
     CommandEntry {
         names: &[".detach", ".kill", ".abandon"],
@@ -111,6 +126,8 @@ pub struct Attach {
     transport: Option<String>,
     process: ProcessId,
     mode: AttachMode,
+    /// It goes on after its first stop (`-r`).
+    resume: bool,
 }
 
 impl Command for Attach {
@@ -118,24 +135,37 @@ impl Command for Attach {
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Attach, CommandError> {
         let transport = premote(arguments)?.map(str::to_owned);
-        let mut mode = AttachMode::Invasive { break_in: true };
+        let mut options: Vec<&str> = Vec::new();
         while let Some(option) = arguments.take_option() {
-            mode = match option {
-                "b" => AttachMode::Invasive { break_in: false },
-                "e" => AttachMode::Existing,
-                "v" => AttachMode::Noninvasive { suspend: true },
-                "f" | "k" | "r" => {
-                    return Err(CommandError::unsupported(format!(".attach -{option}"), "not implemented yet"));
+            match option {
+                "b" | "e" | "f" | "r" | "v" | "vr" => options.push(option),
+                "k" => {
+                    let reason = "the kernel as a target is not implemented yet";
+                    return Err(CommandError::unsupported(".attach -k", reason));
                 }
                 other => return Err(arguments.usage(format!("unknown option -{other}"))),
-            };
+            }
         }
+        let has = |option: &str| options.contains(&option);
+        let looks_only = has("v") || has("vr");
+        if looks_only && (has("b") || has("e") || has("r") || has("f")) {
+            return Err(arguments.usage("-v goes with no other option"));
+        }
+        if has("b") && (has("e") || has("r")) {
+            return Err(arguments.usage("-b does not stop the process, so there is nothing for -e and -r to do"));
+        }
+        let mode = match () {
+            () if looks_only => AttachMode::Noninvasive { suspend: !has("vr") },
+            () if has("e") => AttachMode::Existing,
+            () => AttachMode::Invasive { break_in: !has("b") },
+        };
+        let resume = has("r");
         if arguments.is_empty() {
             return Err(arguments.usage("the PID is missing"));
         }
         let id = arguments.number(debugger)?;
         let id = u32::try_from(id).map_err(|_| CommandError::invalid(format!("there is no process {id}")))?;
-        Ok(Attach { transport, process: ProcessId(id), mode })
+        Ok(Attach { transport, process: ProcessId(id), mode, resume })
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
@@ -144,10 +174,12 @@ impl Command for Attach {
             None => system(debugger)?,
         };
         debugger.engine.attach(system, self.process, self.mode)?;
-        // Looking at a process makes no event unless it stops it.
-        if !matches!(self.mode, AttachMode::Invasive { break_in: false }) {
+        // A process that is not stopped makes no event by being attached to.
+        let runs_on = [AttachMode::Invasive { break_in: false }, AttachMode::Noninvasive { suspend: false }];
+        if !runs_on.contains(&self.mode) {
             debugger.expect_event();
         }
+        debugger.goes_on_at_stop = self.resume;
         Ok(())
     }
 
@@ -166,9 +198,8 @@ impl Command for Create {
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Create, CommandError> {
         let transport = premote(arguments)?.map(str::to_owned);
-        if arguments.take_word("-f") {
-            return Err(CommandError::unsupported(".create -f", "not implemented yet"));
-        }
+        // What else is debugged stays stopped until the newcomer has stopped, with or without it.
+        arguments.take_word("-f");
         let mut words = split_quoted(arguments.take_rest()).into_iter();
         let program = words.next().ok_or_else(|| arguments.usage("the program is missing"))?;
         let spec = CreateSpec {
@@ -176,7 +207,7 @@ impl Command for Create {
             arguments: words.collect(),
             environment: None,
             environment_changes: Vec::new(),
-            directory: None,
+            directory: debugger.settings.create_directory.clone(),
             stdio: debugger.settings.stdio.clone(),
             randomize: false,
             break_in: true,
@@ -194,6 +225,42 @@ impl Command for Create {
     }
 
     fn render(_: &(), _: &mut String) {}
+}
+
+/// Sets where processes are created.
+#[derive(Debug, Clone)]
+pub struct CreateDirectory {
+    directory: Option<String>,
+}
+
+impl Command for CreateDirectory {
+    type Data = Option<String>;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<CreateDirectory, CommandError> {
+        if arguments.rest().starts_with("-i") || arguments.rest().starts_with("-I") {
+            let reason = "created processes inherit no handles of the debugger on Linux";
+            return Err(CommandError::unsupported(".createdir -i", reason));
+        }
+        let directory = match arguments.quoted() {
+            Some(directory) => directory,
+            None => arguments.take_rest().to_owned(),
+        };
+        Ok(CreateDirectory { directory: Some(directory).filter(|directory| !directory.is_empty()) })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<Option<String>, CommandError> {
+        if self.directory.is_some() {
+            debugger.settings.create_directory = self.directory;
+        }
+        Ok(debugger.settings.create_directory.clone())
+    }
+
+    fn render(data: &Option<String>, text: &mut String) {
+        match data {
+            Some(directory) => line!(text, "Processes are created in {directory}"),
+            None => line!(text, "Processes are created in the directory of the debugger or process server"),
+        }
+    }
 }
 
 /// Lets a process go.

@@ -60,7 +60,6 @@ const REASONS: &[(&str, &[&str])] = &[
             ".chain",
             ".clients",
             ".continue",
-            ".createdir",
             ".cxr",
             ".dml_flow",
             ".do",

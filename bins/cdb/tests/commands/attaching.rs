@@ -1,0 +1,96 @@
+//! `.attach`, `.create` and their options.
+
+use std::time::Duration;
+
+use outpost_testkit::{Build, Compiler, Running, wait_until};
+
+use crate::common::*;
+
+const TICKING: &str = r#"
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+__attribute__((noinline)) void tick(int n) { __asm__ volatile("" :: "r"(n) : "memory"); }
+int main(int argc, char **argv) {
+    puts("ready");
+    fflush(stdout);
+    int ticks = atoi(argv[1]);
+    for (int n = 0; n < ticks; n++) { tick(n); usleep(10000); }
+    return 7;
+}
+"#;
+
+fn ticking(ticks: u32) -> Running {
+    let mut running =
+        Running::start(Build::source(Compiler::Gcc, "ticking", TICKING).flags("-g").path(), &[&ticks.to_string()]);
+    assert_eq!(running.line(), "ready");
+    running
+}
+
+/// State and tracer of a process, as the kernel tells them.
+fn state(running: &Running) -> (char, u32) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    (field("State:").chars().next().unwrap(), field("TracerPid:").parse().unwrap())
+}
+
+#[test]
+fn an_attach_without_break_lets_the_others_run() {
+    let (one, mut other) = (ticking(100_000), ticking(100_000));
+    let script = format!("bp tick; .attach -b 0n{}; .echo [both]; |; .echo [end]; qd", other.pid());
+    let output = run(&["-p", &one.pid().to_string(), "-c", &script]);
+    assert!(output.contains("Breakpoint 0 hit"), "the one that was stopped has run:\n{output}");
+    assert_eq!(part(&output, "both").lines().count(), 2, "{output}");
+    assert!(other.is_running() && state(&other).1 == 0);
+}
+
+#[test]
+fn what_was_abandoned_is_taken_over_and_resumed() {
+    let mut running = ticking(200);
+    let pid = running.pid();
+    run(&["-p", &pid.to_string(), "-c", ".abandon; q"]);
+    // The kernel stops it when it would next run.
+    wait_until("it is left stopped", Duration::from_secs(10), || state(&running) == ('T', 0));
+    let output = run(&["-c", &format!(".attach -e -r 0n{pid}; .echo [end]; .lastevent")]);
+    assert!(output.contains("to process"), "{output}");
+    assert!(part(&output, "end").contains("xit"), "what follows waits for the next stop, its end:\n{output}");
+    assert_eq!(running.wait(Duration::from_secs(10)).code(), Some(7));
+}
+
+#[test]
+fn options_that_exclude_each_other_are_refused() {
+    let own = std::process::id();
+    for (options, expected) in [
+        ("-v -b", "-v goes with no other option"),
+        ("-b -e", "-b does not stop"),
+        ("-k", "not implemented"),
+        ("-x", "nknown option -x"),
+    ] {
+        let output = run(&["-c", &format!(".attach {options} 0n{own}")]);
+        assert!(output.contains(expected), ".attach {options}:\n{output}");
+    }
+}
+
+#[test]
+fn looking_without_holding() {
+    let running = ticking(100_000);
+    let pid = running.pid().to_string();
+    let commands = [format!(".attach -vr 0n{pid}"), ".echo [look]; |; lm; .echo [end]".to_owned()];
+    let by_command = run(&["-c", &commands[0], "-c", &commands[1]]);
+    let by_option = run(&["-pvr", "-p", &pid, "-c", &commands[1]]);
+    for output in [by_command, by_option] {
+        let look = part(&output, "look");
+        assert!(look.contains("examine") && look.contains("libc_so"), "{output}");
+    }
+    assert_eq!(state(&running).1, 0);
+}
+
+#[test]
+fn processes_are_created_where_createdir_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().canonicalize().unwrap();
+    let path = path.to_str().unwrap();
+    let output = run(&["-c", &format!(".createdir {path}; .createdir"), "-c", ".create -f /bin/pwd", "-c", "g"]);
+    assert!(output.contains(&format!("Processes are created in {path}")), "{output}");
+    assert!(output.lines().any(|line| line == path), "{output}");
+}
