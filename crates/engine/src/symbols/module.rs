@@ -117,6 +117,11 @@ impl ModuleSymbols {
         self.module.as_ref()?.image().image_bytes(at, len)
     }
 
+    /// Where the image has the symbols of these names, if it exports every one of them.
+    pub(crate) fn exports(&self, names: &[String]) -> Option<Vec<ImageOffset>> {
+        self.module.as_ref()?.image().exports(names)
+    }
+
     /// Size and alignment of the image's TLS block, if it has one.
     pub(crate) fn tls_segment(&self) -> Option<(u64, u64)> {
         /// Segment type of the TLS template (gABI, program headers).

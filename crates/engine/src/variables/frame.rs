@@ -6,6 +6,7 @@ use std::sync::Arc;
 use outpost_base::{LoadBias, MemoryReader, RegisterContext, RegisterValue, ThreadId, Va};
 use outpost_symbols::{CallerFrame, FrameContext, Variables};
 
+use super::tls::TlsSearch;
 use crate::ProcessMemory;
 use crate::modules::Module;
 use crate::registers::sets_for;
@@ -80,11 +81,9 @@ impl FrameContext for StackContext {
         let frame = self.stack.frames.first()?;
         let fs_base = frame.registers.arch().register_by_name("fs_base")?;
         let thread_pointer = Va(frame.registers.get_u64(fs_base)?);
-        let module = self.module()?;
-        if module.info.is_main {
-            return self.loader.symbols(module).program_tls(thread_pointer, offset);
-        }
-        None
+        let module = self.module()?.clone();
+        let (loader, modules) = (&self.loader, &self.modules[..]);
+        TlsSearch { loader, memory: self.memory.clone(), modules, thread_pointer }.address(&module, offset)
     }
 
     fn caller(&mut self) -> Option<CallerFrame<'_>> {

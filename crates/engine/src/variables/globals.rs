@@ -6,16 +6,21 @@ use std::sync::Arc;
 use outpost_base::{LoadBias, MemoryReader, RegisterValue, Va};
 use outpost_symbols::{CallerFrame, CaseRule, FrameContext, SymbolKind, Value, Variables};
 
+use super::tls::TlsSearch;
 use crate::modules::Module;
-use crate::symbols::ModuleSymbols;
+use crate::symbols::{ModuleSymbols, SymbolLoader};
 use crate::{Engine, EngineError, NamedAddress, ProcessMemory};
 
 /// A context that has no frame but knows where a thread's variables are.
 struct GlobalContext {
     memory: ProcessMemory,
-    bias: LoadBias,
-    /// Where the current thread's TLS block of the image begins.
-    tls: Option<Va>,
+    /// Whose variable it is.
+    module: Rc<Module>,
+    /// Modules of the process.
+    modules: Vec<Rc<Module>>,
+    loader: SymbolLoader,
+    /// Of the current thread, if there is one.
+    thread_pointer: Option<Va>,
 }
 
 impl Engine {
@@ -80,8 +85,11 @@ impl Engine {
     ) -> Option<Value> {
         let variable = variables.variable(die)?;
         let memory = self.memory().ok()?;
-        let tls = self.thread_local_address(module, 0);
-        let mut context = GlobalContext { memory, bias: module.info.bias, tls };
+        let process = self.current_process().ok()?;
+        let thread_pointer = self.current_thread().ok().and_then(|thread| self.thread_pointer(thread));
+        let modules = self.process(process).ok()?.modules.iter().cloned().collect();
+        let loader = self.symbol_loader(process).ok()?;
+        let mut context = GlobalContext { memory, module: module.clone(), modules, loader, thread_pointer };
         Some(variables.value(&variable, &mut context))
     }
 }
@@ -92,7 +100,7 @@ impl FrameContext for GlobalContext {
     }
 
     fn load_bias(&self) -> LoadBias {
-        self.bias
+        self.module.info.bias
     }
 
     fn pc(&self) -> Option<Va> {
@@ -112,7 +120,9 @@ impl FrameContext for GlobalContext {
     }
 
     fn thread_local(&mut self, offset: u64) -> Option<Va> {
-        self.tls.map(|tls| tls + offset)
+        let (memory, thread_pointer) = (self.memory.clone(), self.thread_pointer?);
+        let (loader, modules) = (&self.loader, &self.modules[..]);
+        TlsSearch { loader, memory, modules, thread_pointer }.address(&self.module, offset)
     }
 
     fn caller(&mut self) -> Option<CallerFrame<'_>> {

@@ -9,4 +9,5 @@ mod happening;
 mod looking;
 mod returning;
 mod running;
+mod thread_locals;
 mod ways_out;

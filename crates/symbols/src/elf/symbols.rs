@@ -160,6 +160,20 @@ impl ElfFile {
         Some(SymbolTable { symbols, strings })
     }
 
+    /// Where the symbols of these names are, if the image exports every one of them; the first of several versions.
+    pub fn exports(&self, names: &[impl AsRef<str>]) -> Option<Vec<ImageOffset>> {
+        // A damaged table has none of them, and is told by whoever lists symbols.
+        let table = self.dynsym(&mut Vec::new())?;
+        let mut found = vec![None; names.len()];
+        for symbol in table.defined() {
+            let wanted = names.iter().position(|name| name.as_ref().as_bytes() == symbol.name);
+            if let Some(place) = wanted.and_then(|wanted| found.get_mut(wanted)) {
+                place.get_or_insert(ImageOffset(symbol.address));
+            }
+        }
+        found.into_iter().collect()
+    }
+
     /// Symbols made up for PLT entries.
     pub(crate) fn plt_symbols(&self, problems: &mut Vec<Problem>) -> Vec<ElfSymbol> {
         plt::symbols(self, problems)
