@@ -7,12 +7,15 @@ use outpost_base::ProcessId;
 /// Signals of faults (signal(7)) that are never ours, bit `signo - 1`.
 pub(crate) const OTHER_FAULTS: u64 = 1 << (libc::SIGBUS - 1) | 1 << (libc::SIGFPE - 1) | 1 << (libc::SIGSEGV - 1);
 
-/// Whether SIGTRAP or SIGILL is pending for a thread alone. A thread that executed one of our bytes may have stopped for
-/// an interrupt first: let go as it is, it would die of the signal.
+/// Whether SIGTRAP or SIGILL is about to be delivered: pending for the thread alone, and not blocked. A thread that executed
+/// one of our bytes may have stopped for an interrupt first: let go as it is, it would die of the signal.
 pub(crate) fn has_pending_trap(process: ProcessId, thread: u32) -> bool {
     let traps = 1_u64 << (libc::SIGTRAP - 1) | 1 << (libc::SIGILL - 1);
     let status = fs::read_to_string(format!("/proc/{process}/task/{thread}/status")).unwrap_or_default();
     // Bit `signo - 1` for each signal (proc_pid_status(5)).
-    let pending = status.lines().find_map(|line| line.strip_prefix("SigPnd:"));
-    pending.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).is_some_and(|bits| bits & traps != 0)
+    let bits = |field| {
+        let bits = status.lines().find_map(|line| line.strip_prefix(field))?;
+        u64::from_str_radix(bits.trim(), 16).ok()
+    };
+    bits("SigPnd:").unwrap_or(0) & !bits("SigBlk:").unwrap_or(0) & traps != 0
 }

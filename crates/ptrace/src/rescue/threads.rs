@@ -192,12 +192,13 @@ fn bring_to_trap(thread: u32, stop: Stop) -> Stop {
     if ptrace::go(thread, Go::Continue, 0).is_err() {
         return stop;
     }
-    let deadline = Instant::now() + DELIVERY;
     let mut captives = Captives::default();
     captives.awaited.insert(thread, stop.process);
-    while !captives.awaited.is_empty() && Instant::now() < deadline {
-        captives.collect();
-        std::thread::sleep(PAUSE);
+    captives.await_all();
+    if !captives.awaited.is_empty() {
+        // It came to nothing, and the thread must not run on under a tracer that does not look.
+        _ = ptrace::interrupt(thread);
+        captives.await_all();
     }
     captives.stopped.remove(&thread).unwrap_or(stop)
 }
@@ -333,11 +334,7 @@ fn send_again(process: ProcessId, thread: u32, held: &Held) -> bool {
     _ = ptrace::interrupt(thread);
     let mut captives = Captives::default();
     captives.awaited.insert(thread, process);
-    let deadline = Instant::now() + DELIVERY;
-    while !captives.awaited.is_empty() && Instant::now() < deadline {
-        captives.collect();
-        std::thread::sleep(PAUSE);
-    }
+    captives.await_all();
     captives.let_go();
     true
 }
@@ -363,6 +360,15 @@ impl Captives {
             }
             Err(_) => false,
         });
+    }
+
+    /// Waits a little for those that are to stop.
+    fn await_all(&mut self) {
+        let deadline = Instant::now() + DELIVERY;
+        while !self.awaited.is_empty() && Instant::now() < deadline {
+            self.collect();
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Lets all go that are stopped, as they are.
