@@ -30,6 +30,7 @@ const TRACE_INTERVAL: Duration = Duration::from_millis(50);
 
 const TRAP_FLAG: u64 = 0x100;
 const SIGTRAP_BIT: u64 = 1 << (libc::SIGTRAP - 1);
+const SIGILL_BIT: u64 = 1 << (libc::SIGILL - 1);
 
 /// What a thread on a plan is doing.
 #[derive(Debug, Clone, Copy)]
@@ -241,8 +242,12 @@ impl Tracer {
             return;
         }
         thread.mask_before_step = None;
-        if ptrace::signal_mask(tid.0) == Ok(mask & !SIGTRAP_BIT) {
-            let _ = ptrace::set_signal_mask(tid.0, mask);
+        // SIGILL may just have been forced by a site of the plan's, which is put right by itself.
+        let ours = SIGTRAP_BIT | SIGILL_BIT;
+        if let Ok(now) = ptrace::signal_mask(tid.0)
+            && now | ours == mask | ours
+        {
+            let _ = ptrace::set_signal_mask(tid.0, now | SIGTRAP_BIT);
         }
         self.journal.trap_unblocked(process, tid, false);
     }

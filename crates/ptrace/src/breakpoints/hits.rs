@@ -91,6 +91,7 @@ impl Tracer {
             }
             // It was ours when the thread executed it and was removed since: the original is executed instead.
             self.set_pc(tid, at);
+            self.keep_after_fault(tid, libc::SIGTRAP);
             return self.settle(tid);
         }
         self.set_pc(tid, at);

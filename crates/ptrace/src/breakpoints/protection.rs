@@ -432,6 +432,7 @@ impl Tracer {
             || space.sites.get(at).is_some_and(|site| site.trap == TRAP);
         if was_ours && space.memory.read(at, &mut byte) == 1 && byte[0] != FAULT {
             // Removed since the thread faulted: what is there now is executed instead.
+            self.keep_after_fault(tid, libc::SIGILL);
             self.settle(tid);
             return true;
         }

@@ -32,7 +32,7 @@ pub(crate) enum Owner {
 pub(crate) struct Site {
     /// What was there.
     pub(crate) original: u8,
-    /// What is there instead: [`FAULT`] where the lifeline knows the site's pad, else [`TRAP`].
+    /// What is there instead: [`FAULT`] where the lifeline knows the site, else [`TRAP`].
     pub(crate) trap: u8,
     pub(crate) owners: Vec<Owner>,
     /// The displaced instruction, if it can be emulated.
