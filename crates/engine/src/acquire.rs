@@ -20,6 +20,15 @@ pub enum Leave {
 }
 
 impl Engine {
+    /// Refuses what a process that is only looked at would not survive, or not tell of.
+    pub(crate) fn need_debugged(&self, process: ProcessOrdinal, operation: &'static str) -> Result<(), EngineError> {
+        if self.process(process)?.info.origin == ProcessOrigin::Noninvasive {
+            let reason = "the debugger only looks at this process; .detach lets it run, .attach debugs it then".into();
+            return Err(EngineError::Unsupported { operation, reason });
+        }
+        Ok(())
+    }
+
     /// Attaches to a process of a system's machine. Its first stop, if the mode makes one, is an event to be waited for.
     ///
     /// A process that is not to be stopped runs, and so does then what the system has besides, since a system runs or is

@@ -25,6 +25,7 @@ impl Engine {
         if target.borrow_mut().as_breakpoints().is_none() {
             return Err(crate::acquire::cannot_run("setting breakpoints"));
         }
+        self.need_debugged(process, "setting breakpoints")?;
         if let Some(number) = request.number.filter(|&number| self.breakpoints.find(number).is_some()) {
             return Err(EngineError::BreakpointExists { number });
         }

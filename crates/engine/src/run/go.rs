@@ -35,6 +35,8 @@ impl Engine {
         if !self.systems.iter().any(|system| system.is_live()) {
             return Err(crate::acquire::cannot_run("running"));
         }
+        // It would go on unwatched, and never come back to a prompt.
+        self.need_debugged(self.current_process()?, "running")?;
         if let RunThreads::Only(threads) = &options.threads {
             threads.iter().try_for_each(|&thread| self.locate(thread).map(drop))?;
         }
