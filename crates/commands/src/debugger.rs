@@ -183,7 +183,15 @@ impl Debugger {
             log.write(&format!("{}{line}\n", self.prompt()));
         }
         self.engine.clear_interrupt();
-        self.run_text(&line, &mut Tee { out, log })
+        let out = &mut Tee { out, log };
+        self.run_text(&line, out);
+        // What the command brought about belongs to it, before the next prompt and not somewhere after it.
+        while self.progress() == Progress::Prompt
+            && let Some(event) = self.engine.queued_event()
+        {
+            self.take_event(event, out);
+        }
+        self.progress()
     }
 
     /// Takes an event: shows what is to be shown and goes on with what waited for it.

@@ -14,6 +14,11 @@ const POLL: Duration = Duration::from_millis(10);
 const BREAK_IN_LIMIT: Duration = Duration::from_secs(5);
 
 impl Engine {
+    /// The next event that is known already, such as what a target said to a breakpoint that it was told of.
+    pub fn queued_event(&mut self) -> Option<EngineEvent> {
+        self.queue.pop_front()
+    }
+
     /// Waits for the next event, for one of the caller's descriptors to become readable, or for the time to pass.
     ///
     /// Stops that nobody wants to see (a filter ignores them, a condition is false, a step is not done) are dealt with
