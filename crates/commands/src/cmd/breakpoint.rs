@@ -186,6 +186,9 @@ fn place(
     watches_data: bool,
     debugger: &mut Debugger,
 ) -> Result<BreakpointPlace, CommandError> {
+    if arguments.is_empty() && watches_data {
+        return Err(arguments.usage("the address to watch is missing"));
+    }
     if arguments.is_empty() {
         let pc = debugger.engine.register("$ip")?.as_u64();
         return Ok(BreakpointPlace::Address(outpost_base::Va(pc)));

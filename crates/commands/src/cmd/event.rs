@@ -100,8 +100,11 @@ impl Command for ExceptionRecord {
         if info.sender.0 != 0 {
             line!(text, "  si_pid: 0n{}", info.sender);
         }
-        line!(text, "  si_addr: {}", info.address);
+        // Of a signal that somebody sent, the address is not filled in (sigaction(2), siginfo_t).
+        if info.sender.0 == 0 {
+            line!(text, "  si_addr: {}", info.address);
+        }
         let fatal = if info.fatal_by_default { "ends the process" } else { "is handled or ignored" };
-        line!(text, "  Delivered, it {fatal}");
+        line!(text, "  When it is delivered, it {fatal}");
     }
 }

@@ -50,6 +50,8 @@ fn info(breakpoint: &Breakpoint) -> BreakpointInfo {
         access: request.access,
         locations: breakpoint.locations.iter().map(|location| location.shown.clone()).collect(),
         expression: match &request.place {
+            // A breakpoint that waits for the restart of its process has nothing else to show.
+            BreakpointPlace::Address(at) if breakpoint.locations.is_empty() => at.to_string(),
             BreakpointPlace::Address(_) => String::new(),
             BreakpointPlace::Expression(text) => text.clone(),
         },
