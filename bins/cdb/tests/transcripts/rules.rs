@@ -11,7 +11,6 @@ use regex::{Captures, Regex};
 pub(crate) struct Rules {
     paths: Vec<(String, &'static str)>,
     ids: BTreeMap<u64, String>,
-    port: Option<String>,
 }
 
 /// Plain replacements, in this order.
@@ -19,12 +18,25 @@ const PATTERNS: &[(&str, &str)] = &[
     // Which C library is installed, and whether with debug information, is not the debugger's doing.
     (r"\b((?:lib\w+|ld_linux_x86_64_so|linux_vdso_so)!(?:[\w~.@]|::)+)\+0x[0-9a-f]+", "$1+*"),
     (r"\b((?:lib\w+|ld_linux_x86_64_so|linux_vdso_so)!(?:[\w~.@]|::)+(?:\+\*)?) \[[^\]\n]*\]", "$1 [*]"),
+    (r"\[\./[^\]\n]*\]", "[*]"),
     (r"/usr/lib/debug/\.build-id/[0-9a-f]{2}/[0-9a-f]+\.debug", "DEBUGFILE"),
+    (r"(?i)(build[- ]id:? +)[0-9a-f]{40}", "$1*"),
     (r"/rustc/[0-9a-f]{40}", "/rustc/COMMIT"),
     // Addresses of what the kernel maps: libraries, stacks of further threads.
-    (r"\b00007fff`f[0-9a-e][0-9a-f]{6}\b", "00007fff`f*******"),
-    (r"\b00007ffff[0-9a-e][0-9a-f]{6}\b", "00007ffff*******"),
-    // What breakpoints need to outlive a killed debugger is another test's.
+    (r"\b00007fff(`?)f[0-9a-e][0-9a-f]{6}\b", "00007fff${1}f*******"),
+    (r"(\[stack\][^\n]*\nOffset: +)[0-9a-f]+", "$1*"),
+    // The machine, its users and the time.
+    (r"Linux \S+ x86_64 MP \(\d+ procs\)", "Linux * x86_64 MP (* procs)"),
+    (r"(Machine name: |User: )\S+", "$1*"),
+    (r"(Debug session time: ).*", "$1*"),
+    (r"((?:Uptime|[lr] time): +)\d+ days \d+:\d\d:\d\d\.\d{3}", "$1*"),
+    (r"(?:Port=\d+,Server=127\.0\.0\.1|port=\d+,server=127\.0\.0\.1)", "Port=*,Server=127.0.0.1"),
+    (r"(bytes (?:sent|received)) +\d+ +\d+", "$1 * *"),
+    (r"\b(pipe|socket):\[\d+\]", "$1:[*]"),
+    (r"0n\d+ \((cdb|dbgsrv)\)", "* ($1)"),
+    (r"process \d+ \((cdb|dbgsrv)\)", "process * ($1)"),
+    (r"(Parent: |si_pid: |SI_TKILL from )(?:0n)?[0-9a-f]+", "$1*"),
+    // Breakpoints that do not outlive a killed debugger are another test's.
     (r" \(not kill-safe: [^)\n]*\)", ""),
 ];
 
@@ -39,19 +51,15 @@ impl Rules {
         let paths = vec![
             (folder.display().to_string(), "/debuggee"),
             (format!("{testkit}/{hash}"), "/debuggee"),
-            (home.display().to_string(), "/home"),
+            (home.display().to_string(), "{HOME}"),
+            (env!("CARGO_BIN_EXE_cdb").to_owned(), "cdb"),
         ];
-        Rules { paths, ids: BTreeMap::new(), port: None }
+        Rules { paths, ids: BTreeMap::new() }
     }
 
     /// Gives a process that runs already its name.
     pub(crate) fn process(&mut self, pid: u32) {
         self.name(u64::from(pid));
-    }
-
-    /// Hides the port of a transport.
-    pub(crate) fn port(&mut self, transport: &str) {
-        self.port = transport.split(['=', ',']).nth(1).map(str::to_owned);
     }
 
     /// The text without what differs from run to run.
@@ -61,6 +69,7 @@ impl Rules {
             text = text.replace(path, name);
         }
         text = self.without_ids(&text);
+        text = without_leftovers(&text);
         text = moved_stack(&text);
         for (pattern, replacement) in PATTERNS {
             text = Regex::new(pattern).unwrap().replace_all(&text, *replacement).into_owned();
@@ -70,14 +79,19 @@ impl Rules {
 
     /// Ids of processes and threads become `p1`, `p2`, in the order in which they come up.
     fn without_ids(&mut self, text: &str) -> String {
-        let places = Regex::new(r"(?m)((?:^\(|[iI]d: |Last event: ))([0-9a-f]+)(?:\.([0-9a-f]+))?").unwrap();
-        let text = places.replace_all(text, |found: &Captures<'_>| {
-            let mut name = |group: usize| {
-                let digits = found.get(group)?.as_str();
-                Some(self.name(u64::from_str_radix(digits, 16).unwrap()))
-            };
-            let (process, thread) = (name(2).unwrap(), name(3).map(|name| format!(".{name}")));
-            format!("{}{process}{}", &found[1], thread.unwrap_or_default())
+        let places = r"(?m)(^\(|\bId: |Last event: )([0-9a-f]+)\.([0-9a-f]+)|(\bid: )([0-9a-f]+)";
+        let text = Regex::new(places).unwrap().replace_all(text, |found: &Captures<'_>| {
+            let mut name = |group: usize| self.name(u64::from_str_radix(&found[group], 16).unwrap());
+            match found.get(1) {
+                Some(before) => format!("{}{}.{}", before.as_str(), name(2), name(3)),
+                None => format!("{}{}", &found[4], name(5)),
+            }
+        });
+        // What `.tlist` shows of other processes is the machine's, and their details are in the lines below.
+        let rows = Regex::new(r"(?m)^ 0n(\d+) (.*\n)((?:       .*\n)*)").unwrap();
+        let text = rows.replace_all(&text, |found: &Captures<'_>| match self.ids.get(&found[1].parse().unwrap()) {
+            Some(name) => format!(" 0n{name} {}{}", &found[2], &found[3]),
+            None => String::new(),
         });
         text.into_owned()
     }
@@ -88,14 +102,37 @@ impl Rules {
     }
 }
 
+/// What the C library leaves in registers hangs on the processor, on chance and on time: r8 to r11, which the programs
+/// do not use themselves, and all values where the C library's own code is stopped in.
+fn without_leftovers(text: &str) -> String {
+    let blocks = Regex::new(r"(?m)^rax=(?:.*\n)+?cs=.*\n").unwrap();
+    let volatile = Regex::new(r"\b(r8|r9|r10|r11)=[0-9a-f]{16}").unwrap();
+    let all = Regex::new(r"\b(r[abcd]x|r[sd]i|rbp|rsp|r1[2-5]|efl)=[0-9a-f]+|(iopl=.*)").unwrap();
+    let block = |found: &Captures<'_>| {
+        let text = volatile.replace_all(&found[0], "$1=****************");
+        match text.contains("rip=00007ffff") {
+            true => all
+                .replace_all(&text, |one: &Captures<'_>| match one.get(1) {
+                    Some(name) => format!("{}=****************", name.as_str()),
+                    None => "iopl=*".to_owned(),
+                })
+                .into_owned(),
+            false => text.into_owned(),
+        }
+    };
+    blocks.replace_all(text, block).into_owned()
+}
+
 /// The stack begins below the environment and the program's path, so it is moved as a whole: the first address on it
-/// that comes up becomes `00007fff`ffffe000`.
+/// that comes up becomes `00007fff`ffffe000`. Those at a page's start are the ends of its region, which do not move.
 fn moved_stack(text: &str) -> String {
     let addresses = Regex::new(r"\b00007fff(`?)(ff[0-9a-f]{6})\b").unwrap();
     let low = |found: &Captures<'_>| u64::from_str_radix(&found[2], 16).unwrap();
-    let Some(first) = addresses.captures(text).map(|found| low(&found) & !0xf) else { return text.to_owned() };
-    let moved = |found: &Captures<'_>| {
-        format!("00007fff{}{:08x}", &found[1], low(found).wrapping_sub(first).wrapping_add(0xffff_e000) & 0xffff_ffff)
+    let first = addresses.captures_iter(text).map(|found| low(&found)).find(|low| low & 0xfff != 0);
+    let Some(first) = first.map(|first| first & !0xf) else { return text.to_owned() };
+    let moved = |found: &Captures<'_>| match low(found) {
+        end if end & 0xfff == 0 => format!("00007fff{}ff******", &found[1]),
+        low => format!("00007fff{}{:08x}", &found[1], low.wrapping_sub(first).wrapping_add(0xffff_e000) & 0xffff_ffff),
     };
     addresses.replace_all(text, moved).into_owned()
 }

@@ -10,7 +10,7 @@ use outpost_testkit::{Build, Running};
 use crate::rules::Rules;
 
 /// Longer than any session takes on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// One session of a transcript.
 #[derive(Debug, Default)]
@@ -52,14 +52,14 @@ impl Session {
     pub(crate) fn run(&self) -> String {
         let stage = self.stage();
         let mut rules = Rules::new(&stage.program, stage.home.path());
-        let mut expansions = vec![("PROGRAM", stage.program.display().to_string())];
+        let mut expansions =
+            vec![("PROGRAM", stage.program.display().to_string()), ("HOME", stage.home.path().display().to_string())];
         expansions.extend(stage.core.iter().map(|core| ("CORE", core.display().to_string())));
         if let Some(running) = &stage.running {
             rules.process(running.pid());
             expansions.push(("PID", running.pid().to_string()));
         }
         if let Some((_, transport)) = &stage.server {
-            rules.port(transport);
             expansions.push(("SERVER", transport.clone()));
         }
         let command_line = self.header.last().expect("a header ends with the command line");
@@ -73,6 +73,14 @@ impl Session {
             expansions.iter().fold(input.clone(), |input, (name, value)| input.replace(&format!("{{{name}}}"), value))
         });
         let output = converse(&words, &inputs.collect::<Vec<_>>(), &stage);
+        // Behind a prompt stands what the transcript has, not what was made of it.
+        let as_written = |line: &str| match input_of(line) {
+            Some(_) => expansions
+                .iter()
+                .fold(line.to_owned(), |line, (name, value)| line.replace(value.as_str(), &format!("{{{name}}}"))),
+            None => line.to_owned(),
+        };
+        let output: String = output.lines().map(|line| as_written(line) + "\n").collect();
         let header: String = self.header.iter().map(|line| format!("=== {line}\n")).collect();
         header + &rules.apply(&output)
     }
@@ -118,13 +126,18 @@ fn input_of(line: &str) -> Option<&str> {
 
 /// The same environment for all, since it lies on the debuggee's stack.
 fn clean(command: &mut Command) -> &mut Command {
-    command.env_clear().envs([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("TZ", "UTC"), ("LC_ALL", "C.UTF-8")])
+    command.env_clear().envs([
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ("TZ", "UTC"),
+        ("LC_ALL", "C.UTF-8"),
+        ("HOME", "/nonexistent"),
+    ])
 }
 
 fn converse(words: &[String], inputs: &[String], stage: &Stage) -> String {
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$0\" \"$@\" 2>&1", env!("CARGO_BIN_EXE_cdb")]).args(words);
-    let command = clean(&mut command).env("HOME", stage.home.path()).current_dir(stage.program.parent().unwrap());
+    let command = clean(&mut command).current_dir(stage.program.parent().unwrap());
     let mut cdb = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut stdin, mut stdout) = (cdb.stdin.take().unwrap(), cdb.stdout.take().unwrap());
     let script: String = inputs.iter().map(|input| format!("{input}\n")).collect();
@@ -201,6 +214,16 @@ fn start_server(arguments: &str) -> (Child, String) {
     // Whatever it says later must not stop it.
     std::thread::spawn(move || lines.for_each(drop));
     (server, line.split(' ').skip_while(|word| *word != "-premote").nth(1).unwrap().to_owned())
+}
+
+/// What compiles the debuggees, a line each.
+pub(crate) fn toolchain() -> String {
+    let version = |compiler: &str| {
+        let output = Command::new(compiler).arg("--version").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().next().unwrap_or_default().to_owned() + "\n"
+    };
+    ["gcc", "g++", "rustc"].map(version).concat()
 }
 
 /// Where two texts differ, with the lines around it; `-` is what was expected. Empty if nowhere.
