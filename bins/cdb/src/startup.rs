@@ -25,6 +25,8 @@ pub(crate) fn debugger(options: &Options, out: &mut dyn Output) -> Result<Debugg
     debugger.set_command_line(targets::command_line());
     configure(&mut debugger, options, out)?;
     match &options.debuggee {
+        // What .attach, .create and .tlist mean is that machine, not this one.
+        Debuggee::Nothing if options.premote.is_some() => drop(connect(&mut debugger, options, None)?),
         Debuggee::Nothing => {}
         Debuggee::Cores(paths) => paths.iter().try_for_each(|path| open_core(&mut debugger, path, options, out))?,
         Debuggee::Pid(pid) => {
