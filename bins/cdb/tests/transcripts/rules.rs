@@ -36,6 +36,9 @@ const PATTERNS: &[(&str, &str)] = &[
     (r"0n\d+ \((cdb|dbgsrv)\)", "* ($1)"),
     (r"process \d+ \((cdb|dbgsrv)\)", "process * ($1)"),
     (r"(Parent: |si_pid: |SI_TKILL from )(?:0n)?[0-9a-f]+", "$1*"),
+    // How soon the end of a server is noticed, before or after the debugger's own, is chance.
+    (r"(?m)^(?:The server is ending the session|The connection is gone|\S+ is lost): the server ends: .*\n", ""),
+    (r"(The process server is ending\n(?:.*\n)*?)exit status: 3\n", "$1"),
     // Breakpoints that do not outlive a killed debugger are another test's.
     (r" \(not kill-safe: [^)\n]*\)", ""),
 ];
