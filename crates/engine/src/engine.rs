@@ -222,7 +222,7 @@ impl Engine {
     }
 
     /// Makes sure that a process a stop speaks of is in the list.
-    fn ensure_process(&mut self, system: SystemOrdinal, id: ProcessId) -> Result<(), EngineError> {
+    pub(crate) fn ensure_process(&mut self, system: SystemOrdinal, id: ProcessId) -> Result<(), EngineError> {
         if self.process_by_id(system, id).is_some() {
             return Ok(());
         }
@@ -248,6 +248,7 @@ impl Engine {
         let ordinal = ProcessOrdinal(self.next_process);
         self.next_process += 1;
         let memory = ProcessMemory::new(target, info.space);
+        let is_copy = info.origin == outpost_target::ProcessOrigin::Child;
         let mut process = Process {
             ordinal,
             system,
@@ -257,6 +258,8 @@ impl Engine {
             memory,
             regions: None,
             unwind_points: None,
+            is_copy,
+            shares_with: None,
             ended: false,
         };
         process.set_threads(threads, &mut self.next_thread);

@@ -21,6 +21,10 @@ pub(crate) struct Process {
     pub(crate) regions: Option<Rc<[Region]>>,
     /// Where calls may end without returning, once a step needed to know; depends on the modules.
     pub(crate) unwind_points: Option<UnwindPoints>,
+    /// It is a child that has not executed a program of its own yet, and so is a copy of its parent.
+    pub(crate) is_copy: bool,
+    /// A copy that shares its parent's memory (vfork), and so its breakpoints, until it executes a program.
+    pub(crate) shares_with: Option<ProcessOrdinal>,
     /// Its end was seen: nothing of it but its exit status is left.
     pub(crate) ended: bool,
 }

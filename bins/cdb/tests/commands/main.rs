@@ -3,6 +3,7 @@
 
 mod attaching;
 mod breakpoints;
+mod children;
 mod common;
 mod memory;
 mod scope;

@@ -80,7 +80,22 @@ impl Command for List {
     }
 }
 
+/// Names of places are those of the breakpoint's own process, which need not be the current one.
 fn listed(info: BreakpointInfo, debugger: &mut Debugger) -> ListedBreakpoint {
+    let before = debugger.engine.current_thread();
+    let elsewhere = debugger.engine.current_process().ok() != Some(info.process);
+    if elsewhere && debugger.engine.select_process(info.process).is_err() {
+        return ListedBreakpoint { info, names: Vec::new() };
+    }
+    let listed = with_names(info, debugger);
+    if let (true, Ok(thread)) = (elsewhere, before) {
+        // Both were there a moment ago.
+        let _ = debugger.engine.select_thread(thread);
+    }
+    listed
+}
+
+fn with_names(info: BreakpointInfo, debugger: &mut Debugger) -> ListedBreakpoint {
     let lines = debugger.settings.lines;
     let mut names = Vec::new();
     for place in &info.locations {

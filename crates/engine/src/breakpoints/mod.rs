@@ -3,6 +3,7 @@
 mod change;
 mod hits;
 mod info;
+mod inherit;
 mod resolve;
 mod table;
 

@@ -140,8 +140,10 @@ impl BreakpointTable {
         }
     }
 
-    /// A new image: the old sites are gone with the old address space.
+    /// A new image: the old sites are gone with the old address space, and with its modules what was set at addresses in
+    /// them. Whatever is there now is no place that anyone asked for.
     pub(crate) fn process_execed(&mut self, process: ProcessOrdinal) {
+        self.breakpoints.retain(|known| known.process != process || !known.request.place.is_address());
         for known in self.breakpoints.iter_mut().filter(|known| known.process == process) {
             known.locations.clear();
         }

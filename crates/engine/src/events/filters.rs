@@ -193,7 +193,8 @@ impl EventFilters {
         EventMask {
             thread_start: stops("ct"),
             thread_exit: stops("et"),
-            fork: stops("cpr"),
+            // A child gets its breakpoints before it runs.
+            fork: stops("cpr") || self.follow_forks,
             follow_forks: self.follow_forks,
             exec: true,
             modules: stops("ld") || stops("ud"),

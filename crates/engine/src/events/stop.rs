@@ -13,6 +13,9 @@ impl Engine {
     /// see it.
     pub(crate) fn take_stop(&mut self, system: SystemOrdinal, mut bundle: StopBundle) -> Result<(), EngineError> {
         let previous_pc = self.last_event.as_ref().map(|event| event.pc);
+        if matches!(bundle.stop.reason, StopReason::Execed { .. }) {
+            self.forget_image(system, bundle.stop.process);
+        }
         self.absorb_bundle(system, &mut bundle)?;
         self.interrupter.set_running(self.systems.iter().any(|system| system.running));
         self.count_hits(system, &bundle.hits);
@@ -31,6 +34,10 @@ impl Engine {
         self.emit_trace(thread, &bundle.trace);
         if let StopReason::Execed { executable, .. } = &record.reason {
             self.process_execed(thread, executable.clone())?;
+        }
+        if let StopReason::Forked { child, followed: true, .. } = &record.reason {
+            let parent = self.process_of(thread)?.ordinal;
+            self.process_forked(system, parent, *child)?;
         }
         let mut stop = Stop {
             system,
@@ -76,7 +83,16 @@ impl Engine {
         if matches!(stop.reason, StopReason::Step { .. }) {
             return Ok(matches!(self.advance_operation(stop)?, Advance::Stop));
         }
-        let Some(filter) = self.filters.of_reason(&stop.reason) else {
+        // Executing a program is how a process is created here: what is followed begins like what is created.
+        let begins = matches!(stop.reason, StopReason::Execed { .. }) && self.process(stop.process)?.is_copy;
+        if begins {
+            self.process_mut(stop.process)?.is_copy = false;
+        }
+        let filter = match begins {
+            true => self.filters.by_code("ibp"),
+            false => self.filters.of_reason(&stop.reason),
+        };
+        let Some(filter) = filter else {
             self.end_operation();
             return Ok(true);
         };
@@ -194,7 +210,17 @@ impl Engine {
         Ok(())
     }
 
-    /// The process has a new image: what was known of the old one is dropped.
+    /// The old image of a process is gone, before anything is said of the new one: its modules do not count as unloaded,
+    /// nor those of the same name and place as being there still.
+    fn forget_image(&mut self, system: SystemOrdinal, process: outpost_base::ProcessId) {
+        let Some(process) = self.process_by_id(system, process).map(|process| process.ordinal) else { return };
+        if let Ok(known) = self.process_mut(process) {
+            known.modules = Default::default();
+        }
+        self.breakpoints.process_execed(process);
+    }
+
+    /// The process has a new image.
     fn process_execed(&mut self, thread: crate::ThreadOrdinal, executable: String) -> Result<(), EngineError> {
         let (system, process, _) = self.locate(thread)?;
         let id = self.process(process)?.id();
@@ -203,13 +229,17 @@ impl Engine {
             let mut target = target.borrow_mut();
             (target.processes()?, target.modules(id)?)
         };
+        let target = self.system(system)?.target.clone();
         let known = self.process_mut(process)?;
         known.info.executable = executable;
         if let Some(info) = infos.into_iter().find(|info| info.id == id) {
+            // A child made by vfork was in its parent's memory until now.
+            if info.space != known.info.space {
+                known.memory = crate::ProcessMemory::new(target, info.space);
+            }
             known.info = info;
         }
-        known.modules = Default::default();
-        self.breakpoints.process_execed(process);
+        self.stop_sharing(process)?;
         self.take_modules(system, id, modules);
         Ok(())
     }
