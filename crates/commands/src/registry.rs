@@ -15,6 +15,8 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::registers::ENTRIES,
     cmd::event::ENTRIES,
     cmd::display::ENTRIES,
+    cmd::display_text::ENTRIES,
+    cmd::display_pointers::ENTRIES,
     cmd::enter::ENTRIES,
     cmd::search::ENTRIES,
     cmd::memory_file::ENTRIES,

@@ -1,79 +1,27 @@
-//! `d*`: memory in many forms.
+//! `d`, `db` to `dyd`: memory as numbers.
 
-use outpost_base::{MemoryReader, Va};
+use outpost_base::Va;
 use outpost_engine::ProcessMemory;
 use outpost_engine::target::ReadRequest;
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::language::Arguments;
-use crate::text::{line, symbols};
+use crate::text::line;
 use crate::{CommandError, Debugger};
 
-pub(crate) const ENTRIES: &[CommandEntry] = &[
-    CommandEntry {
-        names: &["d", "db", "dw", "dW", "dd", "dc", "dq", "dp", "df", "dD", "dyb", "dyd"],
-        syntax: "d{b|w|W|d|c|q|p|f|D|yb|yd} [/c Columns] [Range]",
-        summary: "Display memory",
-        details: "Bytes with text (db), words (dw, with text dW), double words (dd, with text dc), quad words (dq), \
+pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
+    names: &["d", "db", "dw", "dW", "dd", "dc", "dq", "dp", "df", "dD", "dyb", "dyd"],
+    syntax: "d{b|w|W|d|c|q|p|f|D|yb|yd} [/c Columns] [Range]",
+    summary: "Display memory",
+    details: "Bytes with text (db), words (dw, with text dW), double words (dd, with text dc), quad words (dq), \
                   pointers (dp), floats (df), doubles (dD), binary bytes and double words (dyb, dyd). d repeats the last \
                   form. Without a range, goes on where the last ended. A range is Start End, Start LCount, Start L-Count; \
                   counts are objects. Bytes that cannot be read are question marks.",
-        group: Group::Memory,
-        eats_line: false,
-        run: carry_out::<Display>,
-    },
-    CommandEntry {
-        names: &["da", "du"],
-        syntax: "da|du [/c Columns] [Range]",
-        summary: "Display text up to a zero",
-        details: "da is UTF-8, du UTF-16; 48 characters on a line.",
-        group: Group::Memory,
-        eats_line: false,
-        run: carry_out::<Text>,
-    },
-    CommandEntry {
-        names: &["dds", "dqs", "dps"],
-        syntax: "dds|dqs|dps [Range]",
-        summary: "Display words with their symbols",
-        details: "",
-        group: Group::Memory,
-        eats_line: false,
-        run: carry_out::<Symbols>,
-    },
-    CommandEntry {
-        names: &["dda", "ddu", "ddp", "dpa", "dpu", "dpp", "dqa", "dqu", "dqp"],
-        syntax: "d{d|p|q}{a|u|p} [Range]",
-        summary: "Display pointers and what they point to",
-        details: "The second letter is the pointer's size, the third what is there: UTF-8 text, UTF-16 text, a pointer.",
-        group: Group::Memory,
-        eats_line: false,
-        run: carry_out::<Pointers>,
-    },
-    CommandEntry {
-        names: &["dl"],
-        syntax: "dl[b] Address [MaxCount [Size]]",
-        summary: "Display a linked list",
-        details: "Follows the pointer at the start of each element, at most MaxCount times, and shows Size pointers of each. \
-                  dlb follows the second pointer.",
-        group: Group::Memory,
-        eats_line: false,
-        run: carry_out::<LinkedList>,
-    },
-    CommandEntry {
-        names: &["ds", "dS"],
-        syntax: "ds Address",
-        summary: "Display text given by pointer and length (Rust's &str)",
-        details: "",
-        group: Group::Memory,
-        eats_line: false,
-        run: carry_out::<Slice>,
-    },
-];
+    group: Group::Memory,
+    eats_line: false,
+    run: carry_out::<Display>,
+}];
 
-/// Longest text shown by `da` and its kind, in bytes.
-const TEXT_LIMIT: u64 = 4096;
-/// Characters on a line of text.
-const TEXT_COLUMNS: usize = 48;
 /// Most bytes that one command reads.
 const READ_LIMIT: u64 = 64 << 20;
 
@@ -189,7 +137,7 @@ impl Command for Display {
 }
 
 /// `/c n`.
-fn columns(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Option<usize>, CommandError> {
+pub(super) fn columns(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Option<usize>, CommandError> {
     if !arguments.take_word("/c") {
         return Ok(None);
     }
@@ -200,7 +148,7 @@ fn columns(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Opt
 }
 
 /// A range; without one, where the last command ended, at first the pc.
-fn range(
+pub(super) fn range(
     arguments: &mut Arguments<'_>,
     debugger: &mut Debugger,
     size: u64,
@@ -267,7 +215,7 @@ fn characters(bytes: &[Option<u8>]) -> String {
 }
 
 /// The little-endian number of whole bytes.
-fn number(bytes: &[Option<u8>]) -> Option<u64> {
+pub(super) fn number(bytes: &[Option<u8>]) -> Option<u64> {
     bytes.iter().rev().try_fold(0u64, |value, byte| Some((value << 8) | u64::from((*byte)?)))
 }
 
@@ -302,288 +250,6 @@ fn binary(bytes: &[Option<u8>]) -> String {
     };
     let cells: Vec<String> = bytes.iter().rev().map(digits).collect();
     cells.join(" ")
-}
-
-/// Displays text.
-#[derive(Debug, Clone)]
-pub struct Text {
-    start: Va,
-    limit: u64,
-    wide: bool,
-    columns: usize,
-}
-
-/// Text as it was read.
-#[derive(Debug, Clone)]
-pub struct ReadText {
-    /// First address.
-    pub start: Va,
-    /// Lines: address and characters.
-    pub lines: Vec<(Va, String)>,
-    /// Nothing could be read.
-    pub unreadable: bool,
-}
-
-impl Command for Text {
-    type Data = ReadText;
-
-    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Text, CommandError> {
-        let wide = arguments.name.eq_ignore_ascii_case("du");
-        let columns = columns(arguments, debugger)?.unwrap_or(TEXT_COLUMNS);
-        let size = if wide { 2 } else { 1 };
-        let (start, limit) = range(arguments, debugger, size, TEXT_LIMIT / size)?;
-        debugger.continuations.display = Some(arguments.name.to_ascii_lowercase());
-        Ok(Text { start, limit, wide, columns })
-    }
-
-    fn run(self, debugger: &mut Debugger) -> Result<ReadText, CommandError> {
-        let mut memory = debugger.engine.memory()?;
-        let (text, used) = match self.wide {
-            false => narrow_text(&mut memory, self.start, self.limit),
-            true => wide_text(&mut memory, self.start, self.limit),
-        };
-        debugger.continuations.display_at = Some(self.start + used);
-        let unreadable = memory.read_exact(self.start, &mut [0]).is_none();
-        let mut lines = Vec::new();
-        let mut at = self.start;
-        let characters: Vec<char> = text.chars().collect();
-        for chunk in characters.chunks(self.columns) {
-            let line: String = chunk.iter().collect();
-            let len = if self.wide { line.encode_utf16().count() * 2 } else { line.len() };
-            lines.push((at, line));
-            at += len as u64;
-        }
-        if lines.is_empty() {
-            lines.push((self.start, String::new()));
-        }
-        Ok(ReadText { start: self.start, lines, unreadable })
-    }
-
-    fn render(data: &ReadText, text: &mut String) {
-        if data.unreadable {
-            line!(text, "{}  ????????", data.start);
-            return;
-        }
-        for (at, characters) in &data.lines {
-            line!(text, "{at}  \"{}\"", printable(characters));
-        }
-    }
-}
-
-/// Characters that would upset a terminal as dots.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '.' } else { c }).collect()
-}
-
-/// Text up to a NUL and the bytes it took, the NUL included.
-pub(super) fn narrow_text(memory: &mut dyn MemoryReader, at: Va, limit: u64) -> (String, u64) {
-    let bytes = memory.read_cstring(at, limit as usize).unwrap_or_default();
-    let used = (bytes.len() as u64 + 1).min(limit);
-    // A byte that is no UTF-8 is a dot, as it is in the columns of db.
-    (String::from_utf8_lossy(&bytes).replace(char::REPLACEMENT_CHARACTER, "."), used)
-}
-
-fn wide_text(memory: &mut dyn MemoryReader, at: Va, limit: u64) -> (String, u64) {
-    let mut units = Vec::new();
-    while (units.len() as u64) < limit / 2 {
-        match memory.read_uint(at + 2 * units.len() as u64, 2) {
-            Some(0) | None => break,
-            Some(unit) => units.push(unit as u16),
-        }
-    }
-    (String::from_utf16_lossy(&units), 2 * (units.len() as u64 + 1))
-}
-
-/// Displays words with symbols.
-#[derive(Debug, Clone)]
-pub struct Symbols {
-    start: Va,
-    len: u64,
-    size: usize,
-}
-
-/// Rows of `dps`.
-#[derive(Debug, Clone)]
-pub struct SymbolRows {
-    size: usize,
-    /// Address, value, symbol with source line.
-    pub rows: Vec<(Va, Option<u64>, String)>,
-}
-
-impl Command for Symbols {
-    type Data = SymbolRows;
-
-    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Symbols, CommandError> {
-        let size = if arguments.name.eq_ignore_ascii_case("dds") { 4 } else { 8 };
-        let (start, len) = range(arguments, debugger, size, 128 / size)?;
-        debugger.continuations.display = Some(arguments.name.to_ascii_lowercase());
-        Ok(Symbols { start, len, size: size as usize })
-    }
-
-    fn run(self, debugger: &mut Debugger) -> Result<SymbolRows, CommandError> {
-        let bytes = read_known(&debugger.engine.memory()?, self.start, self.len)?;
-        debugger.continuations.display_at = Some(self.start + self.len);
-        let mut rows = Vec::new();
-        for (row, bytes) in bytes.chunks(self.size).enumerate() {
-            debugger.engine.check_interrupt()?;
-            let value = number(bytes);
-            let symbol = value.and_then(|value| debugger.engine.symbol_at(Va(value)));
-            let mut name = symbol.map(|symbol| symbol.to_string()).unwrap_or_default();
-            if let (false, true, Some(value)) = (name.is_empty(), debugger.settings.lines, value) {
-                name.push_str(&symbols::line_suffix(debugger.engine.line_at(Va(value)).as_ref()));
-            }
-            rows.push((self.start + (row * self.size) as u64, value, name));
-        }
-        Ok(SymbolRows { size: self.size, rows })
-    }
-
-    fn render(data: &SymbolRows, text: &mut String) {
-        for (at, value, name) in &data.rows {
-            let shown = shown_word(*value, data.size);
-            match name.as_str() {
-                "" => line!(text, "{at}  {shown}"),
-                name => line!(text, "{at}  {shown} {name}"),
-            }
-        }
-    }
-}
-
-fn shown_word(value: Option<u64>, size: usize) -> String {
-    match (value, size) {
-        (Some(value), 8) => crate::text::hex64(value),
-        (Some(value), _) => format!("{value:08x}"),
-        (None, 8) => "????????`????????".to_owned(),
-        (None, _) => "????????".to_owned(),
-    }
-}
-
-/// Displays pointers with what is there.
-#[derive(Debug, Clone)]
-pub struct Pointers {
-    start: Va,
-    len: u64,
-    size: usize,
-    target: char,
-}
-
-impl Command for Pointers {
-    type Data = SymbolRows;
-
-    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Pointers, CommandError> {
-        let name = arguments.name.to_ascii_lowercase();
-        let size = if name.starts_with("dd") { 4 } else { 8 };
-        let target = name.chars().last().unwrap_or('p');
-        let (start, len) = range(arguments, debugger, size, 128 / size)?;
-        debugger.continuations.display = Some(name);
-        Ok(Pointers { start, len, size: size as usize, target })
-    }
-
-    fn run(self, debugger: &mut Debugger) -> Result<SymbolRows, CommandError> {
-        let mut memory = debugger.engine.memory()?;
-        let bytes = read_known(&memory, self.start, self.len)?;
-        debugger.continuations.display_at = Some(self.start + self.len);
-        let values: Vec<Option<u64>> = bytes.chunks(self.size).map(number).collect();
-        let targets: Vec<_> = values.iter().flatten().map(|&at| outpost_base::VaRange::from_len(Va(at), 64)).collect();
-        memory.prefetch(&targets)?;
-        let mut rows = Vec::new();
-        for (row, value) in values.into_iter().enumerate() {
-            debugger.engine.check_interrupt()?;
-            let shown = match value {
-                None => String::new(),
-                Some(at) if memory.read_exact(Va(at), &mut [0]).is_none() => "????????".to_owned(),
-                Some(at) => match self.target {
-                    'a' => format!("\"{}\"", printable(&narrow_text(&mut memory, Va(at), 64).0)),
-                    'u' => format!("\"{}\"", printable(&wide_text(&mut memory, Va(at), 64).0)),
-                    _ => {
-                        let there = memory.read_uint(Va(at), self.size);
-                        let symbol = there.and_then(|there| debugger.engine.symbol_at(Va(there)));
-                        let name = symbol.map(|symbol| format!(" {symbol}")).unwrap_or_default();
-                        format!("{}{name}", shown_word(there, self.size))
-                    }
-                },
-            };
-            rows.push((self.start + (row * self.size) as u64, value, shown));
-        }
-        Ok(SymbolRows { size: self.size, rows })
-    }
-
-    fn render(data: &SymbolRows, text: &mut String) {
-        Symbols::render(data, text);
-    }
-}
-
-/// Walks a list.
-#[derive(Debug, Clone)]
-pub struct LinkedList {
-    start: Va,
-    limit: u64,
-    words: u64,
-}
-
-impl Command for LinkedList {
-    type Data = Vec<(Va, Vec<Option<u64>>)>;
-
-    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<LinkedList, CommandError> {
-        let start = arguments.address(debugger)?;
-        let limit = arguments.optional_number(debugger)?.unwrap_or(0x20).min(0x10000);
-        let words = arguments.optional_number(debugger)?.unwrap_or(2).clamp(1, 64);
-        Ok(LinkedList { start, limit, words })
-    }
-
-    fn run(self, debugger: &mut Debugger) -> Result<Self::Data, CommandError> {
-        let mut memory = debugger.engine.memory()?;
-        let mut seen = std::collections::HashSet::new();
-        let mut elements = Vec::new();
-        let mut at = self.start;
-        while (elements.len() as u64) < self.limit && at.0 != 0 && seen.insert(at) {
-            debugger.engine.check_interrupt()?;
-            let words: Vec<Option<u64>> = (0..self.words).map(|word| memory.read_u64(at + 8 * word)).collect();
-            let next = words.first().copied().flatten();
-            elements.push((at, words));
-            match next {
-                Some(next) => at = Va(next),
-                None => break,
-            }
-        }
-        Ok(elements)
-    }
-
-    fn render(data: &Self::Data, text: &mut String) {
-        for (at, words) in data {
-            let shown: Vec<String> = words.iter().map(|word| shown_word(*word, 8)).collect();
-            line!(text, "{at}  {}", shown.join(" "));
-        }
-    }
-}
-
-/// Displays a pointer-and-length text.
-#[derive(Debug, Clone)]
-pub struct Slice {
-    at: Va,
-}
-
-impl Command for Slice {
-    type Data = (Va, String);
-
-    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Slice, CommandError> {
-        Ok(Slice { at: arguments.address(debugger)? })
-    }
-
-    fn run(self, debugger: &mut Debugger) -> Result<(Va, String), CommandError> {
-        let mut memory = debugger.engine.memory()?;
-        let unreadable = |at| outpost_engine::EngineError::Unreadable { at };
-        let start = Va(memory.read_u64(self.at).ok_or_else(|| unreadable(self.at))?);
-        let len = memory.read_u64(self.at + 8).ok_or_else(|| unreadable(self.at + 8))?;
-        if len > TEXT_LIMIT {
-            return Err(CommandError::invalid(format!("the length {len:#x} is not that of a text")));
-        }
-        let bytes = memory.read_vec(start, len)?;
-        Ok((start, String::from_utf8_lossy(&bytes).into_owned()))
-    }
-
-    fn render(data: &(Va, String), text: &mut String) {
-        line!(text, "{}  \"{}\"", data.0, printable(&data.1));
-    }
 }
 
 #[cfg(test)]

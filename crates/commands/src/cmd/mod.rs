@@ -5,6 +5,8 @@ pub mod attach;
 pub mod breakpoint;
 pub mod breakpoint_list;
 pub mod display;
+pub mod display_pointers;
+pub mod display_text;
 pub mod enter;
 pub mod evaluate;
 pub mod event;
