@@ -14,6 +14,7 @@ mod command;
 mod completion;
 mod debugger;
 mod error;
+pub mod fuzz;
 mod language;
 mod log;
 mod nested;

@@ -22,8 +22,11 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     run: carry_out::<Display>,
 }];
 
-/// Most bytes that one command reads.
-const READ_LIMIT: u64 = 64 << 20;
+/// Most bytes that one command shows; nobody reads more lines than that, and each may need a symbol.
+const READ_LIMIT: u64 = 4 << 20;
+/// Pages asked for at once behind one that could not be read.
+const PAGES_AHEAD: u64 = 1024;
+const PAGE: u64 = 4096;
 
 /// How units look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,29 +166,28 @@ pub(super) fn range(
     }
     let range = arguments.range(debugger, size, count)?;
     if range.len > READ_LIMIT {
-        return Err(CommandError::invalid(
-            "more than 64 MB are not displayed at once; .writemem writes them to a file",
-        ));
+        return Err(CommandError::invalid("more than 4 MB are not displayed at once; .writemem writes them to a file"));
     }
     Ok((range.start, range.len))
 }
 
-/// Every byte of a range, `None` where it cannot be read.
+/// Every byte of a range, `None` where it cannot be read; cut at the end of the address space.
 pub(super) fn read_known(memory: &ProcessMemory, start: Va, len: u64) -> Result<Vec<Option<u8>>, CommandError> {
+    let total = if start.0 == 0 { len } else { len.min(start.0.wrapping_neg()) };
     let mut known = Vec::new();
-    let end = start.0.saturating_add(len);
-    let mut at = start.0;
-    while at < end {
-        let answers = memory.read_many(&[ReadRequest { at: Va(at), len: end - at }])?;
-        let bytes = answers.into_iter().next().unwrap_or_default();
-        at += bytes.len() as u64;
-        known.extend(bytes.into_iter().map(Some));
-        if at < end {
+    let mut reads = vec![ReadRequest { at: start, len: total }];
+    while !reads.is_empty() {
+        for (read, bytes) in reads.iter().zip(memory.read_many(&reads)?) {
+            let got = bytes.len() as u64;
+            known.extend(bytes.into_iter().map(Some));
             // To the end of this page nothing can be read.
-            let next = (at | 0xfff).saturating_add(1).min(end);
-            known.extend(std::iter::repeat_n(None, (next - at) as usize));
-            at = next;
+            let hole = (PAGE - (read.at + got).0 % PAGE).min(read.len - got);
+            known.extend(std::iter::repeat_n(None, hole as usize));
         }
+        // A hole may be large, so the pages behind it are asked for together, each for itself.
+        let done = known.len() as u64;
+        let pages = (0..PAGES_AHEAD).map(|page| done + page * PAGE).take_while(|offset| *offset < total);
+        reads = pages.map(|offset| ReadRequest { at: start + offset, len: PAGE.min(total - offset) }).collect();
     }
     Ok(known)
 }

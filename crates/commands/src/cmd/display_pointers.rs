@@ -29,7 +29,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         run: carry_out::<Pointers>,
     },
     CommandEntry {
-        names: &["dl"],
+        names: &["dl", "dlb"],
         syntax: "dl[b] Address [MaxCount [Size]]",
         summary: "Display a linked list",
         details: "Follows the pointer at the start of each element, at most MaxCount times, and shows Size pointers of each. \
@@ -164,6 +164,8 @@ pub struct LinkedList {
     start: Va,
     limit: u64,
     words: u64,
+    /// Which pointer of an element leads on.
+    link: usize,
 }
 
 impl Command for LinkedList {
@@ -173,7 +175,8 @@ impl Command for LinkedList {
         let start = arguments.address(debugger)?;
         let limit = arguments.optional_number(debugger)?.unwrap_or(0x20).min(0x10000);
         let words = arguments.optional_number(debugger)?.unwrap_or(2).clamp(1, 64);
-        Ok(LinkedList { start, limit, words })
+        let link = usize::from(arguments.name.eq_ignore_ascii_case("dlb"));
+        Ok(LinkedList { start, limit, words, link })
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<Self::Data, CommandError> {
@@ -183,9 +186,9 @@ impl Command for LinkedList {
         let mut at = self.start;
         while (elements.len() as u64) < self.limit && at.0 != 0 && seen.insert(at) {
             debugger.engine.check_interrupt()?;
-            let words: Vec<Option<u64>> = (0..self.words).map(|word| memory.read_u64(at + 8 * word)).collect();
-            let next = words.first().copied().flatten();
-            elements.push((at, words));
+            let words: Vec<Option<u64>> = (0..self.words.max(2)).map(|word| memory.read_u64(at + 8 * word)).collect();
+            let next = words.get(self.link).copied().flatten();
+            elements.push((at, words.into_iter().take(self.words as usize).collect()));
             match next {
                 Some(next) => at = Va(next),
                 None => break,
