@@ -1,6 +1,14 @@
 //! Programs of the world through a process server: attached to, broken in, stepped, let go. Their stacks are gdb's.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+#[path = "../../../crates/symbols/tests/oracle/compare.rs"]
+mod compare;
+#[path = "../../../crates/symbols/tests/oracle/facts.rs"]
+mod facts;
+#[path = "real/locals.rs"]
+mod locals;
+#[path = "real/locals_of_programs.rs"]
+mod locals_of_programs;
 #[path = "real/remote.rs"]
 mod remote;
 #[path = "real/stacks.rs"]

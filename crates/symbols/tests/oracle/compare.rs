@@ -1,6 +1,6 @@
 //! Values of ours beside gdb's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use outpost_base::MemoryReader;
 use outpost_symbols::{Language, Type, TypeKind, Unavailable, Value};
@@ -17,6 +17,27 @@ pub(crate) struct Tally {
     /// Parts that gdb could not tell.
     pub(crate) untold: usize,
     pub(crate) differences: Vec<String>,
+    /// Differences whose reason is known.
+    pub(crate) explained: BTreeMap<Explained, usize>,
+}
+
+/// Why gdb 13 and we are known to differ.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Explained {
+    /// A call site's `DW_AT_call_origin` is an entry without addresses that refers on to the function, as gcc's LTO
+    /// writes it. gdb looks for addresses in the entry itself, so it does not know the callee nor what it was passed; we
+    /// follow the reference.
+    OriginOfOrigin,
+    /// A location list that covers the call names a register that calls destroy. gdb shows what the innermost frame has
+    /// in it, which is nothing of this function's; we say that it is unknown.
+    Destroyed { register: u16 },
+    /// gdb cannot tell the active variant of a Rust enum whose bytes are not all in memory, and lists all of them.
+    EveryVariant,
+    /// An abstract block that no concrete block names as its origin: gdb lists its variables and those of all blocks in it
+    /// as optimized out, though the concrete blocks have them: a second time, or where their block was not entered.
+    AbstractBlock,
+    /// The function was entered by a tail call. gdb works out how where only one way is possible; FIXME: we do not yet.
+    TailCall,
 }
 
 /// Compares the variables that gdb lists in a frame with ours, both innermost block first.
@@ -32,15 +53,22 @@ pub(crate) fn compare_variables(
     let gdb_names = names(wanted.iter().map(|variable| &variable.name).collect());
     // gdb leaves out parameters without a name.
     let more: Vec<_> = our_names.difference(&gdb_names).filter(|name| !name.is_empty()).collect();
-    let less: Vec<_> = gdb_names.difference(&our_names).collect();
-    if !more.is_empty() || !less.is_empty() {
-        tally.differences.push(format!("{function}: more {more:?}, less {less:?}"));
+    if !more.is_empty() {
+        tally.differences.push(format!("{function}: more {more:?}"));
     }
     let mut taken = vec![false; ours.len()];
     for wanted in wanted {
         // Several of one name: gdb and we list them innermost first.
         let found = (0..ours.len()).find(|at| !taken[*at] && ours[*at].0 == wanted.name);
-        let Some(found) = found else { continue };
+        let Some(found) = found else {
+            let is_gone = |part: &Part| !matches!(part.fact, Fact::Integer(_) | Fact::Float(_));
+            if wanted.parts.iter().all(is_gone) {
+                *tally.explained.entry(Explained::AbstractBlock).or_default() += 1;
+            } else {
+                tally.differences.push(format!("{function}: less {}", wanted.name));
+            }
+            continue;
+        };
         taken[found] = true;
         tally.variables += 1;
         let place = format!("{function} {}", wanted.name);
@@ -66,14 +94,31 @@ impl Comparison<'_> {
             // gdb 13 gives a Rust struct that ends with an enum the size of its active variant, and nullptr_t none.
             let ours = value.value_type().size();
             let null = matches!(value.value_type().resolved().kind(), TypeKind::Unspecified);
-            if ours != Some(*declared) && !null {
+            // A type that the program only declares has no size for us and none of zero bytes for gdb.
+            let incomplete = ours.is_none() && *size == 0;
+            if ours != Some(*declared) && !null && !incomplete {
                 self.same("size", &Some(*size), &ours);
             }
         }
+        let mut inactive = Vec::new();
         for part in &wanted.parts {
+            if inactive.iter().any(|path: &String| part.path.starts_with(path)) {
+                continue;
+            }
+            if self.is_inactive(value, part, &wanted.parts) {
+                self.explained(Explained::EveryVariant);
+                inactive.push(format!("{}/", part.path));
+                continue;
+            }
             let part_value = match follow(value, &part.path, self.memory) {
                 Ok(value) => value,
-                Err(_) if matches!(part.fact, Fact::Gone | Fact::Error) => continue,
+                Err(_) if matches!(part.fact, Fact::Gone | Fact::Untargeted | Fact::Error) => continue,
+                // No variant of an enum that is gone is the active one; gdb walks through all of them.
+                Err(reason)
+                    if reason.is_optimized_out() && matches!(part.fact, Fact::Field { .. } | Fact::Count(_)) =>
+                {
+                    continue;
+                }
                 Err(reason) => {
                     self.differs(&format!("path {}", part.path), reason.to_string());
                     continue;
@@ -81,6 +126,23 @@ impl Comparison<'_> {
             };
             self.part(part, &part_value);
             self.layout(value, part);
+        }
+    }
+
+    /// Whether gdb, unable to choose, lists a variant of an enum that is not the active one.
+    fn is_inactive(&mut self, value: &Value, part: &Part, all: &[Part]) -> bool {
+        let (Fact::Field { name, .. }, Some((parent, number))) = (&part.fact, part.path.rsplit_once("/#")) else {
+            return false;
+        };
+        let second = format!("{parent}/#2");
+        if number == "0" || !all.iter().any(|other| other.path == second) {
+            return false;
+        }
+        let Ok(parent) = follow(value, parent, self.memory) else { return false };
+        match parent.variant(self.memory) {
+            Ok((active, _)) => active != *name,
+            // Which is active is not known to us either, or it is no enum.
+            Err(reason) => !matches!(reason, Unavailable::WrongType),
         }
     }
 
@@ -117,6 +179,10 @@ impl Comparison<'_> {
                 Ok(scalar) => self.same(&what, expected, &scalar.as_i128()),
                 // gdb shows zeros where the pieces of a location end before the value does.
                 Err(Unavailable::OptimizedOut) if *expected == 0 => self.tally.untold += 1,
+                Err(Unavailable::Register { dwarf }) if !is_preserved(dwarf) => {
+                    self.explained(Explained::Destroyed { register: dwarf });
+                }
+                Err(Unavailable::EntryValue { why: "entered by a tail call" }) => self.explained(Explained::TailCall),
                 Err(reason) => self.differs(&what, reason.to_string()),
             },
             Fact::Float(expected) => match value.scalar(self.memory) {
@@ -129,6 +195,12 @@ impl Comparison<'_> {
                 self.tally.gone += 1;
                 if let Ok(scalar) = value.scalar(self.memory) {
                     self.differs(&what, format!("gdb has none, we have {scalar:?}"));
+                }
+            }
+            Fact::Untargeted => {
+                self.tally.gone += 1;
+                if value.scalar(self.memory).is_ok() {
+                    self.explained(Explained::OriginOfOrigin);
                 }
             }
             Fact::Synthetic => {
@@ -167,9 +239,18 @@ impl Comparison<'_> {
         }
     }
 
+    fn explained(&mut self, why: Explained) {
+        *self.tally.explained.entry(why).or_default() += 1;
+    }
+
     fn differs(&mut self, what: &str, how: String) {
         self.tally.differences.push(format!("{}: {what}: {how}", self.place));
     }
+}
+
+/// Whether called functions preserve a register (System V ABI, AMD64, 3.2.1; DWARF numbers from 3.6.2).
+fn is_preserved(register: u16) -> bool {
+    matches!(register, 3 | 6 | 7 | 12..=15)
 }
 
 /// gdb 13 has two spellings for one type, and no space before the brackets of constant pointers.

@@ -26,6 +26,8 @@ pub(crate) enum Fact {
     Integer(i128),
     Float(f64),
     Gone,
+    /// Gone since gdb does not know which function a call site calls.
+    Untargeted,
     Synthetic,
     /// gdb could not say.
     Error,
@@ -57,6 +59,7 @@ impl VariableFacts {
                 "hex" => Fact::Integer(u128::from_str_radix(&words[3][2..], 16).expect("hex") as i128),
                 "float" => Fact::Float(hex_float(words[3])),
                 "gone" => Fact::Gone,
+                "untargeted" => Fact::Untargeted,
                 "synthetic" => Fact::Synthetic,
                 _ => Fact::Error,
             },

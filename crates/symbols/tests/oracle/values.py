@@ -7,6 +7,11 @@ import gdb
 out = open(os.path.join(os.environ["ORACLE_DIRECTORY"], "facts"), "w")
 
 
+# Called before a variable is read; gives a function that tells why it is gone, once it turned out to be.
+watch = lambda: lambda: "gone"
+gone = watch()
+
+
 def fact(*parts):
     out.write("\t".join(str(part).replace("\n", " ") for part in parts) + "\n")
 
@@ -37,7 +42,7 @@ def leaves(path, value, depth, in_memory=True):
                 leaves(path + "/[%d]" % index, value[index], depth + 1, in_memory)
             return
         if value.is_optimized_out:
-            fact("LEAF", path, "gone", "")
+            fact("LEAF", path, gone(), "")
             return
         if code in (gdb.TYPE_CODE_REF, gdb.TYPE_CODE_RVALUE_REF):
             if depth > 0 and not in_memory:
@@ -64,11 +69,12 @@ def leaves(path, value, depth, in_memory=True):
             fact("LEAF", path, "float", float(value).hex())
     except gdb.error as error:
         text = str(error)
-        gone = "optimized out" in text or "not available" in text or "DW_OP" in text or "synthetic" in text
-        fact("LEAF", path, "gone" if gone else "error", text)
+        is_gone = "optimized out" in text or "not available" in text or "DW_OP" in text or "synthetic" in text
+        fact("LEAF", path, gone() if is_gone else "error", text)
 
 
 def variables(frame):
+    global gone
     block = frame.block()
     while True:
         for symbol in block:
@@ -76,14 +82,15 @@ def variables(frame):
             if str(symbol.type) == "__CORE_ADDR" or not (symbol.is_variable or symbol.is_argument or symbol.is_constant):
                 continue
             fact("VAR", symbol.name)
+            gone = watch()
             try:
                 value = symbol.value(frame)
                 fact("TYPE", value.type, value.type.sizeof, symbol.type.sizeof)
                 leaves("", value, 0)
             except (gdb.error, RuntimeError) as error:
                 text = str(error)
-                gone = "optimized out" in text or "DW_OP" in text
-                fact("LEAF", "", "gone" if gone else "error", text)
+                is_gone = "optimized out" in text or "DW_OP" in text
+                fact("LEAF", "", gone() if is_gone else "error", text)
         if block.function is not None:
             return
         block = block.superblock
