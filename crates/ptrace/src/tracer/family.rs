@@ -234,6 +234,10 @@ impl Tracer {
         }
         drop(self.end_step_plan(tid));
         if let Some(thread) = self.threads.get_mut(&tid) {
+            // A thread that a plan holds comes here because another one ends the process, which would wait for it for ever.
+            if matches!(thread.part, Part::Hold) {
+                (thread.held, thread.suspend) = (false, 0);
+            }
             // Nothing but its end is left to it, so it need not wait for the client.
             thread.part = Part::Run;
         }

@@ -15,6 +15,10 @@ use crate::sys::ptrace_wait::{WaitStatus, Whom, wait_blocking, wait_now};
 /// While nobody runs, only death can come from a tracee; it is looked for this often until the link is quiet for so long.
 const STOPPED_LOOK: Duration = Duration::from_millis(50);
 
+/// While one thread runs and others are held, their death is looked for this often: by exec or exit of the one they are
+/// ended, and the kernel waits for them.
+const HELD_LOOK: Duration = Duration::from_millis(20);
+
 /// What ended one wait.
 enum Woken {
     Status(ThreadId, WaitStatus),
@@ -142,6 +146,9 @@ impl Tracer {
                 if ready(others) {
                     return Ok(Woken::Others);
                 }
+                if let Some((tid, status)) = self.status_now(Whom::Any) {
+                    return Ok(Woken::Status(tid, status));
+                }
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(Woken::TimedOut);
@@ -161,11 +168,14 @@ impl Tracer {
                     continue;
                 }
             }
-            self.arm(deadline, others)?;
-            let whom = match (self.out.len(), self.out.iter().next()) {
-                (1, Some(only)) => Whom::Thread(only.0),
+            // To wait for the only one that runs is much cheaper where there are many.
+            let only = self.out.iter().next().filter(|_| self.out.len() == 1).copied();
+            let whom = match only.and_then(|only| self.threads.get(&only)) {
+                Some(thread) if !thread.is_exiting => Whom::Thread(thread.id.0),
                 _ => Whom::Any,
             };
+            let look = (matches!(whom, Whom::Thread(_)) && self.threads.len() > 1).then(|| Instant::now() + HELD_LOOK);
+            self.arm(look.into_iter().chain(deadline).min(), others)?;
             match wait_blocking(whom) {
                 Ok((tid, status)) => return Ok(Woken::Status(ThreadId(tid), status)),
                 Err(Errno::CHILD) => match self.status_now(Whom::Any) {

@@ -561,3 +561,80 @@ fn a_killed_process_is_gone_and_one_killed_from_outside_is_told() {
     let status = ExitStatus::Signal { signo: 9, core_dumped: false };
     assert_eq!(end.stop.reason, StopReason::Exited { status });
 }
+
+/// The kernel lets a process end only once each of its threads has; one that a plan holds would be waited for for ever.
+#[test]
+fn a_process_ends_with_threads_that_are_held_or_suspended() {
+    const SOURCE: &str = r#"
+        #include <pthread.h>
+        #include <stdio.h>
+        #include <stdlib.h>
+        #include <unistd.h>
+        static void *body(void *p) { for (;;) pause(); return p; }
+        int main(void) {
+            pthread_t t;
+            for (int i = 0; i < 3; i++) pthread_create(&t, 0, body, 0);
+            puts("ready"); fflush(stdout);
+            getchar();
+            exit(7);
+        }
+    "#;
+    let program = compile("ends_held", SOURCE, "");
+    for suspends in [false, true] {
+        let mut command = std::process::Command::new(&program);
+        let mut debuggee = outpost_testkit::Running::command(command.stdin(std::process::Stdio::piped()));
+        assert_eq!(debuggee.line(), "ready");
+        let mut target = target();
+        let process = ProcessId(debuggee.pid());
+        attach(&mut target, process.0);
+        debuggee.say("go\n");
+        let main = ThreadId(process.0);
+        let threads = target.threads(process).unwrap();
+        let others: Vec<ThreadId> = threads.iter().map(|thread| thread.id).filter(|id| *id != main).collect();
+        assert_eq!(others.len(), 3);
+        let run_all = Plan::run_all(generation(&target));
+        let plan = if suspends {
+            target.adjust_suspend(&others, 1).unwrap();
+            run_all
+        } else {
+            let runs = ThreadPlan { thread: main, action: Action::Run, signal: SignalAction::Deliver };
+            Plan { threads: vec![runs], others: Action::Hold, ..run_all }
+        };
+        target.resume(&plan).unwrap();
+        assert_eq!(exit_code(&stop(&mut target)), 7);
+    }
+}
+
+/// The same by exec, which ends the other threads and waits for them in the kernel.
+#[test]
+fn a_thread_executes_a_program_while_others_are_held() {
+    const SOURCE: &str = r#"
+        #include <pthread.h>
+        #include <stdio.h>
+        #include <unistd.h>
+        static void *body(void *p) { for (;;) pause(); return p; }
+        int main(void) {
+            pthread_t t;
+            for (int i = 0; i < 3; i++) pthread_create(&t, 0, body, 0);
+            puts("ready"); fflush(stdout);
+            getchar();
+            execl("/bin/sh", "sh", "-c", "exit 9", (char *)0);
+            return 1;
+        }
+    "#;
+    let mut command = std::process::Command::new(compile("execs_held", SOURCE, ""));
+    let mut debuggee = outpost_testkit::Running::command(command.stdin(std::process::Stdio::piped()));
+    assert_eq!(debuggee.line(), "ready");
+    let mut target = target();
+    let main = ThreadId(debuggee.pid());
+    attach(&mut target, main.0);
+    debuggee.say("go\n");
+    let runs = ThreadPlan { thread: main, action: Action::Run, signal: SignalAction::Deliver };
+    let plan = Plan { threads: vec![runs], others: Action::Hold, ..Plan::run_all(generation(&target)) };
+    target.resume(&plan).unwrap();
+    let mut bundle = stop(&mut target);
+    while !matches!(bundle.stop.reason, StopReason::Exited { .. }) {
+        bundle = go(&mut target);
+    }
+    assert_eq!(exit_code(&bundle), 9);
+}
