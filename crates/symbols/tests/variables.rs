@@ -89,7 +89,8 @@ fn assert_agrees(comparer: Comparer, flags: &str, least_parts: usize) {
     let tally = comparer.compare();
     let shown: Vec<_> = tally.differences.iter().take(60).collect();
     assert!(tally.differences.is_empty(), "{flags}: {} differences: {shown:#?}", tally.differences.len());
-    assert!(tally.explained.is_empty(), "no difference of this kind is made by these programs: {tally:?}");
+    let others = tally.explained.keys().find(|why| !matches!(why, oracle::compare::Explained::AbstractBlock));
+    assert_eq!(others, None, "no difference of this kind is made by these programs: {tally:?}");
     assert!(tally.parts >= least_parts, "{flags}: only {tally:?}");
     assert!(tally.untold * 20 < tally.parts, "{flags}: {tally:?}");
 }

@@ -260,12 +260,22 @@ impl Walk<'_> {
 
     /// Variables that only the abstract instance has: the compiler optimised them away here (gdb lists them too).
     fn inherit(&mut self, die: &Die, level: &mut Level) {
-        if let Some(origin) = die.origin(&self.variables.info) {
-            self.inherit_from(&origin, level, 8);
+        let Some(origin) = die.origin(&self.variables.info) else { return };
+        let mut found = Vec::new();
+        self.inherited_from(&origin, level, 8, &mut found);
+        if found.is_empty() {
+            return;
+        }
+        // A block here need not name the abstract one that it stands for, so what is in it counts as well: it is listed
+        // there, or is not in scope.
+        let mut elsewhere = HashSet::new();
+        self.completed_below(die, &mut elsewhere, DEPTH_LIMIT);
+        for variable in found.iter().filter(|variable| !elsewhere.contains(&variable.at)) {
+            self.add(variable, level);
         }
     }
 
-    fn inherit_from(&mut self, origin: &Die, level: &mut Level, depth: usize) {
+    fn inherited_from(&mut self, origin: &Die, level: &Level, depth: usize, found: &mut Vec<Die>) {
         let Some(depth) = depth.checked_sub(1) else { return };
         let unit = origin.unit.clone();
         let mut blocks = Vec::new();
@@ -273,7 +283,7 @@ impl Walk<'_> {
             let Some(die) = self.child(origin, entry) else { return ControlFlow::Continue(()) };
             if !level.completed.contains(&die.at) {
                 match entry.tag() {
-                    gimli::DW_TAG_formal_parameter | gimli::DW_TAG_variable => self.add(&die, level),
+                    gimli::DW_TAG_formal_parameter | gimli::DW_TAG_variable => found.push(die),
                     gimli::DW_TAG_lexical_block => blocks.push(die),
                     _ => {}
                 }
@@ -281,7 +291,30 @@ impl Walk<'_> {
             ControlFlow::Continue(())
         });
         for block in blocks {
-            self.inherit_from(&block, level, depth);
+            self.inherited_from(&block, level, depth, found);
+        }
+    }
+
+    /// What the variables in the blocks of `parent` complete.
+    fn completed_below(&self, parent: &Die, completed: &mut HashSet<DieRef>, depth: usize) {
+        let Some(depth) = depth.checked_sub(1) else { return };
+        let mut blocks = Vec::new();
+        for_each_child::<()>(&parent.unit, parent.entry.offset(), |entry| {
+            match entry.tag() {
+                gimli::DW_TAG_formal_parameter | gimli::DW_TAG_variable => {
+                    let origin = entry.attr_value(gimli::DW_AT_abstract_origin);
+                    completed.extend(origin.and_then(|value| self.variables.info.resolve(parent.index, &value)));
+                }
+                // Those of functions inlined into it are other functions' variables.
+                tag if is_block(tag) && tag != gimli::DW_TAG_inlined_subroutine => {
+                    blocks.extend(self.child(parent, entry));
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        });
+        for block in blocks {
+            self.completed_below(&block, completed, depth);
         }
     }
 
