@@ -54,6 +54,8 @@ pub struct CommandEntry {
     pub summary: &'static str,
     /// The rest of what there is to say.
     pub details: &'static str,
+    /// Lines as one would type them.
+    pub example: &'static str,
     /// Where it belongs.
     pub group: Group,
     /// Whether it takes the rest of the line, `;` included.

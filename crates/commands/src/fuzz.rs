@@ -38,7 +38,7 @@ pub fn fuzz_command_line(data: &[u8]) {
 }
 
 /// Three threads on stacks of their own, some code, and memory at both ends of the address space.
-fn stopped_process() -> FakeTarget {
+pub(crate) fn stopped_process() -> FakeTarget {
     const CODE: u64 = 0x40_1000;
     const STACK: u64 = 0x7fff_ffff_0000;
     /// `push rbp; mov rbp, rsp; call .; leave; ret`, again and again.

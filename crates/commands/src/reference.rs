@@ -50,7 +50,6 @@ fn describe(entry: &CommandEntry, text: &mut String) {
     line!(text, "```text");
     line!(text, "{}", entry.syntax);
     line!(text, "```\n");
-    if !entry.details.is_empty() {
-        line!(text, "{}\n", entry.details);
-    }
+    line!(text, "{}\n", entry.details);
+    line!(text, "Example: `{}`\n", entry.example);
 }

@@ -69,3 +69,11 @@ fn address_runs_commands_for_each_region() {
     assert!(part(&output, "deep").lines().filter(|line| *line == "x").count() > 10, "{output}");
     assert!(part(&output, "wrong").contains("'Nonsense' is no usage"), "{output}");
 }
+
+#[test]
+fn symbols_of_one_size() {
+    let output = cdb(lists(), "bp main; g; .echo [x]; x /d /s 40 lists!*; .echo [end]");
+    let found = hits(part(&output, "x"));
+    assert!(found.iter().any(|row| row.contains("lists!needles")), "{output}");
+    assert!(!found.iter().any(|row| row.contains("lists!head") || row.contains("lists!fixed")), "{output}");
+}

@@ -17,7 +17,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
                   FILE, FILECOW) and protections (rw-, r-x, ...): a region has to be of one of the named words of each \
                   kind. -c runs commands for each region instead of listing it, with %1 base address, %2 end address, %3 \
                   size, %4 type, %5 state, %6 protection, %7 usage; they cannot resume the debuggee. -summary adds up \
-                  sizes by usage, type and protection. Example: !address -f:Heap -c:\"s -a %1 L?%3 secret\"",
+                  sizes by usage, type and protection.",
+        example: "!address -f:Heap -c:\"s -a %1 L?%3 secret\"",
         group: Group::Memory,
         eats_line: false,
         run: address_command,
@@ -27,6 +28,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "!handle [Number]",
         summary: "Show the open files of the process",
         details: "Number, kind, flags, position and target of each file descriptor. The number is read in the default radix.",
+        example: "!handle 3",
         group: Group::Processes,
         eats_line: false,
         run: carry_out::<Handle>,

@@ -18,8 +18,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
                   first, which makes a new system; -b does not stop the process, and lets run what else is debugged \
                   there; -e takes over one that a debugger abandoned; -r goes on after its first stop; -v only looks at it \
                   without becoming its debugger, -vr without holding it meanwhile. -f is taken and always so: the others \
-                  stay stopped until the newcomer has stopped. Example: .attach -premote \
-                  tcp:server=alder,port=1025 0n4711",
+                  stay stopped until the newcomer has stopped.",
+        example: ".attach -premote tcp:server=alder,port=1025 0n4711",
         group: Group::Processes,
         eats_line: false,
         run: carry_out::<Attach>,
@@ -30,7 +30,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "Create a process",
         details: "At once, on the current system's machine, in the directory of .createdir. Takes the rest of the line: \
                   blanks separate words, quotes keep them together. -f is taken and always so: the others stay stopped \
-                  until the newcomer has stopped. Example: .create /usr/bin/sort -r \"my file\"",
+                  until the newcomer has stopped.",
+        example: ".create /usr/bin/sort -r \"my file\"",
         group: Group::Processes,
         eats_line: true,
         run: carry_out::<Create>,
@@ -39,8 +40,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &[".createdir"],
         syntax: ".createdir [Directory]",
         summary: "Show or set the directory in which processes are created",
-        details: "On the machine of the process. Without it, that of the debugger or of the process server. Example: \
-                  .createdir /srv/data",
+        details: "On the machine of the process. Without it, that of the debugger or of the process server.",
+        example: ".createdir /srv/data",
         group: Group::Processes,
         eats_line: false,
         run: carry_out::<CreateDirectory>,
@@ -51,6 +52,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "Let the current process go, end it, or leave it stopped",
         details: "/h swallows a signal that it stopped for (the default), /n delivers it. An abandoned process can be taken \
                   over by .attach -e.",
+        example: ".detach /n",
         group: Group::Processes,
         eats_line: false,
         run: carry_out::<LeaveProcess>,
@@ -60,6 +62,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: ".restart",
         summary: "Create the created process again",
         details: "With the same arguments; also after it ended. Breakpoints set by expression stay.",
+        example: ".restart",
         group: Group::Execution,
         eats_line: false,
         run: carry_out::<Restart>,
@@ -69,6 +72,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: ".childdbg [0|1]",
         summary: "Show or set whether child processes are debugged, too",
         details: "Those made by fork and vfork from now on.",
+        example: ".childdbg 1",
         group: Group::Processes,
         eats_line: false,
         run: carry_out::<DebugChildren>,
@@ -78,6 +82,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: ".endpsrv",
         summary: "End the process server",
         details: "For everyone who uses it, if it allows that.",
+        example: ".endpsrv",
         group: Group::Processes,
         eats_line: false,
         run: carry_out::<EndServer>,

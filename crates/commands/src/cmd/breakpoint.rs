@@ -22,7 +22,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
                   /c only hits count at which k would show fewer frames, with /C more; the debugger unwinds at each hit. The \
                   condition is a C++ expression; where it can be, it is evaluated beside the target, so that a false \
                   one costs nothing. The commands are run at each stop. With a thread prefix only its hits count. \
-                  Without arguments: at the current instruction. Example: bp /w \"size > 10\" copy \"k 3; g\"",
+                  Without arguments: at the current instruction.",
+        example: "bp /w \"size > 10\" copy \"k 3; g\"",
         group: Group::Breakpoints,
         eats_line: false,
         run: carry_out::<SetBreakpoint>,
@@ -33,6 +34,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "Set a hardware breakpoint on execution, access or write",
         details: "By one of the four debug registers. Size is 1, 2, 4 or 8 bytes, 1 for e; the address is a multiple of \
                   it. r also stops on writes. Data accesses stop after the instruction.",
+        example: "ba w4 g_count",
         group: Group::Breakpoints,
         eats_line: false,
         run: carry_out::<SetBreakpoint>,
@@ -43,6 +45,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "Allow or refuse breakpoints that do not outlive their server",
         details: "With safe, a breakpoint at which a program could die if the server were killed is refused and its \
                   reason told. At first any is allowed, and bl marks such ones.",
+        example: ".bpmode safe",
         group: Group::Breakpoints,
         eats_line: false,
         run: carry_out::<BreakpointMode>,

@@ -18,6 +18,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
                   and needed at first, process and thread, symbol, commands. Deferred ones show their expression. A \
                   breakpoint with several places has one more line for each. What would not outlive its server is \
                   marked, with the reason.",
+        example: "bl 0-3",
         group: Group::Breakpoints,
         eats_line: false,
         run: carry_out::<List>,
@@ -27,6 +28,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "bc|bd|be List",
         summary: "Clear, disable or enable breakpoints",
         details: "List is numbers, ranges (1-3) and * for all, separated by blanks or commas.",
+        example: "bd 0 2; be *",
         group: Group::Breakpoints,
         eats_line: false,
         run: carry_out::<Change>,
@@ -35,7 +37,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &[".bpcmds"],
         syntax: ".bpcmds",
         summary: "Show the commands that set the breakpoints again",
-        details: "",
+        details: "A line for each, with number, options, place, passes and commands; what cannot be resolved is kept as it was written.",
+        example: ".bpcmds",
         group: Group::Breakpoints,
         eats_line: false,
         run: carry_out::<Recreate>,

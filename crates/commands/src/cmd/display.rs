@@ -17,6 +17,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
                   pointers (dp), floats (df), doubles (dD), binary bytes and double words (dyb, dyd). d repeats the last \
                   form. Without a range, goes on where the last ended. A range is Start End, Start LCount, Start L-Count; \
                   counts are objects. Bytes that cannot be read are question marks.",
+    example: "db @rsp L20; dd 601000 601010; dq /c 1 @rsp",
     group: Group::Memory,
     eats_line: false,
     run: carry_out::<Display>,

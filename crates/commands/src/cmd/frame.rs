@@ -16,7 +16,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     details: "For dv, dt, x *, ?? and expressions, until execution or another thread is selected. FrameNumber is as k \
               shows it and is read in the default radix. /r shows the frame's registers; those that cannot be known \
               are question marks. /c does so and makes r show them, too, until the next .frame without it. .f+ goes to \
-              the caller, .f- back. Example: .frame /c 2; r",
+              the caller, .f- back.",
+    example: ".frame /c 2; r",
     group: Group::State,
     eats_line: false,
     run: carry_out::<Frame>,

@@ -17,6 +17,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         details: "Temporary breakpoints at the given addresses last until the next stop; ga makes them by debug \
                   registers. g treats a signal as its filter says; gh swallows it, gn delivers it. gn is refused at a \
                   stop that is no signal, gN insists. With a thread prefix only those threads run.",
+        example: "g main; g `list.c:40`",
         group: Group::Execution,
         eats_line: false,
         run: carry_out::<Go>,
@@ -27,6 +28,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "Run until the current function returns",
         details: "This instance of the function is meant, so recursion does not end it early. Shows what it returned. \
                   With a frame selected by .frame, it is that frame's function.",
+        example: "gu",
         group: Group::Execution,
         eats_line: false,
         run: carry_out::<GoUp>,
@@ -36,6 +38,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "gc",
         summary: "Resume the way it was resumed",
         details: "For the commands of breakpoints: goes on running, stepping or tracing, whatever the hit interrupted.",
+        example: "gc",
         group: Group::Execution,
         eats_line: false,
         run: carry_out::<GoConditionally>,

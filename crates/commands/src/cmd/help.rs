@@ -9,7 +9,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     names: &[".help", "!help"],
     syntax: ".help [Command]",
     summary: "Show the commands, or one of them in full",
-    details: "",
+    details: "Command is a name with or without its sign; of one that is not carried out the reason is told.",
+    example: ".help bp",
     group: Group::Session,
     eats_line: false,
     run: carry_out::<Help>,
@@ -101,6 +102,7 @@ fn describe(entry: &CommandEntry, text: &mut String) {
     for row in wrapped(entry.details, 100) {
         line!(text, "{row}");
     }
+    line!(text, "Example: {}", entry.example);
 }
 
 /// A text in lines of at most `width` characters, broken at blanks.
@@ -116,4 +118,96 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         }
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use outpost_engine::Engine;
+
+    use crate::fuzz::stopped_process;
+
+    use super::*;
+
+    fn debugger() -> Debugger {
+        let mut engine = Engine::new();
+        engine.add_system(Box::new(stopped_process())).unwrap();
+        Debugger::new(engine)
+    }
+
+    /// Commands whose arguments are files of this machine, or the rest of the line: a flag would be one, too.
+    const TAKES_ANYTHING: &[&str] = &[".logopen", ".logappend", "lsf", "*", "$$", ".echo", ".help", "!help"];
+
+    #[test]
+    fn every_command_is_described_in_full() {
+        for entry in registry::all() {
+            let name = entry.names[0];
+            for text in [entry.syntax, entry.summary, entry.details, entry.example] {
+                assert!(!text.trim().is_empty(), "{name}");
+            }
+            assert!(entry.details.ends_with(['.', ')']), "{name}: {}", entry.details);
+            let shown = debugger().capture(&format!(".help {name}")).unwrap();
+            assert!(shown.contains(entry.summary) && shown.contains(entry.example), "{shown}");
+            let list = debugger().capture(".help").unwrap();
+            assert!(list.contains(entry.summary), "{name}");
+        }
+    }
+
+    /// An example that is no command, or another one, would be worse than none.
+    #[test]
+    fn examples_are_of_the_command_and_can_be_read() {
+        for entry in registry::all() {
+            let mut rest = entry.example;
+            let mut own = false;
+            while !rest.trim().is_empty() {
+                let eats_line = recognise(rest).is_ok_and(|found| registry::eats_line(&found));
+                let (command, after) = if eats_line { (rest, "") } else { crate::language::cut_command(rest) };
+                rest = after;
+                let found = recognise(command).unwrap_or_else(|word| panic!("{}: no command {word}", entry.names[0]));
+                own |= found.entry.names == entry.names;
+                let ends = found.entry.names.iter().any(|name| ["q", ".logopen", ".create"].contains(name));
+                // Names that the process does not have are no fault of the syntax.
+                if !ends && let Err(CommandError::Usage { problem, .. }) = debugger().capture(command) {
+                    panic!("{command}: {problem}");
+                }
+            }
+            let prefixed = entry.example.starts_with('~');
+            assert!(own || prefixed, "{}: the example '{}' is of other commands", entry.names[0], entry.example);
+        }
+    }
+
+    /// A command that complains of unknown options takes the letters that it does not complain of.
+    #[test]
+    fn every_flag_that_is_taken_is_told() {
+        let (mut checked, mut untold) = (0, Vec::new());
+        for entry in registry::all().filter(|entry| !TAKES_ANYTHING.contains(&entry.names[0])) {
+            let help = format!("{}\n{}", entry.syntax, entry.details);
+            let name = entry.names[0];
+            for sign in ['/', '-'] {
+                let taken = |letter: char| {
+                    let done = debugger().capture(&format!("{name} {sign}{letter}"));
+                    match done {
+                        Err(CommandError::Usage { problem, .. }) => !problem.contains("unknown"),
+                        // Refused with a reason, which tells it.
+                        Err(CommandError::Unsupported { .. }) => false,
+                        _ => true,
+                    }
+                };
+                let letters = ('a'..='z').chain('A'..='Z');
+                let taken: Vec<char> = letters.filter(|&letter| taken(letter)).collect();
+                // Where everything is taken there are no options of that kind, but names or numbers.
+                if taken.len() > 30 {
+                    continue;
+                }
+                for letter in taken {
+                    checked += 1;
+                    let told = ['/', '-', '|', ']'].iter().any(|sign| help.contains(&format!("{sign}{letter}")));
+                    if !told {
+                        untold.push(format!("{name} {sign}{letter}"));
+                    }
+                }
+            }
+        }
+        assert!(untold.is_empty(), "help does not tell: {untold:?}");
+        assert!(checked > 40, "{checked}");
+    }
 }

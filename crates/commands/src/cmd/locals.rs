@@ -14,7 +14,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     syntax: "dv [/i] [/t] [/v|/V] [/a|/n|/z] [Pattern]",
     summary: "Display local variables and parameters",
     details: "Of the frame selected by .frame. /i shows their kind, /t types, /v where they are, /V also as register and \
-              offset; /a sorts by address, /n by name, /z by size.",
+              offset; /a sorts by address, /n by name, /z by size; so do /A, /N and /Z.",
+    example: "dv /t /i s*",
     group: Group::Symbols,
     eats_line: false,
     run: carry_out::<Locals>,

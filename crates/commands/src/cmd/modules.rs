@@ -15,6 +15,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     summary: "List modules",
     details: "v shows details, f paths, l only those with symbols loaded, e only those with symbol problems, 1m names only, \
               sm sorts by name. a lists the module around an address, m those whose name matches, M those whose path does.",
+    example: "lmv m libc*",
     group: Group::Symbols,
     eats_line: false,
     run: carry_out::<Modules>,

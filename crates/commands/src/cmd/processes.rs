@@ -15,6 +15,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "List processes or select one",
         details: "Process is . for the current one, # for that of the last event, * for all, a decimal ordinal, ~[pid] \
                   or [expression]. s makes it current.",
+        example: "|1s",
         group: Group::Processes,
         eats_line: false,
         run: processes_command,
@@ -24,6 +25,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "|| [System]\n||System s",
         summary: "List systems or select one",
         details: "A system is a machine with its processes, or a dump. System is written like a process.",
+        example: "||1s",
         group: Group::Processes,
         eats_line: false,
         run: systems_command,

@@ -18,6 +18,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
                   without @; flags (zf) and parts (eax, al) are registers, too, as are $ip and $t0 to $t19. r. shows the \
                   registers that the current instruction uses. rF shows floating-point, rX XMM, rY YMM registers, rM those of \
                   a mask. Types are ib ub iw uw id ud iq uq f d, showing vector registers by their parts.",
+        example: "r rax, rbx; r eax = 5; ~2 r rip",
         group: Group::State,
         eats_line: false,
         run: registers_command,
@@ -27,6 +28,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "rm [Mask]",
         summary: "Show or set which registers r shows",
         details: "The mask is a sum of 2 integer, 4 floating-point, 8 segment, 0x20 debug, 0x40 XMM, 0x200 YMM.",
+        example: "rm 2",
         group: Group::State,
         eats_line: false,
         run: mask_command,

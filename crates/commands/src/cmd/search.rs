@@ -16,8 +16,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
               UTF-8 or UTF-16 text. -sa and -su list any printable text of at least 3 characters. Flags stand in brackets \
               before the type: s saves the hits; r looks only at the hits that were saved, whatever the range, and takes \
               no flags but s and 1; n N stops after N hits (0x400 at first); l N sets the least length of -sa and -su; w \
-              looks at writable memory only; 1 shows addresses only. The search is made beside the target. Example: s \
-              -[w1]d @rsp L100 1234",
+              looks at writable memory only; 1 shows addresses only. The search is made beside the target.",
+    example: "s -[w1]d @rsp L100 1234; s -a 601000 L?10000 \"password\"",
     group: Group::Memory,
     eats_line: false,
     run: carry_out::<Search>,

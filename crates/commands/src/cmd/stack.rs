@@ -18,6 +18,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         details: "b first three argument registers, p parameters with values, P one per line, v how each frame was found, \
                   c call sites only, f distance between frames, L no source lines; n (frame numbers) and M are accepted. \
                   Inline frames are marked. The count is read in the default radix.",
+        example: "k 5; ~*kv",
         group: Group::State,
         eats_line: false,
         run: carry_out::<Stack>,
@@ -26,7 +27,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["kd"],
         syntax: "kd [WordCount]",
         summary: "Show raw stack words with symbols",
-        details: "",
+        details: "From the stack pointer on, each word with the symbol that it points to; 20 words if none are told.",
+        example: "kd 20",
         group: Group::State,
         eats_line: false,
         run: carry_out::<RawStack>,
@@ -36,6 +38,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: ".kframes FrameCount",
         summary: "Set how many frames k shows",
         details: "0n256 at first.",
+        example: ".kframes 20",
         group: Group::State,
         eats_line: false,
         run: carry_out::<FrameCount>,

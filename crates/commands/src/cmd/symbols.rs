@@ -14,11 +14,12 @@ use crate::{CommandError, Debugger};
 pub(crate) const ENTRIES: &[CommandEntry] = &[
     CommandEntry {
         names: &["x"],
-        syntax: "x [/0 /1 /2] [/t] [/v] [/f] [/d] [/a|/A|/n|/N|/z|/Z] Module!Pattern\nx *",
+        syntax: "x [/0 /1 /2] [/t] [/v] [/f] [/d] [/s Size] [/a|/A|/n|/N|/z|/Z] Module!Pattern\nx *",
         summary: "List symbols that match a pattern",
         details: "Wildcards are * ? [a-z] # +. Data is shown with its value. x * lists the locals. /0 shows addresses only, \
                   /1 and names, /2 addresses and names without values; /t types, /v kinds and sizes; /f functions only, /d \
-                  data only; /a /A sort by address, /n /N by name, /z /Z by size, up and down.",
+                  data only, /s N what has N bytes only; /a /A sort by address, /n /N by name, /z /Z by size, up and down.",
+        example: "x /t svc!g_*; x *",
         group: Group::Symbols,
         eats_line: false,
         run: carry_out::<Examine>,
@@ -28,6 +29,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "ln Address",
         summary: "Show the nearest symbols of an address",
         details: "With file and line where they are known.",
+        example: "ln @rip",
         group: Group::Symbols,
         eats_line: false,
         run: carry_out::<Nearest>,
@@ -43,6 +45,8 @@ pub struct Examine {
     verbose: bool,
     only: Option<Only>,
     order: Order,
+    /// Only symbols of so many bytes (`/s`), which locals are not asked for.
+    size: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +100,7 @@ pub struct ExaminedSymbol {
 impl Command for Examine {
     type Data = Examined;
 
-    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<Examine, CommandError> {
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Examine, CommandError> {
         let mut examine = Examine {
             pattern: String::new(),
             columns: Columns::All,
@@ -104,11 +108,16 @@ impl Command for Examine {
             verbose: false,
             only: None,
             order: Order::AsFound,
+            size: None,
         };
         while let Some(switch) = arguments.take_switch() {
             match switch {
                 '0' => examine.columns = Columns::Addresses,
                 '1' | '2' => examine.columns = Columns::AddressesAndNames,
+                's' => {
+                    let word = arguments.word().ok_or_else(|| arguments.usage("/s needs a size"))?;
+                    examine.size = Some(super::threads::number(word, debugger)?);
+                }
                 't' => examine.with_types = true,
                 'v' => examine.verbose = true,
                 'f' => examine.only = Some(Only::Functions),
@@ -132,7 +141,7 @@ impl Command for Examine {
     fn run(self, debugger: &mut Debugger) -> Result<Examined, CommandError> {
         let mut rows = Vec::new();
         // Without a module, locals that match come first; x * is about them alone.
-        if !self.pattern.contains('!') && self.only != Some(Only::Functions) {
+        if !self.pattern.contains('!') && self.only != Some(Only::Functions) && self.size.is_none() {
             rows = locals(&self.pattern, debugger);
         }
         if self.pattern != "*" {
@@ -149,7 +158,9 @@ impl Command for Examine {
             for symbol in found {
                 debugger.engine.check_interrupt()?;
                 let is_data = matches!(symbol.kind, SymbolKind::Data | SymbolKind::ThreadLocal);
-                if self.only.is_some_and(|only| (only == Only::Data) != is_data) {
+                if self.only.is_some_and(|only| (only == Only::Data) != is_data)
+                    || self.size.is_some_and(|size| size != symbol.size)
+                {
                     continue;
                 }
                 rows.push(examined(symbol, wants_values, debugger));

@@ -15,6 +15,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
               [expression]. s makes it current; f freezes and u unfreezes it for the debugger only; n and m add to and \
               take from its suspend count. e runs the rest of the line for each thread in turn. Of the other commands, \
               those about breakpoints, stacks, registers and running take the prefix.",
+    example: "~*e r rip; k 2",
     group: Group::Processes,
     eats_line: false,
     run: threads_command,

@@ -12,6 +12,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     syntax: ".time",
     summary: "Show times of session, system and process",
     details: "Times are in UTC.",
+    example: ".time",
     group: Group::Session,
     eats_line: false,
     run: carry_out::<Time>,

@@ -17,6 +17,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "Disassemble",
         details: "8 instructions; ub those before the address. Without a range, goes on where the last ended, at first at \
                   the pc. uu goes on past bytes that cannot be read.",
+        example: "u main L4; ub @rip L2",
         group: Group::Symbols,
         eats_line: false,
         run: carry_out::<Unassemble>,
@@ -25,7 +26,9 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["uf"],
         syntax: "uf [/c] [/i] Address",
         summary: "Disassemble a function along its blocks",
-        details: "/c shows only its calls, /i also counts its instructions.",
+        details: "/c shows only its calls, /i also counts its instructions. /o, /m and /D are taken and change nothing: blocks are \
+                  always in the order of their addresses.",
+        example: "uf /c main",
         group: Group::Symbols,
         eats_line: false,
         run: carry_out::<UnassembleFunction>,

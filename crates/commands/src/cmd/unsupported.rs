@@ -269,6 +269,7 @@ pub(crate) const ENTRY: CommandEntry = CommandEntry {
     syntax: "",
     summary: "",
     details: "",
+    example: "",
     group: Group::Session,
     eats_line: true,
     run: refuse,

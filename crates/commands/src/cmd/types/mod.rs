@@ -28,8 +28,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
               opens structures inside, and what the outer fields point to; -a shows elements of arrays on lines of their \
               own, -aN the first N. -c shows one line, -o no offsets, -i no indentation, -v counts and sizes. -t and -e \
               take the name for a type's, -s N those of N bytes only, -d shows each type of a pattern; -n takes the next \
-              word for a name, -y for the beginning of one. -l goes along a list by the field that leads to the next. \
-              Example: dt -r1 node head->next; dt node @rdi -l next",
+              word for a name, -y for the beginning of one. -l goes along a list by the field that leads to the next.",
+    example: "dt -r1 node head->next; dt node @rdi -l next",
     group: Group::Symbols,
     eats_line: false,
     run: carry_out::<DisplayType>,
