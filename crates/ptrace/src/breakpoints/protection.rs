@@ -419,10 +419,13 @@ impl Tracer {
 
     /// A thread faulted at an undefined instruction; `false`: it is the program's own.
     pub(crate) fn fault_byte_hit(&mut self, tid: ThreadId) -> bool {
-        let Some(registers) = self.registers(tid) else { return false };
+        let Some(mut registers) = self.registers(tid) else { return false };
         let at = Va(registers.pc());
         let Some(space) = self.space_of(tid) else { return false };
         if space.sites.get(at).is_some_and(|site| site.trap == FAULT) {
+            // The fault was ours, and its mark is none of the program's flags.
+            registers.clear_resume_flag();
+            self.set_registers(tid, registers);
             self.keep_after_fault(tid, libc::SIGILL);
             self.site_hit(tid, at);
             return true;

@@ -67,8 +67,11 @@ pub(crate) fn floating(tid: u32) -> Result<Vec<u8>, Errno> {
 }
 
 /// `PTRACE_SETREGSET` of the XSAVE area; `area` must have the length [`floating`] gave.
+///
+/// What is in it for x87, SSE and AVX counts, also where the thread had not used them yet.
 pub(crate) fn set_floating(tid: u32, area: &[u8]) -> Result<(), Errno> {
     let mut area = area.to_vec();
+    mark_used(&mut area);
     let mut vector = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
     // SAFETY: `vector` describes `area`, which lives through the call; the kernel only reads it and checks its length.
     result(unsafe {
@@ -80,6 +83,19 @@ pub(crate) fn set_floating(tid: u32, area: &[u8]) -> Result<(), Errno> {
         )
     })
     .map(drop)
+}
+
+/// Says of x87, SSE and AVX that they are not in their initial state: the kernel would put that in place of what the area
+/// holds. What it gave for them is valid either way (Intel SDM vol. 1, 13.4.2; `xstate_fx_sw_bytes`, XCR0 at 464).
+fn mark_used(area: &mut [u8]) {
+    const SUPPORTED: usize = 464;
+    const USED: usize = 512;
+    const LEGACY_AND_AVX: u64 = 7;
+    let word = |at: usize| Some(u64::from_le_bytes(area.get(at..at + 8)?.try_into().ok()?));
+    if let (Some(supported), Some(used)) = (word(SUPPORTED), word(USED)) {
+        let used = used | (supported & LEGACY_AND_AVX);
+        area[USED..USED + 8].copy_from_slice(&used.to_le_bytes());
+    }
 }
 
 /// A debug register, 0 to 7 (`PTRACE_PEEKUSER`).
@@ -122,6 +138,11 @@ impl GeneralRegisters {
     /// The stack pointer.
     pub(crate) fn sp(&self) -> u64 {
         self.0[word::SP]
+    }
+
+    /// Clears `RF`, which the processor sets in the flags that a fault saves (Intel SDM vol. 3, 18.3.1.1).
+    pub(crate) fn clear_resume_flag(&mut self) {
+        self.0[word::FLAGS] &= !(1 << 16);
     }
 
     /// Moves the program counter.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::common::*;
-use outpost_base::ProcessId;
+use outpost_base::{ProcessId, RegisterContext};
+use outpost_ptrace::LiveTarget;
 use outpost_target::*;
 use outpost_testkit::{text_differences, wait_until};
 
@@ -131,4 +132,24 @@ fn who_is_traced_already_or_not_there_is_refused() {
     let mode = AttachMode::Invasive { break_in: true };
     let missing = first.attach(ProcessId(u32::MAX >> 2), mode, &BundleRequest::default());
     assert!(matches!(missing, Err(TargetError::NoProcess { .. })));
+}
+
+/// A thread that has not used its vector registers yet has them in their initial state, which the kernel keeps in place of
+/// what is written unless it is told.
+#[test]
+fn vector_registers_can_be_set_before_they_were_used() {
+    let mut target = target();
+    let (_, bundle) = create(&mut target, "/bin/true", &[]);
+    let thread = bundle.stop.thread;
+    let sets = RegisterSets { floating: true, debug: false };
+    let floating =
+        |target: &mut LiveTarget| target.registers_many(&[thread], sets).unwrap().remove(0).unwrap().floating;
+    let mut area = floating(&mut target);
+    // xmm0 and, behind the header, the upper half of ymm0 (Intel SDM vol. 1, 13.4).
+    area[160..168].copy_from_slice(&1.5f64.to_le_bytes());
+    area[576..580].copy_from_slice(&7u32.to_le_bytes());
+    let context = RegisterContext { general: Vec::new(), floating: area, ..registers(&mut target, thread) };
+    target.set_registers(thread, &context).unwrap();
+    let now = floating(&mut target);
+    assert_eq!((&now[160..168], &now[576..580]), (&1.5f64.to_le_bytes()[..], &7u32.to_le_bytes()[..]));
 }
