@@ -1,15 +1,17 @@
 //! `cdb -premote` on a running program, through a `dbgsrv` on loopback.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
-use outpost_testkit::{ProcessServer, Running, text_differences, wait_until};
+use outpost_testkit::{ProcessServer, Running, text_differences};
 
 /// No wait takes longer.
 const LIMIT: Duration = Duration::from_secs(40);
 
-/// What `cdb` says to a script on a process of `server`'s machine. `poke` is called while the process is stopped for the
-/// first time, before the script goes on: what it sends is read once the script lets the program run.
+/// What `cdb` says to a script on a process of `server`'s machine. `poke` is called when `cdb` has said that it attached: what
+/// it sends is read once the script lets the program run.
 pub(crate) fn cdb(server: &ProcessServer, pid: u32, script: &str, poke: impl FnOnce()) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_cdb"))
         .args(["-premote", server.connection(), "-p", &pid.to_string(), "-c", script])
@@ -18,13 +20,18 @@ pub(crate) fn cdb(server: &ProcessServer, pid: u32, script: &str, poke: impl FnO
         .stderr(Stdio::inherit())
         .spawn()
         .unwrap();
-    let mut stdout = child.stdout.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let (attached, is_attached) = mpsc::channel();
     let reading = std::thread::spawn(move || {
         let mut output = Vec::new();
-        std::io::Read::read_to_end(&mut stdout, &mut output).unwrap();
+        while stdout.read_until(b'\n', &mut output).unwrap() > 0 {
+            if output.ends_with(b"Attached to process\n") {
+                attached.send(()).unwrap();
+            }
+        }
         String::from_utf8_lossy(&output).into_owned()
     });
-    wait_until("the process stops", LIMIT, || state(pid) == Some('t'));
+    is_attached.recv_timeout(LIMIT).unwrap();
     poke();
     let end = std::time::Instant::now() + LIMIT;
     while child.try_wait().unwrap().is_none() && std::time::Instant::now() < end {

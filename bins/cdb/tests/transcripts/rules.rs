@@ -45,13 +45,14 @@ const PATTERNS: &[(&str, &str)] = &[
 
 impl Rules {
     /// Rules for sessions about one program.
-    pub(crate) fn new(program: &Path, home: &Path) -> Rules {
-        let folder = program.parent().unwrap();
+    pub(crate) fn new(compiled: &Path, program: &Path, home: &Path) -> Rules {
+        let folder = compiled.parent().unwrap();
         let hash = folder.file_name().unwrap().to_str().unwrap();
         // The compiler was given it another way.
-        let compiled = outpost_testkit::fixture("../target/debuggees");
-        let testkit = compiled.display().to_string().replace("/fixtures/../target", "/target");
+        let given = outpost_testkit::fixture("../target/debuggees");
+        let testkit = given.display().to_string().replace("/fixtures/../target", "/target");
         let paths = vec![
+            (program.parent().unwrap().display().to_string(), "/debuggee"),
             (folder.display().to_string(), "/debuggee"),
             (format!("{testkit}/{hash}"), "/debuggee"),
             (home.display().to_string(), "{HOME}"),

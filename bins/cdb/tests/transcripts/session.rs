@@ -23,7 +23,11 @@ pub(crate) struct Session {
 
 /// What was made for a session and ends with it.
 struct Stage {
+    /// The program as it was compiled, which its debug information names.
+    compiled: PathBuf,
+    /// Where it is started from: the length of the path moves what is on its stack.
     program: PathBuf,
+    _place: tempfile::TempDir,
     core: Option<PathBuf>,
     running: Option<Running>,
     server: Option<(Child, String)>,
@@ -51,7 +55,7 @@ impl Session {
     /// The session as it is now.
     pub(crate) fn run(&self) -> String {
         let stage = self.stage();
-        let mut rules = Rules::new(&stage.program, stage.home.path());
+        let mut rules = Rules::new(&stage.compiled, &stage.program, stage.home.path());
         let mut expansions =
             vec![("PROGRAM", stage.program.display().to_string()), ("HOME", stage.home.path().display().to_string())];
         expansions.extend(stage.core.iter().map(|core| ("CORE", core.display().to_string())));
@@ -89,7 +93,10 @@ impl Session {
         let field = |name: &str| self.header.iter().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let debuggee = field("debuggee:").expect("a header names the debuggee");
         let (file, flags) = debuggee.split_once(' ').unwrap_or((debuggee, ""));
-        let program = Build::fixture(file).flags("-g").flags(flags).path().canonicalize().unwrap();
+        let compiled = Build::fixture(file).flags("-g").flags(flags).path().canonicalize().unwrap();
+        let place = tempfile::tempdir_in("/tmp").unwrap();
+        let program = place.path().join(compiled.file_name().unwrap());
+        std::fs::copy(&compiled, &program).unwrap();
         let core = field("core:").map(|arguments| core_of(&program, arguments));
         let running = field("running:").map(|arguments| {
             // As the debugger starts its own: with the same addresses each time.
@@ -100,7 +107,7 @@ impl Session {
             running
         });
         let server = field("server:").map(start_server);
-        Stage { program, core, running, server, home: tempfile::tempdir().unwrap() }
+        Stage { compiled, program, _place: place, core, running, server, home: tempfile::tempdir().unwrap() }
     }
 }
 
@@ -172,32 +179,12 @@ fn converse(words: &[String], inputs: &[String], stage: &Stage) -> String {
 fn core_of(program: &Path, arguments: &str) -> PathBuf {
     let name = arguments.split_whitespace().next().unwrap_or("plain");
     let core = program.with_extension(format!("{name}.core"));
-    let lock = std::fs::File::create(program.with_extension("cores")).unwrap();
-    lock.lock().unwrap();
-    if !core.exists() {
-        let mut gdb = Command::new("gdb");
-        let save = format!("generate-core-file {}", core.display());
-        gdb.args([
-            "-nx",
-            "-batch",
-            "-ex",
-            "set debuginfod enabled off",
-            "-ex",
-            "break stop",
-            "-ex",
-            "run",
-            "-ex",
-            &save,
-        ]);
-        let gdb = clean(gdb.arg("--args").arg(program).args(arguments.split_whitespace()));
-        let output = gdb.current_dir(program.parent().unwrap()).output().unwrap();
-        assert!(
-            core.exists(),
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
+    let mut gdb = Command::new("gdb");
+    let save = format!("generate-core-file {}", core.display());
+    gdb.args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "break stop", "-ex", "run", "-ex", &save]);
+    let gdb = clean(gdb.arg("--args").arg(program).args(arguments.split_whitespace()));
+    let output = gdb.current_dir(program.parent().unwrap()).output().unwrap();
+    assert!(core.exists(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     core
 }
 
