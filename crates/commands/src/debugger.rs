@@ -204,6 +204,8 @@ impl Debugger {
         match event {
             EngineEvent::Stopped(stop) => {
                 self.awaits_event = false;
+                // What is listed next is where the debuggee is now.
+                self.continuations.unassemble_at = None;
                 if let Some(command) = self.step_command.take().filter(|_| stop.ends_step) {
                     self.run_text_only(&command, out);
                 }

@@ -17,7 +17,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "Write memory to a file",
         details: "The bytes as they are, on the debugger's machine; breakpoints are not in them. An unreadable page ends it: \
                   the file then holds what lies before.",
-        example: ".writemem stack.bin @rsp L?1000",
+        example: ".writemem /tmp/stack.bin @rsp L?1000",
         group: Group::Memory,
         eats_line: false,
         run: carry_out::<WriteMemory>,
@@ -27,7 +27,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: ".readmem File Range",
         summary: "Read memory from a file",
         details: "As many bytes as the range has, which the file must hold.",
-        example: ".readmem stack.bin @rsp L?1000",
+        example: ".readmem /tmp/stack.bin @rsp L?1000",
         group: Group::Memory,
         eats_line: false,
         run: carry_out::<ReadMemory>,

@@ -170,7 +170,7 @@ impl Command for ListAround {
     type Data = SourceLines;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<ListAround, CommandError> {
-        let at = arguments.address(debugger)?;
+        let at = arguments.code_address(debugger)?;
         arguments.take(",");
         let negative = arguments.take("-");
         let first = arguments.decimal().map(i64::from).map(|first| if negative { -first } else { first });

@@ -100,7 +100,7 @@ impl Command for Step {
                 if arguments.is_empty() {
                     return Err(arguments.usage("the address is missing"));
                 }
-                (StepUntil::Address(arguments.address(debugger)?), StepUnit::Instruction, true)
+                (StepUntil::Address(arguments.code_address(debugger)?), StepUnit::Instruction, true)
             }
             "" => {
                 let count = count(arguments, debugger)?;

@@ -266,7 +266,7 @@ impl Command for Nearest {
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Nearest, CommandError> {
         let at = match arguments.is_empty() {
             true => Va(debugger.engine.register("$ip")?.as_u64()),
-            false => arguments.address(debugger)?,
+            false => arguments.code_address(debugger)?,
         };
         Ok(Nearest { at })
     }

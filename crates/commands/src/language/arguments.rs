@@ -164,6 +164,36 @@ impl<'a> Arguments<'a> {
         self.number(debugger).map(Va)
     }
 
+    /// An address of code: where `add` or `dead` is the name of a function, that is meant and not the number.
+    ///
+    /// # Errors
+    /// [`CommandError::Expr`].
+    pub fn code_address(&mut self, debugger: &mut Debugger) -> Result<Va, CommandError> {
+        let before = self.text;
+        let text = self.expression_text(debugger)?;
+        match named_in_digits(text, debugger).first() {
+            Some(at) => Ok(*at),
+            None => {
+                self.text = before;
+                self.address(debugger)
+            }
+        }
+    }
+
+    /// All places of an address of code, as [`Arguments::code_address`].
+    ///
+    /// # Errors
+    /// [`CommandError::Expr`].
+    pub fn code_addresses(&mut self, debugger: &mut Debugger) -> Result<Vec<Va>, CommandError> {
+        let text = self.expression_text(debugger)?;
+        let named = named_in_digits(text, debugger);
+        if !named.is_empty() {
+            return Ok(named);
+        }
+        let (expr, _) = debugger.engine.parse_expression(text, debugger.settings.expressions())?;
+        Ok(debugger.engine.evaluate_addresses(&expr)?)
+    }
+
     /// A number, if anything is left.
     ///
     /// # Errors
@@ -284,6 +314,13 @@ impl<'a> Arguments<'a> {
         let rest = &self.text.trim_start()[used..];
         self.text = rest.trim_start().strip_prefix(',').unwrap_or(rest);
     }
+}
+
+/// Where the symbols are whose name, a number to the evaluator, is written with letters alone.
+fn named_in_digits(text: &str, debugger: &mut Debugger) -> Vec<Va> {
+    let is_number = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphabetic() && c.is_ascii_hexdigit());
+    let found = if is_number { debugger.engine.find_name(text).unwrap_or_default() } else { Vec::new() };
+    found.into_iter().map(|named| named.address).collect()
 }
 
 /// What `L` said.

@@ -98,6 +98,8 @@ fn instruction_at(debugger: &mut Debugger, context: &RegisterContext, code: Opti
     }
     let Ok(mut memory) = debugger.engine.memory() else { return };
     let mut buffer = [0; 16];
+    // A step on the way is told with its code; the debuggee has gone on since and has changed its memory.
+    let is_past = code.is_some();
     let code = match code {
         Some(code) => code,
         None => {
@@ -109,7 +111,8 @@ fn instruction_at(debugger: &mut Debugger, context: &RegisterContext, code: Opti
     let arch = context.arch;
     let code = &code[..code.len().min(arch.max_instruction_len())];
     let instruction = decode(arch, pc, code, &mut EngineSymbols(&mut debugger.engine));
-    let note = annotation(&instruction, context, &mut memory, &mut EngineSymbols(&mut debugger.engine));
+    let memory: Option<&mut dyn outpost_base::MemoryReader> = if is_past { None } else { Some(&mut memory) };
+    let note = annotation(&instruction, context, memory, &mut EngineSymbols(&mut debugger.engine));
     if let Some(address) = effective_addresses(&instruction, context).first() {
         debugger.engine.recent_values().effective_address = Some(*address);
     }

@@ -110,10 +110,11 @@ pub fn disassemble(
 
 /// What the next instruction is about to touch, as the line after a stop shows it: ` ss:00007fff`ffffde08=...` for
 /// an operand in memory, ` [br=1]` for a conditional jump; empty for others.
+/// Without memory, which may have changed since, operands have an address and no value.
 pub fn annotation(
     instruction: &Instruction,
     registers: &RegisterContext,
-    memory: &mut dyn MemoryReader,
+    memory: Option<&mut dyn MemoryReader>,
     symbols: &mut dyn CodeSymbols,
 ) -> String {
     match registers.arch {

@@ -69,7 +69,12 @@ fn annotations_show_what_is_about_to_be_touched() {
     let registers = context(&[("rbp", 0x1008), ("rbx", 0x1000), ("fs_base", 0x900), ("zf", 1), ("rcx", 1)]);
     let mut check = |code: &[u8], expected: &str| {
         let instruction = decode(Arch::X86_64, BASE, code, &mut NoSymbols);
-        assert_eq!(annotation(&instruction, &registers, &mut memory, &mut Named), expected, "{}", instruction.text);
+        assert_eq!(
+            annotation(&instruction, &registers, Some(&mut memory), &mut Named),
+            expected,
+            "{}",
+            instruction.text
+        );
     };
     check(&[0x48, 0x89, 0x45, 0xf8], " ss:00000000`00001000=1122334455667788");
     check(&[0x8b, 0x03], " ds:00000000`00001000=55667788");

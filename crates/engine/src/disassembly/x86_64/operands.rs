@@ -11,7 +11,7 @@ const SHOWN_BYTES: usize = 32;
 pub(crate) fn annotation(
     instruction: &Instruction,
     registers: &RegisterContext,
-    memory: &mut dyn MemoryReader,
+    memory: Option<&mut dyn MemoryReader>,
     symbols: &mut dyn CodeSymbols,
 ) -> String {
     let Some(decoded) = super::decoded(instruction.at, &instruction.bytes) else { return String::new() };
@@ -34,6 +34,7 @@ pub(crate) fn annotation(
         _ if matches!(decoded.memory_base(), Register::RSP | Register::RBP | Register::ESP | Register::EBP) => "ss",
         _ => "ds",
     };
+    let Some(memory) = memory else { return format!(" {segment}:{at}") };
     let size = decoded.memory_size().size().min(SHOWN_BYTES);
     let mut bytes = vec![0; size];
     let value = match memory.read_exact(at, &mut bytes) {
