@@ -76,12 +76,6 @@ pub(crate) fn step_through(
     assert_eq!(text_differences(pid), [0; 0], "{breakpoint}");
 }
 
-/// State letter of a process (proc_pid_stat(5)).
-pub(crate) fn state(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
-}
-
 /// Tracer of a process, 0 if none.
 fn tracer(pid: u32) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

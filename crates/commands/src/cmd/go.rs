@@ -6,7 +6,7 @@ use outpost_engine::{BreakpointPlace, RunOptions, RunThreads, SignalChoice, Temp
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::debugger::Resumption;
-use crate::language::Arguments;
+use crate::language::{Arguments, is_named_in_digits};
 use crate::{CommandError, Debugger};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[
@@ -156,7 +156,7 @@ pub(super) fn run_options(arguments: &mut Arguments<'_>, debugger: &mut Debugger
             RunThreads::Only(chosen)
         }
     };
-    let at = if arguments.take("=") { Some(arguments.address(debugger)?) } else { None };
+    let at = if arguments.take("=") { Some(arguments.code_address(debugger)?) } else { None };
     Ok(RunOptions { threads, at, ..RunOptions::default() })
 }
 
@@ -165,7 +165,8 @@ fn addresses(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<V
     let text = arguments.expression_text(debugger)?;
     let (expr, _) = debugger.engine.parse_expression(text, debugger.settings.expressions())?;
     // A name means what it means to bp: behind the prologue, where the function's variables are what they seem.
-    if matches!(expr, Expr::Masm(Masm::Name(_)))
+    let is_name = matches!(expr, Expr::Masm(Masm::Name(_))) || is_named_in_digits(text, debugger);
+    if is_name
         && let Ok(places) = debugger.engine.resolve_place(&BreakpointPlace::Expression(text.to_owned()))
         && !places.is_empty()
     {

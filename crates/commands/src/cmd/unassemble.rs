@@ -80,7 +80,7 @@ impl Command for Unassemble {
             || arguments.rest().starts_with(['L', 'l']) && looks_like_count(arguments.rest())
         {
             true => default(debugger)?,
-            false => arguments.address(debugger)?,
+            false => arguments.code_address(debugger)?,
         };
         let extent = match arguments.object_count(debugger)? {
             Some(count) if count.backward || backward => Extent::Before(count.objects.min(LIMIT)),
@@ -88,7 +88,7 @@ impl Command for Unassemble {
             None if arguments.is_empty() && backward => Extent::Before(COUNT),
             None if arguments.is_empty() => Extent::Count { count: COUNT, skip_unreadable },
             None if backward => return Err(arguments.usage("ub takes an address and a count")),
-            None => Extent::To(arguments.address(debugger)?),
+            None => Extent::To(arguments.code_address(debugger)?),
         };
         Ok(Unassemble { at, extent })
     }
@@ -213,7 +213,7 @@ impl Command for UnassembleFunction {
         }
         let at = match arguments.is_empty() {
             true => Va(debugger.engine.register("$ip")?.as_u64()),
-            false => arguments.address(debugger)?,
+            false => arguments.code_address(debugger)?,
         };
         Ok(UnassembleFunction { at, calls_only, count })
     }

@@ -180,20 +180,6 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// All places of an address of code, as [`Arguments::code_address`].
-    ///
-    /// # Errors
-    /// [`CommandError::Expr`].
-    pub fn code_addresses(&mut self, debugger: &mut Debugger) -> Result<Vec<Va>, CommandError> {
-        let text = self.expression_text(debugger)?;
-        let named = named_in_digits(text, debugger);
-        if !named.is_empty() {
-            return Ok(named);
-        }
-        let (expr, _) = debugger.engine.parse_expression(text, debugger.settings.expressions())?;
-        Ok(debugger.engine.evaluate_addresses(&expr)?)
-    }
-
     /// A number, if anything is left.
     ///
     /// # Errors
@@ -321,6 +307,11 @@ fn named_in_digits(text: &str, debugger: &mut Debugger) -> Vec<Va> {
     let is_number = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphabetic() && c.is_ascii_hexdigit());
     let found = if is_number { debugger.engine.find_name(text).unwrap_or_default() } else { Vec::new() };
     found.into_iter().map(|named| named.address).collect()
+}
+
+/// Whether `text` is a number to the evaluator and yet the name of a symbol.
+pub(crate) fn is_named_in_digits(text: &str, debugger: &mut Debugger) -> bool {
+    !named_in_digits(text, debugger).is_empty()
 }
 
 /// What `L` said.
