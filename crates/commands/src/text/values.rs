@@ -85,7 +85,12 @@ pub(crate) fn in_batches<T>(
             .map(|range| outpost_engine::target::ReadRequest { at: range.start, len: range.len() })
             .collect();
         let empty = || vec![Vec::new(); ranges.len()];
-        memory.as_ref().and_then(|memory| memory.read_many(&reads).ok()).unwrap_or_else(empty)
+        memory.as_ref().and_then(|memory| memory.read_around(&reads).ok()).unwrap_or_else(empty)
     };
-    BatchMemory::with_read_ahead(READ_AHEAD).run(ROUNDS, |memory| read(&options, memory), fetch)
+    let batches = BatchMemory::with_read_ahead(READ_AHEAD);
+    let mut batches = match &memory {
+        Some(memory) => batches.over(memory.known()),
+        None => batches,
+    };
+    batches.run(ROUNDS, |memory| read(&options, memory), fetch)
 }

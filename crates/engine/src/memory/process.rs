@@ -48,6 +48,22 @@ impl ProcessMemory {
     /// # Errors
     /// [`EngineError::Target`] only if the target or the address space is gone.
     pub fn read_many(&self, reads: &[ReadRequest]) -> Result<Vec<Vec<u8>>, EngineError> {
+        if !self.shared.borrow().volatile {
+            let mut shared = self.shared.borrow_mut();
+            reads
+                .iter()
+                .filter(|read| read.len <= MAX_CACHED_READ)
+                .for_each(|read| shared.cache.touch(read.at, read.len));
+        }
+        self.read_around(reads)
+    }
+
+    /// As [`ProcessMemory::read_many`], for ranges around what is really wanted: they do not count as read, so that they do
+    /// not come with the next stop.
+    ///
+    /// # Errors
+    /// As [`ProcessMemory::read_many`].
+    pub fn read_around(&self, reads: &[ReadRequest]) -> Result<Vec<Vec<u8>>, EngineError> {
         let is_large = |read: &ReadRequest| read.len > MAX_CACHED_READ;
         if self.shared.borrow().volatile || reads.iter().any(is_large) {
             return Ok(self.target.borrow_mut().read_many(self.space, reads)?);
@@ -55,9 +71,8 @@ impl ProcessMemory {
         let mut missing = BTreeSet::new();
         let mut answers: Vec<Vec<u8>> = Vec::with_capacity(reads.len());
         {
-            let mut shared = self.shared.borrow_mut();
+            let shared = self.shared.borrow();
             for read in reads {
-                shared.cache.touch(read.at, read.len);
                 let (bytes, pages) = look(&shared.cache, read);
                 missing.extend(pages);
                 answers.push(bytes);
@@ -135,6 +150,12 @@ impl ProcessMemory {
         let counts = self.write_many(&[WriteRequest { at, bytes: bytes.to_vec() }])?;
         let count = counts.first().copied().unwrap_or(0);
         if count == bytes.len() as u64 { Ok(()) } else { Err(EngineError::Unreadable { at: at + count }) }
+    }
+
+    /// A reader that costs no round trip: what is not known yet is unreadable to it. What it reads counts as read, so that
+    /// it comes with the next stop, too.
+    pub fn known(&self) -> impl MemoryReader + use<> {
+        KnownMemory(self.clone())
     }
 
     /// A reader that fetches nothing: what is not cached is unreadable to it, and noted in [`CachedMemory::missing`].
@@ -216,6 +237,23 @@ pub(crate) struct CachedMemory {
     memory: ProcessMemory,
     /// Pages that were asked for and are not cached.
     pub(crate) missing: BTreeSet<Va>,
+}
+
+/// See [`ProcessMemory::known`].
+struct KnownMemory(ProcessMemory);
+
+impl MemoryReader for KnownMemory {
+    fn read(&mut self, at: Va, buf: &mut [u8]) -> usize {
+        let mut shared = self.0.shared.borrow_mut();
+        let count = match shared.cache.read(at, buf) {
+            Lookup::Known(count) => count,
+            Lookup::Missing(_) => 0,
+        };
+        if count != 0 {
+            shared.cache.touch(at, count as u64);
+        }
+        count
+    }
 }
 
 impl MemoryReader for CachedMemory {

@@ -33,8 +33,10 @@ const HELD_LIMIT: u64 = 64 << 20;
 /// });
 /// assert_eq!((sum, round_trips), (1000 * 0x01010101, 1));
 /// ```
-#[derive(Debug, Default)]
-pub struct BatchMemory {
+#[derive(Default)]
+pub struct BatchMemory<'a> {
+    /// Memory that costs nothing to read, and holds only a part.
+    known: Option<Box<dyn MemoryReader + 'a>>,
     /// Bytes by address; ranges neither touch nor overlap.
     held: BTreeMap<u64, Vec<u8>>,
     held_bytes: u64,
@@ -44,9 +46,9 @@ pub struct BatchMemory {
     read_ahead: u64,
 }
 
-impl BatchMemory {
+impl<'a> BatchMemory<'a> {
     /// Nothing held.
-    pub fn new() -> BatchMemory {
+    pub fn new() -> BatchMemory<'a> {
         BatchMemory::default()
     }
 
@@ -54,8 +56,14 @@ impl BatchMemory {
     ///
     /// For trees and lists, whose nodes tell one round at a time where the next are: an allocator lays them close
     /// to each other, so with 64 KiB a tree of 1,000 small nodes takes a round or two and not ten.
-    pub fn with_read_ahead(bytes: u64) -> BatchMemory {
+    pub fn with_read_ahead(bytes: u64) -> BatchMemory<'a> {
         BatchMemory { read_ahead: bytes, ..BatchMemory::default() }
+    }
+
+    /// Takes what `known` can read from there, asking it first, and fetches only the rest: what came with a stop is not
+    /// fetched again, nor is anything around it.
+    pub fn over(self, known: impl MemoryReader + 'a) -> BatchMemory<'a> {
+        BatchMemory { known: Some(Box::new(known)), ..self }
     }
 
     /// Runs `read` until it wants nothing more, at most `rounds` times, and calls `fetch` between, with ranges that are
@@ -65,7 +73,7 @@ impl BatchMemory {
     pub fn run<T>(
         &mut self,
         rounds: usize,
-        mut read: impl FnMut(&mut BatchMemory) -> T,
+        mut read: impl FnMut(&mut BatchMemory<'a>) -> T,
         mut fetch: impl FnMut(&[VaRange]) -> Vec<Vec<u8>>,
     ) -> T {
         let mut left = rounds;
@@ -181,12 +189,14 @@ fn near(end: Va, start: Va) -> bool {
     start.0 <= end.0.saturating_add(JOIN_GAP) && last.align_down(PAGE_SIZE) == start.align_down(PAGE_SIZE)
 }
 
-impl MemoryReader for BatchMemory {
+impl MemoryReader for BatchMemory<'_> {
     fn read(&mut self, at: Va, buf: &mut [u8]) -> usize {
-        let held = self.held_at(at, buf.len());
-        let count = held.len();
-        if let Some(start) = buf.get_mut(..count) {
-            start.copy_from_slice(held);
+        // The known memory first, so that it learns what is read.
+        let mut count = self.known.as_mut().map_or(0, |known| known.read(at, buf));
+        if let Some(rest) = buf.get_mut(count..) {
+            let held = self.held_at(at + count as u64, rest.len());
+            rest.iter_mut().zip(held).for_each(|(to, from)| *to = *from);
+            count += held.len();
         }
         let missing = VaRange::from_len(at + count as u64, (buf.len() - count) as u64);
         let known_bad = self.unreadable.iter().any(|bad| bad.contains(missing.start));
@@ -232,6 +242,22 @@ mod tests {
         assert_eq!(memory.read_u64(Va(0x5000)), None);
         assert_eq!(memory.read_uint(Va(0x5000), 2), Some(0x201));
         assert!(memory.take_wanted().is_empty(), "the rest is known to be unreadable");
+    }
+
+    #[test]
+    fn what_is_known_is_not_fetched_and_nothing_around_it() {
+        let known = outpost_base::SliceMemory { start: Va(0x1000), bytes: &0x5000_u64.to_le_bytes() };
+        let mut asked = Vec::new();
+        let found = BatchMemory::with_read_ahead(4096).over(known).run(
+            10,
+            |memory| memory.read_u64(Va(0x1000)).and_then(|at| memory.read_u64(Va(at))),
+            |ranges| {
+                asked.extend_from_slice(ranges);
+                ranges.iter().map(|range| vec![7; range.len() as usize]).collect()
+            },
+        );
+        assert_eq!(found, Some(0x0707_0707_0707_0707));
+        assert_eq!(asked, [range(0x4000, 0x5000), range(0x5000, 0x6000), range(0x6000, 0x7000)]);
     }
 
     #[test]
