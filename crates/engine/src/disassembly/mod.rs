@@ -95,7 +95,8 @@ pub fn disassemble(
     let mut here = at;
     let mut window = Window::default();
     while listed.len() < count {
-        let code = window.at(memory, here, arch.max_instruction_len());
+        let longest = arch.max_instruction_len();
+        let code = window.at(memory, here, longest, longest.saturating_mul(count - listed.len()));
         let instruction = decode(arch, here, code, symbols);
         let unreadable = instruction.bytes.is_empty();
         let end = instruction.end();
@@ -155,15 +156,17 @@ struct Window {
 }
 
 impl Window {
+    /// Most that is read at once.
     const LEN: usize = 256;
 
-    /// Up to `want` bytes at `at`.
-    fn at(&mut self, memory: &mut dyn MemoryReader, at: Va, want: usize) -> &[u8] {
+    /// Up to `want` bytes at `at`, of a listing that needs no more than `whole`: what came with a stop holds a page's
+    /// listing, and must do without a round trip for code that is not shown.
+    fn at(&mut self, memory: &mut dyn MemoryReader, at: Va, want: usize, whole: usize) -> &[u8] {
         let skip = usize::try_from(at - self.start).unwrap_or(usize::MAX);
         let held = self.bytes.len().saturating_sub(skip);
         if held < want {
             self.start = at;
-            self.bytes = vec![0; Window::LEN];
+            self.bytes = vec![0; whole.clamp(want, Window::LEN.max(want))];
             let got = memory.read(at, &mut self.bytes);
             self.bytes.truncate(got);
             return self.bytes.get(..want).unwrap_or(&self.bytes);
