@@ -167,7 +167,8 @@ impl Engine {
         let loader = self.symbol_loader(process)?;
         let modules: Vec<_> = self.process(process)?.modules.iter().cloned().collect();
         let mut entries = Vec::new();
-        for module in modules {
+        // What is no file, the vdso, is called without stubs, and would have to be read from memory.
+        for module in modules.into_iter().filter(|module| module.info.path.starts_with('/')) {
             if loader.symbols(&module).state() != SymbolState::Dwarf {
                 continue;
             }
