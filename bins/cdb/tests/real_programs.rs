@@ -1,6 +1,8 @@
 //! Programs of the world through a process server: attached to, broken in, stepped, let go. Their stacks are gdb's.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+#[path = "real/client.rs"]
+mod client;
 #[path = "../../../crates/symbols/tests/oracle/compare.rs"]
 mod compare;
 #[path = "../../../crates/symbols/tests/oracle/facts.rs"]
@@ -20,7 +22,8 @@ use std::time::Duration;
 
 use outpost_testkit::{Build, Compiler, ProcessServer, Running, skip, text_differences, wait_until};
 
-use remote::{Work, cdb, step_through};
+use client::cdb;
+use remote::{Work, step_through};
 use stacks::{Frames, of_cdb, of_gdb};
 
 fn gdb(pid: u32, commands: &[&str]) -> String {

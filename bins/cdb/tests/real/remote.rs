@@ -1,49 +1,8 @@
-//! `cdb -premote` on a running program, through a `dbgsrv` on loopback.
-
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+//! A running program stopped in the middle of its work and stepped by `cdb -premote`.
 
 use outpost_testkit::{ProcessServer, Running, text_differences};
 
-/// No wait takes longer.
-const LIMIT: Duration = Duration::from_secs(40);
-
-/// What `cdb` says to a script on a process of `server`'s machine. `poke` is called when `cdb` has said that it attached: what
-/// it sends is read once the script lets the program run.
-pub(crate) fn cdb(server: &ProcessServer, pid: u32, script: &str, poke: impl FnOnce()) -> String {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cdb"))
-        .args(["-premote", server.connection(), "-p", &pid.to_string(), "-c", script])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let (attached, is_attached) = mpsc::channel();
-    let reading = std::thread::spawn(move || {
-        let mut output = Vec::new();
-        while stdout.read_until(b'\n', &mut output).unwrap() > 0 {
-            if output.ends_with(b"Attached to process\n") {
-                attached.send(()).unwrap();
-            }
-        }
-        String::from_utf8_lossy(&output).into_owned()
-    });
-    is_attached.recv_timeout(LIMIT).unwrap();
-    poke();
-    let end = std::time::Instant::now() + LIMIT;
-    while child.try_wait().unwrap().is_none() && std::time::Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    // Past the limit it is ended, and what it said so far is the message.
-    drop(child.kill());
-    let status = child.wait().unwrap();
-    let output = reading.join().unwrap();
-    assert!(status.success(), "{output}");
-    output
-}
+use crate::client::cdb;
 
 /// How a program is brought to run through a function of its own.
 pub(crate) struct Work<'a> {
