@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use outpost_base::ProcessId;
 use outpost_commands::{Debugger, Output, OutputKind};
 use outpost_engine::{BreakStatus, Engine, SystemOrdinal};
-use outpost_target::{AttachMode, CreateSpec, NameMatch, OsProcess, ProcessQuery, StdioSpec, Target};
+use outpost_target::{AttachMode, NameMatch, OsProcess, ProcessQuery, StdioSpec, Target};
 
 use crate::options::{Attaching, Debuggee, LogMode, Options};
 use crate::targets;
@@ -151,17 +151,7 @@ fn attach(debugger: &mut Debugger, system: SystemOrdinal, process: ProcessId, op
 
 fn create(debugger: &mut Debugger, system: SystemOrdinal, words: &[String]) -> Result<(), String> {
     let [program, arguments @ ..] = words else { return Err("the program is missing".into()) };
-    let spec = CreateSpec {
-        program: program.clone(),
-        arguments: arguments.to_vec(),
-        environment: None,
-        environment_changes: Vec::new(),
-        directory: None,
-        stdio: debugger.settings.stdio.clone(),
-        randomize: false,
-        break_in: true,
-    };
-    debugger.create(system, &spec).map_err(|error| format!("cannot start {program}: {error}"))?;
+    debugger.create(system, program, arguments).map_err(|error| format!("cannot start {program}: {error}"))?;
     Ok(())
 }
 

@@ -119,13 +119,28 @@ impl Debugger {
         self.command_line = words;
     }
 
-    /// Creates a process; its first event is due. Nobody types to one whose output is merely brought here: it finds the
-    /// end of its input rather than wait for ever.
+    /// Creates a process as the settings say; its first event is due. Nobody types to one whose output is merely brought
+    /// here: it finds the end of its input rather than wait for ever.
     ///
     /// # Errors
     /// As [`Engine::create`].
-    pub fn create(&mut self, system: SystemOrdinal, spec: &CreateSpec) -> Result<ProcessOrdinal, EngineError> {
-        let process = self.engine.create(system, spec)?;
+    pub fn create(
+        &mut self,
+        system: SystemOrdinal,
+        program: &str,
+        arguments: &[String],
+    ) -> Result<ProcessOrdinal, EngineError> {
+        let spec = CreateSpec {
+            program: program.to_owned(),
+            arguments: arguments.to_vec(),
+            environment: None,
+            environment_changes: Vec::new(),
+            directory: self.settings.create_directory.clone(),
+            stdio: self.settings.stdio.clone(),
+            randomize: false,
+            break_in: true,
+        };
+        let process = self.engine.create(system, &spec)?;
         if spec.stdio == StdioSpec::Client {
             self.engine.write_input(process, &[])?;
         }

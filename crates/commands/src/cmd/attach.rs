@@ -1,7 +1,7 @@
 //! `.attach`, `.create`, `.detach`, `.kill`, `.abandon`, `.restart`, `.endpsrv`: processes come and go.
 
 use outpost_base::ProcessId;
-use outpost_engine::target::{AttachMode, CreateSpec};
+use outpost_engine::target::AttachMode;
 use outpost_engine::{Leave, ProcessOrdinal, SystemOrdinal};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
@@ -195,29 +195,20 @@ impl Command for Attach {
 #[derive(Debug, Clone)]
 pub struct Create {
     transport: Option<String>,
-    spec: CreateSpec,
+    program: String,
+    arguments: Vec<String>,
 }
 
 impl Command for Create {
     type Data = ();
 
-    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Create, CommandError> {
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<Create, CommandError> {
         let transport = premote(arguments)?.map(str::to_owned);
         // What else is debugged stays stopped until the newcomer has stopped, with or without it.
         arguments.take_word("-f");
         let mut words = split_quoted(arguments.take_rest()).into_iter();
         let program = words.next().ok_or_else(|| arguments.usage("the program is missing"))?;
-        let spec = CreateSpec {
-            program,
-            arguments: words.collect(),
-            environment: None,
-            environment_changes: Vec::new(),
-            directory: debugger.settings.create_directory.clone(),
-            stdio: debugger.settings.stdio.clone(),
-            randomize: false,
-            break_in: true,
-        };
-        Ok(Create { transport, spec })
+        Ok(Create { transport, program, arguments: words.collect() })
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
@@ -225,7 +216,7 @@ impl Command for Create {
             Some(transport) => connect(Some(transport), debugger)?,
             None => system(debugger)?,
         };
-        debugger.create(system, &self.spec)?;
+        debugger.create(system, &self.program, &self.arguments)?;
         Ok(())
     }
 
