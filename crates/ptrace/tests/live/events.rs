@@ -562,9 +562,8 @@ fn a_killed_process_is_gone_and_one_killed_from_outside_is_told() {
     assert_eq!(end.stop.reason, StopReason::Exited { status });
 }
 
-/// The kernel lets a process end only once each of its threads has; one that a plan holds would be waited for for ever.
-#[test]
-fn a_process_ends_with_threads_that_are_held_or_suspended() {
+/// A program that was told what to do and has three threads beside its main one, attached to: `last` comes next.
+fn about_to(name: &str, last: &str) -> (outpost_testkit::Running, LiveTarget, Vec<ThreadId>) {
     const SOURCE: &str = r#"
         #include <pthread.h>
         #include <stdio.h>
@@ -576,29 +575,39 @@ fn a_process_ends_with_threads_that_are_held_or_suspended() {
             for (int i = 0; i < 3; i++) pthread_create(&t, 0, body, 0);
             puts("ready"); fflush(stdout);
             getchar();
-            exit(7);
+            LAST;
         }
     "#;
-    let program = compile("ends_held", SOURCE, "");
+    let program = compile(name, &SOURCE.replace("LAST", last), "");
+    let mut command = std::process::Command::new(program);
+    let mut debuggee = outpost_testkit::Running::command(command.stdin(std::process::Stdio::piped()));
+    assert_eq!(debuggee.line(), "ready");
+    let mut target = target();
+    let process = ProcessId(debuggee.pid());
+    attach(&mut target, process.0);
+    debuggee.say("go\n");
+    let threads = target.threads(process).unwrap();
+    let others: Vec<ThreadId> = threads.iter().map(|thread| thread.id).filter(|id| id.0 != process.0).collect();
+    assert_eq!(others.len(), 3);
+    (debuggee, target, others)
+}
+
+/// A plan in which only the main thread runs.
+fn main_alone(target: &LiveTarget, process: u32) -> Plan {
+    let runs = ThreadPlan { thread: ThreadId(process), action: Action::Run, signal: SignalAction::Deliver };
+    Plan { threads: vec![runs], others: Action::Hold, ..Plan::run_all(generation(target)) }
+}
+
+/// The kernel lets a process end only once each of its threads has; one that a plan holds would be waited for for ever.
+#[test]
+fn a_process_ends_with_threads_that_are_held_or_suspended() {
     for suspends in [false, true] {
-        let mut command = std::process::Command::new(&program);
-        let mut debuggee = outpost_testkit::Running::command(command.stdin(std::process::Stdio::piped()));
-        assert_eq!(debuggee.line(), "ready");
-        let mut target = target();
-        let process = ProcessId(debuggee.pid());
-        attach(&mut target, process.0);
-        debuggee.say("go\n");
-        let main = ThreadId(process.0);
-        let threads = target.threads(process).unwrap();
-        let others: Vec<ThreadId> = threads.iter().map(|thread| thread.id).filter(|id| *id != main).collect();
-        assert_eq!(others.len(), 3);
-        let run_all = Plan::run_all(generation(&target));
+        let (debuggee, mut target, others) = about_to("ends_held", "exit(7)");
         let plan = if suspends {
             target.adjust_suspend(&others, 1).unwrap();
-            run_all
+            Plan::run_all(generation(&target))
         } else {
-            let runs = ThreadPlan { thread: main, action: Action::Run, signal: SignalAction::Deliver };
-            Plan { threads: vec![runs], others: Action::Hold, ..run_all }
+            main_alone(&target, debuggee.pid())
         };
         target.resume(&plan).unwrap();
         assert_eq!(exit_code(&stop(&mut target)), 7);
@@ -608,30 +617,9 @@ fn a_process_ends_with_threads_that_are_held_or_suspended() {
 /// The same by exec, which ends the other threads and waits for them in the kernel.
 #[test]
 fn a_thread_executes_a_program_while_others_are_held() {
-    const SOURCE: &str = r#"
-        #include <pthread.h>
-        #include <stdio.h>
-        #include <unistd.h>
-        static void *body(void *p) { for (;;) pause(); return p; }
-        int main(void) {
-            pthread_t t;
-            for (int i = 0; i < 3; i++) pthread_create(&t, 0, body, 0);
-            puts("ready"); fflush(stdout);
-            getchar();
-            execl("/bin/sh", "sh", "-c", "exit 9", (char *)0);
-            return 1;
-        }
-    "#;
-    let mut command = std::process::Command::new(compile("execs_held", SOURCE, ""));
-    let mut debuggee = outpost_testkit::Running::command(command.stdin(std::process::Stdio::piped()));
-    assert_eq!(debuggee.line(), "ready");
-    let mut target = target();
-    let main = ThreadId(debuggee.pid());
-    attach(&mut target, main.0);
-    debuggee.say("go\n");
-    let runs = ThreadPlan { thread: main, action: Action::Run, signal: SignalAction::Deliver };
-    let plan = Plan { threads: vec![runs], others: Action::Hold, ..Plan::run_all(generation(&target)) };
-    target.resume(&plan).unwrap();
+    let last = "execl(\"/bin/sh\", \"sh\", \"-c\", \"exit 9\", (char *)0)";
+    let (debuggee, mut target, _) = about_to("execs_held", last);
+    target.resume(&main_alone(&target, debuggee.pid())).unwrap();
     let mut bundle = stop(&mut target);
     while !matches!(bundle.stop.reason, StopReason::Exited { .. }) {
         bundle = go(&mut target);
