@@ -61,6 +61,14 @@ impl Tracer {
     /// Children of vfork go on until they execute a program or end; only then can their parents be stopped, and taken what
     /// both have in their memory.
     fn await_borrowers(&mut self, process: ProcessId) {
+        // Whoever stands where vfork told of its child goes on into the kernel's wait, and to nothing else before it ends:
+        // no call could be made in it here.
+        for tid in self.thread_ids(process) {
+            let in_vfork = |thread: &super::Thread| thread.vfork_child.is_some() && thread.is_stopped();
+            if self.threads.get(&tid).is_some_and(in_vfork) && self.flush(tid).is_ok() {
+                self.let_run(tid);
+            }
+        }
         let end = Instant::now() + BORROW_LIMIT;
         let waits =
             |thread: &super::Thread| thread.process == process && thread.vfork_child.is_some() && thread.is_out();
@@ -128,16 +136,20 @@ impl Tracer {
                 continue;
             }
             // It is delivered before the thread executes anything.
-            if ptrace::go(tid.0, ptrace::Go::Continue, 0).is_err() {
-                self.lost(tid);
-                continue;
-            }
-            if let Some(thread) = self.threads.get_mut(&tid) {
-                thread.state = super::State::Running;
-                thread.registers = None;
-                self.out.insert(tid);
-            }
+            self.let_run(tid);
             drop(self.collect(&|thread| thread.id == tid));
+        }
+    }
+
+    /// Continues a stopped thread that will stop again by itself before it executes anything.
+    fn let_run(&mut self, tid: ThreadId) {
+        if ptrace::go(tid.0, ptrace::Go::Continue, 0).is_err() {
+            return self.lost(tid);
+        }
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.state = super::State::Running;
+            thread.registers = None;
+            self.out.insert(tid);
         }
     }
 
