@@ -236,7 +236,8 @@ impl Bench {
             let own = if shared.is_none() { Some(kind.serve(&self.root)?) } else { None };
             let port = shared.as_ref().or(own.as_ref()).context("a server")?.port;
             let client = kind.hold(&self.root, port, debuggee.pid())?;
-            held.push((debuggee, own, client));
+            // Ended in this order: a debuggee that is ended while somebody traces it is reaped by nobody.
+            held.push((client, own, debuggee));
         }
         let servers = shared.iter().chain(held.iter().filter_map(|(_, own, _)| own.as_ref()));
         let total: u64 = servers.map(|server| memory::pss_of_tree(server.pid())).sum();
