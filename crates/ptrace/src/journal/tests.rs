@@ -22,10 +22,10 @@ fn image(journal: &SharedJournal) -> JournalImage {
     let mut image = JournalImage::read(journal.descriptor()).unwrap();
     // The order of records says nothing.
     image.processes.sort_by_key(|process| process.process);
-    image.sites.sort_by_key(|site| (site.at, site.original.clone()));
+    image.sites.sort_by_key(|site| (site.space, site.at));
     image.threads.sort_by_key(|thread| thread.thread);
-    image.regions.sort_by_key(|region| region.at);
-    image.actions.sort_by_key(|action| (action.signal, action.ours));
+    image.regions.sort_by_key(|region| (region.process, region.at));
+    image.actions.sort_by_key(|action| (action.process, action.signal));
     image
 }
 
