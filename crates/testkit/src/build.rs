@@ -92,10 +92,13 @@ impl Build {
             Compiler::Rustc => ("rustc", "rs", &["--edition=2024"]),
         };
         // The source keeps its name, since debug info tells it; an interrupted compiler must not leave half a program.
-        let source = folder.join(format!("{}.{extension}", self.name));
-        fs::write(&source, &self.source).expect("the source can be written");
-        let unfinished = folder.join(format!("{}.unfinished", self.name));
+        // Named from within its folder: a panic's or an assertion's text has the path in it, and the addresses of all
+        // data after it would hang on where the tree lies.
+        let source = format!("{}.{extension}", self.name);
+        fs::write(folder.join(&source), &self.source).expect("the source can be written");
+        let unfinished = format!("{}.unfinished", self.name);
         let output = Command::new(command)
+            .current_dir(folder)
             .args(fixed)
             .args(&self.flags)
             .arg(&source)
@@ -104,7 +107,7 @@ impl Build {
             .output()
             .unwrap_or_else(|error| panic!("{command}: {error}"));
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-        fs::rename(&unfinished, program).expect("the program can be moved in place");
+        fs::rename(folder.join(&unfinished), program).expect("the program can be moved in place");
     }
 }
 
