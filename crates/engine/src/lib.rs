@@ -62,7 +62,7 @@ pub use variables::FrameVariable;
 /// Types and values of debuggees, as this crate's interface gives them.
 pub mod values {
     pub use outpost_symbols::{
-        BaseEncoding, BatchMemory, FieldRole, FieldRow, Scalar, SymbolKind, TextOptions, Type, TypeKind, TypeTable,
-        Value, ValueLocation, VariableKind, Wildcard, declaration, field_rows,
+        BaseEncoding, BatchMemory, Child, FieldRole, FieldRow, Scalar, SymbolKind, TextOptions, Type, TypeKind,
+        TypeTable, Value, ValueLocation, VariableKind, ViewKind, ViewLimits, Wildcard, declaration, field_rows,
     };
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use outpost_base::{MemoryReader, Va};
-use outpost_engine::values::{BatchMemory, FieldRow, TextOptions, Type, Value, field_rows};
+use outpost_engine::values::{BatchMemory, Child, FieldRow, TextOptions, Type, Value, ViewLimits, field_rows};
 use outpost_engine::{Engine, ProcessMemory};
 
 use crate::Debugger;
@@ -57,6 +57,19 @@ pub(crate) fn fields_of(
     amount: Amount,
 ) -> Vec<FieldRow> {
     in_batches(engine, amount, |options, memory| field_rows(of, object, depth, options, memory))
+}
+
+/// The first `count` parts of a value with their texts; none of what cannot be read.
+pub(crate) fn parts_of(engine: &mut Engine, value: &Value, count: u64, amount: Amount) -> Vec<(Child, String)> {
+    let limits = ViewLimits { count, ..ViewLimits::default() };
+    in_batches(engine, amount, |options, memory| {
+        let parts = value.children(&limits, amount.raw, memory).unwrap_or_default().items;
+        let with_text = |part: Child, memory: &mut dyn MemoryReader| {
+            let text = part.value.text(options, memory);
+            (part, text)
+        };
+        parts.into_iter().map(|part| with_text(part, memory)).collect()
+    })
 }
 
 /// Runs `read` over memory that is fetched in batches.

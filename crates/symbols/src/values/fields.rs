@@ -44,6 +44,8 @@ pub enum FieldRole {
     Static,
     /// A variant of a Rust enum.
     Variant,
+    /// An element of an array or container; of a container it has no offset.
+    Element,
 }
 
 /// The fields of `of`, those of records in it `depth` levels deep, with values if there is an `object` of that type.

@@ -25,7 +25,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
               types and variables, . repeats the last name, Address alone is the variable there. A field is a name, the \
               beginning of one, a wildcard pattern, a path (a.b, also through pointers) or an element (a[2], decimal); \
               each dot behind it shows one more level of it. -r follows structures and pointers, -rN to N levels; -b \
-              opens structures inside, and what the outer fields point to; -a shows elements of arrays on lines of their \
+              opens structures inside, and what the outer fields point to; -a shows elements of arrays and containers on lines of their \
               own, -aN the first N. -c shows one line, -o no offsets, -i no indentation, -v counts and sizes. -t and -e \
               take the name for a type's, -s N those of N bytes only, -d shows each type of a pattern; -n takes the next \
               word for a name, -y for the beginning of one. -l goes along a list by the field that leads to the next.",
@@ -203,7 +203,7 @@ fn show(words: &Words, mut subject: Subject, debugger: &mut Debugger) -> Result<
         return list(words, &paths, subject, debugger);
     }
     let is_record = matches!(subject.of.resolved().kind(), TypeKind::Record(_));
-    let elements = subject.of.element().is_some() && words.opening.elements.is_some() && subject.object.is_some();
+    let elements = rows::has_elements(&subject.of) && words.opening.elements.is_some() && subject.object.is_some();
     if !is_record && !elements {
         if let Some(path) = paths.first() {
             return Err(path.unknown(&subject.of));
@@ -314,6 +314,7 @@ fn render_row(row: &FieldRow, width: usize, style: Style, text: &mut String) {
     let offset = match (style.hide_offsets, row.offset) {
         (true, _) => String::new(),
         (false, Some(offset)) => format!("+{offset:#05x} "),
+        (false, None) if row.role == FieldRole::Element => String::new(),
         (false, None) => "=static ".to_owned(),
     };
     let name = match (row.role, row.name.as_str()) {

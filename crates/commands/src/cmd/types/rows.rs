@@ -1,7 +1,7 @@
 //! Fields chosen by name, and what is opened of them.
 
 use outpost_base::Va;
-use outpost_engine::values::{FieldRole, FieldRow, Type, TypeKind, Value, Wildcard};
+use outpost_engine::values::{FieldRole, FieldRow, Type, TypeKind, Value, ViewKind, Wildcard};
 
 use super::options::Word;
 use crate::text::values::{self, Amount, ValueMemory};
@@ -105,7 +105,7 @@ fn matching(rows: &[FieldRow], part: &Part, begins: bool) -> Vec<usize> {
 pub(super) fn all(of: &Type, object: Option<&Value>, opening: Opening, debugger: &mut Debugger) -> Vec<FieldRow> {
     let mut seen: Vec<Va> = object.and_then(Value::address).into_iter().collect();
     let mut rows = Vec::new();
-    if of.element().is_some() {
+    if of.element().is_some() || opening.elements.is_some() && has_elements(of) {
         if let Some(object) = object {
             elements(object, Some(0), 0, opening, debugger, &mut seen, &mut rows);
         }
@@ -138,7 +138,7 @@ fn open(
         let (level, offset, value) = (row.depth, row.offset, row.value.clone());
         out.push(row);
         let Some(value) = value else { continue };
-        if opening.elements.is_some() && value.value_type().element().is_some() {
+        if opening.elements.is_some() && has_elements(value.value_type()) {
             elements(&value, offset, level + 1, opening, debugger, seen, out);
         }
         let follows = match opening.pointers {
@@ -165,6 +165,11 @@ fn target(value: &Value, debugger: &mut Debugger, seen: &mut Vec<Va>) -> Option<
     Some(target)
 }
 
+/// Whether a type is an array, or a container with a view.
+pub(super) fn has_elements(of: &Type) -> bool {
+    of.element().is_some() || of.resolved().view_kind() == Some(ViewKind::Container)
+}
+
 /// Appends a row for each element that is asked for.
 fn elements(
     array: &Value,
@@ -175,8 +180,10 @@ fn elements(
     seen: &mut Vec<Va>,
     out: &mut Vec<FieldRow>,
 ) {
-    let Some((_, count)) = array.value_type().element() else { return };
     let wanted = opening.elements.unwrap_or(u64::MAX);
+    let Some((_, count)) = array.value_type().element() else {
+        return of_container(array, wanted, depth, opening, debugger, seen, out);
+    };
     // Of an array without a stated length only what is asked for by number is known to be wanted.
     let count = count.map_or(if wanted == u64::MAX { 0 } else { wanted }, |count| count.min(wanted));
     for index in 0..count {
@@ -186,11 +193,53 @@ fn elements(
         let Some(row) = element(array, index, offset, depth, debugger) else { return };
         let value = row.value.clone();
         out.push(row);
-        let Some(value) = value.filter(|_| depth < opening.depth) else { continue };
-        let of = value.value_type().clone();
-        if matches!(of.resolved().kind(), TypeKind::Record(_)) {
-            open(&of, Some(&value), opening, depth + 1, debugger, seen, out);
+        open_element(value.as_ref(), opening, depth, debugger, seen, out);
+    }
+}
+
+/// Appends a row for each element of a container: all of them are read together.
+fn of_container(
+    container: &Value,
+    wanted: u64,
+    depth: usize,
+    opening: Opening,
+    debugger: &mut Debugger,
+    seen: &mut Vec<Va>,
+    out: &mut Vec<FieldRow>,
+) {
+    let room = ROW_LIMIT.saturating_sub(out.len()) as u64;
+    for (part, text) in values::parts_of(&mut debugger.engine, container, wanted.min(room), amount()) {
+        if out.len() >= ROW_LIMIT {
+            return;
         }
+        let value = part.value;
+        out.push(FieldRow {
+            depth,
+            offset: None,
+            bits: None,
+            name: part.name,
+            role: FieldRole::Element,
+            type_name: value.value_type().to_string(),
+            value_text: Some(text),
+            value: Some(value.clone()),
+        });
+        open_element(Some(&value), opening, depth, debugger, seen, out);
+    }
+}
+
+/// Appends what is opened of an element.
+fn open_element(
+    value: Option<&Value>,
+    opening: Opening,
+    depth: usize,
+    debugger: &mut Debugger,
+    seen: &mut Vec<Va>,
+    out: &mut Vec<FieldRow>,
+) {
+    let Some(value) = value.filter(|_| depth < opening.depth) else { return };
+    let of = value.value_type().clone();
+    if matches!(of.resolved().kind(), TypeKind::Record(_)) {
+        open(&of, Some(value), opening, depth + 1, debugger, seen, out);
     }
 }
 
@@ -205,7 +254,7 @@ fn element(array: &Value, index: u64, offset: Option<u64>, depth: usize, debugge
         offset: offset.and_then(|offset| offset.checked_add(size.checked_mul(index)?)),
         bits: None,
         name: format!("[{index}]"),
-        role: FieldRole::Member,
+        role: FieldRole::Element,
         type_name: value.value_type().to_string(),
         value_text: Some(text),
         value: Some(value),
@@ -287,7 +336,7 @@ fn follow(
         let levels = path.levels.max(opening.depth);
         let inside = Opening { depth: levels.saturating_sub(1), ..opening };
         let mut opened = match (levels, path.elements, &inner.object) {
-            (_, Some(elements), Some(object)) if inner.of.element().is_some() => {
+            (_, Some(elements), Some(object)) if has_elements(&inner.of) => {
                 all(&inner.of, Some(object), Opening { elements: Some(elements), ..inside }, debugger)
             }
             (0, ..) => Vec::new(),
@@ -320,7 +369,7 @@ fn enter_element(place: &Place, index: u64, debugger: &mut Debugger, out: &mut V
                 offset,
                 bits: None,
                 name: format!("[{index}]"),
-                role: FieldRole::Member,
+                role: FieldRole::Element,
                 type_name: of.to_string(),
                 value_text: None,
                 value: None,
