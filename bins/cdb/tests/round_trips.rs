@@ -154,7 +154,9 @@ fn looking_around_costs_nothing_a_step_one_and_a_container_two() {
         ("u", 0),
         ("?? sum", 0),
         ("?? numbers", 2),
-        ("?? words", 2),
+        // All thousand elements, a line each.
+        ("dt -a words", 2),
+        ("?? words", 0),
         ("p", 1),
         // What was read at one stop comes with the next.
         ("?? numbers", 0),
@@ -174,10 +176,45 @@ fn looking_around_costs_nothing_a_step_one_and_a_container_two() {
         assert!(spent <= budget, "{command}: {spent} round trips, {budget} allowed: {trips:?} {text}");
     }
     assert_eq!(text.matches("size=1000").count(), 3, "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("   [0n")).count(), 1000, "{text}");
     assert!(text.contains("number 679") && text.contains("budgets!leaf"), "{text}");
     let line = |mark: &str| PROGRAM.lines().position(|line| line.contains(mark)).unwrap() + 1;
     let shown = |mark: &str| text.contains(&format!("budgets.cpp @ {}]", line(mark)));
     assert!(shown("// loop") && shown("// call"), "the loop took one step: {text}");
+}
+
+/// Hits that go on by themselves, whether by a false condition, a pass or their commands, are counted where they are.
+#[test]
+fn hits_that_go_on_cost_nothing() {
+    const HITS: &str = r#"
+        #include <stdio.h>
+        __attribute__((noinline)) void plain(int number) { __asm__ volatile("" :: "r"(number)); }
+        __attribute__((noinline)) void done(void) { __asm__ volatile(""); }
+        int main(void) {
+            char line[16];
+            puts("ready");
+            fflush(stdout);
+            while (fgets(line, sizeof line, stdin)) {
+                for (int number = 0; number < 500; number++) plain(number);
+                done();
+            }
+            return 0;
+        }"#;
+    let mut command = Command::new(Build::source(Compiler::Gcc, "hits", HITS).flags("-g -O1").path());
+    let mut running = Running::command(command.stdin(Stdio::piped()));
+    assert_eq!(running.line(), "ready");
+    let server = ProcessServer::start();
+    let script = ["bp hits!plain \"gc\"; bp hits!done; g", "bl 0"];
+    let (text, trips) = costs(&server, &mut running, &script);
+    assert!(text.contains("Breakpoint 1 hit") && !text.contains("Breakpoint 0 hit"), "{text}");
+    // Setting the breakpoints and running.
+    assert!(trips[1] <= 2, "{trips:?}");
+    let pid = running.pid();
+    let text =
+        cdb(&server, pid, "bp hits!plain 0n499 \"gc\"; bp /w \"number == 499\" hits!plain; g; r rdi; bc *; qd", || {
+            running.say("work\n");
+        });
+    assert!(text.contains("rdi=00000000000001f3"), "{text}");
 }
 
 /// A program whose file this machine does not have: of its 32 MiB the symbols come, by few round trips.

@@ -21,8 +21,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
                   restarts. Passes is the number of hits needed to stop. /1 removes it when it stopped once. With \
                   /c only hits count at which k would show fewer frames, with /C more; the debugger unwinds at each hit. The \
                   condition is a C++ expression; where it can be, it is evaluated beside the target, so that a false \
-                  one costs nothing. The commands are run at each stop. With a thread prefix only its hits count. \
-                  Without arguments: at the current instruction.",
+                  one costs nothing. The commands are run at each stop; where they are only gc, hits are counted and cost \
+                  nothing. With a thread prefix only its hits count. Without arguments: at the current instruction.",
         example: "bp /w \"size > 10\" copy \"k 3; g\"",
         group: Group::Breakpoints,
         eats_line: false,
@@ -108,8 +108,22 @@ impl Command for SetBreakpoint {
         }
         let commands = arguments.quoted().unwrap_or_default();
         let symbolic = arguments.name.eq_ignore_ascii_case("bu");
-        let request =
-            BreakpointRequest { number, place, access, thread, condition, depth, passes, one_shot, commands, symbolic };
+        // Nothing is to be shown and nothing changes: no message need cross the link for such a hit. What goes away with
+        // its first stop must stop.
+        let auto_continue = commands.trim() == "gc" && !one_shot;
+        let request = BreakpointRequest {
+            number,
+            place,
+            access,
+            thread,
+            condition,
+            depth,
+            passes,
+            one_shot,
+            commands,
+            auto_continue,
+            symbolic,
+        };
         Ok(SetBreakpoint { request })
     }
 

@@ -230,7 +230,7 @@ impl Engine {
             condition,
             skip: if counted_there { remaining(known) - 1 } else { 0 },
             one_shot: false,
-            auto_continue: false,
+            auto_continue: known.request.auto_continue && known.condition != CompiledCondition::Here,
             pad: self.pad_for(known.process, at, kind),
         })
     }

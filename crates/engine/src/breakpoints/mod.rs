@@ -69,6 +69,8 @@ pub struct BreakpointRequest {
     pub one_shot: bool,
     /// Commands to run at a stop.
     pub commands: String,
+    /// A hit that counts never stops: nobody is told but the count. What cannot be judged beside the target stops.
+    pub auto_continue: bool,
     /// Keeps its expression even where that is evaluated at once (`bu`).
     pub symbolic: bool,
 }
@@ -140,6 +142,7 @@ impl BreakpointRequest {
             passes: 1,
             one_shot: false,
             commands: String::new(),
+            auto_continue: false,
             symbolic: false,
         }
     }
