@@ -67,13 +67,28 @@ impl Kind {
 
     /// Starts a server that can attach to processes.
     pub(crate) fn serve(self, root: &Path) -> anyhow::Result<Server> {
-        let port = free_port()?;
-        let mut command = Command::new(self.server_program(root));
-        match self {
+        self.start(root, |command, port| match self {
             Kind::Outpost => command.arg("-t").arg(format!("tcp:port={port}")),
             Kind::Gdb => command.arg("--multi").arg(format!("127.0.0.1:{port}")),
             Kind::Lldb => command.args(["platform", "--server", "--listen"]).arg(format!("127.0.0.1:{port}")),
-        };
+        })
+    }
+
+    /// Starts a server for the debugging of one process. lldb's platform opens a port of its own for each process, past
+    /// any link between it and its client; without it, all that the two say to each other goes over one connection.
+    pub(crate) fn serve_process(self, root: &Path, pid: u32) -> anyhow::Result<Server> {
+        match self {
+            Kind::Outpost | Kind::Gdb => self.serve(root),
+            Kind::Lldb => self.start(root, |command, port| {
+                command.args(["gdbserver", "--attach", &pid.to_string()]).arg(format!("127.0.0.1:{port}"))
+            }),
+        }
+    }
+
+    fn start(self, root: &Path, options: impl Fn(&mut Command, u16) -> &mut Command) -> anyhow::Result<Server> {
+        let port = free_port()?;
+        let mut command = Command::new(self.server_program(root));
+        options(&mut command, port);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.with_context(|| format!("{command:?}"))?;
         std::thread::sleep(Duration::from_millis(300));
@@ -93,11 +108,8 @@ impl Kind {
                 script.push(format!("target extended-remote 127.0.0.1:{port}"));
                 script.push(format!("attach {pid}"));
             }
-            Kind::Lldb => {
-                script.push("platform select remote-linux".into());
-                script.push(format!("platform connect connect://127.0.0.1:{port}"));
-                script.push(format!("process attach -p {pid}"));
-            }
+            // Its server has attached already.
+            Kind::Lldb => script.push(format!("process connect --plugin gdb-remote connect://127.0.0.1:{port}")),
         }
         script.extend_from_slice(commands);
         script.push(if self == Kind::Outpost { "qd" } else { "detach" }.into());

@@ -6,6 +6,7 @@
 
 mod debuggee;
 mod debugger;
+mod machine;
 mod memory;
 mod report;
 mod scenario;

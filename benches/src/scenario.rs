@@ -9,7 +9,7 @@ use outpost_testkit::link::DelayLink;
 
 use crate::debuggee;
 use crate::debugger::{ALL, Kind, Run};
-use crate::memory;
+use crate::{machine, memory};
 
 /// Which direction is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,14 @@ pub(crate) struct Scenario {
     /// What the design asks of us, for the reader.
     pub(crate) goal: &'static str,
     measure: fn(&Bench, Kind) -> anyhow::Result<f64>,
+    /// What this machine allows anybody.
+    limit: Option<fn() -> anyhow::Result<f64>>,
+}
+
+impl Scenario {
+    fn limited_by(self, limit: fn() -> anyhow::Result<f64>) -> Scenario {
+        Scenario { limit: Some(limit), ..self }
+    }
 }
 
 /// One line's results, in the order of [`ALL`].
@@ -35,6 +43,7 @@ pub(crate) struct Row {
     pub(crate) better: Better,
     pub(crate) goal: &'static str,
     pub(crate) values: Vec<anyhow::Result<f64>>,
+    pub(crate) limit: Option<anyhow::Result<f64>>,
 }
 
 /// What all scenarios share.
@@ -50,26 +59,34 @@ const ROUND_TRIP: Duration = Duration::from_millis(50);
 /// The lines of the table.
 pub(crate) fn all() -> Vec<Scenario> {
     use Better::{Less, More};
-    let row = |name, unit, better, goal, measure| Scenario { name, unit, better, goal, measure };
+    let row = |name, unit, better, goal, measure| Scenario { name, unit, better, goal, measure, limit: None };
     vec![
         row("attach to prompt with stack", "s", Less, "", |bench, kind| bench.attach(kind, None)),
         row("attach to prompt with stack, 50 ms", "s", Less, "0.5", |bench, kind| bench.attach(kind, Some(ROUND_TRIP))),
+        row("the same, round trips", "", Less, "4", Bench::attach_round_trips),
         row("instruction steps, counted", "1/s", More, "40,000", |bench, kind| {
             bench.rate(kind, None, 20_000, instruction_steps)
-        }),
+        })
+        .limited_by(machine::stops),
         row("source steps, each shown", "1/s", More, "5,000", |bench, kind| {
             bench.rate(kind, None, 2_000, source_steps)
+        }),
+        row("round trips of a source step", "", Less, "1", |bench, kind| {
+            bench.round_trips_each(kind, 50, source_steps)
         }),
         row("source steps, each shown, 50 ms", "1/s", More, "", |bench, kind| {
             bench.rate(kind, Some(ROUND_TRIP), 20, source_steps)
         }),
         row("breakpoint hits, auto-continue", "1/s", More, "40,000", |bench, kind| {
             bench.rate(kind, None, hits(kind), breakpoint_hits)
-        }),
+        })
+        .limited_by(machine::stops),
         row("hits with a false condition", "1/s", More, "60,000", |bench, kind| {
             bench.rate(kind, None, hits(kind), false_conditions)
-        }),
-        row("memory read", "MiB/s", More, "1,500", |bench, kind| bench.memory_read(kind, None, 256)),
+        })
+        .limited_by(machine::stops),
+        row("memory read", "MiB/s", More, "1,500", |bench, kind| bench.memory_read(kind, None, 256))
+            .limited_by(machine::memory),
         row("memory read, 50 ms", "MiB/s", More, "", |bench, kind| {
             let mebibytes = match kind {
                 Kind::Outpost => 256,
@@ -99,21 +116,21 @@ impl Bench {
 
     /// One line for all three; a failure is a result, too.
     pub(crate) fn measure(&self, scenario: &Scenario) -> Row {
-        let values = ALL.map(|kind| {
-            let mut values = Vec::new();
-            for _ in 0..self.runs {
-                values.push((scenario.measure)(self, kind)?);
-            }
-            values.sort_by(f64::total_cmp);
-            Ok(values[values.len() / 2])
-        });
+        let values = ALL.map(|kind| self.median(|| (scenario.measure)(self, kind)));
+        let limit = scenario.limit.map(|limit| self.median(limit));
         let Scenario { name, unit, better, goal, .. } = *scenario;
-        Row { name, unit, better, goal, values: values.into() }
+        Row { name, unit, better, goal, values: values.into(), limit }
+    }
+
+    fn median(&self, measure: impl Fn() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
+        let mut values = (0..self.runs).map(|_| measure()).collect::<anyhow::Result<Vec<_>>>()?;
+        values.sort_by(f64::total_cmp);
+        Ok(values[values.len() / 2])
     }
 
     /// Runs `commands` against process `pid` through a fresh server, maybe through the slow link.
     fn through(&self, kind: Kind, delay: Option<Duration>, pid: u32, commands: &[String]) -> anyhow::Result<Run> {
-        let server = kind.serve(&self.root)?;
+        let server = kind.serve_process(&self.root, pid)?;
         match delay {
             None => kind.attach(&self.root, server.port, pid, commands),
             Some(round_trip) => {
@@ -121,6 +138,35 @@ impl Bench {
                 kind.attach(&self.root, link.port(), pid, commands)
             }
         }
+    }
+
+    /// Round trips of a run: times that the client spoke after the server had.
+    fn round_trips(&self, kind: Kind, pid: u32, commands: &[String]) -> anyhow::Result<(f64, Run)> {
+        let server = kind.serve_process(&self.root, pid)?;
+        let link = DelayLink::start(server.port, Duration::ZERO).context("the counting link")?;
+        let run = kind.attach(&self.root, link.port(), pid, commands)?;
+        Ok((link.turns() as f64, run))
+    }
+
+    fn attach_round_trips(&self, kind: Kind) -> anyhow::Result<f64> {
+        let mut debuggee = Running::start(debuggee::threads(), &["4"]);
+        debuggee.line();
+        let (trips, run) = self.round_trips(kind, debuggee.pid(), &stack(kind))?;
+        ensure!(run.output.contains("pause"), "no stack: {}", run.output);
+        Ok(trips)
+    }
+
+    /// Round trips of one operation: the difference between a run with `count` of them and one with none.
+    fn round_trips_each(&self, kind: Kind, count: u32, commands: fn(Kind, u32) -> Vec<String>) -> anyhow::Result<f64> {
+        let mut trips = [0.0; 2];
+        for (trips, count) in trips.iter_mut().zip([0, count]) {
+            let mut debuggee = Running::start(debuggee::spin(), &["100"]);
+            debuggee.line();
+            let (spent, run) = self.round_trips(kind, debuggee.pid(), &commands(kind, count))?;
+            ensure!(run.output.contains(finished(kind).1), "did not finish: {}", tail(&run.output));
+            *trips = spent;
+        }
+        Ok((trips[1] - trips[0]) / f64::from(count))
     }
 
     fn attach(&self, kind: Kind, delay: Option<Duration>) -> anyhow::Result<f64> {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,9 @@ pub struct DelayLink {
 struct Shared {
     ended: AtomicBool,
     connections: Mutex<Vec<TcpStream>>,
+    turns: AtomicU64,
+    /// Who sent last: whether it was the server.
+    server_spoke: AtomicBool,
 }
 
 impl DelayLink {
@@ -35,10 +38,11 @@ impl DelayLink {
                     return;
                 }
                 let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { continue };
-                for (from, to) in [(&near, &far), (&far, &near)] {
+                for (from, to, is_server) in [(&near, &far, false), (&far, &near, true)] {
                     let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
                     drop(to.set_nodelay(true));
-                    forward(from, to, round_trip / 2);
+                    let shared = Arc::clone(&accepting);
+                    forward(from, to, round_trip / 2, move || shared.note(is_server));
                 }
                 let mut connections = accepting.connections.lock().unwrap_or_else(|broken| broken.into_inner());
                 connections.extend([near, far]);
@@ -52,10 +56,24 @@ impl DelayLink {
         self.port
     }
 
+    /// Times that the client spoke first or after the server had: round trips, of those who wait for each answer.
+    pub fn turns(&self) -> u64 {
+        self.shared.turns.load(Ordering::Relaxed)
+    }
+
     /// Cuts every connection that exists; new ones are still accepted.
     pub fn cut(&self) {
         let mut connections = self.shared.connections.lock().unwrap_or_else(|broken| broken.into_inner());
         connections.drain(..).for_each(|connection| drop(connection.shutdown(Shutdown::Both)));
+    }
+}
+
+impl Shared {
+    fn note(&self, is_server: bool) {
+        let server_spoke = self.server_spoke.swap(is_server, Ordering::Relaxed);
+        if !is_server && (server_spoke || self.turns.load(Ordering::Relaxed) == 0) {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -71,7 +89,8 @@ impl Drop for DelayLink {
 /// Bytes on their way, each with the time it arrives; `None` is the end of the stream.
 type InFlight = (Mutex<VecDeque<(Instant, Option<Vec<u8>>)>>, Condvar);
 
-fn forward(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
+/// `note` is called for each piece.
+fn forward(mut from: TcpStream, mut to: TcpStream, delay: Duration, note: impl Fn() + Send + 'static) {
     let queue: Arc<InFlight> = Arc::default();
     let filling = Arc::clone(&queue);
     std::thread::spawn(move || {
@@ -79,6 +98,9 @@ fn forward(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
         loop {
             let bytes = from.read(&mut buffer).ok().filter(|&count| count > 0).map(|count| buffer[..count].to_vec());
             let ended = bytes.is_none();
+            if !ended {
+                note();
+            }
             let mut waiting = filling.0.lock().unwrap_or_else(|broken| broken.into_inner());
             waiting.push_back((Instant::now() + delay, bytes));
             filling.1.notify_one();
@@ -122,6 +144,7 @@ mod tests {
         client.read_exact(&mut buffer).unwrap();
         assert_eq!(&buffer, b"ping");
         assert!(begin.elapsed() >= Duration::from_millis(60), "never early");
+        assert_eq!(link.turns(), 1);
         link.cut();
         assert_eq!(client.read(&mut buffer).unwrap_or(0), 0);
     }
