@@ -63,7 +63,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     vec![
         row("attach to prompt with stack", "s", Less, "", |bench, kind| bench.attach(kind, None)),
         row("attach to prompt with stack, 50 ms", "s", Less, "0.5", |bench, kind| bench.attach(kind, Some(ROUND_TRIP))),
-        row("the same, round trips", "", Less, "4", Bench::attach_round_trips),
+        row("attach, stack, detach: round trips", "", Less, "5", Bench::attach_round_trips),
         row("instruction steps, counted", "1/s", More, "40,000", |bench, kind| {
             bench.rate(kind, None, 20_000, instruction_steps)
         })
@@ -95,9 +95,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             };
             bench.memory_read(kind, Some(ROUND_TRIP), mebibytes)
         }),
-        row("stacks of 200 threads", "s", Less, "", |bench, kind| bench.stacks(kind, None, 200)),
-        row("stacks of 200 threads, 50 ms", "s", Less, "", |bench, kind| bench.stacks(kind, Some(ROUND_TRIP), 200)),
-        row("stacks of 1,000 threads", "s", Less, "0.2", |bench, kind| bench.stacks(kind, None, 1000)),
+        row("attach and all stacks, 200 threads", "s", Less, "", |bench, kind| bench.stacks(kind, None, 200)),
+        row("attach and all stacks, 200 threads, 50 ms", "s", Less, "", |bench, kind| {
+            bench.stacks(kind, Some(ROUND_TRIP), 200)
+        }),
+        row("attach and all stacks, 1,000 threads", "s", Less, "0.2", |bench, kind| bench.stacks(kind, None, 1000)),
         row("300 MB of DWARF, first open", "CPU s", Less, "2.0", |bench, kind| bench.open(kind, false).map(cpu)),
         row("300 MB of DWARF, second open", "CPU s", Less, "0.1", |bench, kind| bench.open(kind, true).map(cpu)),
         row("300 MB of DWARF, first open, peak", "MiB", Less, "300", |bench, kind| bench.open(kind, false).map(peak)),
@@ -223,22 +225,19 @@ impl Bench {
         Ok(f64::from(mebibytes) / (times[1] - times[0]))
     }
 
+    /// From nothing to all stacks: what comes with attaching need not be fetched later, so neither alone says anything.
     fn stacks(&self, kind: Kind, delay: Option<Duration>, threads: u32) -> anyhow::Result<f64> {
         let commands: Vec<String> = match kind {
             Kind::Outpost => vec!["~*k".into()],
             Kind::Gdb => vec!["thread apply all bt".into()],
             Kind::Lldb => vec!["thread backtrace all".into()],
         };
-        let mut times = [0.0; 2];
-        for (time, commands) in times.iter_mut().zip([&[][..], &commands]) {
-            let mut debuggee = Running::start(debuggee::threads(), &[&threads.to_string()]);
-            debuggee.line();
-            let run = self.through(kind, delay, debuggee.pid(), commands)?;
-            let found = run.output.matches("wait_here").count();
-            ensure!(commands.is_empty() || found >= threads as usize, "{found} frames: {}", tail(&run.output));
-            *time = run.elapsed.as_secs_f64();
-        }
-        Ok((times[1] - times[0]).max(0.0))
+        let mut debuggee = Running::start(debuggee::threads(), &[&threads.to_string()]);
+        debuggee.line();
+        let run = self.through(kind, delay, debuggee.pid(), &commands)?;
+        let found = run.output.matches("wait_here").count();
+        ensure!(found >= threads as usize, "{found} frames: {}", tail(&run.output));
+        Ok(run.elapsed.as_secs_f64())
     }
 
     fn open(&self, kind: Kind, again: bool) -> anyhow::Result<Run> {

@@ -328,7 +328,7 @@ impl Tracer {
 
     /// Makes every thread of a process take over its debug registers: stopped ones now, running ones are stopped for it.
     fn refresh_debug_registers(&mut self, process: ProcessId) -> Result<(), TargetError> {
-        let paused = self.pause(&|thread| thread.process == process, None);
+        let paused = self.pause(&|_, thread| thread.process == process, None);
         let threads = self.thread_ids(process);
         let mut result = Ok(());
         for tid in threads {

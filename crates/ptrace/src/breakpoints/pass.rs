@@ -10,7 +10,7 @@ use super::emulate::StackAccess;
 use crate::memory::ProcessMemory;
 use crate::sys::ptrace::{self, Go};
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_blocking};
-use crate::tracer::{State, Tracer, trap_code};
+use crate::tracer::{State, Thread, Tracer, trap_code};
 
 /// How a pass went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +69,8 @@ impl Tracer {
     /// With the original byte in place and everybody else held.
     fn pass_alone(&mut self, tid: ThreadId) -> Passed {
         let space = self.space_id_of(tid);
-        let in_space: Vec<_> = space.map(|space| self.processes_in(space)).unwrap_or_default();
-        let paused = self.pause(&|thread| in_space.contains(&thread.process), Some(tid));
+        let in_space = |tracer: &Tracer, thread: &Thread| tracer.space_id_of(thread.id) == space;
+        let paused = self.pause(&in_space, Some(tid));
         let passed = self.step_over(tid);
         self.unpause(paused);
         passed

@@ -143,7 +143,7 @@ impl Tracer {
         }
         for tid in running {
             if goes_on(&result) {
-                let paused = self.pause(&|thread| thread.id == tid, None);
+                let paused = self.pause(&|_, thread| thread.id == tid, None);
                 if self.threads.get(&tid).is_some_and(usable) {
                     result = self.call_in(space, tid, &mut deed);
                 }

@@ -54,21 +54,30 @@ impl Tracer {
     }
 
     /// Stops the running ones among the threads that `wanted` names, for a moment; they go on by [`Tracer::unpause`].
-    pub(crate) fn pause(&mut self, wanted: &dyn Fn(&Thread) -> bool, except: Option<ThreadId>) -> Vec<ThreadId> {
-        let running =
-            |thread: &&Thread| thread.is_out() && !thread.paused && Some(thread.id) != except && wanted(thread);
-        let threads: Vec<ThreadId> = self.threads.values().filter(running).map(|thread| thread.id).collect();
-        if threads.is_empty() {
-            return threads;
-        }
-        for tid in &threads {
-            if let Some(thread) = self.threads.get_mut(tid) {
-                thread.paused = true;
+    /// Threads and processes that are made meanwhile are stopped too.
+    pub(crate) fn pause(
+        &mut self,
+        wanted: &dyn Fn(&Tracer, &Thread) -> bool,
+        except: Option<ThreadId>,
+    ) -> Vec<ThreadId> {
+        let mut paused = Vec::new();
+        loop {
+            let running = |thread: &&Thread| {
+                thread.is_out() && !thread.paused && Some(thread.id) != except && wanted(self, thread)
+            };
+            let threads: Vec<ThreadId> = self.threads.values().filter(running).map(|thread| thread.id).collect();
+            if threads.is_empty() {
+                return paused;
             }
+            for tid in &threads {
+                if let Some(thread) = self.threads.get_mut(tid) {
+                    thread.paused = true;
+                }
+            }
+            self.interrupt(&threads);
+            drop(self.collect(&|thread| thread.paused));
+            paused.extend(threads);
         }
-        self.interrupt(&threads);
-        drop(self.collect(&|thread| thread.paused));
-        threads
     }
 
     /// Ends a pause.
