@@ -78,13 +78,14 @@ fn garbage_and_impossible_lengths_end_the_connection_at_once() {
         b"\x24\x00\x00\x00\x01\x00\x00\x00\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\xff\xff\xff\xff",
     ];
     for text in texts {
-        let begin = Instant::now();
         let stream = dial(&server);
         (&stream).write_all(text).unwrap();
         rest(&stream);
-        assert!(begin.elapsed() < Duration::from_secs(5), "{text:?}");
     }
-    assert!(server.log().iter().filter(|line| line.contains("refused: ")).count() >= 5, "{:#?}", server.log());
+    let refusals = || server.log().iter().filter(|line| line.contains("refused: ")).count();
+    outpost_testkit::wait_until("the refusals are logged", Duration::from_secs(60), || refusals() >= 5);
+    // At once, that is not by running out of time.
+    assert!(!server.log().iter().any(|line| line.contains("in time")), "{:#?}", server.log());
     assert_eq!(server.workers().len(), 1);
     assert!(other.clock().is_ok());
 }
