@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 
-use crate::Peer;
+use crate::{LinkProgram, Peer};
 
 /// An established byte stream: one owned socket, closed on drop.
 ///
@@ -16,12 +16,19 @@ use crate::Peer;
 pub struct Connection {
     fd: OwnedFd,
     peer: Peer,
+    /// Behind the descriptor, so that the command sees its end before it is waited for.
+    program: Option<LinkProgram>,
 }
 
 impl Connection {
     /// Takes over a connected stream socket.
     pub fn new(fd: OwnedFd, peer: Peer) -> Connection {
-        Connection { fd, peer }
+        Connection { fd, peer, program: None }
+    }
+
+    /// Takes over the near end of a command's standard input and output; the command ends with the last handle.
+    pub(crate) fn carried_by(fd: OwnedFd, peer: Peer, program: LinkProgram) -> Connection {
+        Connection { fd, peer, program: Some(program) }
     }
 
     /// Two ends of an in-memory link.
@@ -38,15 +45,20 @@ impl Connection {
         self.peer
     }
 
+    /// The command that carries the link, if one does.
+    pub fn program(&self) -> Option<LinkProgram> {
+        self.program.clone()
+    }
+
     /// A second handle on the same stream.
     ///
     /// # Errors
     /// Out of descriptors (dup(2)).
     pub fn try_clone(&self) -> io::Result<Connection> {
-        Ok(Connection { fd: self.fd.try_clone()?, peer: self.peer })
+        Ok(Connection { fd: self.fd.try_clone()?, peer: self.peer, program: self.program.clone() })
     }
 
-    /// Gives the socket away.
+    /// Gives the socket away. A command that carries the link ends with that.
     pub fn into_fd(self) -> OwnedFd {
         self.fd
     }

@@ -14,13 +14,13 @@ pub enum TransportError {
         text: String,
     },
     /// No protocol is called so.
-    #[error("unknown protocol '{name}': use tcp or npipe")]
+    #[error("unknown protocol '{name}': use tcp, npipe, ssh or exec")]
     UnknownProtocol {
         /// What stands before the colon.
         name: String,
     },
     /// Well formed, but this release cannot do it.
-    #[error("{what} is not in this release: use tcp or npipe")]
+    #[error("{what} is not in this release: use tcp, npipe, ssh or exec")]
     NotInThisRelease {
         /// The protocol or key.
         what: String,
@@ -137,6 +137,50 @@ pub enum TransportError {
     /// There is no place for pipes.
     #[error("there is no runtime directory for pipes: set XDG_RUNTIME_DIR to a directory of your own")]
     NoRuntimeDirectory,
+    /// The command of `exec:` has a quotation mark too few.
+    #[error("the command of exec: cannot be split into words: a quotation mark is missing, or there is no word")]
+    InvalidCommand,
+    /// A command that was to carry the link ended instead.
+    #[error("{words}")]
+    Program {
+        /// How it ended, and what it said.
+        words: String,
+    },
+    /// ssh reached the machine, but there is no server to start.
+    #[error("there is no dbgsrv on {server} (looked for {place}): copy=yes copies the one of this debugger there")]
+    NoServerThere {
+        /// The machine.
+        server: String,
+        /// Where it was looked for.
+        place: String,
+    },
+    /// The server that ssh could start is of another release.
+    #[error(
+        "the server on {server} is '{found}', this debugger is of release {release}: copy=yes copies the one of this \
+         debugger there, copy=no tries the one that is there"
+    )]
+    OtherServerThere {
+        /// The machine.
+        server: String,
+        /// What it says of itself.
+        found: String,
+        /// Release of this program.
+        release: &'static str,
+    },
+    /// The server could not be copied.
+    #[error("dbgsrv cannot be copied to {server}: {reason}")]
+    CopyServer {
+        /// The machine.
+        server: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The other side of a reverse connection is awaited where it cannot be.
+    #[error("a reverse connection is dialled or awaited, not {operation}")]
+    Reverse {
+        /// What was tried.
+        operation: &'static str,
+    },
     /// A host name could not be resolved.
     #[error("cannot find host '{host}': {source}")]
     Resolve {

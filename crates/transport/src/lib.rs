@@ -10,7 +10,10 @@
 //! | --- | --- |
 //! | `tcp` | TCP, on loopback unless `bind=` says otherwise |
 //! | `npipe` | Unix-domain stream socket in the runtime directory, for its owner only |
-//! | `ssl`, `spipe`, `com`, `gdb`, `ssh`, `exec` and the key `clicon` | checked, then refused: not in this release |
+//! | `exec` | a command of the client's machine whose standard input and output are the link |
+//! | `ssh` | the user's ssh, as such a command; it starts the server there, and copies it there before if need be |
+//! | `tcp` with `clicon` | the other way round: the server dials, the client listens |
+//! | `ssl`, `spipe`, `com`, `gdb` | checked, then refused: not in this release |
 
 mod connection;
 mod error;
@@ -18,13 +21,21 @@ mod listener;
 mod npipe;
 mod password;
 mod peer;
+mod program;
+mod reverse;
+mod ssh;
 mod tcp;
 mod text;
 
 pub use connection::Connection;
 pub use error::TransportError;
 pub use listener::Listener;
-pub use npipe::runtime_directory;
+pub use npipe::{is_this_machine, runtime_directory};
 pub use password::Password;
 pub use peer::Peer;
-pub use text::{ClientTransport, PipeClient, PipeListen, PortRange, ServerTransport, TcpClient, TcpListen};
+pub use program::LinkProgram;
+pub use reverse::ReverseListener;
+pub use text::{
+    ClientTransport, ExecClient, PipeClient, PipeListen, PortRange, ReverseDial, ReverseListen, ServerTransport,
+    SshClient, TcpClient, TcpListen,
+};

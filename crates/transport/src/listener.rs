@@ -39,6 +39,7 @@ impl Listener {
                 chosen.name = socket.name().to_owned();
                 Ok(Listener { kind: Kind::Npipe(socket), transport: ServerTransport::Npipe(chosen) })
             }
+            ServerTransport::TcpReverse(_) => Err(TransportError::Reverse { operation: "listened for" }),
         }
     }
 

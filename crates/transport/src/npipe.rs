@@ -1,7 +1,7 @@
 //! Named pipes: Unix-domain stream sockets in the user's runtime directory.
 //!
-//! The directory is for its owner only, and so is each socket, so whoever connects is the same user or root; who it is
-//! comes from the kernel. A server that was killed leaves its file behind: nobody accepts there, and the next server of
+//! The directory is for its owner only (others may pass through root's, to the list of servers), and so is each socket, so
+//! whoever connects is the same user or root; who it is comes from the kernel. A server that was killed leaves its file behind: nobody accepts there, and the next server of
 //! that name replaces it. Taking a name is done under a lock on the directory, so that two servers starting at once do
 //! not both find the name free.
 
@@ -176,7 +176,7 @@ pub(crate) fn is_valid_name(text: &str) -> bool {
 }
 
 /// Whether `host` names this machine.
-pub(crate) fn is_this_machine(host: &str) -> bool {
+pub fn is_this_machine(host: &str) -> bool {
     let node = rustix::system::uname();
     let node = OsStr::new(node.nodename().to_str().unwrap_or_default());
     matches!(host, "" | "." | "127.0.0.1" | "::1")

@@ -15,6 +15,11 @@ pub enum Peer {
         /// Its effective user id.
         uid: u32,
     },
+    /// A command of ours that carries the link.
+    Program {
+        /// Its process id.
+        pid: u32,
+    },
     /// This process, or one that inherited the other end.
     Memory,
 }
@@ -24,6 +29,7 @@ impl fmt::Display for Peer {
         match self {
             Peer::Address(address) => write!(f, "tcp {address}"),
             Peer::Process { pid, uid } => write!(f, "npipe pid {pid} uid {uid}"),
+            Peer::Program { pid } => write!(f, "exec pid {pid}"),
             Peer::Memory => f.write_str("local"),
         }
     }

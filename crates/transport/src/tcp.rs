@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
-use crate::{Connection, TcpClient, TcpListen, TransportError};
+use crate::{Connection, PortRange, TcpClient, TcpListen, TransportError};
 
 /// How long one address may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,13 +28,19 @@ pub(crate) fn listen(transport: &TcpListen) -> Result<(TcpListener, SocketAddr),
     if !address.is_loopback() && transport.password.is_none() {
         return Err(TransportError::PasswordRequired { address });
     }
-    let (first, last) = (transport.port.first, transport.port.last);
+    let (socket, bound) = listen_on(address, transport.port)?;
+    socket.set_nonblocking(true).map_err(TransportError::io(format!("listen on {address}")))?;
+    Ok((socket, bound))
+}
+
+/// Listens on the first free port of the range.
+pub(crate) fn listen_on(address: IpAddr, range: PortRange) -> Result<(TcpListener, SocketAddr), TransportError> {
+    let PortRange { first, last } = range;
     for port in first..=last {
         // Rust sets SO_REUSEADDR, so a port with connections left in TIME_WAIT counts as free (tcp(7)).
         match TcpListener::bind((address, port)) {
             Ok(socket) => {
-                let bound = socket.local_addr().and_then(|bound| socket.set_nonblocking(true).map(|()| bound));
-                let bound = bound.map_err(TransportError::io(format!("listen on {address}")))?;
+                let bound = socket.local_addr().map_err(TransportError::io(format!("listen on {address}")))?;
                 return Ok((socket, bound));
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
@@ -86,7 +92,7 @@ pub(crate) fn connect(transport: &TcpClient) -> Result<Connection, TransportErro
 }
 
 /// Small messages leave at once, dead peers are found. A system without one of the options does without it.
-fn prepare(stream: &TcpStream) {
+pub(crate) fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_socket_keepalive(stream, true);
     let _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE);

@@ -52,6 +52,21 @@ fn clients() {
     shows_client("tcp:server=@{alder},port=5,ipversion=6", "tcp:Port=5,Server=alder,IpVersion=6");
     shows_client("npipe:pipe=lab", "npipe:Pipe=lab,Server=.");
     shows_client("npipe:server=localhost,pipe=lab", "npipe:Pipe=lab,Server=.");
+    shows_client("ssh:server=me@alder", "ssh:Server=me@alder");
+    shows_client("SSH:port=2222,server=alder,path=~/a,copy=yes", "ssh:Server=alder,Port=2222,Path=@{~/a},Copy=yes");
+    shows_client("exec: docker exec -i 'a b' dbgsrv, --stdio ", "exec:docker exec -i 'a b' dbgsrv, --stdio");
+    shows_client("exec:@{sh -c \"a,b\"}", "exec:sh -c \"a,b\"");
+    shows_client("tcp:port=6000:6010,clicon=\\\\alder,password=a", "tcp:Port=6000:6010,CliCon=alder,Password=*");
+}
+
+#[test]
+fn reverse_servers() {
+    shows_server("tcp:port=6002,clicon=[::1],password=Zz9", "tcp:Port=6002,CliCon=::1,Password=*");
+    assert!(server("tcp:port=6002,clicon=birch").unwrap().is_hidden(), "never listed");
+    server_refuses("tcp:port=0,clicon=birch", "the side that dials names one port");
+    server_refuses("tcp:port=5,clicon=*", "a host is a name or an address");
+    server_refuses("tcp:port=5,clicon=birch,bind=*", "'bind' and 'clicon' cannot be used together");
+    client_refuses("tcp:port=5,clicon=*", "a host is a name or an address");
 }
 
 #[test]
@@ -79,6 +94,13 @@ fn mistakes_are_named() {
     client_refuses("tcp:server=a,clicon=b,port=5", "'server' and 'clicon' cannot be used together");
     client_refuses("npipe:server=alder.example,pipe=x", "use tcp:, or forward the socket");
     client_refuses("tcp:server=@{a,port=5", "braces");
+    client_refuses("ssh:server=-oProxyCommand=id", "server=-oProxyCommand=id is not valid");
+    client_refuses("ssh:server=alder,password=Xy12", "ssh: does not take 'password' here; it takes server, port, path");
+    client_refuses("ssh:server=alder,copy=perhaps", "yes or no");
+    client_refuses("exec:", "cannot be split into words");
+    client_refuses("exec:sh -c 'x", "a quotation mark is missing");
+    server_refuses("exec:cat", "can only be used by a client");
+    server_refuses("ssh:server=alder", "can only be used by a client");
 }
 
 #[test]
@@ -93,13 +115,10 @@ fn later_protocols_are_checked_and_then_refused() {
         "ssl:proto=tls1,machuser=ab 38 f7,port=1234",
         "spipe:proto=tls13,certuser=me,pipe=x",
         "com:port=com2,baud=115200,channel=3",
-        "tcp:port=5,clicon=birch",
     ] {
         server_refuses(text, "not in this release");
     }
-    for text in ["gdb:server=a,port=1,threadEvents=true", "ssh:server=me@alder", "exec:docker exec -i x dbgsrv, y"] {
-        client_refuses(text, "not in this release");
-    }
+    client_refuses("gdb:server=a,port=1,threadEvents=true", "not in this release");
     server_refuses("ssl:proto=ssl3,machuser=x,port=1", "older protocols are not secure");
     server_refuses("com:port=com2,baud=9600,channel=255", "a number from 0 to 254");
     server_refuses("gdb:server=a,port=1", "by a client");
@@ -115,7 +134,7 @@ fn codes_of_a_pipe_name_become_pid_and_tid() {
 
 proptest! {
     #[test]
-    fn any_text_is_parsed_or_refused(text in "(tcp|npipe|ssl|x)?:?[ -~\u{e9}]{0,60}") {
+    fn any_text_is_parsed_or_refused(text in "(tcp|npipe|ssl|ssh|exec|x)?:?[ -~\u{e9}]{0,60}") {
         let _ = server(&text);
         let _ = client(&text);
     }

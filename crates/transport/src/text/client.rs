@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::keys::{Checked, Side};
+use super::keys::{Checked, PortRange, Side};
 use crate::npipe::is_this_machine;
-use crate::{Connection, Password, TransportError, npipe, tcp};
+use crate::{Connection, Password, ReverseListener, TransportError, npipe, program, ssh, tcp};
 
 /// A client's connection string. `Display` gives a string that can be pasted back, less the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,12 @@ pub enum ClientTransport {
     Tcp(TcpClient),
     /// `npipe:`
     Npipe(PipeClient),
+    /// `ssh:`
+    Ssh(SshClient),
+    /// `exec:`
+    Exec(ExecClient),
+    /// `tcp:` with `clicon=`: the client listens.
+    TcpReverse(ReverseListen),
 }
 
 /// `tcp:server=HOST,port=N[,password=][,ipversion=6]`
@@ -38,15 +44,55 @@ pub struct PipeClient {
     pub password: Option<Password>,
 }
 
+/// `ssh:server=[USER@]HOST[,port=N][,path=FILE][,copy=yes|no]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshClient {
+    /// Host as ssh knows it, with its user in front if need be.
+    pub server: String,
+    /// Port of its sshd, if the user's configuration does not say it.
+    pub port: Option<u16>,
+    /// The server program there; `None`: the one copied there before, or one in the `PATH`.
+    pub path: Option<String>,
+    /// Whether our server program is copied there if there is none or another release; `None`: both are errors, so that
+    /// the caller can ask.
+    pub copy: Option<bool>,
+}
+
+/// `exec:COMMAND`, all that follows; in `@{ }` where it stands within something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecClient {
+    /// The command as it was written.
+    pub command: String,
+    /// Its words, as a POSIX shell splits them.
+    words: Vec<String>,
+}
+
+/// `tcp:port=N[:M],clicon=HOST[,password=][,ipversion=6]`, on the client's side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReverseListen {
+    /// The only host that may come.
+    pub host: String,
+    /// Ports to try, in order; 0 lets the system choose.
+    pub port: PortRange,
+    /// Only IPv6.
+    pub ipv6: bool,
+    /// What the server asks for.
+    pub password: Option<Password>,
+}
+
 impl ClientTransport {
-    /// Connects.
+    /// Connects; where the client listens, waits for the server without an end.
     ///
     /// # Errors
-    /// Host unknown, connection refused or timed out, server of the pipe gone.
+    /// Host unknown, connection refused or timed out, server of the pipe gone; a command that could not be started, or
+    /// ended before the server there did.
     pub fn connect(&self) -> Result<Connection, TransportError> {
         match self {
             ClientTransport::Tcp(transport) => tcp::connect(transport),
             ClientTransport::Npipe(transport) => npipe::connect(transport, &crate::runtime_directory()?),
+            ClientTransport::Ssh(transport) => ssh::connect(transport),
+            ClientTransport::Exec(transport) => program::start(&transport.words),
+            ClientTransport::TcpReverse(transport) => ReverseListener::bind(transport)?.accept(&mut |_| {}),
         }
     }
 
@@ -55,6 +101,9 @@ impl ClientTransport {
         match self {
             ClientTransport::Tcp(tcp) => tcp.password.as_ref(),
             ClientTransport::Npipe(pipe) => pipe.password.as_ref(),
+            ClientTransport::TcpReverse(reverse) => reverse.password.as_ref(),
+            // Who can start the server there has its rights already.
+            ClientTransport::Ssh(_) | ClientTransport::Exec(_) => None,
         }
     }
 }
@@ -73,10 +122,27 @@ impl PipeClient {
     }
 }
 
+impl ExecClient {
+    /// Takes the command apart.
+    ///
+    /// # Errors
+    /// No word, or a quotation mark too few.
+    pub fn new(command: &str) -> Result<ExecClient, TransportError> {
+        let command = command.trim();
+        let inner = command.strip_prefix("@{").and_then(|inner| inner.strip_suffix('}'));
+        let command = inner.unwrap_or(command);
+        let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or(TransportError::InvalidCommand)?;
+        Ok(ExecClient { command: command.to_owned(), words })
+    }
+}
+
 impl FromStr for ClientTransport {
     type Err = TransportError;
 
     fn from_str(text: &str) -> Result<ClientTransport, TransportError> {
+        if let Some(command) = text.trim_start().get(..5).filter(|start| start.eq_ignore_ascii_case("exec:")) {
+            return ExecClient::new(&text.trim_start()[command.len()..]).map(ClientTransport::Exec);
+        }
         let checked = Checked::parse(text, Side::Client)?;
         let password = checked.password()?;
         let server = checked.server().unwrap_or(".");
@@ -87,11 +153,19 @@ impl FromStr for ClientTransport {
             let name = checked.get("pipe").unwrap_or_default().to_owned();
             return Ok(ClientTransport::Npipe(PipeClient { name, password }));
         }
-        let port = checked.ports()?.first;
-        if port == 0 {
-            let expected = "the side that dials names one port, the one that was taken";
-            return Err(TransportError::InvalidValue { key: "port", value: "0".into(), expected });
+        if checked.protocol == "ssh" {
+            return Ok(ClientTransport::Ssh(SshClient {
+                server: server.to_owned(),
+                port: checked.has("port").then(|| checked.ports()).transpose()?.map(|ports| ports.first),
+                path: checked.get("path").map(str::to_owned),
+                copy: checked.get("copy").map(|value| value == "yes"),
+            }));
         }
+        if let Some(host) = checked.clicon() {
+            let (host, ipv6) = (host.to_owned(), checked.wants_ipv6());
+            return Ok(ClientTransport::TcpReverse(ReverseListen { host, port: checked.ports()?, ipv6, password }));
+        }
+        let port = checked.ports()?.first;
         let server = if server == "." { "localhost" } else { server };
         let ipv6 = checked.wants_ipv6();
         Ok(ClientTransport::Tcp(TcpClient { server: server.to_owned(), port, ipv6, password }))
@@ -111,6 +185,31 @@ impl fmt::Display for ClientTransport {
             ClientTransport::Npipe(pipe) => {
                 write!(f, "npipe:Pipe={},Server=.", pipe.name)?;
                 &pipe.password
+            }
+            ClientTransport::TcpReverse(reverse) => {
+                write!(f, "tcp:Port={},CliCon={}", reverse.port, reverse.host)?;
+                if reverse.ipv6 {
+                    f.write_str(",IpVersion=6")?;
+                }
+                &reverse.password
+            }
+            ClientTransport::Ssh(ssh) => {
+                write!(f, "ssh:Server={}", ssh.server)?;
+                if let Some(port) = ssh.port {
+                    write!(f, ",Port={port}")?;
+                }
+                if let Some(path) = &ssh.path {
+                    // A path may hold what parts keys.
+                    write!(f, ",Path=@{{{path}}}")?;
+                }
+                if let Some(copy) = ssh.copy {
+                    f.write_str(if copy { ",Copy=yes" } else { ",Copy=no" })?;
+                }
+                &None
+            }
+            ClientTransport::Exec(exec) => {
+                write!(f, "exec:{}", exec.command)?;
+                &None
             }
         };
         match password {

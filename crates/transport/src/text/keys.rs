@@ -63,6 +63,8 @@ enum Rule {
     Channel,
     /// `true` or `false`.
     Bool,
+    /// `yes` or `no`.
+    YesNo,
     /// Anything that is not empty.
     Text,
 }
@@ -144,7 +146,7 @@ const PROTOCOLS: &[Protocol] = &[
     Protocol {
         name: "ssh",
         server: None,
-        client: Some(&[SERVER, PORT, key("path", Rule::Text)]),
+        client: Some(&[SERVER, PORT, key("path", Rule::Text), key("copy", Rule::YesNo)]),
         required: &["server"],
     },
 ];
@@ -163,7 +165,7 @@ impl<'a> Checked<'a> {
     pub(crate) fn parse(text: &'a str, side: Side) -> Result<Checked<'a>, TransportError> {
         let RawTransport { protocol: name, rest } = split_protocol(text)?;
         if name.eq_ignore_ascii_case("exec") {
-            return Err(TransportError::NotInThisRelease { what: "exec:".into() });
+            return Err(TransportError::WrongSide { protocol: "exec", side: ON_CLIENT });
         }
         let protocol = PROTOCOLS.iter().find(|protocol| protocol.name.eq_ignore_ascii_case(name));
         let protocol = protocol.ok_or_else(|| TransportError::UnknownProtocol { name: name.to_owned() })?;
@@ -171,8 +173,7 @@ impl<'a> Checked<'a> {
             Side::Server => protocol.server,
             Side::Client => protocol.client,
         };
-        let on_client = "by a client, after -premote";
-        let keys = keys.ok_or(TransportError::WrongSide { protocol: protocol.name, side: on_client })?;
+        let keys = keys.ok_or(TransportError::WrongSide { protocol: protocol.name, side: ON_CLIENT })?;
 
         let mut checked = Checked { protocol: protocol.name, params: Vec::new() };
         for RawParam { key: name, value } in split_params(rest)? {
@@ -185,11 +186,8 @@ impl<'a> Checked<'a> {
             checked.params.push((key.name, value.unwrap_or_default()));
         }
         checked.check_combinations(protocol, keys, side)?;
-        if !matches!(protocol.name, "tcp" | "npipe") {
+        if !matches!(protocol.name, "tcp" | "npipe" | "ssh") {
             return Err(TransportError::NotInThisRelease { what: format!("{}:", protocol.name) });
-        }
-        if checked.has("clicon") {
-            return Err(TransportError::NotInThisRelease { what: "clicon= (a reverse connection)".into() });
         }
         Ok(checked)
     }
@@ -228,12 +226,18 @@ impl<'a> Checked<'a> {
 
     /// The value of `server=`, without `\\` in front and without brackets around an IPv6 address.
     pub(crate) fn server(&self) -> Option<&'a str> {
-        let host = self.get("server")?.trim_start_matches('\\');
-        Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
+        self.get("server").map(bare_host)
+    }
+
+    /// The value of `clicon=`, in the same form.
+    pub(crate) fn clicon(&self) -> Option<&'a str> {
+        self.get("clicon").map(bare_host)
     }
 
     fn check_combinations(&self, protocol: &Protocol, keys: &[Key], side: Side) -> Result<(), TransportError> {
-        for (first, second) in [("hidden", "clicon"), ("certuser", "machuser"), ("server", "clicon")] {
+        for (first, second) in
+            [("hidden", "clicon"), ("certuser", "machuser"), ("server", "clicon"), ("bind", "clicon")]
+        {
             if self.has(first) && self.has(second) {
                 return Err(TransportError::Conflict { first, second });
             }
@@ -247,14 +251,21 @@ impl<'a> Checked<'a> {
         // Whoever dials must know the exact port; whoever listens may try several.
         let listens = (side == Side::Server) != self.has("clicon");
         let port = self.get("port").unwrap_or_default();
-        if !listens && port.contains(':') && protocol.name != "com" {
+        let is_tcp = matches!(protocol.name, "tcp" | "ssl");
+        if !listens && is_tcp && (port.contains(':') || port == "0") {
             return Err(invalid("port", port, "the side that dials names one port, the one that was taken"));
         }
         Ok(())
     }
 }
 
+const ON_CLIENT: &str = "by a client, after -premote";
 const PORT_EXPECTED: &str = "a port is a number from 0 to 65535, a range is first:last";
+
+fn bare_host(text: &str) -> &str {
+    let host = text.trim_start_matches('\\');
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
 
 fn unknown_key(protocol: &'static str, key: &str, keys: &[Key]) -> TransportError {
     let known: Vec<_> = keys.iter().map(|key| key.name).collect();
@@ -292,6 +303,7 @@ fn check_value(key: &Key, value: Option<&str>, side: Side) -> Result<(), Transpo
         Rule::SerialPort => (!text.is_empty() && !text.contains('\0'), "com1, /dev/ttyUSB0 or the like"),
         Rule::Baud => (text.parse::<u32>().is_ok_and(|rate| rate > 0), "a rate in bits per second"),
         Rule::Channel => (text.parse::<u8>().is_ok_and(|channel| channel <= 254), "a number from 0 to 254"),
+        Rule::YesNo => (matches!(text, "yes" | "no"), "yes or no"),
         Rule::Bool => (matches!(text, "true" | "false"), "true or false"),
         Rule::Text => (!text.is_empty(), "a text"),
     };
@@ -322,7 +334,8 @@ fn parse_address(text: &str, ipv6: bool) -> Result<IpAddr, TransportError> {
 fn is_valid_host(text: &str) -> bool {
     let bare = text.trim_start_matches('\\');
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%' | '[' | ']' | '@');
-    !bare.is_empty() && bare.len() <= 255 && bare.chars().all(allowed)
+    // In front, a dash would be an option to ssh.
+    !bare.is_empty() && bare.len() <= 255 && !bare.starts_with('-') && bare.chars().all(allowed)
 }
 
 /// At most two codes, each `%d` or `%x`, and no other percent sign.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::keys::{Checked, PortRange, Side};
-use crate::{Password, TransportError};
+use crate::{Connection, Password, TcpClient, TransportError, tcp};
 
 /// A server's connection string. `Display` gives the form that is shown in listings: never a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum ServerTransport {
     Tcp(TcpListen),
     /// `npipe:`
     Npipe(PipeListen),
+    /// `tcp:` with `clicon=`: the server dials.
+    TcpReverse(ReverseDial),
 }
 
 /// `tcp:port=N[:M][,password=][,bind=ADDR][,hidden][,ipversion=6]`
@@ -44,12 +46,46 @@ pub struct PipeListen {
     pub password: Option<Password>,
 }
 
+/// `tcp:port=N,clicon=HOST[,password=][,ipversion=6]`, on the server's side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReverseDial {
+    /// The host whose client is dialled.
+    pub host: String,
+    /// The port on which it listens.
+    pub port: u16,
+    /// Only IPv6 addresses of the host.
+    pub ipv6: bool,
+    /// What the client must know.
+    pub password: Option<Password>,
+}
+
+impl ReverseDial {
+    /// Dials once.
+    ///
+    /// # Errors
+    /// Host unknown; nobody listens there, or nobody answers in time.
+    pub fn dial(&self) -> Result<Connection, TransportError> {
+        let ReverseDial { host, port, ipv6, .. } = self;
+        tcp::connect(&TcpClient { server: host.clone(), port: *port, ipv6: *ipv6, password: None })
+    }
+}
+
 impl ServerTransport {
+    /// Whether it is to be left out where servers are listed: by the key `hidden`, or because it listens nowhere.
+    pub fn is_hidden(&self) -> bool {
+        match self {
+            ServerTransport::Tcp(tcp) => tcp.hidden,
+            ServerTransport::Npipe(pipe) => pipe.hidden,
+            ServerTransport::TcpReverse(_) => true,
+        }
+    }
+
     /// What clients must know, if anything.
     pub fn password(&self) -> Option<&Password> {
         match self {
             ServerTransport::Tcp(tcp) => tcp.password.as_ref(),
             ServerTransport::Npipe(pipe) => pipe.password.as_ref(),
+            ServerTransport::TcpReverse(dial) => dial.password.as_ref(),
         }
     }
 
@@ -86,6 +122,10 @@ impl FromStr for ServerTransport {
             let name = checked.get("pipe").unwrap_or_default().to_owned();
             return Ok(ServerTransport::Npipe(PipeListen { name, hidden, password }));
         }
+        if let Some(host) = checked.clicon() {
+            let (host, port, ipv6) = (host.to_owned(), checked.ports()?.first, checked.wants_ipv6());
+            return Ok(ServerTransport::TcpReverse(ReverseDial { host, port, ipv6, password }));
+        }
         Ok(ServerTransport::Tcp(TcpListen {
             port: checked.ports()?,
             bind: checked.bind()?,
@@ -113,6 +153,13 @@ impl fmt::Display for ServerTransport {
             ServerTransport::Npipe(pipe) => {
                 write!(f, "npipe:Pipe={}", pipe.name)?;
                 (pipe.hidden, &pipe.password)
+            }
+            ServerTransport::TcpReverse(dial) => {
+                write!(f, "tcp:Port={},CliCon={}", dial.port, dial.host)?;
+                if dial.ipv6 {
+                    f.write_str(",IpVersion=6")?;
+                }
+                (false, &dial.password)
             }
         };
         if hidden {
