@@ -49,11 +49,23 @@ impl RemoteTarget {
     ///
     /// # Errors
     /// No connection; wrong password; another version of the protocol; a server that says no, nothing, or nonsense.
-    pub fn connect(transport: &ClientTransport, mut options: Options) -> Result<(RemoteTarget, Session), RemoteError> {
+    pub fn connect(transport: &ClientTransport, options: Options) -> Result<(RemoteTarget, Session), RemoteError> {
+        RemoteTarget::connect_over(transport.connect()?, transport, options)
+    }
+
+    /// The same over a connection that the transport has given.
+    ///
+    /// # Errors
+    /// As [`RemoteTarget::connect`].
+    pub fn connect_over(
+        connection: Connection,
+        transport: &ClientTransport,
+        mut options: Options,
+    ) -> Result<(RemoteTarget, Session), RemoteError> {
         if let Some(password) = transport.password() {
             password.reveal().clone_into(&mut options.password);
         }
-        let (mut target, session) = RemoteTarget::open(transport.connect()?, options)?;
+        let (mut target, session) = RemoteTarget::open(connection, options)?;
         target.rename(transport.to_string());
         Ok((target, session))
     }
@@ -63,6 +75,11 @@ impl RemoteTarget {
     /// # Errors
     /// As [`RemoteTarget::connect`].
     pub fn open(connection: Connection, options: Options) -> Result<(RemoteTarget, Session), RemoteError> {
+        let program = connection.program();
+        RemoteTarget::shake_hands(connection, options).map_err(|error| error.explained_by(program))
+    }
+
+    fn shake_hands(connection: Connection, options: Options) -> Result<(RemoteTarget, Session), RemoteError> {
         connection.set_nonblocking(true)?;
         let sender = Arc::new(Sender::new(connection.try_clone()?)?);
         let mut reader = FrameReader::new(HANDSHAKE_FRAME);
@@ -103,7 +120,7 @@ impl RemoteTarget {
 }
 
 /// Reads something, in time.
-fn fill(reader: &mut FrameReader, connection: &Connection, sender: &Sender) -> Result<u64, RemoteError> {
+pub(crate) fn fill(reader: &mut FrameReader, connection: &Connection, sender: &Sender) -> Result<u64, RemoteError> {
     let deadline = Instant::now() + STEP_TIMEOUT;
     loop {
         match reader.fill_from(&mut &*connection) {

@@ -301,8 +301,15 @@ impl Link {
     /// Notes the end, once; what the server said last is the better reason.
     fn lose(&mut self, reason: &str) -> TargetError {
         self.connection.shutdown();
-        let said = self.farewell.as_deref().unwrap_or(reason);
-        let reason = self.lost.get_or_insert_with(|| said.to_owned()).clone();
+        let reason = match &self.lost {
+            Some(reason) => reason.clone(),
+            None => {
+                // What the server said last is best; then, if a command carries the link, its own words.
+                let words = || Some(format!("{reason}: {}", self.connection.program()?.last_words()));
+                let said = self.farewell.clone().or_else(words);
+                self.lost.insert(said.unwrap_or_else(|| reason.to_owned())).clone()
+            }
+        };
         TargetError::ConnectionLost { reason }
     }
 }
