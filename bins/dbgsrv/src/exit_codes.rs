@@ -6,3 +6,5 @@ pub(crate) const SUCCESS: u8 = 0;
 pub(crate) const FAILURE: u8 = 1;
 /// The command line is wrong; nothing was started.
 pub(crate) const USAGE: u8 = 2;
+/// The link of a reverse connection broke, or there was no session on it; nobody can connect any more.
+pub(crate) const LINK_LOST: u8 = 3;

@@ -10,8 +10,8 @@ mod options;
 use std::process::ExitCode;
 
 use outpost_live::LiveBackend;
-use outpost_server::{Log, ServeOptions, Source, serve};
-use outpost_transport::{Listener, ServerTransport};
+use outpost_server::{Log, Outcome, ServeOptions, Source, StdioLink, serve, serve_reverse};
+use outpost_transport::{Listener, ReverseDial, ServerTransport};
 
 use options::{Options, Request};
 
@@ -28,7 +28,8 @@ fn main() -> ExitCode {
         }
     };
     let result = match request {
-        Request::Show(text) => show(&text),
+        Request::Show(text) => show(&text).map(|()| exit_codes::SUCCESS),
+        Request::Stdio(command_line) => serve_stdio(command_line),
         Request::Serve(options) if options.daemon => match daemon::start() {
             Ok(code) => return code,
             Err(error) => Err(error),
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         Request::Serve(options) => run(options),
     };
     match result {
-        Ok(()) => ExitCode::from(exit_codes::SUCCESS),
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             Log::Stderr.line(format_args!("{error:#}"));
             ExitCode::from(exit_codes::FAILURE)
@@ -49,20 +50,61 @@ fn show(text: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-fn run(options: Options) -> anyhow::Result<()> {
+fn run(options: Options) -> anyhow::Result<u8> {
     // Before anything else: signals are not blocked yet, and there is one thread.
     if let Some(program) = &options.program {
         let process = created::create(program)?;
         let how = if program.suspended { ", suspended" } else { "" };
         Log::Stderr.line(format_args!("created process {process}{how}: {}", program.words.join(" ")));
     }
+    let serve_options = ServeOptions { log: Log::Stderr, command_line: options.implicit_command };
+    if let ServerTransport::TcpReverse(dial) = &options.transport {
+        if options.is_daemon {
+            daemon::is_ready();
+        }
+        return serve_dialled(dial, serve_options);
+    }
     let listener = Listener::bind(&options.transport)?;
     announce(&listener);
     if options.is_daemon {
         daemon::is_ready();
     }
-    let serve_options = ServeOptions { log: Log::Stderr, command_line: options.implicit_command };
-    Ok(serve(Source::Listener(listener), &LiveBackend, serve_options)?)
+    serve(Source::Listener(listener), &LiveBackend, serve_options)?;
+    Ok(exit_codes::SUCCESS)
+}
+
+/// One debugger, at the other end of standard input and output.
+fn serve_stdio(command_line: Vec<String>) -> anyhow::Result<u8> {
+    let mut link = StdioLink::take()?;
+    let options = ServeOptions { log: link.log(), command_line };
+    if let Some(connection) = link.connection() {
+        serve(Source::Connection(connection), &LiveBackend, options)?;
+    }
+    Ok(exit_codes::SUCCESS)
+}
+
+/// One debugger, which waits for this server.
+fn serve_dialled(dial: &ReverseDial, options: ServeOptions) -> anyhow::Result<u8> {
+    let ReverseDial { host, port, .. } = dial;
+    Log::Stderr.line(format_args!("dialling {host} port {port}"));
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let password = if dial.password.is_some() { ",password=..." } else { "" };
+    Log::Stderr.line(format_args!("there: cdb -premote tcp:port={port},clicon={own}{password} -p PID"));
+    if dial.password.is_none() && !outpost_transport::is_this_machine(host) {
+        Log::Stderr.line(format_args!("without password= whoever answers there has this machine's processes"));
+    }
+    let again = "no other debugger can come: start this server again for the next one";
+    match serve_reverse(dial, &LiveBackend, options)? {
+        Outcome::Ended => Ok(exit_codes::SUCCESS),
+        Outcome::LinkLost => {
+            Log::Stderr.line(format_args!("the link broke; {again}"));
+            Ok(exit_codes::LINK_LOST)
+        }
+        Outcome::NoSession(_) => {
+            Log::Stderr.line(format_args!("there was no session; {again}"));
+            Ok(exit_codes::LINK_LOST)
+        }
+    }
 }
 
 /// Says where it listens, and what to type at the other end.

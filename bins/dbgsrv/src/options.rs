@@ -12,6 +12,7 @@ const HELP: &str = "\
 dbgsrv: process server. Debuggers elsewhere (cdb -premote) see this machine's processes through it.
 
 usage: dbgsrv -t TRANSPORT [--daemon] [-x | -pc COMMAND | -c COMMAND | -cs COMMAND]
+       dbgsrv --stdio [-pc COMMAND]
 
   -t, --transport TRANSPORT   where to listen:
         tcp:port=N[:M][,password=P][,bind=ADDR][,hidden][,ipversion=6]
@@ -20,6 +21,10 @@ usage: dbgsrv -t TRANSPORT [--daemon] [-x | -pc COMMAND | -c COMMAND | -cs COMMA
         npipe:pipe=NAME[,password=P][,hidden]
                   Unix socket in the runtime directory, for the same user only;
                   %d or %x in NAME stands for the process id, a second one for the thread id
+        tcp:port=N,clicon=HOST[,password=P][,ipversion=6]
+                  the other way round: dials the debugger that waits on HOST, serves it and ends
+      --stdio                 serve one debugger on standard input and output, as ssh:, docker exec -i and
+                              the like start it (cdb -premote exec:...); no password, ends with it
   -c, --command COMMAND...    also start a program, not debugged; takes the rest of the line
   -cs, --command-suspended COMMAND...
                               the same, held before its first instruction
@@ -33,7 +38,8 @@ usage: dbgsrv -t TRANSPORT [--daemon] [-x | -pc COMMAND | -c COMMAND | -cs COMMA
 
 Passwords are 1 to 12 letters and digits. SIGTERM, SIGINT or .endpsrv in a debugger end it in order:
 debuggers are told, attached processes let go, created ones ended.
-exit status: 0 ended in order, 1 could not start or go on, 2 wrong command line";
+exit status: 0 ended in order, 1 could not start or go on, 2 wrong command line,
+3 the link that was dialled broke or had no session: start it again for another";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +48,8 @@ pub(crate) enum Request {
     Show(String),
     /// Serve.
     Serve(Options),
+    /// Serve on standard input and output, with this pending command line.
+    Stdio(Vec<String>),
 }
 
 /// How to serve.
@@ -83,6 +91,7 @@ enum Word {
     CommandSuspended,
     ImplicitCommand,
     IgnoreRest,
+    Stdio,
     Daemon,
     DaemonChild,
     Help,
@@ -97,6 +106,7 @@ impl Word {
             "-cs" | "--command-suspended" => Word::CommandSuspended,
             "-pc" | "--implicit-command" => Word::ImplicitCommand,
             "-x" | "--ignore-rest" => Word::IgnoreRest,
+            "--stdio" => Word::Stdio,
             "--daemon" => Word::Daemon,
             DAEMON_CHILD => Word::DaemonChild,
             "-?" | "-h" | "--help" => Word::Help,
@@ -109,7 +119,7 @@ impl Word {
 /// Reads the command line, the program's name first.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
     let mut parser = lexopt::Parser::from_iter(arguments);
-    let mut transport = None;
+    let (mut transport, mut stdio) = (None, false);
     let mut options = (None, Vec::new(), false, false);
     // Single-dash words of several letters are no clusters of short options, so arguments are taken raw.
     let mut raw = parser.raw_args().map_err(|error| UsageError(error.to_string()))?;
@@ -137,11 +147,18 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             }
             Word::ImplicitCommand => options.1 = rest(name, &mut raw)?,
             Word::IgnoreRest => break,
+            Word::Stdio => stdio = true,
             Word::Daemon => options.2 = true,
             Word::DaemonChild => options.3 = true,
             Word::Help => return Ok(Request::Show(HELP.to_owned())),
             Word::Version => return Ok(Request::Show(outpost_server::version_text("dbgsrv"))),
         }
+    }
+    if stdio {
+        return match (transport, options) {
+            (None, (None, implicit_command, false, false)) => Ok(Request::Stdio(implicit_command)),
+            _ => Err(UsageError("--stdio serves one debugger, here: it goes without -t, -c, -cs and --daemon".into())),
+        };
     }
     let transport = transport.ok_or_else(|| UsageError("-t TRANSPORT is missing, such as -t tcp:port=1025".into()))?;
     let (program, implicit_command, daemon, is_daemon) = options;
@@ -249,6 +266,17 @@ mod tests {
     fn the_rest_can_be_ignored() {
         let options = serve(&["--daemon", "-t", "tcp:port=1", "-x", "whatever", "-t"]);
         assert!(options.daemon && options.program.is_none());
+    }
+
+    #[test]
+    fn standard_input_and_output_are_a_transport_of_their_own() {
+        assert_eq!(check(&["--stdio"]), Ok(Request::Stdio(Vec::new())));
+        assert_eq!(
+            check(&["--stdio", "-pc", "./svc", "-f"]),
+            Ok(Request::Stdio(["./svc", "-f"].map(String::from).into()))
+        );
+        refuses(&["--stdio", "-t", "tcp:port=1"], "goes without -t");
+        refuses(&["--stdio", "--daemon"], "goes without -t");
     }
 
     #[test]

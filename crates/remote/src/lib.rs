@@ -13,11 +13,13 @@ mod cache;
 mod connect;
 mod error;
 mod link;
+mod query;
 mod sender;
 mod target;
 mod transfer;
 
 pub use connect::{Options, Session};
 pub use error::RemoteError;
-pub use outpost_wire::Identity;
+pub use outpost_wire::{Identity, ListedServer, ServerList};
+pub use query::list_servers;
 pub use target::RemoteTarget;

@@ -16,9 +16,10 @@
 //! | seen by | what | meaning |
 //! | --- | --- | --- |
 //! | guardian | `done` | the session ended in order: nothing is left to undo |
+//! | guardian | `lost` | the same, because its link broke |
 //! | guardian | `end server` | the client asked for the end of everything |
 //! | guardian | `journal` | the journal names another process |
-//! | guardian | closed without `done` | the worker died: [`Guard::rescue`] |
+//! | guardian | closed without either | the worker died: [`Guard::rescue`] |
 //! | worker | `end REASON` | tell the client, apply the exit policy, exit |
 //! | worker | closed | the guardian died: the same |
 //!
@@ -26,21 +27,26 @@
 //! tests and for targets that need no process of their own.
 
 mod control;
+mod dial;
 mod error;
 mod guardian;
 mod handover;
 mod local;
 mod log;
+pub mod registry;
 mod role;
 mod session;
 mod signals;
+mod stdio;
 mod version;
 mod worker;
 
+pub use dial::serve_reverse;
 pub use error::ServerError;
-pub use guardian::{ServeOptions, Source, serve};
+pub use guardian::{Outcome, ServeOptions, Source, serve};
 pub use local::{Local, spawn_local};
 pub use log::Log;
 pub use role::{Backend, Doorbell, Guard, NoGuard, WorkerSetup, run_hidden_role};
 pub use session::{NoSuperior, SessionEnd, SessionSetup, Superior, serve_connection, serve_session};
+pub use stdio::StdioLink;
 pub use version::version_text;

@@ -51,5 +51,5 @@ pub(crate) fn run_guardian(backend: &dyn Backend) -> Result<(), ServerError> {
     rustix::stdio::dup2_stdin(&stdin).map_err(ServerError::io("restore standard input"))?;
     drop((stdin, control));
     let options = ServeOptions { log: Log::Quiet, command_line: Vec::new() };
-    serve(Source::Connection(Connection::new(link, Peer::Memory)), backend, options)
+    serve(Source::Connection(Connection::new(link, Peer::Memory)), backend, options).map(drop)
 }

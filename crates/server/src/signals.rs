@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::ServerError;
@@ -58,6 +58,22 @@ impl AsFd for Signals {
 /// Undoes what a guardian's child inherited: the debuggees it creates must not start with blocked signals.
 pub(crate) fn unblock_all() -> Result<(), ServerError> {
     SigSet::empty().thread_set_mask().map_err(ServerError::io("unblock signals"))
+}
+
+/// Signals that were not blocked before.
+pub(crate) struct Blocked(SigSet);
+
+/// Blocks all of them, so that threads started now never take one from the guardian.
+pub(crate) fn block_all() -> Result<Blocked, ServerError> {
+    SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map(Blocked).map_err(ServerError::io("block signals"))
+}
+
+impl Blocked {
+    /// As it was before.
+    pub(crate) fn restore(self) {
+        // It fails only for an unknown `how` (pthread_sigmask(3)).
+        let _ = self.0.thread_set_mask();
+    }
 }
 
 /// Source: proc_pid_status(5), `SigIgn`.

@@ -8,7 +8,7 @@ use outpost_wire::{FrameQueue, Header, RefusalCode, encode_refusal};
 use crate::control::{Control, Received};
 use crate::handover::Handover;
 use crate::role::{Backend, Doorbell, WorkerSetup};
-use crate::session::{SessionSetup, Superior, serve_session};
+use crate::session::{SessionEnd, SessionSetup, Superior, serve_session};
 use crate::{Log, ServerError, signals};
 
 /// Runs this process as a worker.
@@ -35,7 +35,8 @@ pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
     drop(target);
     guardian.log(format_args!("{end}"));
     // A guardian that is gone needs no report.
-    let _ = guardian.control.send(b"done", &[]);
+    let how: &[u8] = if matches!(end, SessionEnd::LinkLost(_)) { b"lost" } else { b"done" };
+    let _ = guardian.control.send(how, &[]);
     Ok(())
 }
 

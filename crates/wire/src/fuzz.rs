@@ -6,7 +6,8 @@ use crate::frame::Frame;
 use crate::handshake::{ClientHandshake, Identity, ServerHandshake};
 use crate::stream::{FrameQueue, FrameReader};
 use crate::{
-    Key, Kind, NONCE_LEN, decode_event, decode_reply, decode_request, encode_event, encode_reply, encode_request,
+    Key, Kind, NONCE_LEN, decode_event, decode_reply, decode_request, decode_servers, encode_event, encode_reply,
+    encode_request, encode_servers,
 };
 
 /// Takes `data` as a stream from a hostile peer, in pieces whose size its first byte gives, and as every message there
@@ -49,12 +50,18 @@ fn message(frame: &Frame<'_>) {
     {
         again(encode_reply(kind, reply.clone()), |frame| assert_eq!(decode_reply(kind, frame), Ok(reply)));
     }
-    if number <= Kind::Refusal.number() {
+    if number <= Kind::Servers.number() {
         shake_hands(frame);
     }
 }
 
 fn shake_hands(frame: &Frame<'_>) {
+    if let Ok(list) = decode_servers(frame) {
+        let whole = list.servers.len();
+        again(encode_servers(&list.servers), |frame| {
+            assert!(decode_servers(frame).is_ok_and(|again| again.servers.len() <= whole));
+        });
+    }
     let mut server = ServerHandshake::new(Key::derive("", b"", 1), b"", [0; NONCE_LEN]);
     server.handle(frame);
     server.handle(frame);

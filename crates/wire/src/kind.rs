@@ -43,6 +43,10 @@ kinds! {
     SessionOpened = 0x0006,
     /// `Refusal`
     Refusal = 0x0007,
+    /// `QueryServers`
+    QueryServers = 0x0010,
+    /// `ServersReply`
+    Servers = 0x0011,
 
     /// `Empty` -> `ProcessesReply`
     Processes = 0x0101,

@@ -24,9 +24,10 @@ pub use auth::{Key, NONCE_LEN};
 pub use error::{VersionMismatch, WireError};
 pub use frame::{Frame, HEADER_LEN, Header, RequestId};
 pub use handshake::{
-    Agreed, Capabilities, ClientHandshake, ClientStep, HANDSHAKE_FRAME, Identity, MAX_FRAME, MAX_REQUEST_FRAME,
-    MAX_REQUESTS, OPEN_REQUEST, OpenRequest, Opened, RELEASE, RefusalCode, ServerHandshake, ServerStep, VERSIONS,
-    encode_opened, encode_refusal,
+    Agreed, Capabilities, ClientHandshake, ClientStep, HANDSHAKE_FRAME, Identity, ListedServer, MAX_FRAME,
+    MAX_REQUEST_FRAME, MAX_REQUESTS, OPEN_REQUEST, OpenRequest, Opened, RELEASE, RefusalCode, ServerHandshake,
+    ServerKind, ServerList, ServerStep, VERSIONS, decode_servers, encode_opened, encode_query, encode_refusal,
+    encode_servers,
 };
 pub use kind::Kind;
 pub use message::{

@@ -10,11 +10,12 @@ mod sessions;
 
 use std::time::{Duration, Instant};
 
-use outpost_transport::{Connection, Listener, Peer};
-use outpost_wire::{Key, NONCE_LEN, OpenRequest};
+use outpost_transport::{Connection, Listener, Password, Peer};
+use outpost_wire::{Key, NONCE_LEN, OpenRequest, Payload, ServerKind, encode_servers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use crate::registry::{Registration, Registry};
 use crate::role::Backend;
 use crate::signals::{Arrived, Signals};
 use crate::{Log, ServerError};
@@ -30,6 +31,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sessions at once; a bound on processes, far above use.
 const MAX_SESSIONS: usize = 1024;
 
+/// How long an answer to those who ask for servers is good for the next one.
+const LISTED_FOR: Duration = Duration::from_secs(1);
+
 /// Where clients come from.
 #[derive(Debug)]
 pub enum Source {
@@ -37,6 +41,19 @@ pub enum Source {
     Listener(Listener),
     /// One that is there already; the server ends with its session.
     Connection(Connection),
+    /// One that this server dialled; the server ends with its session.
+    Dialled(Connection, Option<Password>),
+}
+
+/// Why a server ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// In order: by a signal, by a client's request, or with the only session.
+    Ended,
+    /// The link of the only session broke.
+    LinkLost,
+    /// The only connection was over before it had a session; with what was wrong, unless it said nothing at all.
+    NoSession(Option<String>),
 }
 
 /// How to serve.
@@ -54,7 +71,7 @@ pub struct ServeOptions {
 ///
 /// # Errors
 /// Only what keeps the guardian from working at all.
-pub fn serve(source: Source, backend: &dyn Backend, options: ServeOptions) -> Result<(), ServerError> {
+pub fn serve(source: Source, backend: &dyn Backend, options: ServeOptions) -> Result<Outcome, ServerError> {
     Guardian::new(source, backend, options)?.run()
 }
 
@@ -69,8 +86,13 @@ struct Guardian<'a> {
     pending: Vec<Pending>,
     sessions: Vec<Session>,
     next_session: u64,
+    /// Our entry in the machine's registry, while we listen.
+    registration: Option<Registration>,
+    listed: Listed,
     /// Why the server ends, and when it stops waiting for its sessions.
     ending: Option<(String, Instant)>,
+    /// How the only session, or connection, ended.
+    outcome: Outcome,
 }
 
 impl<'a> Guardian<'a> {
@@ -79,12 +101,18 @@ impl<'a> Guardian<'a> {
         let own = rustix::process::getpid();
         rustix::process::set_child_subreaper(Some(own)).map_err(ServerError::io("become a child subreaper"))?;
         let salt = random()?;
-        let (listener, connection) = match source {
-            Source::Listener(listener) => (Some(listener), None),
-            Source::Connection(connection) => (None, Some(connection)),
+        let (listener, connection, password) = match source {
+            Source::Listener(listener) => {
+                let password = listener.transport().password().cloned();
+                (Some(listener), None, password)
+            }
+            Source::Connection(connection) => (None, Some(connection), None),
+            Source::Dialled(connection, password) => (None, Some(connection), password),
         };
-        let password = listener.as_ref().and_then(|listener| listener.transport().password().cloned());
         let key = Key::derive(password.as_ref().map_or("", |password| password.reveal()), &salt, Key::ITERATIONS);
+        let transport = listener.as_ref().map(Listener::transport).filter(|transport| !transport.is_hidden());
+        let registration = transport
+            .and_then(|transport| Registry::of_this_machine().register(ServerKind::Process, &transport.to_string()));
         let mut guardian = Guardian {
             backend,
             options,
@@ -95,7 +123,10 @@ impl<'a> Guardian<'a> {
             pending: Vec::new(),
             sessions: Vec::new(),
             next_session: 1,
+            registration,
+            listed: Listed::default(),
             ending: None,
+            outcome: Outcome::Ended,
         };
         if let Some(connection) = connection {
             guardian.admit(connection)?;
@@ -103,7 +134,7 @@ impl<'a> Guardian<'a> {
         Ok(guardian)
     }
 
-    fn run(mut self) -> Result<(), ServerError> {
+    fn run(mut self) -> Result<Outcome, ServerError> {
         while !self.is_over() {
             let ready = self.wait();
             while let Some(arrived) = self.signals.next() {
@@ -120,8 +151,9 @@ impl<'a> Guardian<'a> {
         }
         if let Some((reason, _)) = &self.ending {
             self.options.log.line(format_args!("ended: {reason}"));
+            return Ok(Outcome::Ended);
         }
-        Ok(())
+        Ok(self.outcome)
     }
 
     fn is_over(&self) -> bool {
@@ -197,12 +229,15 @@ impl<'a> Guardian<'a> {
         while let Some(one) = self.pending.get_mut(at) {
             match one.advance(now) {
                 Progress::Waiting => at += 1,
+                // Looked at once more, it sends the answer and is over.
+                Progress::List => one.answer(self.listed.answer(now), now, "asked which servers there are"),
                 Progress::Over(reason) => {
                     let one = self.pending.swap_remove(at);
                     // Somebody who only looked whether there is a server said nothing.
-                    if let Some(reason) = reason {
+                    if let Some(reason) = &reason {
                         self.options.log.line(format_args!("{}: {reason}", one.peer()));
                     }
+                    self.outcome = Outcome::NoSession(reason);
                 }
                 Progress::Open(request) => {
                     let one = self.pending.swap_remove(at);
@@ -231,6 +266,7 @@ impl<'a> Guardian<'a> {
         match sessions::start(self.backend, number, request, command_line.clone(), log, link) {
             Ok(session) => {
                 self.next_session += 1;
+                self.outcome = Outcome::Ended;
                 log.line(format_args!("session {number}: opened for {}", who(&identity, peer)));
                 self.sessions.push(session);
             }
@@ -249,6 +285,7 @@ impl<'a> Guardian<'a> {
             while let Some(news) = session.hear() {
                 match news {
                     News::EndServer => wants_end = true,
+                    News::LinkLost => self.outcome = Outcome::LinkLost,
                     News::Died => log.line(format_args!("session {}: its worker died; rescuing", session.number())),
                     News::Rescued => {
                         was_rescued = true;
@@ -280,10 +317,27 @@ impl<'a> Guardian<'a> {
         }
         self.options.log.line(format_args!("ending: {reason}"));
         self.listener = None;
+        self.registration = None;
         self.pending.clear();
         let text = format!("the server ends: {reason}");
         self.sessions.iter().for_each(|session| session.order_to_end(&text));
         self.ending = Some((reason.to_owned(), Instant::now() + END_TIMEOUT));
+    }
+}
+
+/// What the machine's registry holds, looked at once a second at most: whoever asks has proved nothing.
+#[derive(Debug, Default)]
+struct Listed(Option<(Instant, Payload)>);
+
+impl Listed {
+    fn answer(&mut self, now: Instant) -> Payload {
+        match &self.0 {
+            Some((at, answer)) if now.saturating_duration_since(*at) < LISTED_FOR => answer.clone(),
+            _ => {
+                let answer = encode_servers(&Registry::of_this_machine().list());
+                self.0.insert((now, answer)).1.clone()
+            }
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Pending {
     handshake: ServerHandshake,
     since: Instant,
     deadline: Instant,
-    /// The refusal to be sent, when, and what the log says.
+    /// The refusal, or last answer, to be sent, when, and what the log says.
     refusal: Option<(Payload, Instant, String)>,
 }
 
@@ -40,6 +40,8 @@ pub(crate) enum Progress {
     Over(Option<String>),
     /// It may have a session.
     Open(OpenRequest),
+    /// It is to be told which servers there are, by [`Pending::answer`].
+    List,
 }
 
 impl Pending {
@@ -60,6 +62,11 @@ impl Pending {
             deadline: since + TIMEOUT,
             refusal: None,
         })
+    }
+
+    /// The last frame for it; then it is over.
+    pub(crate) fn answer(&mut self, payload: Payload, now: Instant, log: &str) {
+        self.refusal = Some((payload, now, log.to_owned()));
     }
 
     pub(crate) fn peer(&self) -> Peer {
@@ -144,6 +151,7 @@ impl Pending {
                 None
             }
             ServerStep::Open(request) => Some(Progress::Open(request)),
+            ServerStep::List => Some(Progress::List),
             ServerStep::Refuse(payload, error) => {
                 let penalty = if error == WireError::Authentication { PENALTY } else { Duration::ZERO };
                 self.refusal = Some((payload, now + penalty, format!("refused: {error}")));

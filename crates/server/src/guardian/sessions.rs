@@ -2,7 +2,7 @@
 //!
 //! | state | left by |
 //! | --- | --- |
-//! | running | `done`: over; control socket closed without it: rescuing |
+//! | running | `done`, `lost`: over; control socket closed without it: rescuing |
 //! | rescuing | the rescue thread returns: over |
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -39,6 +39,8 @@ enum State {
 pub(super) enum News {
     /// Its client asked for the end of the server.
     EndServer,
+    /// It ended because its link broke.
+    LinkLost,
     /// Its worker died; the rescue has begun.
     Died,
     /// The rescue is over.
@@ -132,6 +134,10 @@ impl Session {
                     b"done" => {
                         self.state = State::Over;
                         None
+                    }
+                    b"lost" => {
+                        self.state = State::Over;
+                        Some(News::LinkLost)
                     }
                     _ => self.hear(),
                 },

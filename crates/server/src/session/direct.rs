@@ -4,7 +4,7 @@ use outpost_target::Target;
 use outpost_transport::Connection;
 use outpost_wire::{
     FrameQueue, FrameReader, HANDSHAKE_FRAME, Header, Key, NONCE_LEN, OPEN_REQUEST, OpenRequest, ServerHandshake,
-    ServerStep,
+    ServerStep, WireError, encode_servers,
 };
 
 use super::{SessionEnd, SessionSetup, Superior, serve_session};
@@ -51,6 +51,8 @@ fn shake_hands(connection: &Connection, password: &str) -> Result<OpenRequest, S
         let (payload, error) = match handshake.handle(&frame) {
             ServerStep::Open(request) => return Ok(request),
             ServerStep::Send(payload) => (payload, None),
+            // It is no server that anybody could find.
+            ServerStep::List => (encode_servers(&[]), Some(WireError::NotOutpost)),
             ServerStep::Refuse(payload, error) => (payload, Some(error)),
         };
         let mut queue = FrameQueue::new();

@@ -152,7 +152,7 @@ fn opened(frame: &Frame<'_>) -> Result<Opened, WireError> {
     })
 }
 
-fn refused(frame: &Frame<'_>) -> WireError {
+pub(super) fn refused(frame: &Frame<'_>) -> WireError {
     let refusal: proto::Refusal = match decode(frame) {
         Ok(refusal) => refusal,
         Err(error) => return error,

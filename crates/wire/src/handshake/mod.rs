@@ -13,6 +13,7 @@
 //! payloads; time limits, and reading not a byte more than one small frame at a time, are for the server's guardian.
 
 mod client;
+mod query;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::stream::Payload;
 use crate::{Kind, proto};
 
 pub use client::{ClientHandshake, ClientStep};
+pub use query::{ListedServer, ServerKind, ServerList, decode_servers, encode_query, encode_servers};
 pub use server::{OpenRequest, ServerHandshake, ServerStep, encode_opened};
 
 /// First bytes of both hellos.

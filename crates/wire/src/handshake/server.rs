@@ -1,6 +1,7 @@
 //! The server's side.
 
 use super::client::version_error;
+use super::query::check_query;
 use super::{Agreed, Identity, MAGIC, Opened, RELEASE, RefusalCode, VERSIONS, agree, encode_refusal, limits};
 use crate::auth::{Key, NONCE_LEN, Prover};
 use crate::frame::{Frame, RequestId};
@@ -52,6 +53,8 @@ pub enum ServerStep {
     Send(Payload),
     /// Open a session; its worker answers by [`encode_opened`].
     Open(OpenRequest),
+    /// Answer by [`encode_servers`](super::encode_servers) and close: somebody asks which servers there are.
+    List,
     /// Send this and close. After a wrong proof, wait a while before.
     Refuse(Payload, WireError),
 }
@@ -68,6 +71,7 @@ impl ServerHandshake {
         let state = std::mem::replace(&mut self.state, State::Over);
         let step = match (state, Kind::of(frame.header.kind)) {
             (State::Start, Ok(Kind::ClientHello)) => self.greet(frame),
+            (State::Start, Ok(Kind::QueryServers)) => check_query(frame).map(|()| ServerStep::List),
             (State::Challenged { client_hello, server_hello, agreed }, Ok(Kind::Authenticate)) => {
                 self.check(frame, &client_hello, &server_hello, agreed)
             }

@@ -34,6 +34,7 @@ fn meet(client_password: &str, server_password: &str) -> Result<OpenRequest, Wir
         ServerStep::Send(proof) => proof,
         ServerStep::Refuse(refusal, _) => return Err(client.handle(&frame(&refusal)).unwrap_err()),
         ServerStep::Open(_) => panic!("open without being asked"),
+        ServerStep::List => panic!("a list that nobody asked for"),
     };
     assert!(matches!(client.handle(&frame(&proof))?, ClientStep::Wait));
     let ServerStep::Open(request) = server.handle(&frame(&open)) else { panic!("not opened") };
@@ -141,4 +142,31 @@ fn a_frame_limit_nobody_could_work_with_is_refused() {
     assert_eq!(agree(1, None), None);
     let huge = proto::Limits { frame_bytes: u32::MAX, requests: u32::MAX };
     assert_eq!(agree(1, Some(huge)).map(|agreed| agreed.frame_bytes), Some(MAX_FRAME));
+}
+
+#[test]
+fn whoever_asks_for_servers_is_answered_without_a_proof() {
+    let server_list = |count: usize| -> Vec<ListedServer> {
+        let kinds = [ServerKind::Debugger, ServerKind::Process, ServerKind::Kernel];
+        let one = |at: usize| ListedServer { kind: kinds[at % 3], transport: format!("tcp:Port={at},Password=*") };
+        (0..count).map(one).collect()
+    };
+    assert!(matches!(server("Xy12").handle(&frame(&encode_query())), ServerStep::List));
+    let few = server_list(3);
+    let list = decode_servers(&frame(&encode_servers(&few))).unwrap();
+    assert_eq!((list.servers.as_slice(), list.more), (few.as_slice(), false));
+    assert_eq!(few[1].to_string(), "Remote Process Server - tcp:Port=1,Password=*");
+    // However many there are, the answer is one small frame.
+    let many = encode_servers(&server_list(1000));
+    assert!(many.frame_len() <= HANDSHAKE_FRAME);
+    let list = decode_servers(&frame(&many)).unwrap();
+    assert!(list.more && list.servers.len() > 50, "{}", list.servers.len());
+    // A stranger's question is none, and it is asked instead of a hello, not later.
+    let stranger = payload(Kind::QueryServers, &proto::QueryServers { magic: b"X".to_vec() });
+    assert!(matches!(server("").handle(&frame(&stranger)), ServerStep::Refuse(_, WireError::NotOutpost)));
+    let mut greeted = server("");
+    greeted.handle(&frame(&client("").1));
+    assert!(matches!(greeted.handle(&frame(&encode_query())), ServerStep::Refuse(..)));
+    let refusal = encode_refusal(RefusalCode::Busy, "later");
+    assert_eq!(decode_servers(&frame(&refusal)).unwrap_err().to_string(), "later");
 }
