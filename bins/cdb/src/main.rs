@@ -1,7 +1,9 @@
 //! The debugger: live processes of this machine, processes behind a process server, core dumps.
 
 mod exit_codes;
+mod links;
 mod options;
+mod servers;
 mod startup;
 mod targets;
 
@@ -25,6 +27,18 @@ fn main() -> ExitCode {
             // Whoever closes the pipe has read enough.
             let _ = writeln!(std::io::stdout(), "{text}");
             return exit_codes::ORDERLY.into();
+        }
+        Ok(Request::Query(host)) => {
+            return match servers::of(&host) {
+                Ok(text) => {
+                    let _ = write!(std::io::stdout(), "{text}");
+                    exit_codes::ORDERLY.into()
+                }
+                Err(reason) => {
+                    complain(&reason);
+                    exit_codes::FAILED.into()
+                }
+            };
         }
         Ok(Request::Debug(options)) => *options,
         Err(error) => {
@@ -51,7 +65,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn debug(options: Options) -> anyhow::Result<Finish> {
+fn debug(mut options: Options) -> anyhow::Result<Finish> {
+    // While Ctrl+C still ends this program: both may take long.
+    match links::make_early(options.premote.as_ref()) {
+        Ok(link) => options.link = link,
+        Err(reason) => return Ok(Finish::Failed(reason)),
+    }
     // Before any thread, so that all of them leave Ctrl+C to the one that reads it.
     let interrupts = block_interrupts()?;
     let first = match startup::first_lines(&options) {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use outpost_transport::ClientTransport;
+use outpost_transport::{ClientTransport, Connection};
 
 const HELP: &str = "\
 cdb: debugger.
@@ -13,10 +13,18 @@ usage: cdb [-premote TRANSPORT] [OPTIONS] PROGRAM [ARGUMENTS...]     debug a new
        cdb [-premote TRANSPORT] [OPTIONS] -p PID | -pn NAME         attach to a process
        cdb [OPTIONS] -z CORE                                        open a core dump
        cdb [OPTIONS]                                                begin with nothing; .attach, .create
+       cdb -QR HOST[:PORT]                                          list the servers of a machine
 
   -premote, --premote TRANSPORT   processes of another machine, through its process server:
         tcp:server=HOST,port=N[,password=P]    npipe:pipe=NAME[,password=P]
+        ssh:server=[USER@]HOST[,port=N][,path=FILE][,copy=yes|no]   starts dbgsrv there, and copies it
+                  there first with copy=yes, or if you say so when it is missing
+        exec:COMMAND            any command whose input and output are the link, such as
+                  \"exec:docker exec -i web /tmp/dbgsrv --stdio\"
+        tcp:port=N[:M],clicon=HOST[,password=P]   waits for the server of HOST, which dials
         Programs and PIDs are that machine's, all other paths are this one's.
+  -QR, --query-servers HOST[:PORT]  list the servers that HOST shows, and leave; it is asked through
+                          one of them, the one on PORT (1025). This machine needs none
   -p, --pid PID           attach to the process of this id
   -pn, --process-name NAME  attach to the process of this name
   -cimp, --implicit-command-line  create what the server holds pending (dbgsrv -pc)
@@ -51,6 +59,8 @@ exit status: 0 ended by command or end of input, 1 could not begin, 2 wrong comm
 pub(crate) enum Request {
     /// Print this and leave.
     Show(String),
+    /// List the servers of this machine.
+    Query(String),
     /// Debug.
     Debug(Box<Options>),
 }
@@ -86,6 +96,8 @@ pub(crate) enum Attaching {
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) premote: Option<ClientTransport>,
+    /// The connection to its server, where that was made before the session.
+    pub(crate) link: Option<Connection>,
     pub(crate) debuggee: Debuggee,
     pub(crate) attaching: Attaching,
     pub(crate) no_break: bool,
@@ -124,6 +136,7 @@ impl fmt::Display for UsageError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
     Premote,
+    QueryServers,
     Pid,
     ProcessName,
     ImplicitCommand,
@@ -154,6 +167,7 @@ impl Word {
     fn of(argument: &str) -> Option<Word> {
         Some(match argument {
             "-premote" | "--premote" => Word::Premote,
+            "-QR" | "--query-servers" => Word::QueryServers,
             "-p" | "--pid" => Word::Pid,
             "-pn" | "--process-name" => Word::ProcessName,
             "-cimp" | "--implicit-command-line" => Word::ImplicitCommand,
@@ -186,6 +200,7 @@ impl Word {
         matches!(
             self,
             Word::Premote
+                | Word::QueryServers
                 | Word::Pid
                 | Word::ProcessName
                 | Word::Core
@@ -208,6 +223,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     let mut debuggees = Vec::new();
     let mut cores = Vec::new();
     let mut options = Options::default();
+    let (mut words, mut queried) = (0, None);
     while let Some(argument) = raw.next() {
         let argument = text(argument)?;
         // The first word that is no option is the program; the rest is its own.
@@ -224,6 +240,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
             _ => (argument.as_str(), None),
         };
+        words += 1;
         let word = Word::of(name).ok_or_else(|| UsageError(format!("unknown option {argument}")))?;
         let value = match (word.takes_value(), attached) {
             (true, Some(value)) => value,
@@ -237,12 +254,19 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         match word {
             Word::Version => return Ok(Request::Show(outpost_server::version_text("cdb"))),
             Word::Help => return Ok(Request::Show(HELP.into())),
+            Word::QueryServers => queried = Some(value),
             Word::Pid => debuggees.push(Debuggee::Pid(pid(&value)?)),
             Word::ProcessName => debuggees.push(Debuggee::Name(value)),
             Word::ImplicitCommand => debuggees.push(Debuggee::Implicit),
             Word::Core => cores.push(value.into()),
             word => options.set(word, value)?,
         }
+    }
+    if let Some(host) = queried {
+        return match words == 1 && debuggees.is_empty() {
+            true => Ok(Request::Query(host)),
+            false => Err(UsageError("-QR stands alone: it lists servers and starts no debugger".into())),
+        };
     }
     if !cores.is_empty() {
         debuggees.push(Debuggee::Cores(cores));
@@ -261,6 +285,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             premote: None,
+            link: None,
             debuggee: Debuggee::Nothing,
             attaching: Attaching::Invasive,
             no_break: false,
@@ -382,6 +407,7 @@ mod tests {
         assert_eq!(options("").debuggee, Debuggee::Nothing);
         assert_eq!(options("-pv -pn svc").attaching, Attaching::Noninvasive);
         assert!(matches!(parsed("-?"), Ok(Request::Show(_))));
+        assert!(matches!(parsed("-QR \\\\alder"), Ok(Request::Query(host)) if host == "\\\\alder"));
     }
 
     #[test]
@@ -400,13 +426,17 @@ mod tests {
         check("-cimp", "-cimp is for -premote");
         check("-pv ./svc", "are for -p");
         check("-premote nonsense ./svc", "-premote nonsense");
+        check("-QR alder -p 5", "-QR stands alone");
+        check("-QR alder ./svc", "-QR stands alone");
+        check("-QR", "-QR needs a value");
     }
 
     #[test]
     fn help_names_every_word() {
-        for word in
-            ["-premote", "-pn", "-cimp", "-pv", "-pe", "-pb", "-pd", "-cf", "-srcpath", "-lines", "-logo", "-loga"]
-        {
+        for word in [
+            "-premote", "-QR", "-pn", "-cimp", "-pv", "-pe", "-pb", "-pd", "-cf", "-srcpath", "-lines", "-logo",
+            "-loga",
+        ] {
             assert!(Word::of(word).is_some(), "{word}");
             assert!(HELP.contains(word), "{word}");
         }

@@ -8,9 +8,10 @@ use outpost_base::ProcessId;
 use outpost_commands::{Debugger, Output, OutputKind};
 use outpost_engine::{BreakStatus, Engine, SystemOrdinal};
 use outpost_target::{AttachMode, NameMatch, OsProcess, ProcessQuery, StdioSpec, Target};
+use outpost_transport::Connection;
 
 use crate::options::{Attaching, Debuggee, LogMode, Options};
-use crate::targets;
+use crate::{servers, targets};
 
 /// Commands in the current directory, as the reference has them.
 const LOCAL_SCRIPT: &str = "ntsd.ini";
@@ -22,6 +23,7 @@ const LOCAL_SCRIPT: &str = "ntsd.ini";
 pub(crate) fn debugger(options: &Options, out: &mut dyn Output) -> Result<Debugger, String> {
     let mut debugger = Debugger::new(Engine::new());
     debugger.set_connector(Box::new(targets::connect));
+    debugger.set_server_list(Box::new(servers::of_this_machine));
     debugger.set_command_line(targets::command_line());
     configure(&mut debugger, options, out)?;
     match &options.debuggee {
@@ -100,7 +102,11 @@ fn connect(
 ) -> Result<(SystemOrdinal, Vec<String>), String> {
     let implicit = options.debuggee == Debuggee::Implicit;
     let (target, words): (Box<dyn Target>, _) = match &options.premote {
-        Some(transport) => targets::remote(transport, first_query, implicit)?,
+        Some(transport) => {
+            let link = options.link.as_ref().map(Connection::try_clone).transpose();
+            let link = link.map_err(|error| format!("cannot use the connection: {error}"))?;
+            targets::remote(transport, link, first_query, implicit)?
+        }
         None => (targets::local(first_query)?, Vec::new()),
     };
     let system = debugger.engine.add_system(target).map_err(|error| error.to_string())?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use outpost_dump::ElfCore;
 use outpost_remote::{Identity, Options, RemoteTarget};
 use outpost_target::{ProcessQuery, Target};
-use outpost_transport::ClientTransport;
+use outpost_transport::{ClientTransport, Connection};
 
 /// Processes of this machine, through a guardian and a worker of our own.
 ///
@@ -19,17 +19,21 @@ pub(crate) fn local(first_query: Option<ProcessQuery>) -> Result<Box<dyn Target>
     Ok(Box::new(target))
 }
 
-/// Processes behind a process server. With `take_command_line`, also the command line that it holds pending.
+/// Processes behind a process server; `link` is a connection to it that exists already. With `take_command_line`, also the command line that it holds pending.
 ///
 /// # Errors
 /// A sentence for the user.
 pub(crate) fn remote(
     transport: &ClientTransport,
+    link: Option<Connection>,
     first_query: Option<ProcessQuery>,
     take_command_line: bool,
 ) -> Result<(Box<dyn Target>, Vec<String>), String> {
     let options = Options { identity: identity(), first_query, take_command_line, ..Options::default() };
-    let opened = RemoteTarget::connect(transport, options);
+    let opened = match link {
+        Some(link) => RemoteTarget::connect_over(link, transport, options),
+        None => RemoteTarget::connect(transport, options),
+    };
     let (target, session) = opened.map_err(|error| format!("cannot connect to {transport}: {error}"))?;
     Ok((Box::new(target), session.command_line))
 }
@@ -47,8 +51,17 @@ pub(crate) fn connect(transport: Option<&str>) -> Result<Box<dyn Target>, String
     match transport {
         None => local(None),
         Some(text) => {
-            let transport: ClientTransport = text.parse().map_err(|error| format!("{text}: {error}"))?;
-            remote(&transport, None, false).map(|(target, _)| target)
+            let mut transport: ClientTransport = text.parse().map_err(|error| format!("{text}: {error}"))?;
+            if matches!(transport, ClientTransport::TcpReverse(_)) {
+                return Err(
+                    "a reverse connection is awaited by cdb -premote only: start another debugger for it".into()
+                );
+            }
+            if let ClientTransport::Ssh(ssh) = &mut transport {
+                // Nobody is asked in the midst of a session: what is there speaks for itself.
+                ssh.copy = ssh.copy.or(Some(false));
+            }
+            remote(&transport, None, None, false).map(|(target, _)| target)
         }
     }
 }

@@ -44,6 +44,9 @@ pub enum Ending {
 /// Opens targets by connection string, `None` meaning this machine. Errors are sentences for the user.
 pub type Connector = Box<dyn FnMut(Option<&str>) -> Result<Box<dyn Target>, String>>;
 
+/// Gives the servers of this machine as text: a heading, then one on each line.
+pub type ServerList = Box<dyn Fn() -> String>;
+
 /// An engine with the state of the command language: settings, tails of lines that wait for a stop, the log.
 ///
 /// It lives on the engine's thread. After [`Progress::Running`] the caller waits for events by
@@ -56,6 +59,7 @@ pub struct Debugger {
     pub(crate) continuations: Continuations,
     pub(crate) log: Rc<RefCell<Option<Log>>>,
     pub(crate) connector: Option<Connector>,
+    pub(crate) server_list: Option<ServerList>,
     /// How the debuggee was resumed last, for `gc`.
     pub(crate) resumption: Option<Resumption>,
     /// A stop is due: the debuggee was resumed, or something was attached, created or opened.
@@ -95,6 +99,7 @@ impl Debugger {
             continuations: Continuations::default(),
             log: Rc::default(),
             connector: None,
+            server_list: None,
             resumption: None,
             awaits_event: false,
             ending: None,
@@ -112,6 +117,11 @@ impl Debugger {
     /// Lets `.attach -premote` and `.create -premote` open targets.
     pub fn set_connector(&mut self, connector: Connector) {
         self.connector = Some(connector);
+    }
+
+    /// Lets `.servers` list.
+    pub fn set_server_list(&mut self, list: ServerList) {
+        self.server_list = Some(list);
     }
 
     /// What `vercommand` shows.

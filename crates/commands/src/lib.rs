@@ -26,7 +26,7 @@ mod text;
 
 pub use command::{Command, CommandEntry, Group, Handler};
 pub use completion::Completion;
-pub use debugger::{Connector, Debugger, Ending, Progress};
+pub use debugger::{Connector, Debugger, Ending, Progress, ServerList};
 pub use error::CommandError;
 pub use language::Arguments;
 pub use output::{Output, OutputKind};

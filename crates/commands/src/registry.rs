@@ -34,6 +34,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::process_list::ENTRIES,
     cmd::attach::ENTRIES,
     cmd::time::ENTRIES,
+    cmd::servers::ENTRIES,
     cmd::session::ENTRIES,
     cmd::help::ENTRIES,
 ];

@@ -11,6 +11,8 @@ use regex::{Captures, Regex};
 pub(crate) struct Rules {
     paths: Vec<(String, &'static str)>,
     ids: BTreeMap<u64, String>,
+    /// The server's row in lists of servers.
+    server: Option<String>,
 }
 
 /// Plain replacements, in this order.
@@ -31,6 +33,8 @@ const PATTERNS: &[(&str, &str)] = &[
     (r"(Debug session time: ).*", "$1*"),
     (r"((?:Uptime|[lr] time): +)\d+ days \d+:\d\d:\d\d\.\d{3}", "$1*"),
     (r"(?:Port=\d+,Server=127\.0\.0\.1|port=\d+,server=127\.0\.0\.1)", "Port=*,Server=127.0.0.1"),
+    (r"(Servers on \\\\)\S+:", "$1*:"),
+    (r"(Server - tcp:Port=)\d+", "$1*"),
     (r"(bytes (?:sent|received)) +\d+ +\d+", "$1 * *"),
     (r"\b(pipe|socket):\[\d+\]", "$1:[*]"),
     (r"0n\d+ \((cdb|dbgsrv)\)", "* ($1)"),
@@ -58,12 +62,18 @@ impl Rules {
             (home.display().to_string(), "{HOME}"),
             (env!("CARGO_BIN_EXE_cdb").to_owned(), "cdb"),
         ];
-        Rules { paths, ids: BTreeMap::new() }
+        Rules { paths, ids: BTreeMap::new(), server: None }
     }
 
     /// Gives a process that runs already its name.
     pub(crate) fn process(&mut self, pid: u32) {
         self.name(u64::from(pid));
+    }
+
+    /// The server that the session has: of lists of servers, its row is kept.
+    pub(crate) fn server(&mut self, connection: &str) {
+        let listens_on = connection.split(",Server=").next().unwrap();
+        self.server = Some(format!("Remote Process Server - {listens_on}"));
     }
 
     /// The text without what differs from run to run.
@@ -73,6 +83,8 @@ impl Rules {
             text = text.replace(path, name);
         }
         text = self.without_ids(&text);
+        let is_other = |line: &str| line.contains("Server - ") && self.server.as_deref() != Some(line.trim_end());
+        text = text.split_inclusive('\n').filter(|line| !is_other(line)).collect();
         text = without_leftovers(&text);
         text = moved_stack(&text);
         for (pattern, replacement) in PATTERNS {

@@ -64,6 +64,7 @@ impl Session {
             expansions.push(("PID", running.pid().to_string()));
         }
         if let Some((_, transport)) = &stage.server {
+            rules.server(transport);
             expansions.push(("SERVER", transport.clone()));
         }
         let command_line = self.header.last().expect("a header ends with the command line");

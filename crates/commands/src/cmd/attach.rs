@@ -15,7 +15,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: ".attach [-premote Transport] [-b|-v|-vr] [-e] [-f] [-r] PID",
         summary: "Attach to a process",
         details: "At once. The PID is read in the default radix; 0n1234 is decimal. -premote connects to a process server \
-                  first, which makes a new system; -b does not stop the process, and lets run what else is debugged \
+                  first, which makes a new system (a string with blanks in it stands in braces: exec:@{sudo dbgsrv \
+                  --stdio}); -b does not stop the process, and lets run what else is debugged \
                   there; -e takes over one that a debugger abandoned; -r goes on after its first stop; -v only looks at it \
                   without becoming its debugger, -vr without holding it meanwhile. -f is taken and always so: the others \
                   stay stopped until the newcomer has stopped.",
@@ -118,11 +119,28 @@ fn premote<'a>(arguments: &mut Arguments<'a>) -> Result<Option<&'a str>, Command
     if !arguments.take_word("-premote") {
         return Ok(None);
     }
-    // A connection string has commas in it, so it ends at a blank.
-    let rest = arguments.rest();
-    let word = rest.split_whitespace().next().ok_or_else(|| arguments.usage("the transport is missing"))?;
+    let word = transport(arguments.rest());
+    if word.is_empty() {
+        return Err(arguments.usage("the transport is missing"));
+    }
     arguments.take(word);
     Ok(Some(word))
+}
+
+/// A connection string has commas in it, so it ends at a blank; within `@{ }` those are its own.
+fn transport(rest: &str) -> &str {
+    let rest = rest.trim_start();
+    let (mut depth, mut before) = (0_usize, ' ');
+    for (at, c) in rest.char_indices() {
+        match c {
+            '{' if before == '@' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            c if c.is_whitespace() && depth == 0 => return &rest[..at],
+            _ => {}
+        }
+        before = c;
+    }
+    rest
 }
 
 /// Attaches.
@@ -384,5 +402,18 @@ impl Command for EndServer {
 
     fn render(_: &(), text: &mut String) {
         line!(text, "The process server is ending");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transport_ends_at_a_blank_outside_of_braces() {
+        assert_eq!(transport(" tcp:server=a,port=1 0n5"), "tcp:server=a,port=1");
+        assert_eq!(transport("exec:@{docker exec -i web x --stdio} 5"), "exec:@{docker exec -i web x --stdio}");
+        assert_eq!(transport("exec:@{a b"), "exec:@{a b");
+        assert_eq!(transport("  "), "");
     }
 }

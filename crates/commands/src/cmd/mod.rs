@@ -21,6 +21,7 @@ pub mod process_list;
 pub(crate) mod processes;
 pub(crate) mod registers;
 pub mod search;
+pub mod servers;
 pub mod session;
 pub mod source;
 pub mod stack;

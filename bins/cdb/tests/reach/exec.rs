@@ -1,0 +1,120 @@
+//! `exec:`, a command whose input and output are the link.
+
+use std::process::Command;
+
+use outpost_testkit::{skip, wait_until};
+
+use crate::support::{LIMIT, Program, assert_debugged, cdb, dbgsrv, pid_in, run, signal, sleeper, state, tracer};
+
+/// A shell that writes its process id and becomes the server.
+fn server_with_pid_in(file: &std::path::Path) -> String {
+    format!("exec:sh -c 'echo $$ >{}; exec {} --stdio'", file.display(), dbgsrv().display())
+}
+
+#[test]
+fn a_process_is_debugged_through_a_command_and_nothing_of_it_stays() {
+    let place = tempfile::tempdir().unwrap();
+    let pid = place.path().join("pid");
+    let mut sleeper = sleeper();
+    let ended = run(["-premote", &server_with_pid_in(&pid), "-p", &sleeper.pid().to_string(), "-c", "r rip; qd"]);
+    assert_debugged(&ended, &mut sleeper);
+    assert!(!ended.text.contains("dbgsrv:"), "the log of the server is not the user's: {}", ended.text);
+    let server = pid_in(&pid);
+    wait_until("the server ends", LIMIT, || matches!(state(server), None | Some('Z')));
+}
+
+#[test]
+fn two_pipes_are_as_good_as_a_socket() {
+    let mut sleeper = sleeper();
+    let transport = format!("exec:@{{sh -c 'cat | {} --stdio | cat'}}", dbgsrv().display());
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("stack");
+    let script = format!("r rip; .writemem {} @rsp L?0x100; qd", file.display());
+    let ended = run(["-premote", &transport, "-p", &sleeper.pid().to_string(), "-c", &script]);
+    assert_debugged(&ended, &mut sleeper);
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 0x100, "{}", ended.text);
+}
+
+#[test]
+fn another_namespace_is_entered_by_nsenter() {
+    // A process in a network of its own; whoever may not make one is told.
+    let made = Command::new("unshare").args(["-n", "true"]).output();
+    if !made.is_ok_and(|output| output.status.success()) {
+        return skip("unshare -n is not allowed here");
+    }
+    let mut inside = outpost_testkit::Running::start("unshare", &["-n", "sleep", "1000"]);
+    let network = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    let (pid, own) = (inside.pid(), network(std::process::id()));
+    wait_until("it is in its network", LIMIT, || network(pid) != own);
+    wait_until("it sleeps", LIMIT, || {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")
+    });
+    let transport = format!("exec:nsenter -t {pid} -n -- {} --stdio", dbgsrv().display());
+    let ended = run(["-premote", &transport, "-p", &pid.to_string(), "-c", "r rip; qd"]);
+    assert_debugged(&ended, &mut inside);
+}
+
+#[test]
+fn failing_commands_are_explained_in_their_own_words() {
+    let fails = |command: &str, words: &str| {
+        let ended = run(["-premote", &format!("exec:{command}"), "-p", "1"]);
+        assert_eq!(ended.code, Some(1), "{}", ended.text);
+        assert!(ended.text.contains(words), "{command}: {}", ended.text);
+    };
+    fails("sh -c 'echo no such container: web >&2; exit 1'", "sh ended with status 1: no such container: web");
+    fails("sh -c 'exec /no/such/dbgsrv --stdio'", "sh ended with status 127");
+    fails("sh -c 'exec /no/such/dbgsrv --stdio'", "/no/such/dbgsrv: not found");
+    fails("outpost-no-such-program", "cannot start outpost-no-such-program: No such file");
+    // Whoever would ask for a password finds no terminal, rather than wait where nobody sees it.
+    fails("sh -c 'read -r password </dev/tty'", "/dev/tty");
+    // What prints is no server.
+    fails("echo Welcome", "echo ended with status 0");
+    let wrong = run(["-premote", "exec:sh -c 'x", "-p", "1"]);
+    assert_eq!(wrong.code, Some(2), "{}", wrong.text);
+}
+
+#[test]
+fn ctrl_c_does_not_reach_the_command_and_a_killed_debugger_ends_it() {
+    let place = tempfile::tempdir().unwrap();
+    let pid = place.path().join("pid");
+    let mut sleeper = sleeper();
+    let arguments = ["-premote", &server_with_pid_in(&pid), "-p", &sleeper.pid().to_string(), "-c", "g"];
+    let mut debugger = Program::start(&mut cdb(arguments));
+    let server = pid_in(&pid);
+    wait_until("it is attached", LIMIT, || tracer(sleeper.pid()) != 0);
+    let field = |at: usize| {
+        let stat = std::fs::read_to_string(format!("/proc/{server}/stat")).unwrap();
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(at).unwrap().to_owned()
+    };
+    // Group and session are its own, and it has no terminal: Ctrl+C goes to the group in front of one.
+    assert_eq!((field(2), field(3), field(4)), (server.to_string(), server.to_string(), "0".to_owned()));
+    debugger.child.kill().unwrap();
+    wait_until("the server ends", LIMIT, || matches!(state(server), None | Some('Z')));
+    wait_until("the process is let go", LIMIT, || tracer(sleeper.pid()) == 0 && state(sleeper.pid()) == Some('S'));
+    assert!(sleeper.is_running());
+}
+
+#[test]
+fn a_command_that_dies_within_a_session_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let pid = place.path().join("pid");
+    let sleeper = sleeper();
+    let transport = format!(
+        "exec:sh -c 'echo $$ >{}; cat | {} --stdio | cat; echo the container was removed >&2; exit 137'",
+        pid.display(),
+        dbgsrv().display()
+    );
+    let debugger = Program::start(&mut cdb(["-premote", &transport, "-p", &sleeper.pid().to_string(), "-c", "g"]));
+    let shell = pid_in(&pid);
+    debugger.line("Attached to process");
+    // Children are in the order in which they were made; the end of the first is that of the server's input.
+    let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+    let first = children.split_whitespace().next().unwrap();
+    assert_eq!(std::fs::read_to_string(format!("/proc/{first}/comm")).unwrap().trim(), "cat");
+    signal(first.parse().unwrap(), "KILL");
+    let ended = debugger.end();
+    assert_eq!(ended.code, Some(3), "{}", ended.text);
+    assert!(ended.text.contains("sh ended with status 137: "), "{}", ended.text);
+    assert!(ended.text.contains("the container was removed"), "{}", ended.text);
+    wait_until("the process is let go", LIMIT, || tracer(sleeper.pid()) == 0);
+}

@@ -1,0 +1,10 @@
+//! Ways to a server that are not a port it listens on, and finding those that do: real `cdb`, real `dbgsrv`.
+
+#![expect(clippy::unwrap_used, reason = "a failure in a test helper fails the test")]
+
+mod conformance;
+mod discovery;
+mod exec;
+mod reverse;
+mod ssh;
+mod support;
