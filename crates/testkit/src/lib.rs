@@ -5,10 +5,12 @@
 mod build;
 pub mod link;
 mod process;
+mod serial;
 mod server;
 mod skip;
 
 pub use build::{Build, Compiler, fixture};
 pub use process::{Running, text_differences, wait_until};
-pub use server::ProcessServer;
+pub use serial::SerialLine;
+pub use server::{ProcessServer, program};
 pub use skip::skip;

@@ -15,9 +15,14 @@ pub struct ProcessServer {
 impl ProcessServer {
     /// Starts one on a free port of its own choice, and waits until it listens.
     pub fn start() -> ProcessServer {
-        let program = ProcessServer::program();
+        ProcessServer::start_on("tcp:port=0")
+    }
+
+    /// Starts one where a connection string says, and waits until it listens.
+    pub fn start_on(transport: &str) -> ProcessServer {
+        let program = program("dbgsrv");
         let mut child = Command::new(&program)
-            .args(["-t", "tcp:port=0"])
+            .args(["-t", transport])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -36,33 +41,14 @@ impl ProcessServer {
         ProcessServer { child, connection }
     }
 
-    /// The file that `OUTPOST_DBGSRV` names, such as the shipped one, or what cargo built beside the running test.
-    ///
-    /// Cargo builds a package's own programs for its tests, not those of others: alone, cdb's tests bring it themselves.
-    pub fn program() -> PathBuf {
-        if let Some(named) = std::env::var_os("OUTPOST_DBGSRV") {
-            return named.into();
-        }
-        let test = std::env::current_exe().expect("a test has a path");
-        let folder = test.parent().and_then(|deps| deps.parent()).expect("tests are in target/PROFILE/deps");
-        let program = folder.join("dbgsrv");
-        if !program.exists() {
-            let profile = match folder.file_name().and_then(|name| name.to_str()) {
-                Some("debug") | None => "dev",
-                Some(other) => other,
-            };
-            let built = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
-                .args(["build", "--quiet", "--package", "dbgsrv", "--profile", profile])
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .status();
-            assert!(built.is_ok_and(|status| status.success()), "dbgsrv could not be built");
-        }
-        program
-    }
-
     /// What to give to `-premote`.
     pub fn connection(&self) -> &str {
         &self.connection
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 
@@ -77,4 +63,29 @@ impl Drop for ProcessServer {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// One of our programs: the file that a variable such as `OUTPOST_DBGSRV` names, such as the shipped one, or what cargo
+/// built beside the running test.
+///
+/// Cargo builds a package's own programs for its tests, not those of others: alone, a package's tests bring them.
+pub fn program(name: &str) -> PathBuf {
+    if let Some(named) = std::env::var_os(format!("OUTPOST_{}", name.to_uppercase())) {
+        return named.into();
+    }
+    let test = std::env::current_exe().expect("a test has a path");
+    let folder = test.parent().and_then(|deps| deps.parent()).expect("tests are in target/PROFILE/deps");
+    let program = folder.join(name);
+    if !program.exists() {
+        let profile = match folder.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(other) => other,
+        };
+        let built = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
+            .args(["build", "--quiet", "--package", name, "--profile", profile])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(built.is_ok_and(|status| status.success()), "{name} could not be built");
+    }
+    program
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use outpost_testkit::{ProcessServer, Running, wait_until};
+use outpost_testkit::{Running, wait_until};
 
 /// No wait takes longer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ pub(crate) struct Ended {
 }
 
 pub(crate) fn dbgsrv() -> PathBuf {
-    ProcessServer::program()
+    outpost_testkit::program("dbgsrv")
 }
 
 pub(crate) fn cdb<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
