@@ -76,6 +76,16 @@ impl Connection {
         // The only failures are "not connected (any more)", which is what is wanted.
         let _ = rustix::net::shutdown(&self.fd, Shutdown::Both);
     }
+
+    /// Ends the direction of what is written here: the other end reads what was written, then the end.
+    pub fn end_writing(&self) {
+        let _ = rustix::net::shutdown(&self.fd, Shutdown::Write);
+    }
+
+    /// Takes no more of what comes; a writer at the other end of a socket of this machine finds that out.
+    pub fn stop_reading(&self) {
+        let _ = rustix::net::shutdown(&self.fd, Shutdown::Read);
+    }
 }
 
 impl From<TcpStream> for Connection {

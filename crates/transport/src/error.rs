@@ -14,13 +14,13 @@ pub enum TransportError {
         text: String,
     },
     /// No protocol is called so.
-    #[error("unknown protocol '{name}': use tcp, npipe, ssh or exec")]
+    #[error("unknown protocol '{name}': use tcp, npipe, com, ssh or exec")]
     UnknownProtocol {
         /// What stands before the colon.
         name: String,
     },
     /// Well formed, but this release cannot do it.
-    #[error("{what} is not in this release: use tcp, npipe, ssh or exec")]
+    #[error("{what} is not in this release: use tcp, npipe, com, ssh or exec")]
     NotInThisRelease {
         /// The protocol or key.
         what: String,
@@ -180,6 +180,42 @@ pub enum TransportError {
     Reverse {
         /// What was tried.
         operation: &'static str,
+    },
+    /// A serial device is locked by a process that shares it with nobody.
+    #[error("the serial line {device} is in use by another program or user")]
+    LineInUse {
+        /// The device.
+        device: String,
+    },
+    /// A serial device cannot do the rate.
+    #[error("{device} cannot do {baud} baud, the nearest it can is {nearest}: use baud={nearest} at both ends")]
+    Rate {
+        /// The device.
+        device: String,
+        /// The rate asked for, in bits per second.
+        baud: u32,
+        /// What it would be.
+        nearest: u32,
+    },
+    /// A channel of a serial line could not be had.
+    #[error("channel {channel} of {device}: {reason}")]
+    Channel {
+        /// The channel.
+        channel: u8,
+        /// The device.
+        device: String,
+        /// Why, in words of the line's owner or of the other end.
+        reason: String,
+    },
+    /// A listener's serial line is gone; it is opened again when it can be.
+    #[error("channel {channel} of {device}: {reason}; it is tried again every second")]
+    LineLost {
+        /// The channel.
+        channel: u8,
+        /// The device.
+        device: String,
+        /// What happened.
+        reason: String,
     },
     /// A host name could not be resolved.
     #[error("cannot find host '{host}': {source}")]

@@ -13,8 +13,10 @@
 //! | `exec` | a command of the client's machine whose standard input and output are the link |
 //! | `ssh` | the user's ssh, as such a command; it starts the server there, and copies it there before if need be |
 //! | `tcp` with `clicon` | the other way round: the server dials, the client listens |
-//! | `ssl`, `spipe`, `com`, `gdb` | checked, then refused: not in this release |
+//! | `com` | a channel of a serial line, which an owner per line carries for all processes (`com`'s own documentation) |
+//! | `ssl`, `spipe`, `gdb` | checked, then refused: not in this release |
 
+mod com;
 mod connection;
 mod error;
 mod listener;
@@ -27,6 +29,9 @@ mod ssh;
 mod tcp;
 mod text;
 
+pub use com::end_serial_lines;
+#[doc(hidden)]
+pub use com::fuzz::serial_line as fuzz_serial_line;
 pub use connection::Connection;
 pub use error::TransportError;
 pub use listener::Listener;
@@ -36,6 +41,6 @@ pub use peer::Peer;
 pub use program::LinkProgram;
 pub use reverse::ReverseListener;
 pub use text::{
-    ClientTransport, ExecClient, PipeClient, PipeListen, PortRange, ReverseDial, ReverseListen, ServerTransport,
-    SshClient, TcpClient, TcpListen,
+    ClientTransport, ComClient, ComListen, ExecClient, PipeClient, PipeListen, PortRange, ReverseDial, ReverseListen,
+    ServerTransport, SshClient, TcpClient, TcpListen,
 };

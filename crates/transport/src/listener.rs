@@ -3,8 +3,9 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use crate::com::ComListener;
 use crate::npipe::PipeListener;
-use crate::{ClientTransport, Connection, PipeClient, ServerTransport, TcpClient, TransportError, tcp};
+use crate::{ClientTransport, ComClient, Connection, PipeClient, ServerTransport, TcpClient, TransportError, tcp};
 
 /// A listening socket. Dropping it frees the port or the pipe name; connections already accepted stay.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct Listener {
 enum Kind {
     Tcp(TcpListener, SocketAddr),
     Npipe(PipeListener),
+    Com(ComListener),
 }
 
 impl Listener {
@@ -25,6 +27,17 @@ impl Listener {
     /// # Errors
     /// Address, ports or name taken; bind beyond loopback without a password; no runtime directory.
     pub fn bind(transport: &ServerTransport) -> Result<Listener, TransportError> {
+        if let ServerTransport::Tcp(tcp) = transport {
+            tcp::require_password(tcp)?;
+        }
+        Listener::bind_relay(transport)
+    }
+
+    /// The same for a repeater, which has no password: it passes, and the server at the end of the chain asks for one.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`], less the password.
+    pub fn bind_relay(transport: &ServerTransport) -> Result<Listener, TransportError> {
         match transport {
             ServerTransport::Tcp(tcp) => {
                 let (socket, address) = tcp::listen(tcp)?;
@@ -40,6 +53,10 @@ impl Listener {
                 Ok(Listener { kind: Kind::Npipe(socket), transport: ServerTransport::Npipe(chosen) })
             }
             ServerTransport::TcpReverse(_) => Err(TransportError::Reverse { operation: "listened for" }),
+            ServerTransport::Com(com) => {
+                let listener = ComListener::bind(com, crate::runtime_directory()?)?;
+                Ok(Listener { kind: Kind::Com(listener), transport: transport.clone() })
+            }
         }
     }
 
@@ -56,6 +73,7 @@ impl Listener {
         match &self.kind {
             Kind::Tcp(socket, _) => tcp::accept(socket),
             Kind::Npipe(socket) => socket.accept(),
+            Kind::Com(listener) => listener.accept(),
         }
     }
 
@@ -68,6 +86,13 @@ impl Listener {
             }
             Kind::Tcp(_, address) => ClientTransport::Tcp(TcpClient::new(address.ip().to_string(), address.port())),
             Kind::Npipe(socket) => ClientTransport::Npipe(PipeClient::new(socket.name().to_owned())),
+            // What the line is called at its other end is not known here; usually the same.
+            Kind::Com(listener) => ClientTransport::Com(ComClient {
+                port: listener.transport().port.clone(),
+                baud: listener.transport().baud,
+                channel: listener.transport().channel,
+                password: None,
+            }),
         }
     }
 }
@@ -77,6 +102,7 @@ impl AsFd for Listener {
         match &self.kind {
             Kind::Tcp(socket, _) => socket.as_fd(),
             Kind::Npipe(socket) => socket.as_fd(),
+            Kind::Com(listener) => listener.as_fd(),
         }
     }
 }

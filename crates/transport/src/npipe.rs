@@ -119,12 +119,17 @@ impl<E: Into<io::Error>> From<E> for Refused {
     }
 }
 
-/// Gives the listening socket, and device and inode of its file.
-fn listen_at(directory: &Path, path: &Path) -> Result<(OwnedFd, (u64, u64)), Refused> {
+/// Makes the runtime directory if it is missing, and locks it until the descriptor is dropped.
+pub(crate) fn lock_directory(directory: &Path) -> io::Result<OwnedFd> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let lock = rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     flock(&lock, FlockOperation::LockExclusive)?;
+    Ok(lock)
+}
 
+/// Gives the listening socket, and device and inode of its file.
+fn listen_at(directory: &Path, path: &Path) -> Result<(OwnedFd, (u64, u64)), Refused> {
+    let _lock = lock_directory(directory)?;
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

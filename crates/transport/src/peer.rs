@@ -20,6 +20,11 @@ pub enum Peer {
         /// Its process id.
         pid: u32,
     },
+    /// Whoever is at the other end of a serial line.
+    Serial {
+        /// The channel of the connection.
+        channel: u8,
+    },
     /// This process, or one that inherited the other end.
     Memory,
 }
@@ -30,6 +35,7 @@ impl fmt::Display for Peer {
             Peer::Address(address) => write!(f, "tcp {address}"),
             Peer::Process { pid, uid } => write!(f, "npipe pid {pid} uid {uid}"),
             Peer::Program { pid } => write!(f, "exec pid {pid}"),
+            Peer::Serial { channel } => write!(f, "com channel {channel}"),
             Peer::Memory => f.write_str("local"),
         }
     }

@@ -18,6 +18,16 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 /// ... and given up after this many probes without an answer.
 const KEEPALIVE_PROBES: u32 = 4;
 
+/// Refuses what would let others in with nothing to keep them out.
+pub(crate) fn require_password(transport: &TcpListen) -> Result<(), TransportError> {
+    match transport.bind {
+        Some(address) if !address.is_loopback() && transport.password.is_none() => {
+            Err(TransportError::PasswordRequired { address })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Listens on the first free port of the range. The socket does not block.
 pub(crate) fn listen(transport: &TcpListen) -> Result<(TcpListener, SocketAddr), TransportError> {
     let address = match transport.bind {
@@ -25,9 +35,6 @@ pub(crate) fn listen(transport: &TcpListen) -> Result<(TcpListener, SocketAddr),
         None if transport.ipv6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
         None => IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
-    if !address.is_loopback() && transport.password.is_none() {
-        return Err(TransportError::PasswordRequired { address });
-    }
     let (socket, bound) = listen_on(address, transport.port)?;
     socket.set_nonblocking(true).map_err(TransportError::io(format!("listen on {address}")))?;
     Ok((socket, bound))

@@ -111,17 +111,34 @@ fn a_wrong_value_of_a_password_is_not_repeated() {
 
 #[test]
 fn later_protocols_are_checked_and_then_refused() {
-    for text in [
-        "ssl:proto=tls1,machuser=ab 38 f7,port=1234",
-        "spipe:proto=tls13,certuser=me,pipe=x",
-        "com:port=com2,baud=115200,channel=3",
-    ] {
+    for text in ["ssl:proto=tls1,machuser=ab 38 f7,port=1234", "spipe:proto=tls13,certuser=me,pipe=x"] {
         server_refuses(text, "not in this release");
     }
     client_refuses("gdb:server=a,port=1,threadEvents=true", "not in this release");
     server_refuses("ssl:proto=ssl3,machuser=x,port=1", "older protocols are not secure");
-    server_refuses("com:port=com2,baud=9600,channel=255", "a number from 0 to 254");
     server_refuses("gdb:server=a,port=1", "by a client");
+}
+
+#[test]
+fn serial_lines() {
+    shows_server("com:port=com2,baud=115200,channel=3", "com:Port=com2,Baud=115200,Channel=3");
+    shows_server(
+        "COM:Port=/dev/ttyUSB0,Baud=9600,Channel=254,Hidden,Password=a",
+        "com:Port=/dev/ttyUSB0,Baud=9600,Channel=254,Hidden,Password=*",
+    );
+    shows_client("com:port=ttyS1,baud=300,channel=0,password=a", "com:Port=ttyS1,Baud=300,Channel=0,Password=*");
+    for (port, device) in
+        [("com2", "/dev/ttyS1"), ("COM999", "/dev/ttyS998"), ("7", "/dev/ttyS6"), ("ttyX", "/dev/ttyX")]
+    {
+        let ClientTransport::Com(com) = client(&format!("com:port={port},baud=1,channel=1")).unwrap() else { panic!() };
+        assert_eq!(com.device(), std::path::Path::new(device));
+    }
+    server_refuses("com:port=com2,baud=9600,channel=255", "a number from 0 to 254");
+    server_refuses("com:port=com0,baud=9600,channel=1", "com1 (which is /dev/ttyS0)");
+    server_refuses("com:port=tty/../x,baud=9600,channel=1", "com1 (which is /dev/ttyS0)");
+    server_refuses("com:port=com1,baud=0,channel=1", "a rate in bits per second");
+    server_refuses("com:port=com1,channel=1", "com: needs 'baud='");
+    client_refuses("com:port=com1,baud=1,channel=1,hidden", "does not take 'hidden' here");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Where a client connects.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::keys::{Checked, PortRange, Side};
 use crate::npipe::is_this_machine;
-use crate::{Connection, Password, ReverseListener, TransportError, npipe, program, ssh, tcp};
+use crate::{Connection, Password, ReverseListener, TransportError, com, npipe, program, ssh, tcp};
 
 /// A client's connection string. `Display` gives a string that can be pasted back, less the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum ClientTransport {
     Exec(ExecClient),
     /// `tcp:` with `clicon=`: the client listens.
     TcpReverse(ReverseListen),
+    /// `com:`
+    Com(ComClient),
 }
 
 /// `tcp:server=HOST,port=N[,password=][,ipversion=6]`
@@ -80,6 +83,19 @@ pub struct ReverseListen {
     pub password: Option<Password>,
 }
 
+/// `com:port=LINE,baud=N,channel=N[,password=]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComClient {
+    /// The serial line: `com1` (which is `/dev/ttyS0`), or a device's path.
+    pub port: String,
+    /// Bits per second, the same at both ends.
+    pub baud: u32,
+    /// 0 to 254; one line carries a connection on each.
+    pub channel: u8,
+    /// What the server asks for.
+    pub password: Option<Password>,
+}
+
 impl ClientTransport {
     /// Connects; where the client listens, waits for the server without an end.
     ///
@@ -93,6 +109,7 @@ impl ClientTransport {
             ClientTransport::Ssh(transport) => ssh::connect(transport),
             ClientTransport::Exec(transport) => program::start(&transport.words),
             ClientTransport::TcpReverse(transport) => ReverseListener::bind(transport)?.accept(&mut |_| {}),
+            ClientTransport::Com(transport) => com::connect(transport, &crate::runtime_directory()?),
         }
     }
 
@@ -104,6 +121,7 @@ impl ClientTransport {
             ClientTransport::TcpReverse(reverse) => reverse.password.as_ref(),
             // Who can start the server there has its rights already.
             ClientTransport::Ssh(_) | ClientTransport::Exec(_) => None,
+            ClientTransport::Com(com) => com.password.as_ref(),
         }
     }
 }
@@ -136,6 +154,13 @@ impl ExecClient {
     }
 }
 
+impl ComClient {
+    /// The device that the port names.
+    pub fn device(&self) -> PathBuf {
+        com::device(&self.port)
+    }
+}
+
 impl FromStr for ClientTransport {
     type Err = TransportError;
 
@@ -164,6 +189,10 @@ impl FromStr for ClientTransport {
         if let Some(host) = checked.clicon() {
             let (host, ipv6) = (host.to_owned(), checked.wants_ipv6());
             return Ok(ClientTransport::TcpReverse(ReverseListen { host, port: checked.ports()?, ipv6, password }));
+        }
+        if checked.protocol == "com" {
+            let (port, baud, channel) = checked.serial();
+            return Ok(ClientTransport::Com(ComClient { port, baud, channel, password }));
         }
         let port = checked.ports()?.first;
         let server = if server == "." { "localhost" } else { server };
@@ -210,6 +239,10 @@ impl fmt::Display for ClientTransport {
             ClientTransport::Exec(exec) => {
                 write!(f, "exec:{}", exec.command)?;
                 &None
+            }
+            ClientTransport::Com(com) => {
+                write!(f, "com:Port={},Baud={},Channel={}", com.port, com.baud, com.channel)?;
+                &com.password
             }
         };
         match password {

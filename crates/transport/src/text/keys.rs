@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::params::{RawParam, RawTransport, split_params, split_protocol};
+use crate::com::is_valid_port;
 use crate::npipe::is_valid_name;
 use crate::{Password, TransportError};
 
@@ -186,7 +187,7 @@ impl<'a> Checked<'a> {
             checked.params.push((key.name, value.unwrap_or_default()));
         }
         checked.check_combinations(protocol, keys, side)?;
-        if !matches!(protocol.name, "tcp" | "npipe" | "ssh") {
+        if !matches!(protocol.name, "tcp" | "npipe" | "com" | "ssh") {
             return Err(TransportError::NotInThisRelease { what: format!("{}:", protocol.name) });
         }
         Ok(checked)
@@ -211,6 +212,12 @@ impl<'a> Checked<'a> {
     pub(crate) fn ports(&self) -> Result<PortRange, TransportError> {
         let text = self.get("port").unwrap_or_default();
         parse_ports(text).ok_or_else(|| invalid("port", text, PORT_EXPECTED))
+    }
+
+    /// The serial line of `port=`, `baud=` and `channel=`.
+    pub(crate) fn serial(&self) -> (String, u32, u8) {
+        let number = |key| self.get(key).unwrap_or_default();
+        (number("port").to_owned(), number("baud").parse().unwrap_or(0), number("channel").parse().unwrap_or(0))
     }
 
     /// The value of `bind=`.
@@ -300,7 +307,7 @@ fn check_value(key: &Key, value: Option<&str>, side: Side) -> Result<(), Transpo
             text.eq_ignore_ascii_case("tls13") || text.eq_ignore_ascii_case("tls1"),
             "tls13 (or tls1); older protocols are not secure",
         ),
-        Rule::SerialPort => (!text.is_empty() && !text.contains('\0'), "com1, /dev/ttyUSB0 or the like"),
+        Rule::SerialPort => (is_valid_port(text), "com1 (which is /dev/ttyS0), /dev/ttyUSB0 or the like"),
         Rule::Baud => (text.parse::<u32>().is_ok_and(|rate| rate > 0), "a rate in bits per second"),
         Rule::Channel => (text.parse::<u8>().is_ok_and(|channel| channel <= 254), "a number from 0 to 254"),
         Rule::YesNo => (matches!(text, "yes" | "no"), "yes or no"),

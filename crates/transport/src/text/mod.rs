@@ -5,6 +5,6 @@ mod keys;
 mod params;
 mod server;
 
-pub use client::{ClientTransport, ExecClient, PipeClient, ReverseListen, SshClient, TcpClient};
+pub use client::{ClientTransport, ComClient, ExecClient, PipeClient, ReverseListen, SshClient, TcpClient};
 pub use keys::PortRange;
-pub use server::{PipeListen, ReverseDial, ServerTransport, TcpListen};
+pub use server::{ComListen, PipeListen, ReverseDial, ServerTransport, TcpListen};

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::keys::{Checked, PortRange, Side};
-use crate::{Connection, Password, TcpClient, TransportError, tcp};
+use crate::{Connection, Password, TcpClient, TransportError, com, tcp};
 
 /// A server's connection string. `Display` gives the form that is shown in listings: never a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub enum ServerTransport {
     Npipe(PipeListen),
     /// `tcp:` with `clicon=`: the server dials.
     TcpReverse(ReverseDial),
+    /// `com:`
+    Com(ComListen),
 }
 
 /// `tcp:port=N[:M][,password=][,bind=ADDR][,hidden][,ipversion=6]`
@@ -70,12 +73,28 @@ impl ReverseDial {
     }
 }
 
+/// `com:port=LINE,baud=N,channel=N[,password=][,hidden]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComListen {
+    /// The serial line: `com1` (which is `/dev/ttyS0`), or a device's path.
+    pub port: String,
+    /// Bits per second, the same at both ends.
+    pub baud: u32,
+    /// 0 to 254; one line carries a connection on each.
+    pub channel: u8,
+    /// Not to be listed by discovery.
+    pub hidden: bool,
+    /// What clients must know.
+    pub password: Option<Password>,
+}
+
 impl ServerTransport {
     /// Whether it is to be left out where servers are listed: by the key `hidden`, or because it listens nowhere.
     pub fn is_hidden(&self) -> bool {
         match self {
             ServerTransport::Tcp(tcp) => tcp.hidden,
             ServerTransport::Npipe(pipe) => pipe.hidden,
+            ServerTransport::Com(com) => com.hidden,
             ServerTransport::TcpReverse(_) => true,
         }
     }
@@ -86,6 +105,7 @@ impl ServerTransport {
             ServerTransport::Tcp(tcp) => tcp.password.as_ref(),
             ServerTransport::Npipe(pipe) => pipe.password.as_ref(),
             ServerTransport::TcpReverse(dial) => dial.password.as_ref(),
+            ServerTransport::Com(com) => com.password.as_ref(),
         }
     }
 
@@ -112,6 +132,13 @@ impl PipeListen {
     }
 }
 
+impl ComListen {
+    /// The device that the port names.
+    pub fn device(&self) -> PathBuf {
+        com::device(&self.port)
+    }
+}
+
 impl FromStr for ServerTransport {
     type Err = TransportError;
 
@@ -125,6 +152,10 @@ impl FromStr for ServerTransport {
         if let Some(host) = checked.clicon() {
             let (host, port, ipv6) = (host.to_owned(), checked.ports()?.first, checked.wants_ipv6());
             return Ok(ServerTransport::TcpReverse(ReverseDial { host, port, ipv6, password }));
+        }
+        if checked.protocol == "com" {
+            let (port, baud, channel) = checked.serial();
+            return Ok(ServerTransport::Com(ComListen { port, baud, channel, hidden, password }));
         }
         Ok(ServerTransport::Tcp(TcpListen {
             port: checked.ports()?,
@@ -160,6 +191,10 @@ impl fmt::Display for ServerTransport {
                     f.write_str(",IpVersion=6")?;
                 }
                 (false, &dial.password)
+            }
+            ServerTransport::Com(com) => {
+                write!(f, "com:Port={},Baud={},Channel={}", com.port, com.baud, com.channel)?;
+                (com.hidden, &com.password)
             }
         };
         if hidden {
