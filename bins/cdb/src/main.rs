@@ -46,7 +46,9 @@ fn main() -> ExitCode {
             return exit_codes::USAGE.into();
         }
     };
-    match debug(options) {
+    let finish = debug(options);
+    outpost_transport::end_serial_lines();
+    match finish {
         // It was told when it happened.
         Ok(Finish::Ended(Ending::Lost)) => exit_codes::BROKEN.into(),
         Ok(Finish::Ended(_)) => exit_codes::ORDERLY.into(),

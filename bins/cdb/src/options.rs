@@ -22,6 +22,7 @@ usage: cdb [-premote TRANSPORT] [OPTIONS] PROGRAM [ARGUMENTS...]     debug a new
         exec:COMMAND            any command whose input and output are the link, such as
                   \"exec:docker exec -i web /tmp/dbgsrv --stdio\"
         tcp:port=N[:M],clicon=HOST[,password=P]   waits for the server of HOST, which dials
+        com:port=LINE,baud=N,channel=N[,password=P]
         Programs and PIDs are that machine's, all other paths are this one's.
   -QR, --query-servers HOST[:PORT]  list the servers that HOST shows, and leave; it is asked through
                           one of them, the one on PORT (1025). This machine needs none

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         },
         Request::Serve(options) => run(options),
     };
+    outpost_transport::end_serial_lines();
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -23,6 +23,9 @@ usage: dbgsrv -t TRANSPORT [--daemon] [-x | -pc COMMAND | -c COMMAND | -cs COMMA
                   %d or %x in NAME stands for the process id, a second one for the thread id
         tcp:port=N,clicon=HOST[,password=P][,ipversion=6]
                   the other way round: dials the debugger that waits on HOST, serves it and ends
+        com:port=LINE,baud=N,channel=N[,password=P][,hidden]
+                  serial line: com1 (which is /dev/ttyS0), /dev/ttyUSB0, any terminal device;
+                  one line carries connections on channels 0 to 254, for any number of programs
       --stdio                 serve one debugger on standard input and output, as ssh:, docker exec -i and
                               the like start it (cdb -premote exec:...); no password, ends with it
   -c, --command COMMAND...    also start a program, not debugged; takes the rest of the line

@@ -67,7 +67,7 @@ pub struct ServeOptions {
 
 /// Serves until SIGTERM, SIGINT, SIGHUP, a client's request, or (without a listener) the end of the only session.
 ///
-/// Must be called in a process with one thread; blocks signals in it.
+/// Must be called in a process with one thread, but for those that take no signal (a serial line's); blocks signals in it.
 ///
 /// # Errors
 /// Only what keeps the guardian from working at all.
