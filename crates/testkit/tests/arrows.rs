@@ -22,6 +22,7 @@ const ARROWS: &str = "
     testkit ->
     live -> base target server ptrace
     dbgsrv -> base server live target transport
+    dbengprx -> transport
     benches -> testkit
     cdb -> base target engine commands session console server live remote transport dump
 ";
