@@ -2,8 +2,9 @@
 //!
 //! Both ends make a key from the password by PBKDF2-HMAC-SHA256 (RFC 8018, 5.2) with the server's salt and count, then
 //! prove it by an HMAC-SHA256 (RFC 2104) over a label and both hellos as they were sent, which hold a random number
-//! from each side. So a proof is of use on one connection only, and nobody between the two can have changed a version
-//! or a limit. A server without a password does all of this with the empty one, so that nothing it
+//! from each side, and over the channel binding where the transport has one (RFC 9266). So a proof is of use on one
+//! connection only, nobody between the two can have changed a version or a limit, and who ends an encrypted connection
+//! to go on by another one gains nothing. A server without a password does all of this with the empty one, so that nothing it
 //! sends tells it apart.
 
 use hmac::{Hmac, Mac};
@@ -25,6 +26,17 @@ pub struct Key([u8; 32]);
 pub(crate) enum Prover {
     Client,
     Server,
+}
+
+/// What a proof is made over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    /// The message as it was sent.
+    pub(crate) client_hello: &'a [u8],
+    /// The same of the server's.
+    pub(crate) server_hello: &'a [u8],
+    /// Empty where the transport has none.
+    pub(crate) channel_binding: &'a [u8],
 }
 
 impl Key {
@@ -50,26 +62,27 @@ impl Key {
         Key(key)
     }
 
-    /// The proof of `prover` over the two hellos.
-    pub(crate) fn proof(&self, prover: Prover, client_hello: &[u8], server_hello: &[u8]) -> [u8; 32] {
-        self.mac(prover, client_hello, server_hello).finalize().into_bytes().into()
+    /// The proof of `prover` over what both ends have seen.
+    pub(crate) fn proof(&self, prover: Prover, seen: &Seen<'_>) -> [u8; 32] {
+        self.mac(prover, seen).finalize().into_bytes().into()
     }
 
     /// Whether `proof` is right; takes the same time wherever it is wrong.
-    pub(crate) fn accepts(&self, prover: Prover, client_hello: &[u8], server_hello: &[u8], proof: &[u8]) -> bool {
-        self.mac(prover, client_hello, server_hello).verify_slice(proof).is_ok()
+    pub(crate) fn accepts(&self, prover: Prover, seen: &Seen<'_>, proof: &[u8]) -> bool {
+        self.mac(prover, seen).verify_slice(proof).is_ok()
     }
 
-    fn mac(&self, prover: Prover, client_hello: &[u8], server_hello: &[u8]) -> HmacSha256 {
+    fn mac(&self, prover: Prover, seen: &Seen<'_>) -> HmacSha256 {
         let label = match prover {
             Prover::Client => b"outpost client proof 1",
             Prover::Server => b"outpost server proof 1",
         };
         let mut mac = keyed(&self.0);
         mac.update(label);
-        for hello in [client_hello, server_hello] {
-            mac.update(&(hello.len() as u64).to_le_bytes());
-            mac.update(hello);
+        let binding = Some(seen.channel_binding).filter(|binding| !binding.is_empty());
+        for part in [seen.client_hello, seen.server_hello].into_iter().chain(binding) {
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part);
         }
         mac
     }
@@ -103,13 +116,18 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_is_good_for_its_prover_password_and_hellos_only() {
-        let key = Key::derive("Xy12", b"salt", 2);
-        let proof = key.proof(Prover::Client, b"c", b"s");
-        assert!(key.accepts(Prover::Client, b"c", b"s", &proof));
-        assert!(!key.accepts(Prover::Server, b"c", b"s", &proof));
-        assert!(!key.accepts(Prover::Client, b"cs", b"", &proof));
-        assert!(!key.accepts(Prover::Client, b"c", b"s", &proof[..31]));
-        assert!(!Key::derive("xy12", b"salt", 2).accepts(Prover::Client, b"c", b"s", &proof));
+    fn a_proof_is_good_for_its_prover_password_hellos_and_channel_only() {
+        let seen = |client_hello, server_hello, channel_binding| Seen { client_hello, server_hello, channel_binding };
+        for binding in [&b""[..], b"this channel"] {
+            let here = seen(b"c", b"s", binding);
+            let key = Key::derive("Xy12", b"salt", 2);
+            let proof = key.proof(Prover::Client, &here);
+            assert!(key.accepts(Prover::Client, &here, &proof));
+            assert!(!key.accepts(Prover::Server, &here, &proof));
+            assert!(!key.accepts(Prover::Client, &seen(b"cs", b"", binding), &proof));
+            assert!(!key.accepts(Prover::Client, &seen(b"c", b"s", b"another"), &proof));
+            assert!(!key.accepts(Prover::Client, &here, &proof[..31]));
+            assert!(!Key::derive("xy12", b"salt", 2).accepts(Prover::Client, &here, &proof));
+        }
     }
 }

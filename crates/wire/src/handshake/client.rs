@@ -1,7 +1,7 @@
 //! The client's side.
 
 use super::{Agreed, Capabilities, Identity, MAGIC, Opened, RELEASE, RefusalCode, VERSIONS, agree, limits};
-use crate::auth::{Key, MAX_ITERATIONS, NONCE_LEN, Prover};
+use crate::auth::{Key, MAX_ITERATIONS, NONCE_LEN, Prover, Seen};
 use crate::convert::{TailReader, required};
 use crate::error::VersionMismatch;
 use crate::frame::Frame;
@@ -16,6 +16,7 @@ pub struct ClientHandshake {
     identity: Identity,
     take_command_line: bool,
     hello: Vec<u8>,
+    channel_binding: Vec<u8>,
     state: State,
 }
 
@@ -77,9 +78,20 @@ impl ClientHandshake {
             identity,
             take_command_line,
             hello: payload.message.clone(),
+            channel_binding: Vec::new(),
             state: State::Hello,
         };
         (handshake, payload)
+    }
+
+    /// Ties the proofs to the channel below, by what only its two ends know; empty: there is no such thing. To be called
+    /// before the server's first frame is handled.
+    pub fn bind_channel(&mut self, binding: &[u8]) {
+        binding.clone_into(&mut self.channel_binding);
+    }
+
+    fn seen<'a>(&'a self, server_hello: &'a [u8]) -> Seen<'a> {
+        Seen { client_hello: &self.hello, server_hello, channel_binding: &self.channel_binding }
     }
 
     /// Handles a frame from the server.
@@ -93,7 +105,7 @@ impl ClientHandshake {
             (State::Hello, Ok(Kind::ServerHello)) => self.prove(frame),
             (State::Proved { key, server_hello, agreed }, Ok(Kind::Authenticated)) => {
                 let proof = decode::<proto::Authenticated>(frame)?.proof;
-                if !key.accepts(Prover::Server, &self.hello, &server_hello, &proof) {
+                if !key.accepts(Prover::Server, &self.seen(&server_hello), &proof) {
                     return Err(WireError::ServerNotAuthentic);
                 }
                 self.state = State::Trusted { agreed };
@@ -122,7 +134,7 @@ impl ClientHandshake {
         let key = Key::derive(&self.password, &hello.salt, hello.iterations);
         self.password.clear();
         let server_hello = frame.message.to_vec();
-        let proof = key.proof(Prover::Client, &self.hello, &server_hello).to_vec();
+        let proof = key.proof(Prover::Client, &self.seen(&server_hello)).to_vec();
         let open = proto::OpenSession {
             user: self.identity.user.clone(),
             host: self.identity.host.clone(),

@@ -3,7 +3,7 @@
 use super::client::version_error;
 use super::query::check_query;
 use super::{Agreed, Identity, MAGIC, Opened, RELEASE, RefusalCode, VERSIONS, agree, encode_refusal, limits};
-use crate::auth::{Key, NONCE_LEN, Prover};
+use crate::auth::{Key, NONCE_LEN, Prover, Seen};
 use crate::frame::{Frame, RequestId};
 use crate::message::{bundle_out, decode, payload};
 use crate::stream::Payload;
@@ -18,6 +18,7 @@ pub struct ServerHandshake {
     key: Key,
     salt: Vec<u8>,
     nonce: [u8; NONCE_LEN],
+    channel_binding: Vec<u8>,
     state: State,
 }
 
@@ -63,7 +64,13 @@ impl ServerHandshake {
     /// Waits for a client. The key is made of the password (or the empty text) with `salt` and [`Key::ITERATIONS`];
     /// `nonce` must be random.
     pub fn new(key: Key, salt: &[u8], nonce: [u8; NONCE_LEN]) -> ServerHandshake {
-        ServerHandshake { key, salt: salt.to_vec(), nonce, state: State::Start }
+        ServerHandshake { key, salt: salt.to_vec(), nonce, channel_binding: Vec::new(), state: State::Start }
+    }
+
+    /// Ties the proofs to the channel below, by what only its two ends know; empty: there is no such thing. To be called
+    /// before the client's proof is handled.
+    pub fn bind_channel(&mut self, binding: &[u8]) {
+        binding.clone_into(&mut self.channel_binding);
     }
 
     /// Handles a frame from the client.
@@ -127,10 +134,11 @@ impl ServerHandshake {
         agreed: Agreed,
     ) -> Result<ServerStep, WireError> {
         let proof = decode::<proto::Authenticate>(frame)?.proof;
-        if !self.key.accepts(Prover::Client, client_hello, server_hello, &proof) {
+        let seen = Seen { client_hello, server_hello, channel_binding: &self.channel_binding };
+        if !self.key.accepts(Prover::Client, &seen, &proof) {
             return Err(WireError::Authentication);
         }
-        let proof = self.key.proof(Prover::Server, client_hello, server_hello).to_vec();
+        let proof = self.key.proof(Prover::Server, &seen).to_vec();
         self.state = State::Trusted { agreed };
         Ok(ServerStep::Send(payload(Kind::Authenticated, &proto::Authenticated { proof })))
     }

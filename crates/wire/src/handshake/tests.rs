@@ -92,6 +92,28 @@ fn a_server_that_does_not_know_the_password_is_told_from_one_that_does() {
 }
 
 #[test]
+fn a_proof_is_of_no_use_on_another_channel() {
+    let bound = |binding: &[u8], server_binding: &[u8]| {
+        let (mut client, hello) = client("Xy12");
+        client.bind_channel(binding);
+        let mut server = server("Xy12");
+        server.bind_channel(server_binding);
+        let ServerStep::Send(challenge) = server.handle(&frame(&hello)) else { panic!("no challenge") };
+        let ClientStep::Send { authenticate, .. } = client.handle(&frame(&challenge)).unwrap() else { panic!() };
+        match server.handle(&frame(&authenticate)) {
+            ServerStep::Send(proof) => Ok(client.handle(&frame(&proof)).map(drop)),
+            ServerStep::Refuse(_, error) => Err(error),
+            ServerStep::Open(_) => panic!("open without being asked"),
+        }
+    };
+    assert_eq!(bound(&[1; 32], &[1; 32]), Ok(Ok(())));
+    // Somebody in between has one channel with each of the two and passes on what they say; or one of them is plain.
+    for (client, server) in [(&[1; 32][..], &[2; 32][..]), (&[1; 32], &[]), (&[], &[2; 32])] {
+        assert_eq!(bound(client, server), Err(WireError::Authentication));
+    }
+}
+
+#[test]
 fn other_versions_are_refused_naming_both() {
     let mut hello = proto::ClientHello {
         magic: MAGIC.to_vec(),
