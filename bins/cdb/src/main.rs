@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use outpost_console::{ConsoleOptions, Finish, block_interrupts};
 use outpost_live::LiveBackend;
 use outpost_session::{Ending, Session};
+use outpost_transport::hide_passwords;
 
 use options::{Options, Request};
 
@@ -46,6 +47,9 @@ fn main() -> ExitCode {
             return exit_codes::USAGE.into();
         }
     };
+    if let Err(error) = hide_passwords() {
+        complain(&format!("passwords on the command line stay in the process list: {error}"));
+    }
     let finish = debug(options);
     outpost_transport::end_serial_lines();
     match finish {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use outpost_transport::{ClientTransport, Connection};
+use outpost_transport::{ClientTransport, Connection, without_passwords};
 
 const HELP: &str = "\
 cdb: debugger.
@@ -17,6 +17,7 @@ usage: cdb [-premote TRANSPORT] [OPTIONS] PROGRAM [ARGUMENTS...]     debug a new
 
   -premote, --premote TRANSPORT   processes of another machine, through its process server:
         tcp:server=HOST,port=N[,password=P]    npipe:pipe=NAME[,password=P]
+        ssl:server=HOST,port=N,certuser=THUMBPRINT[,password=P][,clientcert=NAME]    spipe:pipe=NAME,...
         ssh:server=[USER@]HOST[,port=N][,path=FILE][,copy=yes|no]   starts dbgsrv there, and copies it
                   there first with copy=yes, or if you say so when it is missing
         exec:COMMAND            any command whose input and output are the link, such as
@@ -310,7 +311,9 @@ impl Options {
     fn set(&mut self, word: Word, value: String) -> Result<(), UsageError> {
         match word {
             Word::Premote => {
-                let transport = value.parse().map_err(|error| UsageError(format!("-premote {value}: {error}")))?;
+                let transport = value
+                    .parse()
+                    .map_err(|error| UsageError(format!("-premote {}: {error}", without_passwords(&value))))?;
                 self.premote = Some(transport);
             }
             Word::Noninvasive => self.attaching = Attaching::Noninvasive,
@@ -430,6 +433,7 @@ mod tests {
         check("-QR alder -p 5", "-QR stands alone");
         check("-QR alder ./svc", "-QR stands alone");
         check("-QR", "-QR needs a value");
+        check("-premote tcp:password=Xy12 ./svc", "-premote tcp:password=*: tcp: needs");
     }
 
     #[test]

@@ -124,8 +124,9 @@ fn allow_descriptors() {
 /// Says where it listens, and what to type at the other end.
 fn announce(listener: &Listener, options: &Options) {
     log(format_args!("listening on {}, for {}", listener.transport(), options.server));
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    log(format_args!("connect with: cdb -premote {} -p PID", listener.client_transport(&host)));
+    for client in listener.client_transports() {
+        log(format_args!("connect with: cdb -premote {client} -p PID"));
+    }
     if listener.transport().is_beyond_this_machine() {
         log(format_args!("other machines can reach it: what keeps them out is the server's own password"));
     }

@@ -29,6 +29,7 @@ exit status: 0 ended in order, 1 could not start or go on, 2 wrong command line"
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one value per program")]
 pub(crate) enum Request {
     /// Print this and leave.
     Show(String),
@@ -83,6 +84,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Re
 }
 
 fn check(server: &ClientTransport, clients: &ServerTransport) -> anyhow::Result<()> {
+    use {ClientTransport as Client, ServerTransport as Server};
+    ensure!(
+        matches!(server, Client::Tcp(_) | Client::Npipe(_) | Client::Com(_))
+            && matches!(clients, Server::Tcp(_) | Server::Npipe(_) | Server::Com(_)),
+        "a repeater knows tcp, npipe and com, without clicon=; an ssl: pair passes through it as tcp:, an spipe: pair as npipe:"
+    );
     ensure!(
         server.password().is_none() && clients.password().is_none(),
         "a repeater has no password: it passes, so give it to the server and to its client"
@@ -140,6 +147,8 @@ mod tests {
     fn passwords_pass_and_lines_have_one_direction() {
         refuses(&["-c", "npipe:pipe=a,password=x", "-s", "tcp:port=1"], "a repeater has no password");
         refuses(&["-c", "npipe:pipe=a", "-s", "tcp:port=1,password=x"], "a repeater has no password");
+        refuses(&["-c", "npipe:pipe=a", "-s", "ssl:port=1"], "passes through it as tcp:");
+        refuses(&["-c", "tcp:port=1,clicon=a", "-s", "tcp:port=1"], "without clicon=");
         let line = ["-c", "com:port=com2,baud=9600,channel=1", "-s", "com:port=/dev/ttyS1,baud=19200,channel=2"];
         refuses(&line, "use two serial lines");
         assert!(check(&[line[0], line[1], line[2], "com:port=com3,baud=9600,channel=1"]).is_ok());

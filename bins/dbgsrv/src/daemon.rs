@@ -1,5 +1,6 @@
 //! Going to the background, without fork(2): the server is started again, and this process waits until it listens.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -8,11 +9,11 @@ use anyhow::Context;
 use crate::exit_codes;
 use crate::options::DAEMON_CHILD;
 
-/// Starts the server in the background; the exit status is known once it listens or has failed.
-pub(crate) fn start() -> anyhow::Result<ExitCode> {
+/// Starts the server in the background with these arguments; the exit status is known once it listens or has failed.
+pub(crate) fn start(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let mut child = Command::new("/proc/self/exe")
         .arg(DAEMON_CHILD)
-        .args(std::env::args_os().skip(1))
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

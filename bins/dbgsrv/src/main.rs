@@ -7,11 +7,13 @@ mod daemon;
 mod exit_codes;
 mod options;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use outpost_live::LiveBackend;
 use outpost_server::{Log, Outcome, ServeOptions, Source, StdioLink, serve, serve_reverse};
-use outpost_transport::{Listener, ReverseDial, ServerTransport};
+use outpost_transport::{Listener, Password, ReverseDial, ServerTransport, hide_passwords};
 
 use options::{Options, Request};
 
@@ -20,17 +22,21 @@ fn main() -> ExitCode {
     if let Some(code) = outpost_server::run_hidden_role(&LiveBackend) {
         return code;
     }
-    let request = match options::parse(std::env::args_os()) {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let request = match options::parse(arguments.clone()) {
         Ok(request) => request,
         Err(error) => {
             Log::Stderr.line(format_args!("{error}; see dbgsrv --help"));
             return ExitCode::from(exit_codes::USAGE);
         }
     };
+    if let Err(error) = hide_passwords() {
+        Log::Stderr.line(format_args!("passwords on the command line stay in the process list: {error}"));
+    }
     let result = match request {
         Request::Show(text) => show(&text).map(|()| exit_codes::SUCCESS),
         Request::Stdio(command_line) => serve_stdio(command_line),
-        Request::Serve(options) if options.daemon => match daemon::start() {
+        Request::Serve(options) if options.daemon => match daemon::start(&arguments[1..]) {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
@@ -59,14 +65,20 @@ fn run(options: Options) -> anyhow::Result<u8> {
         Log::Stderr.line(format_args!("created process {process}{how}: {}", program.words.join(" ")));
     }
     let serve_options = ServeOptions { log: Log::Stderr, command_line: options.implicit_command };
-    if let ServerTransport::TcpReverse(dial) = &options.transport {
+    let mut transport = options.transport;
+    if let ServerTransport::TcpReverse(dial) = &transport {
         if options.is_daemon {
             daemon::is_ready();
         }
         return serve_dialled(dial, serve_options);
     }
-    let listener = Listener::bind(&options.transport)?;
-    announce(&listener);
+    let one_time = (transport.is_encrypted() && transport.lacks_secret()).then(Password::random).transpose();
+    let one_time = one_time.context("cannot make a password")?;
+    if let Some(password) = &one_time {
+        transport.set_password(password.clone());
+    }
+    let listener = Listener::bind(&transport)?;
+    announce(&listener, one_time.as_ref());
     if options.is_daemon {
         daemon::is_ready();
     }
@@ -108,21 +120,38 @@ fn serve_dialled(dial: &ReverseDial, options: ServeOptions) -> anyhow::Result<u8
     }
 }
 
-/// Says where it listens, and what to type at the other end.
-fn announce(listener: &Listener) {
+/// Says where it listens, and what to type at the other end. A password is said only if nobody knows it otherwise.
+fn announce(listener: &Listener, one_time: Option<&Password>) {
     let transport = listener.transport();
     Log::Stderr.line(format_args!("listening on {transport}"));
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let mut client = listener.client_transport(&host).to_string();
-    if transport.password().is_some() {
-        client += ",Password=*";
+    let password = match (one_time, transport.password()) {
+        (Some(password), _) => format!(",Password={}", password.reveal()),
+        (None, Some(_)) => ",Password=*".to_owned(),
+        (None, None) => String::new(),
+    };
+    let own = if asks_for_certificate(transport) { ",ClientCert=NAME" } else { "" };
+    for client in listener.client_transports() {
+        let line = quoted(format!("{client}{own}{password}"));
+        Log::Stderr.line(format_args!("connect with: cdb -premote {line} -p PID"));
     }
-    Log::Stderr.line(format_args!("connect with: cdb -premote {client} -p PID"));
-    if transport.is_beyond_this_machine() {
+    if transport.is_beyond_this_machine() && !transport.is_encrypted() {
         Log::Stderr
             .line(format_args!("what crosses plain tcp can be read on the network; the password never crosses it"));
     }
     if matches!(transport, ServerTransport::Tcp(tcp) if tcp.open_firewall) {
         Log::Stderr.line(format_args!("IcfEnable: this release leaves the firewall alone; open the port yourself"));
     }
+}
+
+fn asks_for_certificate(transport: &ServerTransport) -> bool {
+    match transport {
+        ServerTransport::Ssl(_, tls) | ServerTransport::Spipe(_, tls) => !tls.clients.is_empty(),
+        _ => false,
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(text: String) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ":=,._-*%@[]/".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{text}'") }
 }

@@ -3,24 +3,37 @@
 use std::ffi::OsString;
 use std::fmt;
 
-use outpost_transport::ServerTransport;
+use outpost_transport::{ServerTransport, without_passwords};
 
 /// First argument of the process that `--daemon` leaves behind.
 pub(crate) const DAEMON_CHILD: &str = "--outpost-daemon";
 
+/// Where it listens if nothing is said.
+const QUICK_START: &str = "ssl:port=0";
+
 const HELP: &str = "\
 dbgsrv: process server. Debuggers elsewhere (cdb -premote) see this machine's processes through it.
 
-usage: dbgsrv -t TRANSPORT [--daemon] [-x | -pc COMMAND | -c COMMAND | -cs COMMAND]
+usage: dbgsrv [-t TRANSPORT] [--daemon] [-x | -pc COMMAND | -c COMMAND | -cs COMMAND]
        dbgsrv --stdio [-pc COMMAND]
 
+Without -t it is ssl:port=0: encrypted, on a free port of every address, with a certificate made on first
+use and a password for this run. What to type at the other end is said when it listens.
+
   -t, --transport TRANSPORT   where to listen:
+        ssl:port=N[:M][,password=P][,certuser=C|machuser=C][,clientcert=T[;T...]][,bind=ADDR][,hidden]
+                  TLS 1.3, on every address unless bind= names one; C is NAME (for NAME.crt, NAME.key)
+                  or the thumbprint of a certificate in ~/.config/outpost/certificates (certuser) or
+                  /etc/outpost/certificates (machuser); T are the thumbprints of the only client
+                  certificates let in; without password= and clientcert= a password is made
         tcp:port=N[:M][,password=P][,bind=ADDR][,hidden][,ipversion=6]
-                  first free port of N to M (0: any); on loopback unless bind= names an address of
-                  this machine, or * for all, which needs a password
+                  readable on the way; first free port of N to M (0: any); on loopback unless bind=
+                  names an address of this machine, or * for all, which needs a password
         npipe:pipe=NAME[,password=P][,hidden]
                   Unix socket in the runtime directory, for the same user only;
                   %d or %x in NAME stands for the process id, a second one for the thread id
+        spipe:pipe=NAME and the keys of ssl:
+                  TLS 1.3 over such a socket
         tcp:port=N,clicon=HOST[,password=P][,ipversion=6]
                   the other way round: dials the debugger that waits on HOST, serves it and ends
         com:port=LINE,baud=N,channel=N[,password=P][,hidden]
@@ -39,7 +52,8 @@ usage: dbgsrv -t TRANSPORT [--daemon] [-x | -pc COMMAND | -c COMMAND | -cs COMMA
   -?, -h, --help              this text
       --version               release and protocol
 
-Passwords are 1 to 12 letters and digits. SIGTERM, SIGINT or .endpsrv in a debugger end it in order:
+Passwords are any text; one with commas goes in braces: password=@{a,b}. It never crosses the link and
+is taken out of the process list. SIGTERM, SIGINT or .endpsrv in a debugger end it in order:
 debuggers are told, attached processes let go, created ones ended.
 exit status: 0 ended in order, 1 could not start or go on, 2 wrong command line,
 3 the link that was dialled broke or had no session: start it again for another";
@@ -163,7 +177,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             _ => Err(UsageError("--stdio serves one debugger, here: it goes without -t, -c, -cs and --daemon".into())),
         };
     }
-    let transport = transport.ok_or_else(|| UsageError("-t TRANSPORT is missing, such as -t tcp:port=1025".into()))?;
+    let transport =
+        transport.map_or_else(|| QUICK_START.parse().map_err(|error| UsageError(format!("{error}"))), Ok)?;
     let (program, implicit_command, daemon, is_daemon) = options;
     Ok(Request::Serve(Options { transport, program, implicit_command, daemon: daemon && !is_daemon, is_daemon }))
 }
@@ -211,7 +226,7 @@ fn text(argument: OsString) -> Result<String, UsageError> {
 fn unknown(argument: &str) -> UsageError {
     UsageError(match argument {
         "-sifeo" | "-pipe" | "-QR" => format!("{argument} is not in this release"),
-        _ => format!("unknown option '{argument}' (options are case-sensitive)"),
+        _ => format!("unknown option '{}' (options are case-sensitive)", without_passwords(argument)),
     })
 }
 
@@ -236,13 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn the_transport_is_needed_once() {
+    fn the_transport_is_given_once_at_most() {
         assert_eq!(serve(&["-t", "tcp:port=1025"]).transport.to_string(), "tcp:Port=1025");
         assert_eq!(serve(&["--transport=npipe:pipe=x"]).transport.to_string(), "npipe:Pipe=x");
-        refuses(&[], "-t TRANSPORT is missing");
+        assert_eq!(serve(&[]).transport.to_string(), "ssl:Port=0");
         refuses(&["-t"], "needs a connection string");
         refuses(&["-t", "tcp:port=1", "-t", "tcp:port=2"], "twice");
-        refuses(&["-t", "ssl:proto=tls1,certuser=me,port=1"], "not in this release");
+        refuses(&["-t", "ssl:proto=ssl3,certuser=me,port=1"], "older protocols are not secure");
+        refuses(&["tcp:port=1,password=Xy12"], "unknown option 'tcp:port=1,password=*'");
         refuses(&["-T", "tcp:port=1"], "case-sensitive");
     }
 

@@ -1,4 +1,5 @@
-//! One body of checks over every way to a live system: in this process, over memory, tcp, a pipe, and a slow link.
+//! One body of checks over every way to a live system: in this process, over memory, tcp, a pipe,
+//! both inside TLS, and a slow link.
 //!
 //! What a check sees must not depend on what lies between; only round trips differ, and they are counted against the
 //! budgets of the architecture.
@@ -77,6 +78,19 @@ fn over_a_pipe() {
     let name = format!("conformance{}", std::process::id());
     let server = Server::start(&["-t", &format!("npipe:pipe={name}")]);
     conforms("npipe", &|| Box::new(server.connect()));
+}
+
+#[test]
+fn over_tls() {
+    let server = Server::start(&["-t", "ssl:port=0,bind=localhost"]);
+    conforms("ssl", &|| Box::new(server.connect()));
+}
+
+#[test]
+fn over_tls_on_a_pipe() {
+    let name = format!("tls_conformance{}", std::process::id());
+    let server = Server::start(&["-t", &format!("spipe:pipe={name}")]);
+    conforms("spipe", &|| Box::new(server.connect()));
 }
 
 #[test]

@@ -5,7 +5,6 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,19 +13,22 @@ use common::{LIMIT, Server};
 use outpost_base::ProcessId;
 use outpost_target::{AttachMode, BundleRequest, DetachMode, Live, Os, ProcessQuery, Target};
 use outpost_testkit::{Running, wait_until};
+use outpost_transport::Connection;
 use outpost_wire::{
     ClientHandshake, ClientStep, FrameQueue, FrameReader, Header, Identity, Kind, MAX_FRAME, OPEN_REQUEST, Payload,
     Request, RequestId, encode_request,
 };
+use rustix::net::sockopt;
 
-fn dial(server: &Server) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream
+/// Where the server listens: plain, and with all that is said here inside TLS.
+const TRANSPORTS: [&str; 2] = ["tcp:port=0", "ssl:port=0,bind=localhost"];
+
+fn dial(server: &Server) -> Connection {
+    server.transport().connect().unwrap()
 }
 
 /// Everything the server says until it closes the connection. A reset is an end, too.
-fn rest(mut stream: &TcpStream) -> Vec<u8> {
+fn rest(mut stream: &Connection) -> Vec<u8> {
     let mut said = Vec::new();
     match stream.read_to_end(&mut said) {
         Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => panic!("not closed: {error}"),
@@ -34,7 +36,7 @@ fn rest(mut stream: &TcpStream) -> Vec<u8> {
     }
 }
 
-fn send(mut stream: &TcpStream, request: u64, payload: Payload) -> std::io::Result<()> {
+fn send(mut stream: &Connection, request: u64, payload: Payload) -> std::io::Result<()> {
     let mut queue = FrameQueue::new();
     queue.push(Header { request: RequestId(request), ..Header::default() }, payload).unwrap();
     while !queue.is_empty() {
@@ -44,10 +46,11 @@ fn send(mut stream: &TcpStream, request: u64, payload: Payload) -> std::io::Resu
 }
 
 /// A session whose bytes the test sends itself.
-fn raw_session(server: &Server) -> TcpStream {
+fn raw_session(server: &Server) -> Connection {
     let stream = dial(server);
     let mut reader = FrameReader::new(MAX_FRAME);
     let (mut handshake, hello) = ClientHandshake::start("", [7; 32], Identity::default(), false);
+    handshake.bind_channel(stream.channel_binding());
     send(&stream, 0, hello).unwrap();
     loop {
         while reader.fill_exactly_from(&mut &stream).unwrap() > 0 && !reader.has_frame().unwrap() {}
@@ -65,9 +68,10 @@ fn raw_session(server: &Server) -> TcpStream {
 
 #[test]
 fn garbage_and_impossible_lengths_end_the_connection_at_once() {
-    let server = Server::start(&["-t", "tcp:port=0"]);
-    let mut other = server.connect();
-    let texts: [&[u8]; 6] = [
+    for transport in TRANSPORTS {
+        let server = Server::start(&["-t", transport]);
+        let mut other = server.connect();
+        let texts: [&[u8]; 6] = [
         b"\xff\xff\xff\xff and a lot of it",
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -77,73 +81,80 @@ fn garbage_and_impossible_lengths_end_the_connection_at_once() {
         // A hello with garbage in it.
         b"\x24\x00\x00\x00\x01\x00\x00\x00\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\xff\xff\xff\xff",
     ];
-    for text in texts {
-        let stream = dial(&server);
-        (&stream).write_all(text).unwrap();
-        rest(&stream);
+        for text in texts {
+            let stream = dial(&server);
+            (&stream).write_all(text).unwrap();
+            rest(&stream);
+        }
+        let refusals = || server.log().iter().filter(|line| line.contains("refused: ")).count();
+        outpost_testkit::wait_until("the refusals are logged", Duration::from_secs(60), || refusals() >= 5);
+        // At once, that is not by running out of time.
+        assert!(!server.log().iter().any(|line| line.contains("in time")), "{:#?}", server.log());
+        assert_eq!(server.workers().len(), 1);
+        assert!(other.clock().is_ok());
     }
-    let refusals = || server.log().iter().filter(|line| line.contains("refused: ")).count();
-    outpost_testkit::wait_until("the refusals are logged", Duration::from_secs(60), || refusals() >= 5);
-    // At once, that is not by running out of time.
-    assert!(!server.log().iter().any(|line| line.contains("in time")), "{:#?}", server.log());
-    assert_eq!(server.workers().len(), 1);
-    assert!(other.clock().is_ok());
 }
 
 #[test]
 fn versions_that_differ_are_told_to_both_sides() {
-    let server = Server::start(&["-t", "tcp:port=0"]);
-    // ClientHello: magic (1), versions packed (2), release (3).
-    let message = b"\x0a\x07OUTPOST\x12\x01\x63\x1a\x039.9".to_vec();
-    let stream = dial(&server);
-    send(&stream, 0, Payload { kind: Kind::ClientHello.number(), message, tail: Vec::new() }).unwrap();
-    let said = String::from_utf8_lossy(&rest(&stream)).into_owned();
-    for words in
-        ["protocol 99", "release 9.9", "protocol 1", "the server is older", "not using same version of remoting"]
-    {
-        assert!(said.contains(words), "{words}: {said:?}");
+    for transport in TRANSPORTS {
+        let server = Server::start(&["-t", transport]);
+        // ClientHello: magic (1), versions packed (2), release (3).
+        let message = b"\x0a\x07OUTPOST\x12\x01\x63\x1a\x039.9".to_vec();
+        let stream = dial(&server);
+        send(&stream, 0, Payload { kind: Kind::ClientHello.number(), message, tail: Vec::new() }).unwrap();
+        let said = String::from_utf8_lossy(&rest(&stream)).into_owned();
+        for words in
+            ["protocol 99", "release 9.9", "protocol 1", "the server is older", "not using same version of remoting"]
+        {
+            assert!(said.contains(words), "{words}: {said:?}");
+        }
+        server.wait_for_line("protocol versions differ");
     }
-    server.wait_for_line("protocol versions differ");
 }
 
 #[test]
 fn slow_and_silent_peers_keep_nobody_out() {
-    let server = Server::start(&["-t", "tcp:port=0"]);
-    // More than there are places for those who have not proved anything.
-    let silent: Vec<TcpStream> = (0..40).map(|_| dial(&server)).collect();
-    let slow = dial(&server);
-    (&slow).write_all(b"\x24\x00").unwrap();
-    let begin = Instant::now();
-    assert!(server.connect().clock().is_ok());
-    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
-    rest(&slow);
-    silent.iter().for_each(|stream| drop(rest(stream)));
-    assert!(begin.elapsed() < Duration::from_secs(30));
+    for transport in TRANSPORTS {
+        let server = Server::start(&["-t", transport]);
+        // More than there are places for those who have not proved anything.
+        let silent: Vec<Connection> = (0..40).map(|_| dial(&server)).collect();
+        let slow = dial(&server);
+        (&slow).write_all(b"\x24\x00").unwrap();
+        let begin = Instant::now();
+        assert!(server.connect().clock().is_ok());
+        assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+        rest(&slow);
+        silent.iter().for_each(|stream| drop(rest(stream)));
+        assert!(begin.elapsed() < Duration::from_secs(30));
+    }
 }
 
 #[test]
 fn half_frames_and_wrong_order_end_only_their_own_session() {
-    let server = Server::start(&["-t", "tcp:port=0"]);
-    let mut other = server.connect();
-    let cut = raw_session(&server);
-    (&cut).write_all(b"\x30\x00\x00\x00\x09\x04").unwrap();
-    drop(cut);
-    server.wait_for_line("link lost: closed within a message");
-    let huge = raw_session(&server);
-    (&huge).write_all(b"\xff\xff\xff\xff").unwrap();
-    rest(&huge);
-    server.wait_for_line("a frame of 4294967299 bytes exceeds the limit");
-    let backwards = raw_session(&server);
-    send(&backwards, 5, Payload { kind: Kind::Stopped.number(), ..Payload::default() }).unwrap();
-    rest(&backwards);
-    server.wait_for_line("unexpected message kind 0x4001");
-    let nonsense = raw_session(&server);
-    let wild = Payload { kind: Kind::Resume.number(), message: vec![0xff; 100], tail: Vec::new() };
-    send(&nonsense, 5, wild).unwrap();
-    rest(&nonsense);
-    server.wait_for_line("malformed message of kind 0x0203");
-    assert!(other.clock().is_ok());
-    wait_until("their workers end", LIMIT, || server.workers().len() == 1);
+    for transport in TRANSPORTS {
+        let server = Server::start(&["-t", transport]);
+        let mut other = server.connect();
+        let cut = raw_session(&server);
+        (&cut).write_all(b"\x30\x00\x00\x00\x09\x04").unwrap();
+        drop(cut);
+        server.wait_for_line("link lost: closed within a message");
+        let huge = raw_session(&server);
+        (&huge).write_all(b"\xff\xff\xff\xff").unwrap();
+        rest(&huge);
+        server.wait_for_line("a frame of 4294967299 bytes exceeds the limit");
+        let backwards = raw_session(&server);
+        send(&backwards, 5, Payload { kind: Kind::Stopped.number(), ..Payload::default() }).unwrap();
+        rest(&backwards);
+        server.wait_for_line("unexpected message kind 0x4001");
+        let nonsense = raw_session(&server);
+        let wild = Payload { kind: Kind::Resume.number(), message: vec![0xff; 100], tail: Vec::new() };
+        send(&nonsense, 5, wild).unwrap();
+        rest(&nonsense);
+        server.wait_for_line("malformed message of kind 0x0203");
+        assert!(other.clock().is_ok());
+        wait_until("their workers end", LIMIT, || server.workers().len() == 1);
+    }
 }
 
 /// Resident memory of a process in KiB.
@@ -163,7 +174,7 @@ fn of_a_hundred_sessions_one_floods_and_one_stalls_and_the_others_notice_nothing
     // Asks for much and reads nothing of it, until the server takes no more.
     let stalled = raw_session(&server);
     let stalled_worker = server.workers().into_iter().find(|pid| !known.contains(pid)).unwrap();
-    stalled.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    sockopt::set_socket_timeout(&stalled, sockopt::Timeout::Send, Some(Duration::from_secs(1))).unwrap();
     let list = Request::ListProcesses { query: ProcessQuery::All, with_attachability: false };
     let mut asked = 0;
     while asked < 200_000 && send(&stalled, asked + 2, encode_request(list.clone())).is_ok() {
@@ -189,7 +200,7 @@ fn of_a_hundred_sessions_one_floods_and_one_stalls_and_the_others_notice_nothing
         while !stop.load(Ordering::Relaxed) && send(&flooding, id, encode_request(Request::Clock)).is_ok() {
             id += 1;
         }
-        flooding.shutdown(std::net::Shutdown::Both).unwrap();
+        flooding.shutdown();
     });
 
     let mut times = Vec::new();
@@ -224,31 +235,33 @@ fn of_a_hundred_sessions_one_floods_and_one_stalls_and_the_others_notice_nothing
 /// although nothing more arrives.
 #[test]
 fn a_client_that_reads_late_gets_every_answer() {
-    let server = Server::start(&["-t", "tcp:port=0"]);
-    let memory = vec![7_u8; 256 << 10];
-    let (pid, at) = (std::process::id(), memory.as_ptr() as u64);
-    let late = raw_session(&server);
-    let mode = AttachMode::Noninvasive { suspend: false };
-    let attach = Request::Attach { process: ProcessId(pid), mode, bundle: BundleRequest::default() };
-    send(&late, 2, encode_request(attach)).unwrap();
-    const READS: u64 = 200;
-    for id in 0..READS {
-        let reads = vec![outpost_target::ReadRequest { at: outpost_base::Va(at), len: memory.len() as u64 }];
-        let space = outpost_base::AddressSpaceId(u64::from(pid));
-        send(&late, 3 + id, encode_request(Request::Read { space, reads })).unwrap();
-    }
-    for _ in 0..3 {
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let mut reader = FrameReader::new(MAX_FRAME);
-    let mut answers = 0;
-    while answers < READS + 1 {
-        match reader.next_frame().unwrap() {
-            Some(frame) => {
-                assert!(frame.header.kind != Kind::Failed.number());
-                answers += 1;
+    for transport in TRANSPORTS {
+        let server = Server::start(&["-t", transport]);
+        let memory = vec![7_u8; 256 << 10];
+        let (pid, at) = (std::process::id(), memory.as_ptr() as u64);
+        let late = raw_session(&server);
+        let mode = AttachMode::Noninvasive { suspend: false };
+        let attach = Request::Attach { process: ProcessId(pid), mode, bundle: BundleRequest::default() };
+        send(&late, 2, encode_request(attach)).unwrap();
+        const READS: u64 = 200;
+        for id in 0..READS {
+            let reads = vec![outpost_target::ReadRequest { at: outpost_base::Va(at), len: memory.len() as u64 }];
+            let space = outpost_base::AddressSpaceId(u64::from(pid));
+            send(&late, 3 + id, encode_request(Request::Read { space, reads })).unwrap();
+        }
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let mut reader = FrameReader::new(MAX_FRAME);
+        let mut answers = 0;
+        while answers < READS + 1 {
+            match reader.next_frame().unwrap() {
+                Some(frame) => {
+                    assert!(frame.header.kind != Kind::Failed.number());
+                    answers += 1;
+                }
+                None => assert!(reader.fill_from(&mut &late).expect("the server goes on answering") > 0),
             }
-            None => assert!(reader.fill_from(&mut &late).expect("the server goes on answering") > 0),
         }
     }
 }

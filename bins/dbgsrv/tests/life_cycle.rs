@@ -72,9 +72,12 @@ fn wrong_command_lines_and_taken_ports_are_told_by_the_exit_status() {
         let mut server = Server::spawn(dbgsrv().args(arguments));
         (server.wait().code(), server.wait_for_line("dbgsrv:"))
     };
-    let (code, line) = run(&["-t", "ssl:machuser=x,port=5"]);
+    let (code, line) = run(&["-t", "ssl:proto=ssl3,port=5"]);
     assert_eq!(code, Some(2), "{line}");
-    assert!(line.contains("not in this release"), "{line}");
+    assert!(line.contains("older protocols are not secure"), "{line}");
+    let (code, line) = run(&["-t", "ssl:certuser=nosuch,port=0"]);
+    assert_eq!(code, Some(1), "{line}");
+    assert!(line.contains("there is no certificate 'nosuch'"), "{line}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let (code, line) = run(&["-t", &format!("tcp:port={port}")]);

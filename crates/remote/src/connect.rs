@@ -88,6 +88,7 @@ impl RemoteTarget {
         getrandom(&mut nonce, GetRandomFlags::empty()).map_err(std::io::Error::from)?;
         let Options { password, identity, take_command_line, first_query } = options;
         let (mut handshake, hello) = ClientHandshake::start(&password, nonce, identity, take_command_line);
+        handshake.bind_channel(connection.channel_binding());
         sender.send_as(RequestId::default(), hello);
         let (mut messages, mut bytes, mut first) = (0, 0, None);
         let (opened, agreed) = 'open: loop {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A process server that listens on loopback until the value ends.
+/// A process server that listens until the value ends.
 #[derive(Debug)]
 pub struct ProcessServer {
     child: Child,
@@ -13,16 +13,22 @@ pub struct ProcessServer {
 }
 
 impl ProcessServer {
-    /// Starts one on a free port of its own choice, and waits until it listens.
+    /// Starts one on a free port of loopback, and waits until it listens.
     pub fn start() -> ProcessServer {
         ProcessServer::start_on("tcp:port=0")
     }
 
     /// Starts one where a connection string says, and waits until it listens.
     pub fn start_on(transport: &str) -> ProcessServer {
+        ProcessServer::start_with(&["-t", transport])
+    }
+
+    /// Starts one with these arguments; certificates that it makes are kept beside the test.
+    pub fn start_with(arguments: &[&str]) -> ProcessServer {
         let program = program("dbgsrv");
         let mut child = Command::new(&program)
-            .args(["-t", transport])
+            .args(arguments)
+            .env("XDG_CONFIG_HOME", folder().join("test-config"))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -73,8 +79,7 @@ pub fn program(name: &str) -> PathBuf {
     if let Some(named) = std::env::var_os(format!("OUTPOST_{}", name.to_uppercase())) {
         return named.into();
     }
-    let test = std::env::current_exe().expect("a test has a path");
-    let folder = test.parent().and_then(|deps| deps.parent()).expect("tests are in target/PROFILE/deps");
+    let folder = folder();
     let program = folder.join(name);
     if !program.exists() {
         let profile = match folder.file_name().and_then(|name| name.to_str()) {
@@ -88,4 +93,11 @@ pub fn program(name: &str) -> PathBuf {
         assert!(built.is_ok_and(|status| status.success()), "{name} could not be built");
     }
     program
+}
+
+/// Where cargo puts what it builds.
+fn folder() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let folder = test.parent().and_then(|deps| deps.parent()).expect("tests are in target/PROFILE/deps");
+    folder.to_owned()
 }

@@ -3,32 +3,39 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 
-use crate::{LinkProgram, Peer};
+use crate::tls::Near;
+use crate::{LinkProgram, Peer, Thumbprint};
 
 /// An established byte stream: one owned socket, closed on drop.
 ///
 /// `Read` and `Write` are implemented for `&Connection`, so two threads may each use one direction; a descriptor has no
 /// state of ours beside it. Blocking unless [`Connection::set_nonblocking`] was called.
+///
+/// Over TLS the socket is one end of a pair, and a thread of the process that accepted or connected moves the bytes; what
+/// that thread knows is here as long as the value stays in that process.
 #[derive(Debug)]
 pub struct Connection {
+    // Closed before the last of those who know the pump, which may wait for its last words.
     fd: OwnedFd,
     peer: Peer,
     /// Behind the descriptor, so that the command sees its end before it is waited for.
     program: Option<LinkProgram>,
+    tls: Option<Arc<Near>>,
 }
 
 impl Connection {
     /// Takes over a connected stream socket.
     pub fn new(fd: OwnedFd, peer: Peer) -> Connection {
-        Connection { fd, peer, program: None }
+        Connection { fd, peer, program: None, tls: None }
     }
 
     /// Takes over the near end of a command's standard input and output; the command ends with the last handle.
     pub(crate) fn carried_by(fd: OwnedFd, peer: Peer, program: LinkProgram) -> Connection {
-        Connection { fd, peer, program: Some(program) }
+        Connection { fd, peer, program: Some(program), tls: None }
     }
 
     /// Two ends of an in-memory link.
@@ -38,6 +45,22 @@ impl Connection {
     pub fn pair() -> io::Result<(Connection, Connection)> {
         let (a, b) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         Ok((Connection::new(a, Peer::Memory), Connection::new(b, Peer::Memory)))
+    }
+
+    /// The near end of a pump's pair.
+    pub(crate) fn over_tls(self, peer: Peer, near: Near) -> Connection {
+        Connection { fd: self.fd, peer, program: None, tls: Some(Arc::new(near)) }
+    }
+
+    /// What only the two ends of this very TLS connection know (RFC 9266, `tls-exporter`): 32 bytes once the first byte
+    /// can be read; empty without TLS. A proof that has it in it is of no use on another connection.
+    pub fn channel_binding(&self) -> &[u8] {
+        self.tls.as_ref().map_or(&[], |near| near.channel_binding())
+    }
+
+    /// Thumbprint of the certificate that the other end has proved to own, once the first byte can be read.
+    pub fn peer_certificate(&self) -> Option<Thumbprint> {
+        self.tls.as_ref()?.peer_certificate()
     }
 
     /// Who is at the other end.
@@ -55,7 +78,8 @@ impl Connection {
     /// # Errors
     /// Out of descriptors (dup(2)).
     pub fn try_clone(&self) -> io::Result<Connection> {
-        Ok(Connection { fd: self.fd.try_clone()?, peer: self.peer, program: self.program.clone() })
+        let (program, tls) = (self.program.clone(), self.tls.clone());
+        Ok(Connection { fd: self.fd.try_clone()?, peer: self.peer, program, tls })
     }
 
     /// Gives the socket away. A command that carries the link ends with that.
@@ -90,7 +114,7 @@ impl Connection {
 
 impl From<TcpStream> for Connection {
     fn from(stream: TcpStream) -> Connection {
-        let peer = stream.peer_addr().map_or(Peer::Memory, Peer::Address);
+        let peer = stream.peer_addr().map_or(Peer::Memory, Peer::from);
         Connection::new(stream.into(), peer)
     }
 }
@@ -101,9 +125,23 @@ impl AsFd for Connection {
     }
 }
 
+impl Connection {
+    /// What a read or write gave, unless TLS has failed and thereby ended the stream: then that.
+    fn explain(&self, result: rustix::io::Result<usize>, is_end: bool) -> io::Result<usize> {
+        use rustix::io::Errno;
+        let ended = is_end || matches!(result, Err(Errno::CONNRESET | Errno::PIPE));
+        match self.tls.as_ref().and_then(|near| near.failure()).filter(|_| ended) {
+            Some(failure) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, failure)),
+            None => Ok(result?),
+        }
+    }
+}
+
 impl Read for &Connection {
+    /// Where TLS failed or was cut off, the end of the stream is an error that says so.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(&self.fd, buf)?)
+        let result = rustix::io::read(&self.fd, &mut *buf);
+        self.explain(result, result == Ok(0) && !buf.is_empty())
     }
 }
 
@@ -115,7 +153,7 @@ impl Write for &Connection {
     /// Never raises SIGPIPE, whatever its disposition is.
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let flags = rustix::net::SendFlags::NOSIGNAL;
-        Ok(rustix::net::sendmsg(&self.fd, bufs, &mut Default::default(), flags)?)
+        self.explain(rustix::net::sendmsg(&self.fd, bufs, &mut Default::default(), flags), false)
     }
 
     fn flush(&mut self) -> io::Result<()> {

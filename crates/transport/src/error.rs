@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// A failed parse, listen or connect. Display texts never contain a password.
 #[derive(Debug, thiserror::Error)]
@@ -14,13 +15,13 @@ pub enum TransportError {
         text: String,
     },
     /// No protocol is called so.
-    #[error("unknown protocol '{name}': use tcp, npipe, com, ssh or exec")]
+    #[error("unknown protocol '{name}': use tcp, npipe, ssl, spipe, com, ssh or exec")]
     UnknownProtocol {
         /// What stands before the colon.
         name: String,
     },
     /// Well formed, but this release cannot do it.
-    #[error("{what} is not in this release: use tcp, npipe, com, ssh or exec")]
+    #[error("{what} is not in this release: use tcp, npipe, ssl, spipe, com, ssh or exec")]
     NotInThisRelease {
         /// The protocol or key.
         what: String,
@@ -96,17 +97,57 @@ pub enum TransportError {
         /// The other.
         second: &'static str,
     },
-    /// Plain tcp would listen where others can reach it, with nothing to keep them out.
+    /// It would listen where others can reach it, with nothing to keep them out.
     #[error("listening on {address} lets other machines in: add password=..., or leave bind= out to stay on loopback")]
     PasswordRequired {
         /// The address of `bind=`.
         address: IpAddr,
     },
+    /// A client does not say which certificate the server must show.
+    #[error(
+        "{protocol}: needs certuser=THUMBPRINT, or anybody could answer in the server's place: the server prints the \
+         line to paste, with the thumbprint in it, when it starts"
+    )]
+    MissingThumbprint {
+        /// The protocol.
+        protocol: &'static str,
+    },
+    /// A store has no such certificate.
+    #[error(
+        "there is no certificate '{name}' in {}: name it by the 40 or 64 hexadecimal digits of its thumbprint, or by NAME \
+         for NAME.crt and NAME.key (PEM) there", directory.display()
+    )]
+    NoCertificate {
+        /// As it was named.
+        name: String,
+        /// Folder of the store.
+        directory: PathBuf,
+    },
+    /// A file of a store is not what it should be.
+    #[error("the certificate file {} cannot be used: {reason}", path.display())]
+    BadCertificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no place for the user's certificates.
+    #[error("there is no place for your certificates: set HOME or XDG_CONFIG_HOME, or use machuser=")]
+    NoCertificateStore,
+    /// TLS could not be set up.
+    #[error("no encrypted connection: {reason}")]
+    Tls {
+        /// Why not.
+        reason: String,
+    },
     /// A pipe on another machine cannot be reached.
     #[error(
-        "npipe: reaches only this machine, not '{server}': use tcp:, or forward the socket (ssh -L) and use server=."
+        "{protocol}: reaches only this machine, not '{server}': use ssl: or tcp:, or forward the socket (ssh -L) and use \
+         server=."
     )]
     RemotePipe {
+        /// The protocol.
+        protocol: &'static str,
         /// The value of `server=`.
         server: String,
     },

@@ -10,11 +10,12 @@
 //! | --- | --- |
 //! | `tcp` | TCP, on loopback unless `bind=` says otherwise |
 //! | `npipe` | Unix-domain stream socket in the runtime directory, for its owner only |
+//! | `ssl`, `spipe` | the same inside TLS 1.3; `ssl` listens on every address, unless `bind=` says otherwise |
 //! | `exec` | a command of the client's machine whose standard input and output are the link |
 //! | `ssh` | the user's ssh, as such a command; it starts the server there, and copies it there before if need be |
 //! | `tcp` with `clicon` | the other way round: the server dials, the client listens |
 //! | `com` | a channel of a serial line, which an owner per line carries for all processes (`com`'s own documentation) |
-//! | `ssl`, `spipe`, `gdb` | checked, then refused: not in this release |
+//! | `gdb` | checked, then refused: not in this release |
 
 mod com;
 mod connection;
@@ -28,6 +29,8 @@ mod reverse;
 mod ssh;
 mod tcp;
 mod text;
+mod title;
+mod tls;
 
 pub use com::end_serial_lines;
 #[doc(hidden)]
@@ -44,3 +47,5 @@ pub use text::{
     ClientTransport, ComClient, ComListen, ExecClient, PipeClient, PipeListen, PortRange, ReverseDial, ReverseListen,
     ServerTransport, SshClient, TcpClient, TcpListen,
 };
+pub use title::{hide_passwords, without_passwords};
+pub use tls::{CertificateName, Store, Thumbprint, TlsClient, TlsListen, Which};

@@ -29,6 +29,13 @@ pub enum Peer {
     Memory,
 }
 
+impl From<SocketAddr> for Peer {
+    /// An IPv4 address that came through an IPv6 socket is shown as what it is.
+    fn from(address: SocketAddr) -> Peer {
+        Peer::Address(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,12 +4,15 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use rustix::net::{SocketFlags, SocketType, sockopt};
 
 use crate::{Connection, PortRange, TcpClient, TcpListen, TransportError};
 
 /// How long one address may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections the kernel queues before they are accepted (listen(2)); what Rust asks for, too.
+const BACKLOG: i32 = 4096;
 
 /// A silent peer is probed after this long, ...
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
@@ -18,24 +21,23 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 /// ... and given up after this many probes without an answer.
 const KEEPALIVE_PROBES: u32 = 4;
 
-/// Refuses what would let others in with nothing to keep them out.
-pub(crate) fn require_password(transport: &TcpListen) -> Result<(), TransportError> {
-    match transport.bind {
-        Some(address) if !address.is_loopback() && transport.password.is_none() => {
-            Err(TransportError::PasswordRequired { address })
-        }
-        _ => Ok(()),
+/// Where it listens without `bind=`.
+pub(crate) fn loopback(transport: &TcpListen) -> IpAddr {
+    match transport.ipv6 {
+        true => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        false => IpAddr::V4(Ipv4Addr::LOCALHOST),
     }
 }
 
+/// Every address of this machine: of both families, unless it has no IPv6.
+pub(crate) fn everywhere() -> IpAddr {
+    let ipv6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0));
+    ipv6.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |_| IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+}
+
 /// Listens on the first free port of the range. The socket does not block.
-pub(crate) fn listen(transport: &TcpListen) -> Result<(TcpListener, SocketAddr), TransportError> {
-    let address = match transport.bind {
-        Some(address) => address,
-        None if transport.ipv6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
-    };
-    let (socket, bound) = listen_on(address, transport.port)?;
+pub(crate) fn listen(address: IpAddr, range: PortRange) -> Result<(TcpListener, SocketAddr), TransportError> {
+    let (socket, bound) = listen_on(address, range)?;
     socket.set_nonblocking(true).map_err(TransportError::io(format!("listen on {address}")))?;
     Ok((socket, bound))
 }
@@ -44,8 +46,7 @@ pub(crate) fn listen(transport: &TcpListen) -> Result<(TcpListener, SocketAddr),
 pub(crate) fn listen_on(address: IpAddr, range: PortRange) -> Result<(TcpListener, SocketAddr), TransportError> {
     let PortRange { first, last } = range;
     for port in first..=last {
-        // Rust sets SO_REUSEADDR, so a port with connections left in TIME_WAIT counts as free (tcp(7)).
-        match TcpListener::bind((address, port)) {
+        match bind((address, port).into()) {
             Ok(socket) => {
                 let bound = socket.local_addr().map_err(TransportError::io(format!("listen on {address}")))?;
                 return Ok((socket, bound));
@@ -57,6 +58,19 @@ pub(crate) fn listen_on(address: IpAddr, range: PortRange) -> Result<(TcpListene
         }
     }
     Err(TransportError::NoFreePort { address, first, last })
+}
+
+/// A port with connections left in TIME_WAIT counts as free (tcp(7)); the unspecified IPv6 address takes IPv4 along,
+/// whatever the system's default is.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let family = rustix::net::AddressFamily::INET6;
+    let SocketAddr::V6(ipv6) = address else { return TcpListener::bind(address) };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_ipv6_v6only(&socket, !ipv6.ip().is_unspecified())?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &ipv6)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// The next client, if one waits.

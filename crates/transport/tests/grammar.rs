@@ -80,7 +80,8 @@ fn mistakes_are_named() {
     server_refuses("tcp:port=5,port=6", "'port' is given twice");
     server_refuses("tcp:port=5,hidden=1", "'hidden' takes no value");
     server_refuses("tcp:port=5,server=alder", "does not take 'server' here; it takes port, hidden");
-    server_refuses("tcp:port=5,password=thirteencharss", "longer than twelve");
+    server_refuses("tcp:port=5,password=", "it is empty");
+    server_refuses("tcp:port=5,password=a\tb\u{7f}c", "control character");
     server_refuses("tcp:port=5,bind=alder", "bind=alder is not valid");
     server_refuses("tcp:port=5,hidden,clicon=birch", "'hidden' and 'clicon' cannot be used together");
     server_refuses("tcp:port=5:6,clicon=birch", "the side that dials names one port");
@@ -92,7 +93,8 @@ fn mistakes_are_named() {
     client_refuses("tcp:server=alder,port=5:6", "the side that dials names one port");
     client_refuses("tcp:server=alder,port=0", "the side that dials names one port");
     client_refuses("tcp:server=a,clicon=b,port=5", "'server' and 'clicon' cannot be used together");
-    client_refuses("npipe:server=alder.example,pipe=x", "use tcp:, or forward the socket");
+    client_refuses("npipe:server=alder.example,pipe=x", "use ssl: or tcp:, or forward the socket");
+    client_refuses("spipe:server=alder.example,pipe=x,certuser=me", "spipe: reaches only this machine");
     client_refuses("tcp:server=@{a,port=5", "braces");
     client_refuses("ssh:server=-oProxyCommand=id", "server=-oProxyCommand=id is not valid");
     client_refuses("ssh:server=alder,password=Xy12", "ssh: does not take 'password' here; it takes server, port, path");
@@ -105,17 +107,56 @@ fn mistakes_are_named() {
 
 #[test]
 fn a_wrong_value_of_a_password_is_not_repeated() {
-    let error = server("tcp:port=5,password=s3cret!").unwrap_err();
+    let error = server("tcp:port=5,password=s3c\u{1}ret").unwrap_err();
+    assert!(!error.contains("s3c"), "{error}");
+    let error = server("password=s3cret").unwrap_err();
     assert!(!error.contains("s3cret"), "{error}");
 }
 
 #[test]
-fn later_protocols_are_checked_and_then_refused() {
-    for text in ["ssl:proto=tls1,machuser=ab 38 f7,port=1234", "spipe:proto=tls13,certuser=me,pipe=x"] {
-        server_refuses(text, "not in this release");
+fn passwords_of_any_length_and_kind() {
+    let password = |text: &str| client(&format!("tcp:server=a,port=5,password={text}")).unwrap().password().cloned();
+    let long = "correct horse ".repeat(100);
+    for (given, meant) in [
+        ("Xy12", "Xy12"),
+        ("p\u{e4}ss w\u{f6}rd!=;\"'$", "p\u{e4}ss w\u{f6}rd!=;\"'$"),
+        ("@{a,b}", "a,b"),
+        ("@{ a @{b,c} }", " a @{b,c} "),
+        (&long, long.trim_end()),
+    ] {
+        assert_eq!(password(given).unwrap().reveal(), meant);
     }
+}
+
+#[test]
+fn certificates_are_named_by_thumbprint_or_file() {
+    let (sha1, sha256) = ("AB".repeat(20), "0C".repeat(32));
+    shows_server("ssl:port=5", "ssl:Port=5");
+    shows_server("ssl:proto=tls1,port=5:9,certuser=lab,hidden", "ssl:Port=5:9,CertUser=lab,Hidden");
+    shows_server(&format!("SSL:machuser={},port=5", "ab:".repeat(20)), &format!("ssl:Port=5,MachUser={sha1}"));
+    shows_server(&format!("ssl:certuser={},port=5", "0c ".repeat(32)), &format!("ssl:Port=5,CertUser={sha256}"));
+    let two = format!("spipe:Pipe=x,ClientCert={sha1};{sha256},Password=*");
+    shows_server(&format!("spipe:pipe=x,clientcert={sha1}; {sha256},password=p"), &two);
+    let client = format!("ssl:Port=5,Server=alder,CertUser={sha256},ClientCert=ada");
+    shows_client(&format!("ssl:proto=tls13,clientcert=ada,server=alder,port=5,certuser={sha256}"), &client);
+    shows_client(&format!("spipe:pipe=x,machuser={sha1}"), &format!("spipe:Pipe=x,Server=.,MachUser={sha1}"));
+    for older in ["pct1", "ssl2", "ssl3", "tls12"] {
+        server_refuses(&format!("ssl:proto={older},port=1"), "older protocols are not secure");
+    }
+    server_refuses("ssl:port=1,certuser=a,machuser=b", "cannot be used together");
+    for name in ["../x", ".x", "a b", ""] {
+        server_refuses(&format!("ssl:port=1,certuser={name}"), "40 or 64 hexadecimal digits");
+        client_refuses(&format!("ssl:server=a,port=1,certuser=x,clientcert={name}"), "NAME.crt");
+    }
+    server_refuses("ssl:port=1,clientcert=ada", "parted by semicolons");
+    client_refuses("ssl:server=a,port=1", "needs certuser=THUMBPRINT");
+    client_refuses("spipe:pipe=a", "needs certuser=THUMBPRINT");
+}
+
+#[test]
+fn later_protocols_are_checked_and_then_refused() {
     client_refuses("gdb:server=a,port=1,threadEvents=true", "not in this release");
-    server_refuses("ssl:proto=ssl3,machuser=x,port=1", "older protocols are not secure");
+    server_refuses("ssl:port=5,clicon=birch", "not in this release");
     server_refuses("gdb:server=a,port=1", "by a client");
 }
 

@@ -14,8 +14,12 @@ use outpost_transport::ClientTransport;
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// The program under test: the one just built, or the file that `OUTPOST_DBGSRV` names, such as the shipped one.
+/// The certificates that it makes are kept apart from the user's own.
 pub(crate) fn dbgsrv() -> Command {
-    Command::new(std::env::var("OUTPOST_DBGSRV").unwrap_or_else(|_| env!("CARGO_BIN_EXE_dbgsrv").into()))
+    let program = std::env::var("OUTPOST_DBGSRV").unwrap_or_else(|_| env!("CARGO_BIN_EXE_dbgsrv").into());
+    let mut command = Command::new(program);
+    command.env("XDG_CONFIG_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/config"));
+    command
 }
 
 /// A running server, with the lines of its log.
@@ -88,12 +92,14 @@ impl Server {
         RemoteTarget::open(connection, options).map(|(target, _)| target)
     }
 
+    /// As the server says, with the password that it has made, if it has.
     pub(crate) fn connect(&self) -> RemoteTarget {
-        self.try_connect("").unwrap()
+        RemoteTarget::connect(&self.transport(), Options::default()).unwrap().0
     }
 
-    fn transport_without_password(&self) -> ClientTransport {
-        self.client_string().replace(",Password=*", "").parse().unwrap()
+    pub(crate) fn transport_without_password(&self) -> ClientTransport {
+        let text = self.client_string();
+        text.split(",Password=").next().unwrap().parse().unwrap()
     }
 
     /// Process ids of its workers.

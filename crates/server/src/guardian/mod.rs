@@ -5,27 +5,32 @@
 //! subreaper: what a worker created becomes the guardian's child when the worker is gone, so that it may be seized and
 //! its status is not lost.
 
+mod attempts;
 mod pending;
 mod sessions;
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use outpost_transport::{Connection, Listener, Password, Peer};
+use outpost_transport::{Connection, Listener, Password, Peer, Thumbprint};
 use outpost_wire::{Key, NONCE_LEN, OpenRequest, Payload, ServerKind, encode_servers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use crate::log::BoundedLog;
 use crate::registry::{Registration, Registry};
 use crate::role::Backend;
 use crate::signals::{Arrived, Signals};
 use crate::{Log, ServerError};
+use attempts::{Attempts, Source as Origin};
 use pending::{Pending, Progress};
 use sessions::{News, Session};
 
-/// Connections that have not proved anything yet, at once; further ones wait in the kernel's queue.
-const MAX_PENDING: usize = 32;
-/// When all places are taken, one that has held its place this long gives it up.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Connections that have not proved anything yet, at once. When all places are taken, a newcomer takes one from whoever
+/// has most, so a flood is in its own way only.
+const MAX_PENDING: usize = 128;
+/// Connections that are accepted before everything else has its turn.
+const MAX_ACCEPTED: usize = 64;
 /// How long the sessions may take to end once the server ends.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sessions at once; a bound on processes, far above use.
@@ -36,6 +41,7 @@ const LISTED_FOR: Duration = Duration::from_secs(1);
 
 /// Where clients come from.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one value per server")]
 pub enum Source {
     /// From a listener, any number, with the password of its connection string.
     Listener(Listener),
@@ -84,6 +90,9 @@ struct Guardian<'a> {
     key: Key,
     salt: [u8; 16],
     pending: Vec<Pending>,
+    attempts: Attempts,
+    /// For what strangers cause.
+    strangers: BoundedLog,
     sessions: Vec<Session>,
     next_session: u64,
     /// Our entry in the machine's registry, while we listen.
@@ -115,12 +124,14 @@ impl<'a> Guardian<'a> {
             .and_then(|transport| Registry::of_this_machine().register(ServerKind::Process, &transport.to_string()));
         let mut guardian = Guardian {
             backend,
+            strangers: BoundedLog::new(options.log, Instant::now()),
             options,
             signals,
             listener,
             key,
             salt,
             pending: Vec::new(),
+            attempts: Attempts::new(Instant::now()),
             sessions: Vec::new(),
             next_session: 1,
             registration,
@@ -145,8 +156,9 @@ impl<'a> Guardian<'a> {
             }
             self.hear_sessions();
             self.advance_pending();
+            // The places are looked through with every one that is accepted, so they are filled by some at a time.
             if ready.listener {
-                self.accept();
+                (0..MAX_ACCEPTED).all(|_| self.accept());
             }
         }
         if let Some((reason, _)) = &self.ending {
@@ -167,7 +179,6 @@ impl<'a> Guardian<'a> {
     /// Waits for anything to do.
     fn wait(&self) -> Ready {
         let now = Instant::now();
-        let is_full = self.pending.len() >= MAX_PENDING && self.pending.iter().all(|one| one.age(now) < PATIENCE);
         let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
         fds.extend(
             self.sessions.iter().filter_map(Session::control).map(|control| PollFd::new(control, PollFlags::IN)),
@@ -175,14 +186,13 @@ impl<'a> Guardian<'a> {
         // One that waits for its refusal is not watched at all: its end would wake us again and again.
         let watched = self.pending.iter().filter(|one| !one.interest().is_empty());
         fds.extend(watched.map(|one| PollFd::new(one, one.interest())));
-        let listener = self.listener.as_ref().filter(|_| !is_full);
+        let listener = self.listener.as_ref();
         fds.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
 
         let deadlines = self.pending.iter().map(Pending::deadline);
         let deadlines = deadlines.chain(self.ending.as_ref().map(|(_, deadline)| *deadline));
         let rescues = self.sessions.iter().any(Session::is_rescuing).then(|| now + Duration::from_millis(20));
-        let patience = is_full.then(|| now + PATIENCE);
-        let first = deadlines.chain(rescues).chain(patience).min();
+        let first = deadlines.chain(rescues).min();
         let timeout = first.map(|deadline| timespec(deadline.saturating_duration_since(now)));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => Ready { listener: listener.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty()) },
@@ -190,29 +200,39 @@ impl<'a> Guardian<'a> {
         }
     }
 
-    fn accept(&mut self) {
-        let Some(listener) = &self.listener else { return };
+    /// Takes in the next client; gives whether there may be another one.
+    fn accept(&mut self) -> bool {
+        let Some(listener) = &self.listener else { return false };
+        let now = Instant::now();
         let connection = match listener.accept() {
             Ok(Some(connection)) => connection,
-            Ok(None) => return,
+            Ok(None) => return false,
             Err(error) => {
                 // Out of descriptors, most likely: give the sessions that end time to return some.
-                self.options.log.line(format_args!("{error}"));
+                self.strangers.line(now, format_args!("{error}"));
                 std::thread::sleep(Duration::from_millis(50));
-                return;
+                return false;
             }
         };
-        let now = Instant::now();
         if self.pending.len() >= MAX_PENDING {
-            let oldest = self.pending.iter().enumerate().max_by_key(|(_, one)| one.age(now)).map(|(at, _)| at);
-            if let Some(at) = oldest {
-                let dropped = self.pending.swap_remove(at);
-                self.options.log.line(format_args!("{} made no use of its place in time", dropped.peer()));
-            }
+            self.make_room(now);
         }
         let peer = connection.peer();
         if let Err(error) = self.admit(connection) {
-            self.options.log.line(format_args!("{peer}: {error}"));
+            self.strangers.line(now, format_args!("{peer}: {error}"));
+        }
+        true
+    }
+
+    /// Takes a place from the origin that has most of them: from one that has said nothing yet, and of those the oldest.
+    fn make_room(&mut self, now: Instant) {
+        let mut places: HashMap<Origin, usize> = HashMap::new();
+        self.pending.iter().for_each(|one| *places.entry(one.peer().into()).or_default() += 1);
+        let claim = |one: &Pending| (places[&one.peer().into()], !one.has_spoken(), one.age(now));
+        let least = self.pending.iter().enumerate().max_by_key(|(_, one)| claim(one)).map(|(at, _)| at);
+        if let Some(at) = least {
+            let dropped = self.pending.swap_remove(at);
+            self.strangers.line(now, format_args!("{} made no use of its place in time", dropped.peer()));
         }
     }
 
@@ -227,7 +247,7 @@ impl<'a> Guardian<'a> {
         let now = Instant::now();
         let mut at = 0;
         while let Some(one) = self.pending.get_mut(at) {
-            match one.advance(now) {
+            match one.advance(now, &mut self.attempts) {
                 Progress::Waiting => at += 1,
                 // Looked at once more, it sends the answer and is over.
                 Progress::List => one.answer(self.listed.answer(now), now, "asked which servers there are"),
@@ -235,7 +255,7 @@ impl<'a> Guardian<'a> {
                     let one = self.pending.swap_remove(at);
                     // Somebody who only looked whether there is a server said nothing.
                     if let Some(reason) = &reason {
-                        self.options.log.line(format_args!("{}: {reason}", one.peer()));
+                        self.strangers.line(now, format_args!("{}: {reason}", one.peer()));
                     }
                     self.outcome = Outcome::NoSession(reason);
                 }
@@ -248,7 +268,7 @@ impl<'a> Guardian<'a> {
     }
 
     fn open(&mut self, pending: Pending, request: OpenRequest) {
-        let peer = pending.peer();
+        let (peer, certificate) = (pending.peer(), pending.certificate());
         if self.sessions.len() >= MAX_SESSIONS || self.ending.is_some() {
             return self.options.log.line(format_args!("{peer}: refused: no further sessions"));
         }
@@ -267,7 +287,7 @@ impl<'a> Guardian<'a> {
             Ok(session) => {
                 self.next_session += 1;
                 self.outcome = Outcome::Ended;
-                log.line(format_args!("session {number}: opened for {}", who(&identity, peer)));
+                log.line(format_args!("session {number}: opened for {}", who(&identity, peer, certificate)));
                 self.sessions.push(session);
             }
             Err(error) => {
@@ -346,9 +366,10 @@ struct Ready {
     listener: bool,
 }
 
-fn who(identity: &outpost_wire::Identity, peer: Peer) -> String {
+fn who(identity: &outpost_wire::Identity, peer: Peer, certificate: Option<Thumbprint>) -> String {
     let name = |text: &str| if text.is_empty() { "?".to_owned() } else { text.to_owned() };
-    format!("{}@{} ({peer})", name(&identity.user), name(&identity.host))
+    let proved = certificate.map(|thumbprint| format!(", certificate {thumbprint}")).unwrap_or_default();
+    format!("{}@{} ({peer}{proved})", name(&identity.user), name(&identity.host))
 }
 
 fn timespec(duration: Duration) -> Timespec {

@@ -4,19 +4,18 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use outpost_transport::{Connection, Peer};
+use outpost_transport::{Connection, Peer, Thumbprint};
 use outpost_wire::{
-    FrameQueue, FrameReader, HANDSHAKE_FRAME, Header, Key, NONCE_LEN, OPEN_REQUEST, OpenRequest, Payload, RefusalCode,
-    ServerHandshake, ServerStep, WireError, encode_refusal,
+    FrameQueue, FrameReader, HANDSHAKE_FRAME, Header, Key, Kind, NONCE_LEN, OPEN_REQUEST, OpenRequest, Payload,
+    RefusalCode, ServerHandshake, ServerStep, WireError, encode_refusal,
 };
 use rustix::event::PollFlags;
 
+use super::attempts::{Attempts, PENALTY};
 use crate::ServerError;
 
 /// Time from the first byte to the request for a session.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a wrong password waits for its answer, so that guessing is slow; the place it holds meanwhile is one of few.
-const PENALTY: Duration = Duration::from_secs(1);
 
 /// A connection in the guardian's hands.
 #[derive(Debug)]
@@ -27,6 +26,8 @@ pub(crate) struct Pending {
     handshake: ServerHandshake,
     since: Instant,
     deadline: Instant,
+    /// It said something that made sense.
+    has_spoken: bool,
     /// The refusal, or last answer, to be sent, when, and what the log says.
     refusal: Option<(Payload, Instant, String)>,
 }
@@ -60,6 +61,7 @@ impl Pending {
             handshake: ServerHandshake::new(key, salt, nonce),
             since,
             deadline: since + TIMEOUT,
+            has_spoken: false,
             refusal: None,
         })
     }
@@ -71,6 +73,15 @@ impl Pending {
 
     pub(crate) fn peer(&self) -> Peer {
         self.connection.peer()
+    }
+
+    /// The certificate that it has proved to own.
+    pub(crate) fn certificate(&self) -> Option<Thumbprint> {
+        self.connection.peer_certificate()
+    }
+
+    pub(crate) fn has_spoken(&self) -> bool {
+        self.has_spoken
     }
 
     pub(crate) fn age(&self, now: Instant) -> Duration {
@@ -100,7 +111,7 @@ impl Pending {
         Ok(self.connection)
     }
 
-    pub(crate) fn advance(&mut self, now: Instant) -> Progress {
+    pub(crate) fn advance(&mut self, now: Instant, attempts: &mut Attempts) -> Progress {
         if let Some(over) = self.send_due_refusal(now) {
             return over;
         }
@@ -128,7 +139,7 @@ impl Pending {
             if !self.has_frame() {
                 continue;
             }
-            if let Some(progress) = self.handle_frame(now) {
+            if let Some(progress) = self.handle_frame(now, attempts) {
                 return progress;
             }
         }
@@ -139,25 +150,50 @@ impl Pending {
         self.reader.has_frame().unwrap_or(false)
     }
 
-    fn handle_frame(&mut self, now: Instant) -> Option<Progress> {
+    fn handle_frame(&mut self, now: Instant, attempts: &mut Attempts) -> Option<Progress> {
+        let peer = self.peer();
         let step = match self.reader.next_frame() {
+            Ok(Some(frame)) if frame.header.kind == Kind::Authenticate.number() => {
+                let closed_for = attempts.closed_for(peer, now);
+                if !closed_for.is_zero() {
+                    return Some(self.refuse_unseen(now, closed_for));
+                }
+                self.handshake.bind_channel(self.connection.channel_binding());
+                self.handshake.handle(&frame)
+            }
             Ok(Some(frame)) => self.handshake.handle(&frame),
             Ok(None) => return None,
             Err(error) => return Some(Progress::Over(Some(format!("refused: {error}")))),
         };
+        self.has_spoken = true;
         match step {
             ServerStep::Send(payload) => {
                 self.push(payload);
                 None
             }
-            ServerStep::Open(request) => Some(Progress::Open(request)),
+            ServerStep::Open(request) => {
+                attempts.right(peer, now);
+                Some(Progress::Open(request))
+            }
             ServerStep::List => Some(Progress::List),
             ServerStep::Refuse(payload, error) => {
-                let penalty = if error == WireError::Authentication { PENALTY } else { Duration::ZERO };
+                let is_wrong = error == WireError::Authentication;
+                if is_wrong {
+                    attempts.wrong(peer, now);
+                }
+                let penalty = if is_wrong { PENALTY } else { Duration::ZERO };
                 self.refusal = Some((payload, now + penalty, format!("refused: {error}")));
                 Some(self.send_due_refusal(now).unwrap_or(Progress::Waiting))
             }
         }
+    }
+
+    /// Too many wrong passwords came from there: this one is not looked at.
+    fn refuse_unseen(&mut self, now: Instant, closed_for: Duration) -> Progress {
+        let seconds = closed_for.as_millis().div_ceil(1000);
+        let text = format!("too many wrong passwords: try again in {seconds} seconds");
+        self.refusal = Some((encode_refusal(RefusalCode::Busy, &text), now, format!("refused: {text}")));
+        self.send_due_refusal(now).unwrap_or(Progress::Waiting)
     }
 
     fn send_due_refusal(&mut self, now: Instant) -> Option<Progress> {

@@ -48,6 +48,7 @@ fn shake_hands(connection: &Connection, password: &str) -> Result<OpenRequest, S
             }
         }
         let Some(frame) = reader.next_frame().map_err(SessionEnd::Protocol)? else { continue };
+        handshake.bind_channel(connection.channel_binding());
         let (payload, error) = match handshake.handle(&frame) {
             ServerStep::Open(request) => return Ok(request),
             ServerStep::Send(payload) => (payload, None),

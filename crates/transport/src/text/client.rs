@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::keys::{Checked, PortRange, Side};
 use crate::npipe::is_this_machine;
-use crate::{Connection, Password, ReverseListener, TransportError, com, npipe, program, ssh, tcp};
+use crate::{Connection, Password, ReverseListener, TlsClient, TransportError, com, npipe, program, ssh, tcp, tls};
 
 /// A client's connection string. `Display` gives a string that can be pasted back, less the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub enum ClientTransport {
     Tcp(TcpClient),
     /// `npipe:`
     Npipe(PipeClient),
+    /// `ssl:`, the keys of `tcp:` and those of TLS
+    Ssl(TcpClient, TlsClient),
+    /// `spipe:`, the keys of `npipe:` and those of TLS
+    Spipe(PipeClient, TlsClient),
     /// `ssh:`
     Ssh(SshClient),
     /// `exec:`
@@ -100,24 +104,32 @@ impl ClientTransport {
     /// Connects; where the client listens, waits for the server without an end.
     ///
     /// # Errors
-    /// Host unknown, connection refused or timed out, server of the pipe gone; a command that could not be started, or
-    /// ended before the server there did.
+    /// Host unknown, connection refused or timed out, server of the pipe gone; over TLS also a server that shows another
+    /// certificate; a command that could not be started, or ended before the server there did.
     pub fn connect(&self) -> Result<Connection, TransportError> {
         match self {
-            ClientTransport::Tcp(transport) => tcp::connect(transport),
-            ClientTransport::Npipe(transport) => npipe::connect(transport, &crate::runtime_directory()?),
-            ClientTransport::Ssh(transport) => ssh::connect(transport),
-            ClientTransport::Exec(transport) => program::start(&transport.words),
-            ClientTransport::TcpReverse(transport) => ReverseListener::bind(transport)?.accept(&mut |_| {}),
-            ClientTransport::Com(transport) => com::connect(transport, &crate::runtime_directory()?),
+            ClientTransport::Tcp(tcp) => tcp::connect(tcp),
+            ClientTransport::Npipe(pipe) => npipe::connect(pipe, &crate::runtime_directory()?),
+            ClientTransport::Ssl(tcp, tls) => {
+                let config = tls::client_config(tls)?;
+                tls::connect(tcp::connect(tcp)?, config)
+            }
+            ClientTransport::Spipe(pipe, tls) => {
+                let config = tls::client_config(tls)?;
+                tls::connect(npipe::connect(pipe, &crate::runtime_directory()?)?, config)
+            }
+            ClientTransport::Ssh(ssh) => ssh::connect(ssh),
+            ClientTransport::Exec(exec) => program::start(&exec.words),
+            ClientTransport::TcpReverse(reverse) => ReverseListener::bind(reverse)?.accept(&mut |_| {}),
+            ClientTransport::Com(com) => com::connect(com, &crate::runtime_directory()?),
         }
     }
 
     /// What the server asks for, if anything.
     pub fn password(&self) -> Option<&Password> {
         match self {
-            ClientTransport::Tcp(tcp) => tcp.password.as_ref(),
-            ClientTransport::Npipe(pipe) => pipe.password.as_ref(),
+            ClientTransport::Tcp(tcp) | ClientTransport::Ssl(tcp, _) => tcp.password.as_ref(),
+            ClientTransport::Npipe(pipe) | ClientTransport::Spipe(pipe, _) => pipe.password.as_ref(),
             ClientTransport::TcpReverse(reverse) => reverse.password.as_ref(),
             // Who can start the server there has its rights already.
             ClientTransport::Ssh(_) | ClientTransport::Exec(_) => None,
@@ -171,12 +183,20 @@ impl FromStr for ClientTransport {
         let checked = Checked::parse(text, Side::Client)?;
         let password = checked.password()?;
         let server = checked.server().unwrap_or(".");
-        if checked.protocol == "npipe" {
+        let tls = match (checked.protocol, checked.certificate()) {
+            ("ssl" | "spipe", None) => return Err(TransportError::MissingThumbprint { protocol: checked.protocol }),
+            (_, None) => None,
+            (_, Some(server)) => Some(TlsClient { server, own: checked.get("clientcert").map(str::to_owned) }),
+        };
+        if matches!(checked.protocol, "npipe" | "spipe") {
             if !is_this_machine(server) {
-                return Err(TransportError::RemotePipe { server: server.to_owned() });
+                return Err(TransportError::RemotePipe { protocol: checked.protocol, server: server.to_owned() });
             }
-            let name = checked.get("pipe").unwrap_or_default().to_owned();
-            return Ok(ClientTransport::Npipe(PipeClient { name, password }));
+            let pipe = PipeClient { name: checked.get("pipe").unwrap_or_default().to_owned(), password };
+            return Ok(match tls {
+                None => ClientTransport::Npipe(pipe),
+                Some(tls) => ClientTransport::Spipe(pipe, tls),
+            });
         }
         if checked.protocol == "ssh" {
             return Ok(ClientTransport::Ssh(SshClient {
@@ -196,58 +216,71 @@ impl FromStr for ClientTransport {
         }
         let port = checked.ports()?.first;
         let server = if server == "." { "localhost" } else { server };
-        let ipv6 = checked.wants_ipv6();
-        Ok(ClientTransport::Tcp(TcpClient { server: server.to_owned(), port, ipv6, password }))
+        let tcp = TcpClient { server: server.to_owned(), port, ipv6: checked.wants_ipv6(), password };
+        Ok(match tls {
+            None => ClientTransport::Tcp(tcp),
+            Some(tls) => ClientTransport::Ssl(tcp, tls),
+        })
     }
 }
 
 impl fmt::Display for ClientTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let password = match self {
-            ClientTransport::Tcp(tcp) => {
-                write!(f, "tcp:Port={},Server={}", tcp.port, tcp.server)?;
-                if tcp.ipv6 {
-                    f.write_str(",IpVersion=6")?;
-                }
-                &tcp.password
+        let mut tls = None;
+        match self {
+            ClientTransport::Tcp(tcp) => show_tcp(f, "tcp", tcp)?,
+            ClientTransport::Ssl(tcp, own) => {
+                show_tcp(f, "ssl", tcp)?;
+                tls = Some(own);
             }
-            ClientTransport::Npipe(pipe) => {
-                write!(f, "npipe:Pipe={},Server=.", pipe.name)?;
-                &pipe.password
+            ClientTransport::Npipe(pipe) => write!(f, "npipe:Pipe={},Server=.", pipe.name)?,
+            ClientTransport::Spipe(pipe, own) => {
+                write!(f, "spipe:Pipe={},Server=.", pipe.name)?;
+                tls = Some(own);
             }
             ClientTransport::TcpReverse(reverse) => {
                 write!(f, "tcp:Port={},CliCon={}", reverse.port, reverse.host)?;
                 if reverse.ipv6 {
                     f.write_str(",IpVersion=6")?;
                 }
-                &reverse.password
             }
-            ClientTransport::Ssh(ssh) => {
-                write!(f, "ssh:Server={}", ssh.server)?;
-                if let Some(port) = ssh.port {
-                    write!(f, ",Port={port}")?;
-                }
-                if let Some(path) = &ssh.path {
-                    // A path may hold what parts keys.
-                    write!(f, ",Path=@{{{path}}}")?;
-                }
-                if let Some(copy) = ssh.copy {
-                    f.write_str(if copy { ",Copy=yes" } else { ",Copy=no" })?;
-                }
-                &None
+            ClientTransport::Ssh(ssh) => show_ssh(f, ssh)?,
+            ClientTransport::Exec(exec) => write!(f, "exec:{}", exec.command)?,
+            ClientTransport::Com(com) => write!(f, "com:Port={},Baud={},Channel={}", com.port, com.baud, com.channel)?,
+        }
+        if let Some(TlsClient { server, own }) = tls {
+            write!(f, ",{server}")?;
+            if let Some(own) = own {
+                write!(f, ",ClientCert={own}")?;
             }
-            ClientTransport::Exec(exec) => {
-                write!(f, "exec:{}", exec.command)?;
-                &None
-            }
-            ClientTransport::Com(com) => {
-                write!(f, "com:Port={},Baud={},Channel={}", com.port, com.baud, com.channel)?;
-                &com.password
-            }
-        };
-        match password {
+        }
+        match self.password() {
             Some(_) => f.write_str(",Password=*"),
             None => Ok(()),
         }
+    }
+}
+
+fn show_tcp(f: &mut fmt::Formatter<'_>, protocol: &str, tcp: &TcpClient) -> fmt::Result {
+    write!(f, "{protocol}:Port={},Server={}", tcp.port, tcp.server)?;
+    match tcp.ipv6 {
+        true => f.write_str(",IpVersion=6"),
+        false => Ok(()),
+    }
+}
+
+fn show_ssh(f: &mut fmt::Formatter<'_>, ssh: &SshClient) -> fmt::Result {
+    write!(f, "ssh:Server={}", ssh.server)?;
+    if let Some(port) = ssh.port {
+        write!(f, ",Port={port}")?;
+    }
+    if let Some(path) = &ssh.path {
+        // A path may hold what parts keys.
+        write!(f, ",Path=@{{{path}}}")?;
+    }
+    match ssh.copy {
+        None => Ok(()),
+        Some(true) => f.write_str(",Copy=yes"),
+        Some(false) => f.write_str(",Copy=no"),
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::params::{RawParam, RawTransport, split_params, split_protocol};
 use crate::com::is_valid_port;
 use crate::npipe::is_valid_name;
-use crate::{Password, TransportError};
+use crate::{CertificateName, Password, Store, Thumbprint, TransportError};
 
 /// Ports to try, first to last; usually one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,12 @@ enum Rule {
     Bool,
     /// `yes` or `no`.
     YesNo,
+    /// Name of a certificate of one's own.
+    FileName,
+    /// A thumbprint, or the name of a file in a store.
+    Certificate,
+    /// Thumbprints, parted by semicolons.
+    Thumbprints,
     /// Anything that is not empty.
     Text,
 }
@@ -91,8 +97,11 @@ const PORTS: Key = key("port", Rule::PortRange);
 const PORT: Key = key("port", Rule::Port);
 const PIPE: Key = key("pipe", Rule::PipeName);
 const TLS: Key = key("proto", Rule::TlsProtocol);
-const CERTUSER: Key = key("certuser", Rule::Text);
-const MACHUSER: Key = key("machuser", Rule::Text);
+const CERTUSER: Key = key("certuser", Rule::Certificate);
+const MACHUSER: Key = key("machuser", Rule::Certificate);
+/// Whom a server lets in, and what a client shows.
+const CLIENT_CERTIFICATES: Key = key("clientcert", Rule::Thumbprints);
+const CLIENT_CERTIFICATE: Key = key("clientcert", Rule::FileName);
 const SERIAL: Key = key("port", Rule::SerialPort);
 const BAUD: Key = key("baud", Rule::Baud);
 const CHANNEL: Key = key("channel", Rule::Channel);
@@ -122,14 +131,25 @@ const PROTOCOLS: &[Protocol] = &[
     },
     Protocol {
         name: "ssl",
-        server: Some(&[TLS, CERTUSER, MACHUSER, PORTS, HIDDEN, PASSWORD, IP_VERSION, BIND, CLICON]),
-        client: Some(&[TLS, CERTUSER, MACHUSER, SERVER, PORTS, PASSWORD, IP_VERSION, CLICON]),
+        server: Some(&[
+            TLS,
+            CERTUSER,
+            MACHUSER,
+            CLIENT_CERTIFICATES,
+            PORTS,
+            HIDDEN,
+            PASSWORD,
+            IP_VERSION,
+            BIND,
+            CLICON,
+        ]),
+        client: Some(&[TLS, CERTUSER, MACHUSER, CLIENT_CERTIFICATE, SERVER, PORTS, PASSWORD, IP_VERSION, CLICON]),
         required: &["port", "server"],
     },
     Protocol {
         name: "spipe",
-        server: Some(&[TLS, CERTUSER, MACHUSER, PIPE, HIDDEN, PASSWORD]),
-        client: Some(&[TLS, CERTUSER, MACHUSER, SERVER, PIPE, PASSWORD]),
+        server: Some(&[TLS, CERTUSER, MACHUSER, CLIENT_CERTIFICATES, PIPE, HIDDEN, PASSWORD]),
+        client: Some(&[TLS, CERTUSER, MACHUSER, CLIENT_CERTIFICATE, SERVER, PIPE, PASSWORD]),
         required: &["pipe"],
     },
     Protocol {
@@ -187,8 +207,11 @@ impl<'a> Checked<'a> {
             checked.params.push((key.name, value.unwrap_or_default()));
         }
         checked.check_combinations(protocol, keys, side)?;
-        if !matches!(protocol.name, "tcp" | "npipe" | "com" | "ssh") {
+        if !matches!(protocol.name, "tcp" | "npipe" | "ssl" | "spipe" | "com" | "ssh") {
             return Err(TransportError::NotInThisRelease { what: format!("{}:", protocol.name) });
+        }
+        if protocol.name == "ssl" && checked.has("clicon") {
+            return Err(TransportError::NotInThisRelease { what: "clicon= with ssl: (a reverse connection)".into() });
         }
         Ok(checked)
     }
@@ -206,6 +229,17 @@ impl<'a> Checked<'a> {
     /// The value of `password=`.
     pub(crate) fn password(&self) -> Result<Option<Password>, TransportError> {
         self.get("password").map(Password::new).transpose()
+    }
+
+    /// The value of `certuser=` or `machuser=`.
+    pub(crate) fn certificate(&self) -> Option<CertificateName> {
+        let named = |key, store| self.get(key).map(|text| CertificateName::new(store, text));
+        named("certuser", Store::User).or_else(|| named("machuser", Store::Machine))
+    }
+
+    /// The value of a server's `clientcert=`.
+    pub(crate) fn client_certificates(&self) -> Vec<Thumbprint> {
+        self.get("clientcert").and_then(parse_thumbprints).unwrap_or_default()
     }
 
     /// The value of `port=`.
@@ -312,12 +346,25 @@ fn check_value(key: &Key, value: Option<&str>, side: Side) -> Result<(), Transpo
         Rule::Channel => (text.parse::<u8>().is_ok_and(|channel| channel <= 254), "a number from 0 to 254"),
         Rule::YesNo => (matches!(text, "yes" | "no"), "yes or no"),
         Rule::Bool => (matches!(text, "true" | "false"), "true or false"),
+        Rule::Certificate => (
+            Thumbprint::parse(text).is_some() || is_valid_name(text),
+            "a thumbprint (40 or 64 hexadecimal digits), or NAME for NAME.crt and NAME.key of the store",
+        ),
+        Rule::Thumbprints => (
+            parse_thumbprints(text).is_some(),
+            "thumbprints (40 or 64 hexadecimal digits) of the certificates that are let in, parted by semicolons",
+        ),
+        Rule::FileName => (is_valid_name(text), "NAME, for NAME.crt and NAME.key of your certificates"),
         Rule::Text => (!text.is_empty(), "a text"),
     };
     match is_valid {
         true => Ok(()),
         false => Err(invalid(key.name, text, expected)),
     }
+}
+
+fn parse_thumbprints(text: &str) -> Option<Vec<Thumbprint>> {
+    text.split(';').map(Thumbprint::parse).collect()
 }
 
 fn parse_ports(text: &str) -> Option<PortRange> {

@@ -1,6 +1,6 @@
 //! `protocol:key=value,key,key=@{nested,string}` as a protocol and a list of pairs.
 
-use crate::TransportError;
+use crate::{TransportError, without_passwords};
 
 /// The raw parts of a connection string.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,19 +29,19 @@ pub(crate) fn split_protocol(text: &str) -> Result<RawTransport<'_>, TransportEr
         }
         _ => {
             let shown = text.split(',').next().unwrap_or_default();
-            Err(TransportError::MissingProtocol { text: shown.to_owned() })
+            Err(TransportError::MissingProtocol { text: without_passwords(shown) })
         }
     }
 }
 
-/// Cuts at commas outside `@{ }`; an empty string has no parameters.
+/// Cuts at commas outside `@{ }`, in which further braces come in pairs; an empty string has no parameters.
 pub(crate) fn split_params(rest: &str) -> Result<Vec<RawParam<'_>>, TransportError> {
     let mut params = Vec::new();
     let (mut depth, mut start) = (0_usize, 0);
     let bytes = rest.as_bytes();
     for (at, &byte) in bytes.iter().enumerate() {
         match byte {
-            b'{' if at > 0 && bytes[at - 1] == b'@' => depth += 1,
+            b'{' if depth > 0 || (at > 0 && bytes[at - 1] == b'@') => depth += 1,
             b'}' => depth = depth.checked_sub(1).ok_or(TransportError::UnbalancedBraces)?,
             b',' if depth == 0 => {
                 params.push(param(&rest[start..at]));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::keys::{Checked, PortRange, Side};
-use crate::{Connection, Password, TcpClient, TransportError, com, tcp};
+use crate::{Connection, Password, TcpClient, TlsListen, TransportError, com, tcp};
 
 /// A server's connection string. `Display` gives the form that is shown in listings: never a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub enum ServerTransport {
     Tcp(TcpListen),
     /// `npipe:`
     Npipe(PipeListen),
+    /// `ssl:`, the keys of `tcp:` and those of TLS
+    Ssl(TcpListen, TlsListen),
+    /// `spipe:`, the keys of `npipe:` and those of TLS
+    Spipe(PipeListen, TlsListen),
     /// `tcp:` with `clicon=`: the server dials.
     TcpReverse(ReverseDial),
     /// `com:`
@@ -26,7 +30,7 @@ pub enum ServerTransport {
 pub struct TcpListen {
     /// Ports to try, in order; 0 lets the system choose.
     pub port: PortRange,
-    /// Address to listen on; `None`: loopback.
+    /// Address to listen on; `None`: loopback, for `ssl:` every one.
     pub bind: Option<IpAddr>,
     /// IPv6 loopback instead of IPv4's.
     pub ipv6: bool,
@@ -92,8 +96,8 @@ impl ServerTransport {
     /// Whether it is to be left out where servers are listed: by the key `hidden`, or because it listens nowhere.
     pub fn is_hidden(&self) -> bool {
         match self {
-            ServerTransport::Tcp(tcp) => tcp.hidden,
-            ServerTransport::Npipe(pipe) => pipe.hidden,
+            ServerTransport::Tcp(tcp) | ServerTransport::Ssl(tcp, _) => tcp.hidden,
+            ServerTransport::Npipe(pipe) | ServerTransport::Spipe(pipe, _) => pipe.hidden,
             ServerTransport::Com(com) => com.hidden,
             ServerTransport::TcpReverse(_) => true,
         }
@@ -102,16 +106,49 @@ impl ServerTransport {
     /// What clients must know, if anything.
     pub fn password(&self) -> Option<&Password> {
         match self {
-            ServerTransport::Tcp(tcp) => tcp.password.as_ref(),
-            ServerTransport::Npipe(pipe) => pipe.password.as_ref(),
+            ServerTransport::Tcp(tcp) | ServerTransport::Ssl(tcp, _) => tcp.password.as_ref(),
+            ServerTransport::Npipe(pipe) | ServerTransport::Spipe(pipe, _) => pipe.password.as_ref(),
             ServerTransport::TcpReverse(dial) => dial.password.as_ref(),
             ServerTransport::Com(com) => com.password.as_ref(),
         }
     }
 
-    /// Whether other machines can reach it, so that what crosses it can be read on the network.
+    /// Changes what clients must know.
+    pub fn set_password(&mut self, password: Password) {
+        match self {
+            ServerTransport::Tcp(tcp) | ServerTransport::Ssl(tcp, _) => tcp.password = Some(password),
+            ServerTransport::Npipe(pipe) | ServerTransport::Spipe(pipe, _) => pipe.password = Some(password),
+            ServerTransport::TcpReverse(dial) => dial.password = Some(password),
+            ServerTransport::Com(com) => com.password = Some(password),
+        }
+    }
+
+    /// Whether other machines can reach it.
     pub fn is_beyond_this_machine(&self) -> bool {
-        matches!(self, ServerTransport::Tcp(TcpListen { bind: Some(address), .. }) if !address.is_loopback())
+        match self {
+            ServerTransport::Tcp(tcp) => tcp.bind.is_some_and(|address| !address.is_loopback()),
+            ServerTransport::Ssl(tcp, _) => tcp.bind.is_none_or(|address| !address.is_loopback()),
+            // Of a reverse connection only its one client is at the other end.
+            ServerTransport::Npipe(_)
+            | ServerTransport::Spipe(..)
+            | ServerTransport::TcpReverse(_)
+            | ServerTransport::Com(_) => false,
+        }
+    }
+
+    /// Whether what crosses it is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, ServerTransport::Ssl(..) | ServerTransport::Spipe(..))
+    }
+
+    /// Whether it has to be decided who may come in, and nothing decides it: neither a password nor a client's
+    /// certificate.
+    pub fn lacks_secret(&self) -> bool {
+        let lets_in_by_certificate = match self {
+            ServerTransport::Ssl(_, tls) | ServerTransport::Spipe(_, tls) => !tls.clients.is_empty(),
+            _ => false,
+        };
+        self.is_beyond_this_machine() && self.password().is_none() && !lets_in_by_certificate
     }
 }
 
@@ -145,9 +182,14 @@ impl FromStr for ServerTransport {
     fn from_str(text: &str) -> Result<ServerTransport, TransportError> {
         let checked = Checked::parse(text, Side::Server)?;
         let (hidden, password) = (checked.has("hidden"), checked.password()?);
-        if checked.protocol == "npipe" {
+        let tls = TlsListen { certificate: checked.certificate(), clients: checked.client_certificates() };
+        if matches!(checked.protocol, "npipe" | "spipe") {
             let name = checked.get("pipe").unwrap_or_default().to_owned();
-            return Ok(ServerTransport::Npipe(PipeListen { name, hidden, password }));
+            let pipe = PipeListen { name, hidden, password };
+            return Ok(match checked.protocol {
+                "npipe" => ServerTransport::Npipe(pipe),
+                _ => ServerTransport::Spipe(pipe, tls),
+            });
         }
         if let Some(host) = checked.clicon() {
             let (host, port, ipv6) = (host.to_owned(), checked.ports()?.first, checked.wants_ipv6());
@@ -157,46 +199,48 @@ impl FromStr for ServerTransport {
             let (port, baud, channel) = checked.serial();
             return Ok(ServerTransport::Com(ComListen { port, baud, channel, hidden, password }));
         }
-        Ok(ServerTransport::Tcp(TcpListen {
+        let tcp = TcpListen {
             port: checked.ports()?,
             bind: checked.bind()?,
             ipv6: checked.wants_ipv6(),
             hidden,
             password,
             open_firewall: checked.has("icfenable"),
-        }))
+        };
+        Ok(match checked.protocol {
+            "tcp" => ServerTransport::Tcp(tcp),
+            _ => ServerTransport::Ssl(tcp, tls),
+        })
     }
 }
 
 impl fmt::Display for ServerTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (hidden, password) = match self {
-            ServerTransport::Tcp(tcp) => {
-                write!(f, "tcp:Port={}", tcp.port)?;
-                if let Some(address) = tcp.bind {
-                    write!(f, ",Bind={address}")?;
-                }
-                if tcp.ipv6 {
-                    f.write_str(",IpVersion=6")?;
-                }
-                (tcp.hidden, &tcp.password)
-            }
-            ServerTransport::Npipe(pipe) => {
-                write!(f, "npipe:Pipe={}", pipe.name)?;
-                (pipe.hidden, &pipe.password)
-            }
+        let (hidden, password, tls) = match self {
+            ServerTransport::Tcp(tcp) => (show_tcp(f, "tcp", tcp)?, &tcp.password, None),
+            ServerTransport::Ssl(tcp, tls) => (show_tcp(f, "ssl", tcp)?, &tcp.password, Some(tls)),
+            ServerTransport::Npipe(pipe) => (show_pipe(f, "npipe", pipe)?, &pipe.password, None),
+            ServerTransport::Spipe(pipe, tls) => (show_pipe(f, "spipe", pipe)?, &pipe.password, Some(tls)),
             ServerTransport::TcpReverse(dial) => {
                 write!(f, "tcp:Port={},CliCon={}", dial.port, dial.host)?;
                 if dial.ipv6 {
                     f.write_str(",IpVersion=6")?;
                 }
-                (false, &dial.password)
+                (false, &dial.password, None)
             }
             ServerTransport::Com(com) => {
                 write!(f, "com:Port={},Baud={},Channel={}", com.port, com.baud, com.channel)?;
-                (com.hidden, &com.password)
+                (com.hidden, &com.password, None)
             }
         };
+        if let Some(TlsListen { certificate, clients }) = tls {
+            if let Some(certificate) = certificate {
+                write!(f, ",{certificate}")?;
+            }
+            for (at, client) in clients.iter().enumerate() {
+                write!(f, "{}{client}", if at == 0 { ",ClientCert=" } else { ";" })?;
+            }
+        }
         if hidden {
             f.write_str(",Hidden")?;
         }
@@ -205,4 +249,22 @@ impl fmt::Display for ServerTransport {
         }
         Ok(())
     }
+}
+
+/// Gives whether it is hidden.
+fn show_tcp(f: &mut fmt::Formatter<'_>, protocol: &str, tcp: &TcpListen) -> Result<bool, fmt::Error> {
+    write!(f, "{protocol}:Port={}", tcp.port)?;
+    if let Some(address) = tcp.bind {
+        write!(f, ",Bind={address}")?;
+    }
+    if tcp.ipv6 {
+        f.write_str(",IpVersion=6")?;
+    }
+    Ok(tcp.hidden)
+}
+
+/// Gives whether it is hidden.
+fn show_pipe(f: &mut fmt::Formatter<'_>, protocol: &str, pipe: &PipeListen) -> Result<bool, fmt::Error> {
+    write!(f, "{protocol}:Pipe={}", pipe.name)?;
+    Ok(pipe.hidden)
 }
