@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use outpost_live::LiveBackend;
-use outpost_server::{Log, Outcome, ServeOptions, Source, StdioLink, serve, serve_reverse};
+use outpost_server::{Grace, Log, Outcome, ServeOptions, Source, StdioLink, serve, serve_reverse};
 use outpost_transport::{Listener, Password, ReverseDial, ServerTransport, hide_passwords};
 
 use options::{Options, Request};
@@ -64,8 +64,10 @@ fn run(options: Options) -> anyhow::Result<u8> {
         let how = if program.suspended { ", suspended" } else { "" };
         Log::Stderr.line(format_args!("created process {process}{how}: {}", program.words.join(" ")));
     }
-    let serve_options = ServeOptions { log: Log::Stderr, command_line: options.implicit_command };
     let mut transport = options.transport;
+    // A reverse connection is made once: nobody could come back over another.
+    let grace = if matches!(transport, ServerTransport::TcpReverse(_)) { Grace::NONE } else { options.grace };
+    let serve_options = ServeOptions { log: Log::Stderr, command_line: options.implicit_command, grace };
     if let ServerTransport::TcpReverse(dial) = &transport {
         if options.is_daemon {
             daemon::is_ready();
@@ -89,7 +91,7 @@ fn run(options: Options) -> anyhow::Result<u8> {
 /// One debugger, at the other end of standard input and output.
 fn serve_stdio(command_line: Vec<String>) -> anyhow::Result<u8> {
     let mut link = StdioLink::take()?;
-    let options = ServeOptions { log: link.log(), command_line };
+    let options = ServeOptions { log: link.log(), command_line, grace: Grace::NONE };
     if let Some(connection) = link.connection() {
         serve(Source::Connection(connection), &LiveBackend, options)?;
     }

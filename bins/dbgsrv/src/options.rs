@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::time::Duration;
 
+use outpost_server::Grace;
 use outpost_transport::{ServerTransport, without_passwords};
 
 /// First argument of the process that `--daemon` leaves behind.
@@ -14,7 +16,7 @@ const QUICK_START: &str = "ssl:port=0";
 const HELP: &str = "\
 dbgsrv: process server. Debuggers elsewhere (cdb -premote) see this machine's processes through it.
 
-usage: dbgsrv [-t TRANSPORT] [--daemon] [-x | -pc COMMAND | -c COMMAND | -cs COMMAND]
+usage: dbgsrv [-t TRANSPORT] [--daemon] [--grace SECONDS[:MAX]] [-x | -pc COMMAND | -c COMMAND | -cs COMMAND]
        dbgsrv --stdio [-pc COMMAND]
 
 Without -t it is ssl:port=0: encrypted, on a free port of every address, with a certificate made on first
@@ -49,6 +51,8 @@ use and a password for this run. What to type at the other end is said when it l
                               takes the rest of the line
   -x, --ignore-rest           ignore the rest of the line
       --daemon                go to the background once listening
+      --grace SECONDS[:MAX]   how long a session whose link is lost waits for its debugger to come back,
+                              and how long one may ask for (cdb -onlost): 60:3600 if not given; 0: not at all
   -?, -h, --help              this text
       --version               release and protocol
 
@@ -76,6 +80,8 @@ pub(crate) struct Options {
     pub(crate) program: Option<Program>,
     /// Words of the process creation held pending; empty: none.
     pub(crate) implicit_command: Vec<String>,
+    /// How long sessions outlive their links.
+    pub(crate) grace: Grace,
     /// Start the server in the background.
     pub(crate) daemon: bool,
     /// This is the server that was started in the background.
@@ -108,6 +114,7 @@ enum Word {
     CommandSuspended,
     ImplicitCommand,
     IgnoreRest,
+    Grace,
     Stdio,
     Daemon,
     DaemonChild,
@@ -123,6 +130,7 @@ impl Word {
             "-cs" | "--command-suspended" => Word::CommandSuspended,
             "-pc" | "--implicit-command" => Word::ImplicitCommand,
             "-x" | "--ignore-rest" => Word::IgnoreRest,
+            "--grace" => Word::Grace,
             "--stdio" => Word::Stdio,
             "--daemon" => Word::Daemon,
             DAEMON_CHILD => Word::DaemonChild,
@@ -137,6 +145,7 @@ impl Word {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
     let mut parser = lexopt::Parser::from_iter(arguments);
     let (mut transport, mut stdio) = (None, false);
+    let mut grace = Grace::default();
     let mut options = (None, Vec::new(), false, false);
     // Single-dash words of several letters are no clusters of short options, so arguments are taken raw.
     let mut raw = parser.raw_args().map_err(|error| UsageError(error.to_string()))?;
@@ -147,7 +156,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             _ => (argument.as_str(), None),
         };
         let word = Word::of(name).ok_or_else(|| unknown(&argument))?;
-        if attached.is_some() && word != Word::Transport {
+        if attached.is_some() && !matches!(word, Word::Transport | Word::Grace) {
             return Err(UsageError(format!("{name} takes no value")));
         }
         match word {
@@ -157,6 +166,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
                 if transport.replace(value.parse().map_err(|error| UsageError(format!("{error}")))?).is_some() {
                     return Err(UsageError("-t is given twice".into()));
                 }
+            }
+            Word::Grace => {
+                let value = attached.map(Ok).or_else(|| raw.next().map(text)).transpose()?;
+                grace = seconds(&value.unwrap_or_default())?;
             }
             Word::Command | Word::CommandSuspended => {
                 let words = rest(name, &mut raw)?;
@@ -180,7 +193,27 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     let transport =
         transport.map_or_else(|| QUICK_START.parse().map_err(|error| UsageError(format!("{error}"))), Ok)?;
     let (program, implicit_command, daemon, is_daemon) = options;
-    Ok(Request::Serve(Options { transport, program, implicit_command, daemon: daemon && !is_daemon, is_daemon }))
+    Ok(Request::Serve(Options { transport, program, implicit_command, grace, daemon: daemon && !is_daemon, is_daemon }))
+}
+
+/// `SECONDS[:MAX]`.
+fn seconds(value: &str) -> Result<Grace, UsageError> {
+    let (default, most) = value.split_once(':').map_or((value, None), |(default, most)| (default, Some(most)));
+    let number = |text: &str| {
+        let wrong =
+            || UsageError(format!("--grace {value}: seconds are wanted, such as 60 or 60:3600; 0 holds nothing"));
+        text.parse::<u32>().map(|seconds| Duration::from_secs(seconds.into())).map_err(|_| wrong())
+    };
+    let default = number(default)?;
+    let most = match most {
+        Some(most) => number(most)?,
+        None if default.is_zero() => Duration::ZERO,
+        None => default.max(Grace::default().most),
+    };
+    if most < default {
+        return Err(UsageError(format!("--grace {value}: the second number is the limit, and less than the first")));
+    }
+    Ok(Grace { default, most })
 }
 
 /// Everything that is left, as a command. One word with spaces in it is a whole command line, as launchers hand it over.
@@ -279,6 +312,20 @@ mod tests {
         assert_eq!((options.program, options.implicit_command), (None, ["./svc", "-c"].map(String::from).into()));
         refuses(&["-t", "tcp:port=1", "-pc"], "cannot be last");
         refuses(&["-t", "tcp:port=1", "-c"], "needs a command");
+    }
+
+    #[test]
+    fn the_grace_has_a_limit() {
+        let grace = |words: &[&str]| serve(&[&["-t", "tcp:port=1"], words].concat()).grace;
+        let seconds = |default, most| Grace { default: Duration::from_secs(default), most: Duration::from_secs(most) };
+        assert_eq!(grace(&[]), seconds(60, 3600));
+        assert_eq!(grace(&["--grace", "5"]), seconds(5, 3600));
+        assert_eq!(grace(&["--grace=7200"]), seconds(7200, 7200));
+        assert_eq!(grace(&["--grace", "0"]), Grace::NONE);
+        assert_eq!(grace(&["--grace", "0:9"]), seconds(0, 9));
+        refuses(&["-t", "tcp:port=1", "--grace", "9:5"], "the limit");
+        refuses(&["-t", "tcp:port=1", "--grace", "soon"], "seconds are wanted");
+        refuses(&["-t", "tcp:port=1", "--grace"], "seconds are wanted");
     }
 
     #[test]

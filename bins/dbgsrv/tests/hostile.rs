@@ -16,7 +16,7 @@ use outpost_testkit::{Running, wait_until};
 use outpost_transport::Connection;
 use outpost_wire::{
     ClientHandshake, ClientStep, FrameQueue, FrameReader, Header, Identity, Kind, MAX_FRAME, OPEN_REQUEST, Payload,
-    Request, RequestId, encode_request,
+    Request, RequestId, Wish, encode_request,
 };
 use rustix::net::sockopt;
 
@@ -49,7 +49,8 @@ fn send(mut stream: &Connection, request: u64, payload: Payload) -> std::io::Res
 fn raw_session(server: &Server) -> Connection {
     let stream = dial(server);
     let mut reader = FrameReader::new(MAX_FRAME);
-    let (mut handshake, hello) = ClientHandshake::start("", [7; 32], Identity::default(), false);
+    let wish = Wish::Open { take_command_line: false, on_lost: None };
+    let (mut handshake, hello) = ClientHandshake::start("", [7; 32], Identity::default(), wish);
     handshake.bind_channel(stream.channel_binding());
     send(&stream, 0, hello).unwrap();
     loop {
@@ -61,7 +62,7 @@ fn raw_session(server: &Server) -> Connection {
                 send(&stream, 0, authenticate).unwrap();
                 send(&stream, OPEN_REQUEST.0, open).unwrap();
             }
-            ClientStep::Opened { .. } => return stream,
+            ClientStep::Opened { .. } | ClientStep::Resumed { .. } => return stream,
         }
     }
 }
@@ -133,7 +134,7 @@ fn slow_and_silent_peers_keep_nobody_out() {
 #[test]
 fn half_frames_and_wrong_order_end_only_their_own_session() {
     for transport in TRANSPORTS {
-        let server = Server::start(&["-t", transport]);
+        let server = Server::start(&["-t", transport, "--grace", "0"]);
         let mut other = server.connect();
         let cut = raw_session(&server);
         (&cut).write_all(b"\x30\x00\x00\x00\x09\x04").unwrap();

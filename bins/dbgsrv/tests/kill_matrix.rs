@@ -6,7 +6,7 @@
 //!
 //! | killed | left | promised |
 //! | --- | --- | --- |
-//! | client, link | worker | everything |
+//! | client, link | worker, whose session does not outlive its link here (`cut_links.rs` has those that do) | everything |
 //! | guardian | worker, which ends its session in order | everything |
 //! | worker | guardian, which rescues | everything where the breakpoints say that they are kill-safe, and where none is hit |
 //! | all | nobody | the same, but text and signals stay as they are |
@@ -228,7 +228,7 @@ fn kill(killed: Killed, state: State, mode: &str, folder: &Path, moment: Duratio
     // While a thread is made it blocks everything.
     assert!(debuggee.page.advances(3, LIMIT));
     let before = signal_state(debuggee.pid());
-    let mut server = Server::start(&["-t", "tcp:port=0"]);
+    let mut server = Server::start(&["-t", "tcp:port=0", "--grace", "0"]);
     let link = DelayLink::start(server.port(), Duration::ZERO).unwrap();
     let port = if killed == Killed::Link { link.port() } else { server.port() };
     let client = Client::start(port, state, &debuggee.pid().to_string());
@@ -327,7 +327,7 @@ fn what_a_session_created_ends_with_it() {
     for killed in [Killed::Client, Killed::Link, Killed::Worker, Killed::Guardian, Killed::All] {
         for state in [State::Hits, State::AtBreakpoint, State::BrokenIn] {
             let page = Page::new(folder.path(), "created");
-            let mut server = Server::start(&["-t", "tcp:port=0"]);
+            let mut server = Server::start(&["-t", "tcp:port=0", "--grace", "0"]);
             let link = DelayLink::start(server.port(), Duration::ZERO).unwrap();
             let port = if killed == Killed::Link { link.port() } else { server.port() };
             let client = Client::start(port, state, page.path.to_str().unwrap());

@@ -5,20 +5,42 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outpost_target::ProcessQuery;
-use outpost_transport::{ClientTransport, Connection};
+use outpost_transport::{ClientTransport, Connection, TransportError};
 use outpost_wire::{
-    ClientHandshake, ClientStep, FrameReader, HANDSHAKE_FRAME, Identity, Kind, MAX_FRAME, NONCE_LEN, OPEN_REQUEST,
-    Request, RequestId,
+    Agreed, ClientHandshake, ClientStep, FrameReader, HANDSHAKE_FRAME, Identity, Kind, MAX_FRAME, NONCE_LEN,
+    OPEN_REQUEST, OnLost, Request, RequestId, ResumeKey, WireError, Wish,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use crate::keeper::{Keeper, Resumed, Way};
 use crate::link::Link;
 use crate::sender::Sender;
 use crate::{RemoteError, RemoteTarget};
 
 /// How long a server may take for each step; a wrong password is answered late on purpose.
 const STEP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Makes connections to the server, for a session that has lost its own. May block; called in a thread of its own.
+#[derive(Clone)]
+pub struct Connector(Arc<dyn Fn() -> Result<Connection, TransportError> + Send + Sync>);
+
+impl Connector {
+    /// By this function.
+    pub fn new(connect: impl Fn() -> Result<Connection, TransportError> + Send + Sync + 'static) -> Connector {
+        Connector(Arc::new(connect))
+    }
+
+    fn connect(&self) -> Result<Connection, TransportError> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connector")
+    }
+}
 
 /// How a session is opened.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +54,13 @@ pub struct Options {
     /// Asked for together with the session (with attachability), so that the first
     /// [`list_processes`](outpost_target::Os::list_processes) of it costs no round trip.
     pub first_query: Option<ProcessQuery>,
+    /// What becomes of the session if its link is lost; `None`: the server's default. Of no effect on a server that knows
+    /// no such thing: [`Session::resume`] says.
+    pub on_lost: Option<OnLost>,
+    /// Take over a session whose client is gone, by its number; 0: the only one that is held.
+    pub take_over: Option<u64>,
+    /// How a lost link is made anew; `None`: not at all. [`RemoteTarget::connect`] brings its own.
+    pub connector: Option<Connector>,
 }
 
 /// What an opened session says of itself.
@@ -42,6 +71,10 @@ pub struct Session {
     /// The command line that the server held pending, its program first; empty if there was none or it was not asked
     /// for.
     pub command_line: Vec<String>,
+    /// How long the server holds it if its link is lost.
+    pub grace: Duration,
+    /// Whether the server knows sessions that outlive their link at all.
+    pub resume: bool,
 }
 
 impl RemoteTarget {
@@ -65,6 +98,8 @@ impl RemoteTarget {
         if let Some(password) = transport.password() {
             password.reveal().clone_into(&mut options.password);
         }
+        let again = transport.clone();
+        options.connector.get_or_insert_with(|| Connector::new(move || again.connect()));
         let (mut target, session) = RemoteTarget::open(connection, options)?;
         target.rename(transport.to_string());
         Ok((target, session))
@@ -82,42 +117,99 @@ impl RemoteTarget {
     fn shake_hands(connection: Connection, options: Options) -> Result<(RemoteTarget, Session), RemoteError> {
         connection.set_nonblocking(true)?;
         let sender = Arc::new(Sender::new(connection.try_clone()?)?);
-        let mut reader = FrameReader::new(HANDSHAKE_FRAME);
-        let mut nonce = [0; NONCE_LEN];
-        // Up to 256 bytes come whole (getrandom(2)).
-        getrandom(&mut nonce, GetRandomFlags::empty()).map_err(std::io::Error::from)?;
-        let Options { password, identity, take_command_line, first_query } = options;
-        let (mut handshake, hello) = ClientHandshake::start(&password, nonce, identity, take_command_line);
-        handshake.bind_channel(connection.channel_binding());
-        sender.send_as(RequestId::default(), hello);
-        let (mut messages, mut bytes, mut first) = (0, 0, None);
-        let (opened, agreed) = 'open: loop {
-            bytes += fill(&mut reader, &connection, &sender)?;
-            while let Some(frame) = reader.next_frame()? {
-                messages += 1;
-                match handshake.handle(&frame)? {
-                    ClientStep::Wait => {}
-                    ClientStep::Opened { opened, agreed } => break 'open (opened, agreed),
-                    ClientStep::Send { authenticate, open, .. } => {
-                        sender.send_as(RequestId::default(), authenticate);
-                        sender.send_as(OPEN_REQUEST, open);
-                        if let Some(query) = first_query.clone() {
-                            let request = Request::ListProcesses { query, with_attachability: true };
-                            first = Some(sender.send(request));
-                        }
-                        // What follows comes from a session.
-                        reader.set_limit(MAX_FRAME);
-                    }
-                }
-            }
+        let Options { password, identity, take_command_line, first_query, on_lost, take_over, connector } = options;
+        let wish = match take_over {
+            Some(session) => Wish::Resume(ResumeKey { session, token: Vec::new() }),
+            None => Wish::Open { take_command_line, on_lost },
         };
-        let mut link = Link::new(connection, sender, reader)?;
-        link.count_handshake(messages, bytes);
+        let mut first = None;
+        let shaken = shake_hands(&connection, &sender, &password, &identity, wish, |agreed| {
+            if agreed.resume && connector.is_some() {
+                sender.keep_unanswered();
+            }
+            first = first_query
+                .clone()
+                .map(|query| sender.send(Request::ListProcesses { query, with_attachability: true }));
+        })?;
+        let ClientStep::Opened { opened, agreed } = shaken.end else {
+            return Err(WireError::UnexpectedKind { kind: Kind::SessionResumed.number() }.into());
+        };
+        let key = ResumeKey { session: opened.session, token: opened.token };
+        let grace = opened.grace;
+        let way = connector.filter(|_| agreed.resume && !grace.is_zero());
+        let way = way.map(|connector| Way { connector, password, identity, key, grace });
+        let watched = connection.try_clone()?;
+        let mut link = Link::new(connection, Arc::clone(&sender), shaken.reader, agreed.resume)?;
+        if let Some(way) = way {
+            link.keep(Keeper::start(watched, way, sender)?)?;
+        }
+        link.count_handshake(shaken.messages, shaken.bytes);
         let first = first_query.zip(first.map(|request| link.expect(request, Kind::ListProcesses)));
-        let session = Session { number: opened.session, command_line: opened.command_line };
+        let session =
+            Session { number: opened.session, command_line: opened.command_line, grace, resume: agreed.resume };
         let target = RemoteTarget::new(link, opened.info, opened.capabilities, agreed, opened.stop, first);
         Ok((target, session))
     }
+}
+
+/// What came of a handshake.
+struct Shaken {
+    reader: FrameReader,
+    /// Its last step.
+    end: ClientStep,
+    messages: u64,
+    bytes: u64,
+}
+
+/// From the first byte to a session; `follow` may send requests behind the one for it.
+fn shake_hands(
+    connection: &Connection,
+    sender: &Sender,
+    password: &str,
+    identity: &Identity,
+    wish: Wish,
+    mut follow: impl FnMut(Agreed),
+) -> Result<Shaken, RemoteError> {
+    let mut reader = FrameReader::new(HANDSHAKE_FRAME);
+    let mut nonce = [0; NONCE_LEN];
+    // Up to 256 bytes come whole (getrandom(2)).
+    getrandom(&mut nonce, GetRandomFlags::empty()).map_err(std::io::Error::from)?;
+    let (mut handshake, hello) = ClientHandshake::start(password, nonce, identity.clone(), wish);
+    handshake.bind_channel(connection.channel_binding());
+    sender.send_as(RequestId::default(), hello);
+    let (mut messages, mut bytes) = (0, 0);
+    loop {
+        bytes += fill(&mut reader, connection, sender)?;
+        while let Some(frame) = reader.next_frame()? {
+            messages += 1;
+            match handshake.handle(&frame)? {
+                ClientStep::Wait => {}
+                end @ (ClientStep::Opened { .. } | ClientStep::Resumed { .. }) => {
+                    return Ok(Shaken { reader, end, messages, bytes });
+                }
+                ClientStep::Send { authenticate, open, agreed } => {
+                    sender.send_as(RequestId::default(), authenticate);
+                    sender.send_as(OPEN_REQUEST, open);
+                    follow(agreed);
+                    // What follows comes from a session.
+                    reader.set_limit(MAX_FRAME);
+                }
+            }
+        }
+    }
+}
+
+/// One attempt to come back to a session, having seen everything up to an event.
+pub(crate) fn resume(way: &Way, seen: u64) -> Result<Resumed, RemoteError> {
+    let connection = way.connector.connect()?;
+    connection.set_nonblocking(true)?;
+    let sender = Sender::having_seen(connection.try_clone()?, seen)?;
+    let wish = Wish::Resume(way.key.clone());
+    let shaken = shake_hands(&connection, &sender, &way.password, &way.identity, wish, |_| {})?;
+    let ClientStep::Resumed { carried_out, .. } = shaken.end else {
+        return Err(WireError::UnexpectedKind { kind: Kind::SessionOpened.number() }.into());
+    };
+    Ok(Resumed { connection, reader: shaken.reader, carried_out, received: (shaken.messages, shaken.bytes) })
 }
 
 /// Reads something, in time.

@@ -6,15 +6,24 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use outpost_target::{Event, LinkStatistics, TargetError};
+use outpost_target::{Event, LinkStatistics, LinkWatcher, TargetError};
 use outpost_transport::Connection;
-use outpost_wire::{FrameReader, Kind, Reply, Request, RequestId, decode_event, decode_reply, read_parts};
+use outpost_wire::{
+    FrameReader, Kind, Reply, Request, RequestId, WireError, decode_event, decode_reply, encode_bare, read_parts,
+};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 
-use crate::sender::Sender;
+use crate::keeper::{Keeper, Resumed};
+use crate::sender::{Arrival, Sender};
 
 /// Events that may wait for somebody to ask for them; a server that sends more than that unasked is no server of ours.
 const MAX_EVENTS: usize = 100_000;
+
+/// Numbered frames, and bytes of them, after which the server is told what has arrived if nothing else tells it.
+const ACKNOWLEDGE: u64 = 64;
+const ACKNOWLEDGE_BYTES: u64 = 256 << 10;
+/// How long the goodbye may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A session's link.
 #[derive(Debug)]
@@ -22,6 +31,16 @@ pub(crate) struct Link {
     connection: Connection,
     sender: Arc<Sender>,
     reader: FrameReader,
+    /// The server wants to be told what arrived, and a goodbye.
+    says_goodbye: bool,
+    /// Makes another link when this one is lost.
+    keeper: Option<Keeper>,
+    /// How many there were before this one.
+    resumes: u64,
+    /// It is lost, and the keeper at work.
+    is_down: bool,
+    /// Bytes of numbered frames since the server was told.
+    unacknowledged: u64,
     /// Requests whose answers have not come yet.
     outstanding: HashMap<RequestId, Kind>,
     /// Answers that came while another was waited for.
@@ -60,7 +79,13 @@ pub(crate) enum Woken {
 
 impl Link {
     /// Takes over after the handshake; `reader` may hold frames already. `connection` must not block.
-    pub(crate) fn new(connection: Connection, sender: Arc<Sender>, reader: FrameReader) -> std::io::Result<Link> {
+    /// `says_goodbye`: the server knows that links are lost.
+    pub(crate) fn new(
+        connection: Connection,
+        sender: Arc<Sender>,
+        reader: FrameReader,
+        says_goodbye: bool,
+    ) -> std::io::Result<Link> {
         let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&watch, &connection, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         let ready = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -70,6 +95,11 @@ impl Link {
             connection,
             sender,
             reader,
+            says_goodbye,
+            keeper: None,
+            resumes: 0,
+            is_down: false,
+            unacknowledged: 0,
             outstanding: HashMap::new(),
             answered: HashMap::new(),
             events: VecDeque::new(),
@@ -82,6 +112,20 @@ impl Link {
             round_trips: 0,
             in_flight: false,
         })
+    }
+
+    /// Has somebody make another link when this one is lost.
+    pub(crate) fn keep(&mut self, keeper: Keeper) -> std::io::Result<()> {
+        epoll::add(&self.watch, keeper.done(), epoll::EventData::new_u64(3), epoll::EventFlags::IN)?;
+        self.keeper = Some(keeper);
+        Ok(())
+    }
+
+    /// Who is told when it is lost and comes back.
+    pub(crate) fn set_watcher(&self, watcher: Option<LinkWatcher>) {
+        if let Some(keeper) = &self.keeper {
+            keeper.set_watcher(watcher);
+        }
     }
 
     /// The handshake's share of the statistics.
@@ -104,7 +148,8 @@ impl Link {
     pub(crate) fn statistics(&self) -> LinkStatistics {
         let (messages_sent, bytes_sent) = self.sender.counts();
         let (messages_received, bytes_received) = self.received;
-        LinkStatistics { messages_sent, messages_received, bytes_sent, bytes_received, round_trips: self.round_trips }
+        let (round_trips, resumes) = (self.round_trips, self.resumes);
+        LinkStatistics { messages_sent, messages_received, bytes_sent, bytes_received, round_trips, resumes }
     }
 
     /// Sends a request.
@@ -205,9 +250,16 @@ impl Link {
         let is_writing = self.sender.flush().unwrap_or_default();
         let mut interest = PollFlags::IN;
         interest.set(PollFlags::OUT, is_writing);
+        // A link that is down is watched by nobody: its end would wake us again and again.
+        let link = match (&self.keeper, self.is_down) {
+            (Some(keeper), true) => PollFd::from_borrowed_fd(keeper.done(), PollFlags::IN),
+            _ => PollFd::new(&self.connection, interest),
+        };
+        let done = self.keeper.as_ref().map_or(self.sender.nudge_source(), Keeper::done);
         let mut fds = vec![
-            PollFd::new(&self.connection, interest),
+            link,
             PollFd::from_borrowed_fd(self.sender.nudge_source(), PollFlags::IN),
+            PollFd::from_borrowed_fd(done, PollFlags::IN),
         ];
         fds.extend(others.iter().map(|&other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -216,15 +268,21 @@ impl Link {
             // A signal: look again.
             return Woken::Link;
         }
-        let (link, nudge) = (fds[0].revents(), fds[1].revents());
-        let other = fds[2..].iter().any(|fd| !fd.revents().is_empty());
+        let (link, nudge, done) = (fds[0].revents(), fds[1].revents(), fds[2].revents());
+        let other = fds[3..].iter().any(|fd| !fd.revents().is_empty());
         if !nudge.is_empty() {
             self.sender.clear_nudge();
         }
-        if link.intersects(!PollFlags::OUT) {
+        if self.keeper.is_some() && !done.is_empty() {
+            self.go_on();
+        } else if self.is_down {
+            if self.sender.is_given_up() {
+                self.give_up();
+            }
+        } else if link.intersects(!PollFlags::OUT) {
             self.read();
         }
-        match (link.is_empty() && nudge.is_empty(), other) {
+        match (link.is_empty() && nudge.is_empty() && done.is_empty(), other) {
             (false, _) => Woken::Link,
             (true, true) => Woken::Other,
             (true, false) => Woken::TimedOut,
@@ -238,11 +296,55 @@ impl Link {
 
     fn read(&mut self) {
         match self.reader.fill_from(&mut &self.connection) {
-            Ok(0) => drop(self.lose("the server closed it")),
+            Ok(0) => self.go_down("the server closed it"),
             Ok(count) => self.received.1 += count as u64,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(error) => drop(self.lose(&error.to_string())),
+            Err(error) => self.go_down(&error.to_string()),
         }
+    }
+
+    /// The link broke: waits for another, if there can be one.
+    fn go_down(&mut self, reason: &str) {
+        match &self.keeper {
+            Some(keeper) if self.farewell.is_none() && self.lost.is_none() => {
+                self.is_down = true;
+                let _ = epoll::delete(&self.watch, &self.connection);
+                self.sender.pause();
+                keeper.report(self.resumes, reason);
+            }
+            _ => drop(self.lose(reason)),
+        }
+    }
+
+    /// Takes the link that was made, and sends again what is to be sent again.
+    fn go_on(&mut self) {
+        // What came whole over the old one need not come again.
+        self.take_frames(RequestId::default(), &mut None);
+        let Some(made) = self.keeper.as_ref().and_then(Keeper::take) else { return };
+        let outcome = made.and_then(|made| self.change_to(made).map_err(|error| error.to_string()));
+        if let Err(reason) = outcome {
+            self.lose(&reason);
+        }
+    }
+
+    fn change_to(&mut self, made: Resumed) -> std::io::Result<()> {
+        if !self.is_down {
+            let _ = epoll::delete(&self.watch, &self.connection);
+        }
+        self.connection.shutdown();
+        epoll::add(&self.watch, &made.connection, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        self.sender.go_on(made.connection.try_clone()?, made.carried_out);
+        (self.connection, self.reader) = (made.connection, made.reader);
+        self.received = (self.received.0 + made.received.0, self.received.1 + made.received.1);
+        self.is_down = false;
+        self.resumes += 1;
+        Ok(())
+    }
+
+    fn give_up(&mut self) {
+        self.lose(
+            "given up while the link was down; the server holds the session for a while: take it over by -resume",
+        );
     }
 
     /// Makes the watched descriptor tell whether events are queued. The end of the link shows by itself.
@@ -266,16 +368,25 @@ impl Link {
         while let Some(result) = self.reader.next_frame().transpose() {
             let handled = result.and_then(|frame| {
                 self.received.0 += 1;
-                self.sender.note_seen(frame.header.event);
                 let request = frame.header.request;
+                if frame.header.event != 0 {
+                    match self.sender.note_seen(frame.header.event) {
+                        Arrival::New => self.unacknowledged += frame.len() as u64,
+                        Arrival::Again => return Ok(()),
+                        Arrival::Gap => return Err(WireError::Field { field: "event" }),
+                    }
+                }
                 let Some(kind) = self.outstanding.remove(&request) else {
                     let event = decode_event(&frame)?;
-                    if let Event::ServerEnding { reason } = &event {
-                        self.farewell = Some(reason.clone());
+                    match &event {
+                        Event::ServerEnding { reason } => self.farewell = Some(reason.clone()),
+                        Event::Stopped(_) => self.sender.stopped(),
+                        _ => {}
                     }
                     self.events.push_back(event);
                     return Ok(());
                 };
+                self.sender.answered(request);
                 match take {
                     Some(take) if request == wanted && frame.header.kind == kind.reply_number() => {
                         take(&read_parts(kind, &frame)?);
@@ -294,6 +405,16 @@ impl Link {
                 break;
             }
         }
+        if self.farewell.is_some() {
+            // There will be no other link.
+            self.keeper = None;
+        }
+        if self.says_goodbye && !self.is_down {
+            let far = if self.unacknowledged >= ACKNOWLEDGE_BYTES { 1 } else { ACKNOWLEDGE };
+            if self.sender.acknowledge(far) {
+                self.unacknowledged = 0;
+            }
+        }
         self.show_readiness();
         taken
     }
@@ -301,6 +422,8 @@ impl Link {
     /// Notes the end, once; what the server said last is the better reason.
     fn lose(&mut self, reason: &str) -> TargetError {
         self.connection.shutdown();
+        self.keeper = None;
+        self.is_down = false;
         let reason = match &self.lost {
             Some(reason) => reason.clone(),
             None => {
@@ -317,7 +440,23 @@ impl Link {
 impl Drop for Link {
     /// Ends the session at once, even while an interrupter still holds the sending half.
     fn drop(&mut self) {
-        let _ = self.sender.flush();
+        if self.lost.is_none() && self.keeper.is_some() {
+            // One that was made and not needed so far carries the goodbye.
+            self.go_on();
+        }
+        self.keeper = None;
+        if self.says_goodbye && self.lost.is_none() {
+            self.sender.send_as(RequestId::default(), encode_bare(Kind::Goodbye));
+        }
+        let deadline = Instant::now() + FAREWELL;
+        while let Ok(true) = self.sender.flush() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            let _ = poll(&mut [PollFd::new(&self.connection, PollFlags::OUT)], Some(&timeout));
+        }
         self.connection.shutdown();
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use outpost_base::{AddressSpaceId, ProcessId, RegisterContext, ThreadId, Va, VaRange};
 use outpost_target::{
     AttachMode, BreakpointChange, BreakpointState, Breakpoints, BundleRequest, CreateSpec, DetachMode, DirectoryEntry,
-    Event, FileId, HandleInfo, Interrupter, LinkStatistics, Live, ModuleInfo, Os, OsProcess, Plan, ProcessInfo,
-    ProcessQuery, ReadRequest, Region, RegisterSets, SearchRequest, SigInfo, StopBundle, Target, TargetError,
-    TargetInfo, ThreadInfo, Waited, WriteRequest,
+    Event, FileId, HandleInfo, Interrupter, LinkStatistics, LinkWatcher, Live, ModuleInfo, Os, OsProcess, Plan,
+    ProcessInfo, ProcessQuery, ReadRequest, Region, RegisterSets, SearchRequest, ServerSession, SigInfo, StopBundle,
+    Target, TargetError, TargetInfo, ThreadInfo, Waited, WriteRequest,
 };
 use outpost_wire::{Agreed, Capabilities, Reply, Request};
 
@@ -210,6 +210,10 @@ impl Target for RemoteTarget {
         self.capabilities.os.then_some(self as &mut dyn Os)
     }
 
+    fn watch_link(&mut self, watcher: Option<LinkWatcher>) {
+        self.link.set_watcher(watcher);
+    }
+
     fn link_statistics(&self) -> LinkStatistics {
         self.link.statistics()
     }
@@ -392,5 +396,13 @@ impl Os for RemoteTarget {
 
     fn end_server(&mut self) -> Result<(), TargetError> {
         self.done(Request::EndServer)
+    }
+
+    fn sessions(&mut self) -> Result<Vec<ServerSession>, TargetError> {
+        if !self.agreed.resume {
+            let reason = "the server is of a release that holds no sessions, or was told not to (--grace 0)".into();
+            return Err(TargetError::Unsupported { operation: "listing sessions", reason });
+        }
+        expect!(self.link.call(Request::Sessions), Reply::Sessions(list) => list)
     }
 }

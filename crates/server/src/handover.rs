@@ -2,11 +2,13 @@
 //! lines of `key value`, the strings of lists one per line.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use outpost_transport::{Connection, Peer};
-use outpost_wire::{Agreed, Identity, OpenRequest, RequestId};
+use outpost_wire::{Agreed, Identity, OnLost, OpenRequest, RequestId, ResumeRequest};
 
 use crate::control::{Control, Received};
+use crate::session::{Claim, NewLink};
 use crate::{Log, ServerError};
 
 /// Everything a worker needs.
@@ -16,6 +18,8 @@ pub(crate) struct Handover {
     pub(crate) token: Vec<u8>,
     pub(crate) open: OpenRequest,
     pub(crate) command_line: Vec<String>,
+    /// Its time is given.
+    pub(crate) on_lost: OnLost,
     pub(crate) log: Log,
     pub(crate) link: Connection,
     pub(crate) journal: OwnedFd,
@@ -26,10 +30,13 @@ pub(crate) struct Handover {
 impl Handover {
     pub(crate) fn send(&self, control: &Control) -> std::io::Result<()> {
         let OpenRequest { request, identity, agreed, .. } = &self.open;
-        let token: String = self.token.iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = hex(&self.token);
+        let (on_lost, grace) = policy_words(self.on_lost);
+        let resume = u8::from(agreed.resume);
         let quiet = u8::from(self.log == Log::Quiet);
         let mut text = format!(
-            "session {}\ntoken {token}\nrequest {}\nversion {}\nframe {}\nrequests {}\nquiet {quiet}\nuser {}\nhost {}\n",
+            "session {}\ntoken {token}\nrequest {}\nversion {}\nframe {}\nrequests {}\nquiet {quiet}\n\
+             resume {resume}\nonlost {on_lost}\ngrace {grace}\nuser {}\nhost {}\n",
             self.session,
             request.0,
             agreed.version,
@@ -39,8 +46,7 @@ impl Handover {
             one_line(&identity.host),
         );
         for word in &self.command_line {
-            let hex: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
-            text += &format!("word {hex}\n");
+            text += &format!("word {}\n", hex(word.as_bytes()));
         }
         let descriptors: [BorrowedFd<'_>; 3] = [self.link.as_fd(), self.journal.as_fd(), self.stdin.as_fd()];
         control.send(text.as_bytes(), &descriptors)
@@ -72,13 +78,16 @@ impl Handover {
                 request: RequestId(number("request")?),
                 identity: Identity { user: find("user")?.to_owned(), host: find("host")?.to_owned() },
                 take_command_line: false,
+                on_lost: None,
                 agreed: Agreed {
                     version: small(number("version")?)?,
                     frame_bytes: small(number("frame")?)? as usize,
                     requests: small(number("requests")?)?,
+                    resume: find("resume")? == "1",
                 },
             },
             command_line: words.collect::<Result<_, _>>()?,
+            on_lost: policy(find("onlost")?, number("grace")?).ok_or(missing("no policy"))?,
             log: if find("quiet")? == "1" { Log::Quiet } else { Log::Stderr },
             // Who is at the other end was logged when it was accepted.
             link: Connection::new(link, Peer::Memory),
@@ -86,6 +95,56 @@ impl Handover {
             stdin,
         })
     }
+}
+
+fn policy_words(on_lost: OnLost) -> (&'static str, u64) {
+    let name = match on_lost {
+        OnLost::Hold(_) => "hold",
+        OnLost::Detach => "detach",
+        OnLost::Run(_) => "run",
+        OnLost::Kill => "kill",
+    };
+    (name, on_lost.grace().as_secs())
+}
+
+fn policy(name: &str, grace: u64) -> Option<OnLost> {
+    let time = Some(Duration::from_secs(grace));
+    Some(match name {
+        "hold" => OnLost::Hold(time),
+        "detach" => OnLost::Detach,
+        "run" => OnLost::Run(time),
+        "kill" => OnLost::Kill,
+        _ => return None,
+    })
+}
+
+/// What a worker is told with a link for its session; `token`: its new secret, for one who takes over.
+pub(crate) fn link_order(request: &ResumeRequest, token: Option<&[u8]>) -> String {
+    let ResumeRequest { request: id, seen, agreed, .. } = request;
+    let token = token.map_or("-".to_owned(), hex);
+    format!("link {} {seen} {} {} {} {token}", id.0, agreed.version, agreed.frame_bytes, agreed.requests)
+}
+
+/// The same, read.
+pub(crate) fn read_link_order(text: &str, descriptor: OwnedFd) -> Option<NewLink> {
+    let words: Vec<&str> = text.strip_prefix("link ")?.split(' ').collect();
+    let [request, seen, version, frame, requests, token] = <[&str; 6]>::try_from(words).ok()?;
+    let claim = match token {
+        "-" => Claim::Resume { seen: seen.parse().ok()? },
+        token => Claim::TakeOver { token: unhex(token)? },
+    };
+    let agreed = Agreed {
+        version: version.parse().ok()?,
+        frame_bytes: frame.parse().ok()?,
+        requests: requests.parse().ok()?,
+        resume: true,
+    };
+    let connection = Connection::new(descriptor, Peer::Memory);
+    Some(NewLink { connection, request: RequestId(request.parse().ok()?), agreed, claim })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn one_line(text: &str) -> String {
@@ -109,13 +168,14 @@ mod tests {
         let (guardian, worker) = Control::pair().unwrap();
         let (near, far) = Connection::pair().unwrap();
         let file = || rustix::fs::memfd_create("journal", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-        let agreed = Agreed { version: 1, frame_bytes: 1 << 20, requests: 9 };
+        let agreed = Agreed { version: 1, frame_bytes: 1 << 20, requests: 9, resume: true };
         let identity = Identity { user: "ada lovelace".into(), host: "birch\nsession 9".into() };
         let sent = Handover {
             session: 3,
             token: vec![0, 255, 16],
-            open: OpenRequest { request: RequestId(1), identity, take_command_line: true, agreed },
+            open: OpenRequest { request: RequestId(1), identity, take_command_line: true, on_lost: None, agreed },
             command_line: vec!["./a b".into(), String::new(), "x\ny".into()],
+            on_lost: OnLost::Run(Some(Duration::from_secs(7))),
             log: Log::Quiet,
             link: far,
             journal: file(),
@@ -125,6 +185,7 @@ mod tests {
         let got = Handover::receive(&worker).unwrap();
         assert_eq!((got.session, &got.token, got.log), (3, &sent.token, Log::Quiet));
         assert_eq!(got.open.identity, Identity { user: "ada lovelace".into(), host: "birchsession 9".into() });
+        assert_eq!(got.on_lost, sent.on_lost);
         assert_eq!((got.open.agreed, &got.command_line), (agreed, &sent.command_line));
         drop(sent);
         (&got.link).write_all(b"!").unwrap();

@@ -18,9 +18,12 @@
 //! | guardian | `done` | the session ended in order: nothing is left to undo |
 //! | guardian | `lost` | the same, because its link broke |
 //! | guardian | `end server` | the client asked for the end of everything |
+//! | guardian | `held SECONDS`, `served`, `processes PIDS` | how the session stands, for lists |
+//! | guardian | `sessions` | its client asks for such a list: answered by `sessions` and one line for each |
 //! | guardian | `journal` | the journal names another process |
 //! | guardian | closed without either | the worker died: [`Guard::rescue`] |
 //! | worker | `end REASON` | tell the client, apply the exit policy, exit |
+//! | worker | `link ...`, with a descriptor | its client is back, or another takes over: go on over this link |
 //! | worker | closed | the guardian died: the same |
 //!
 //! It knows no ptrace: `dbgsrv` hands it the backend. [`serve_connection`] does all of it in the caller's thread, for
@@ -29,6 +32,7 @@
 mod control;
 mod dial;
 mod error;
+mod grace;
 mod guardian;
 mod handover;
 mod local;
@@ -43,10 +47,13 @@ mod worker;
 
 pub use dial::serve_reverse;
 pub use error::ServerError;
+pub use grace::Grace;
 pub use guardian::{Outcome, ServeOptions, Source, serve};
 pub use local::{Local, spawn_local};
 pub use log::Log;
 pub use role::{Backend, Doorbell, Guard, NoGuard, WorkerSetup, run_hidden_role};
-pub use session::{NoSuperior, SessionEnd, SessionSetup, Superior, serve_connection, serve_session};
+pub use session::{
+    Claim, NewLink, NoSuperior, Order, SessionEnd, SessionSetup, Standing, Superior, serve_connection, serve_session,
+};
 pub use stdio::StdioLink;
 pub use version::version_text;

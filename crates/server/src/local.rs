@@ -10,7 +10,7 @@ use outpost_transport::{Connection, Peer};
 use crate::control::{Control, Received};
 use crate::guardian::{ServeOptions, Source, serve};
 use crate::role::{Backend, GUARDIAN};
-use crate::{Log, ServerError};
+use crate::{Grace, Log, ServerError};
 
 /// A server of this debugger's own.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ pub(crate) fn run_guardian(backend: &dyn Backend) -> Result<(), ServerError> {
     let [link, stdin] = <[_; 2]>::try_from(descriptors).map_err(|_| missing("wrong number of descriptors"))?;
     rustix::stdio::dup2_stdin(&stdin).map_err(ServerError::io("restore standard input"))?;
     drop((stdin, control));
-    let options = ServeOptions { log: Log::Quiet, command_line: Vec::new() };
+    // A debugger that is gone cannot come back to its own end of a socket pair.
+    let options = ServeOptions { log: Log::Quiet, command_line: Vec::new(), grace: Grace::NONE };
     serve(Source::Connection(Connection::new(link, Peer::Memory)), backend, options).map(drop)
 }

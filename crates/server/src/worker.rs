@@ -1,21 +1,24 @@
 //! The worker process: one session, from its handover to its end.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use outpost_target::TargetError;
+use outpost_target::{ServerSession, TargetError};
 use outpost_wire::{FrameQueue, Header, RefusalCode, encode_refusal};
 
 use crate::control::{Control, Received};
-use crate::handover::Handover;
+use crate::guardian::listing;
+use crate::handover::{self, Handover};
 use crate::role::{Backend, Doorbell, WorkerSetup};
-use crate::session::{SessionEnd, SessionSetup, Superior, serve_session};
+use crate::session::{Order, SessionEnd, SessionSetup, Standing, Superior, serve_session};
 use crate::{Log, ServerError, signals};
 
 /// Runs this process as a worker.
 pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
     signals::unblock_all()?;
     let control = Control::from_stdin().map_err(ServerError::io("open the control socket"))?;
-    let Handover { session, token, open, command_line, log, link, journal, stdin } = Handover::receive(&control)?;
+    let Handover { session, token, open, command_line, on_lost, log, link, journal, stdin } =
+        Handover::receive(&control)?;
     // From here on the control socket has one handle, closed by exec, and created processes find the server's terminal.
     rustix::stdio::dup2_stdin(&stdin).map_err(ServerError::io("restore standard input"))?;
     drop(stdin);
@@ -29,13 +32,13 @@ pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
             return Ok(());
         }
     };
-    let setup = SessionSetup { session, token, request: open.request, agreed: open.agreed, command_line };
-    let mut guardian = Guardian { control, session, log };
+    let setup = SessionSetup { session, token, request: open.request, agreed: open.agreed, command_line, on_lost };
+    let mut guardian = Guardian { control, session, log, orders: VecDeque::new() };
     let end = serve_session(link, target.as_mut(), setup, &mut guardian);
     drop(target);
     guardian.log(format_args!("{end}"));
     // A guardian that is gone needs no report.
-    let how: &[u8] = if matches!(end, SessionEnd::LinkLost(_)) { b"lost" } else { b"done" };
+    let how: &[u8] = if matches!(end, SessionEnd::LinkLost(_) | SessionEnd::GivenUp(_)) { b"lost" } else { b"done" };
     let _ = guardian.control.send(how, &[]);
     Ok(())
 }
@@ -53,6 +56,32 @@ struct Guardian {
     control: Control,
     session: u64,
     log: Log,
+    /// Orders that came while something else was waited for.
+    orders: VecDeque<Order>,
+}
+
+impl Guardian {
+    /// What a message from the guardian means.
+    fn read(&self, message: &[u8], descriptors: Vec<OwnedFd>) -> Option<Order> {
+        let text = String::from_utf8_lossy(message);
+        match (text.strip_prefix("end "), descriptors.into_iter().next()) {
+            (Some(reason), _) => Some(Order::End(reason.to_owned())),
+            (None, Some(descriptor)) => handover::read_link_order(&text, descriptor).map(Order::Link),
+            (None, None) => None,
+        }
+    }
+
+    fn ask(&self, what: &[u8]) -> Result<(), TargetError> {
+        self.control.send(what, &[]).map_err(|error| TargetError::Os {
+            operation: "reach the guardian".into(),
+            errno: error.raw_os_error().unwrap_or(0),
+            reason: error.to_string(),
+        })
+    }
+
+    fn gone(&self) -> Order {
+        Order::End("the server's guardian is gone".into())
+    }
 }
 
 impl Superior for Guardian {
@@ -60,23 +89,58 @@ impl Superior for Guardian {
         Some(self.control.as_fd())
     }
 
-    fn order_to_end(&mut self) -> Option<String> {
+    fn order(&mut self) -> Option<Order> {
+        if let Some(order) = self.orders.pop_front() {
+            return Some(order);
+        }
         match self.control.receive(false) {
             Ok(Received::Nothing) => None,
-            Ok(Received::Message(message, _)) => {
-                let text = String::from_utf8_lossy(&message).into_owned();
-                text.strip_prefix("end ").map(str::to_owned)
+            Ok(Received::Message(message, descriptors)) => self.read(&message, descriptors),
+            Ok(Received::Closed) | Err(_) => Some(self.gone()),
+        }
+    }
+
+    fn has_order(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    fn note(&mut self, standing: Standing<'_>) {
+        let text = match standing {
+            Standing::Held(grace) => format!("held {}", grace.as_secs()),
+            Standing::Served => "served".to_owned(),
+            Standing::Processes(processes) => {
+                // A message on this socket is bounded, and a list is for people.
+                let words: Vec<String> = processes.iter().take(1000).map(ToString::to_string).collect();
+                format!("processes {}", words.join(" "))
             }
-            Ok(Received::Closed) | Err(_) => Some("the server's guardian is gone".into()),
+        };
+        // A guardian that is gone is noticed elsewhere.
+        let _ = self.control.send(text.as_bytes(), &[]);
+    }
+
+    fn sessions(&mut self) -> Result<Vec<ServerSession>, TargetError> {
+        self.ask(b"sessions")?;
+        loop {
+            match self.control.receive(true) {
+                Ok(Received::Message(message, descriptors)) => {
+                    let text = String::from_utf8_lossy(&message);
+                    if let Some(lines) = text.strip_prefix("sessions\n") {
+                        return Ok(listing::decode(lines));
+                    }
+                    let order = self.read(&message, descriptors);
+                    self.orders.extend(order);
+                }
+                Ok(Received::Nothing) => {}
+                Ok(Received::Closed) | Err(_) => {
+                    self.orders.push_back(self.gone());
+                    return Err(TargetError::ConnectionLost { reason: "the server's guardian is gone".into() });
+                }
+            }
         }
     }
 
     fn end_server(&mut self) -> Result<(), TargetError> {
-        self.control.send(b"end server", &[]).map_err(|error| TargetError::Os {
-            operation: "reach the guardian".into(),
-            errno: error.raw_os_error().unwrap_or(0),
-            reason: error.to_string(),
-        })
+        self.ask(b"end server")
     }
 
     fn log(&mut self, text: std::fmt::Arguments<'_>) {

@@ -38,12 +38,13 @@ pub use info::{
     ThreadRunState,
 };
 pub use os::{
-    AttachMode, Attachability, CreateSpec, DirectoryEntry, FileId, NameMatch, OsProcess, ProcessQuery, StdioSpec,
+    AttachMode, Attachability, CreateSpec, DirectoryEntry, FileId, NameMatch, OsProcess, ProcessQuery, ServerSession,
+    StdioSpec,
 };
 pub use plan::{
     Action, BundleRequest, EntryPoint, EventMask, Fence, FenceKind, Plan, SignalAction, StepPlan, StopScope, ThreadPlan,
 };
 pub use target::{
-    Breakpoints, DetachMode, Interrupter, LinkStatistics, Live, Os, ReadRequest, RegisterSets, SearchRequest, Target,
-    Waited, WriteRequest,
+    Breakpoints, DetachMode, Interrupter, LinkNews, LinkStatistics, LinkWatcher, Live, Os, ReadRequest, RegisterSets,
+    SearchRequest, Target, Waited, WriteRequest,
 };

@@ -1,5 +1,7 @@
 //! The machine a live target is on: its processes, whether they can be debugged, its files, new processes.
 
+use std::time::Duration;
+
 use outpost_base::ProcessId;
 
 /// How to look at a running process.
@@ -31,6 +33,27 @@ pub enum Attachability {
         /// What would change it, for the user.
         remedy: String,
     },
+}
+
+/// A session of the server that the target is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerSession {
+    /// Its number on the server.
+    pub number: u64,
+    /// Who opened it, as it said itself.
+    pub user: String,
+    /// From which host, as it said itself.
+    pub host: String,
+    /// Where it came from, as the transport proves it.
+    pub peer: String,
+    /// When, in microseconds since 1970 by the server's clock.
+    pub opened_us: u64,
+    /// For how long it is still held without a client; `None`: it has one.
+    pub held: Option<Duration>,
+    /// Its processes.
+    pub processes: Vec<ProcessId>,
+    /// It is the one that asks.
+    pub own: bool,
 }
 
 /// A process of the machine, part of a session or not.

@@ -8,7 +8,8 @@ use outpost_base::{AddressSpaceId, ProcessId, RegisterContext, ThreadId, Va, VaR
 
 use crate::{
     AttachMode, BreakpointChange, BreakpointState, CreateSpec, DirectoryEntry, Event, FileId, HandleInfo, ModuleInfo,
-    OsProcess, Plan, ProcessInfo, ProcessQuery, Region, SigInfo, StopBundle, TargetError, TargetInfo, ThreadInfo,
+    OsProcess, Plan, ProcessInfo, ProcessQuery, Region, ServerSession, SigInfo, StopBundle, TargetError, TargetInfo,
+    ThreadInfo,
 };
 
 /// One range of a scatter read.
@@ -77,7 +78,24 @@ pub struct LinkStatistics {
     pub bytes_received: u64,
     /// Times the caller had to wait for an answer before it could go on.
     pub round_trips: u64,
+    /// Times the link was lost and the session resumed over another.
+    pub resumes: u64,
 }
+
+/// What became of the link to a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkNews {
+    /// It is lost; another is being made.
+    Lost {
+        /// What was noticed.
+        reason: String,
+    },
+    /// The session goes on over another one.
+    Resumed,
+}
+
+/// Who is told of it, from whatever thread notices.
+pub type LinkWatcher = Arc<dyn Fn(LinkNews) + Send + Sync>;
 
 /// What ended a wait.
 #[derive(Debug)]
@@ -188,6 +206,9 @@ pub trait Target {
         None
     }
 
+    /// Says who is told when the link to it is lost and comes back. A target without a link that can is silent.
+    fn watch_link(&mut self, _watcher: Option<LinkWatcher>) {}
+
     /// What the link to it has cost.
     fn link_statistics(&self) -> LinkStatistics {
         LinkStatistics::default()
@@ -263,7 +284,11 @@ pub trait Live {
 /// Asks a target to stop, from any thread.
 pub trait Interrupter: Send + Sync {
     /// Every running thread in scope is to stop; answered by [`crate::StopReason::BreakIn`]. Nothing if all is stopped.
+    /// Ends the waiting for a lost link as [`Interrupter::give_up`] does.
     fn break_in(&self);
+
+    /// Ends the waiting for a lost link: the call that waits fails. Nothing while there is a link.
+    fn give_up(&self) {}
 }
 
 /// A target that takes breakpoints.
@@ -316,4 +341,12 @@ pub trait Os {
 
     /// Ends the server for everyone, if it allows that.
     fn end_server(&mut self) -> Result<(), TargetError>;
+
+    /// Sessions of the server, this one included.
+    ///
+    /// # Errors
+    /// [`TargetError::Unsupported`] where there is no server, or one that does not tell.
+    fn sessions(&mut self) -> Result<Vec<ServerSession>, TargetError> {
+        Err(TargetError::Unsupported { operation: "listing sessions", reason: "this target has no server".into() })
+    }
 }

@@ -58,6 +58,21 @@ pub enum WireError {
         /// For the user.
         text: String,
     },
+    /// The other end is of a release without this.
+    #[error("the server is of a release that knows no {feature}, or was told not to use them")]
+    Feature {
+        /// What it lacks.
+        feature: &'static str,
+    },
+    /// An acting request that was carried out, and whose answer was seen.
+    #[error("request {request} was answered, and comes again")]
+    Repeated {
+        /// Its id.
+        request: u64,
+    },
+    /// Numbered frames whose arrival is never told.
+    #[error("answers and events are asked for, and never noted as seen")]
+    Unseen,
     /// No version in common.
     #[error(transparent)]
     Version(Box<VersionMismatch>),

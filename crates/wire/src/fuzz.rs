@@ -6,8 +6,8 @@ use crate::frame::Frame;
 use crate::handshake::{ClientHandshake, Identity, ServerHandshake};
 use crate::stream::{FrameQueue, FrameReader};
 use crate::{
-    Key, Kind, NONCE_LEN, decode_event, decode_reply, decode_request, decode_servers, encode_event, encode_reply,
-    encode_request, encode_servers,
+    Key, Kind, NONCE_LEN, ResumeKey, Wish, decode_event, decode_reply, decode_request, decode_servers, encode_event,
+    encode_reply, encode_request, encode_servers,
 };
 
 /// Takes `data` as a stream from a hostile peer, in pieces whose size its first byte gives, and as every message there
@@ -62,10 +62,11 @@ fn shake_hands(frame: &Frame<'_>) {
             assert!(decode_servers(frame).is_ok_and(|again| again.servers.len() <= whole));
         });
     }
-    let mut server = ServerHandshake::new(Key::derive("", b"", 1), b"", [0; NONCE_LEN]);
+    let mut server = ServerHandshake::new(Key::derive("", b"", 1), b"", [0; NONCE_LEN]).offering_resume(true);
     server.handle(frame);
     server.handle(frame);
-    let (mut client, _) = ClientHandshake::start("", [0; NONCE_LEN], Identity::default(), false);
+    let (mut client, _) =
+        ClientHandshake::start("", [0; NONCE_LEN], Identity::default(), Wish::Resume(ResumeKey::default()));
     let _ = client.handle(frame);
     let _ = client.handle(frame);
 }

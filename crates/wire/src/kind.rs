@@ -43,6 +43,14 @@ kinds! {
     SessionOpened = 0x0006,
     /// `Refusal`
     Refusal = 0x0007,
+    /// `ResumeSession`
+    ResumeSession = 0x0008,
+    /// `SessionResumed`
+    SessionResumed = 0x0009,
+    /// `Empty`; never answered: only the header's `seen` counts
+    Seen = 0x000a,
+    /// `Empty`; never answered: the client ends the session
+    Goodbye = 0x000b,
     /// `QueryServers`
     QueryServers = 0x0010,
     /// `ServersReply`
@@ -111,6 +119,8 @@ kinds! {
     Clock = 0x0409,
     /// `Empty` -> `Empty`
     EndServer = 0x040a,
+    /// `Empty` -> `SessionsReply`
+    Sessions = 0x040b,
 
     /// `StopBundle`
     Stopped = 0x4001,

@@ -106,7 +106,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &[".linkstats"],
         syntax: ".linkstats",
         summary: "Show what the links to servers have cost",
-        details: "Messages, bytes and round trips since the last .linkstats and in all.",
+        details: "Messages, bytes, round trips and links that were lost and resumed, since the last .linkstats and in all.",
         example: ".linkstats",
         group: Group::Session,
         eats_line: false,
@@ -379,6 +379,7 @@ impl Command for Statistics {
                 bytes_sent: total.bytes_sent.saturating_sub(before.bytes_sent),
                 bytes_received: total.bytes_received.saturating_sub(before.bytes_received),
                 round_trips: total.round_trips.saturating_sub(before.round_trips),
+                resumes: total.resumes.saturating_sub(before.resumes),
             };
             marks.push((system.ordinal, total));
             reports.push(LinkReport { name: system.name, recent, total });
@@ -397,6 +398,7 @@ impl Command for Statistics {
                 ("bytes sent", report.recent.bytes_sent, report.total.bytes_sent),
                 ("bytes received", report.recent.bytes_received, report.total.bytes_received),
                 ("round trips", report.recent.round_trips, report.total.round_trips),
+                ("links resumed", report.recent.resumes, report.total.resumes),
             ];
             for (words, recent, total) in rows {
                 line!(text, "  {words:<17} {recent:>8} {total:>11}");

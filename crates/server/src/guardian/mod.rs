@@ -6,14 +6,16 @@
 //! its status is not lost.
 
 mod attempts;
+pub(crate) mod listing;
 mod pending;
 mod sessions;
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use outpost_target::ServerSession;
 use outpost_transport::{Connection, Listener, Password, Peer, Thumbprint};
-use outpost_wire::{Key, NONCE_LEN, OpenRequest, Payload, ServerKind, encode_servers};
+use outpost_wire::{Key, NONCE_LEN, OpenRequest, Payload, ResumeRequest, ServerKind, encode_servers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -21,7 +23,7 @@ use crate::log::BoundedLog;
 use crate::registry::{Registration, Registry};
 use crate::role::Backend;
 use crate::signals::{Arrived, Signals};
-use crate::{Log, ServerError};
+use crate::{Grace, Log, ServerError};
 use attempts::{Attempts, Source as Origin};
 use pending::{Pending, Progress};
 use sessions::{News, Session};
@@ -69,6 +71,8 @@ pub struct ServeOptions {
     pub log: Log,
     /// A process creation that waits for a client to ask for it; empty: none.
     pub command_line: Vec<String>,
+    /// How long sessions outlive their links.
+    pub grace: Grace,
 }
 
 /// Serves until SIGTERM, SIGINT, SIGHUP, a client's request, or (without a listener) the end of the only session.
@@ -238,7 +242,13 @@ impl<'a> Guardian<'a> {
 
     fn admit(&mut self, connection: Connection) -> Result<(), ServerError> {
         let nonce: [u8; NONCE_LEN] = random()?;
-        self.pending.push(Pending::new(connection, self.key.clone(), &self.salt, nonce)?);
+        self.pending.push(Pending::new(
+            connection,
+            self.key.clone(),
+            &self.salt,
+            nonce,
+            !self.options.grace.most.is_zero(),
+        )?);
         Ok(())
     }
 
@@ -263,6 +273,17 @@ impl<'a> Guardian<'a> {
                     let one = self.pending.swap_remove(at);
                     self.open(one, request);
                 }
+                Progress::Resume(request) => {
+                    let mut one = self.pending.swap_remove(at);
+                    match self.claimed(&request, &one) {
+                        Ok(session) => self.resume(one, session, request),
+                        Err(reason) => {
+                            // It is the last now, and comes by once more; what it waits for is its refusal.
+                            one.refuse_session(reason, now);
+                            self.pending.push(one);
+                        }
+                    }
+                }
             }
         }
     }
@@ -283,7 +304,8 @@ impl<'a> Guardian<'a> {
             Ok(link) => link,
             Err(error) => return log.line(format_args!("{peer}: {error}")),
         };
-        match sessions::start(self.backend, number, request, command_line.clone(), log, link) {
+        let on_lost = self.options.grace.apply(request.on_lost);
+        match sessions::start(self.backend, number, request, command_line.clone(), on_lost, log, link) {
             Ok(session) => {
                 self.next_session += 1;
                 self.outcome = Outcome::Ended;
@@ -297,14 +319,68 @@ impl<'a> Guardian<'a> {
         }
     }
 
+    /// The place in the list of the session that is asked for, if whoever asks may have it.
+    fn claimed(&self, request: &ResumeRequest, pending: &Pending) -> Result<usize, String> {
+        if request.token.is_empty() {
+            return self.to_take_over(request.session, pending);
+        }
+        // A wrong number and a wrong secret are refused alike.
+        let found = self.sessions.iter().position(|session| session.is_named(request.session, &request.token));
+        found.filter(|_| self.ending.is_none()).ok_or_else(|| format!("session {} is gone", request.session))
+    }
+
+    /// One whose client is gone: the one named, or the only one.
+    fn to_take_over(&self, number: u64, pending: &Pending) -> Result<usize, String> {
+        let (peer, certificate) = (pending.peer(), pending.certificate());
+        let may_have = |session: &Session| session.held_for().is_some() && session.may_be_taken_by(peer, certificate);
+        let held = self.sessions.iter().enumerate().filter(|(_, session)| may_have(session));
+        let held: Vec<(usize, &Session)> = held.collect();
+        let found: Vec<_> = held.iter().filter(|(_, session)| number == 0 || session.number() == number).collect();
+        let list: Vec<String> = held.iter().map(|(_, session)| session.to_string()).collect();
+        match (found.as_slice(), list.is_empty()) {
+            ([(at, _)], _) => Ok(*at),
+            (_, true) => Err("no session is held here that could be taken over".into()),
+            ([], false) => Err(format!("session {number} is not held; held are:\n  {}", list.join("\n  "))),
+            _ => Err(format!("several sessions are held; name one of them:\n  {}", list.join("\n  "))),
+        }
+    }
+
+    /// Gives a connection to a session's worker.
+    fn resume(&mut self, pending: Pending, at: usize, request: ResumeRequest) {
+        let (log, peer, certificate) = (self.options.log, pending.peer(), pending.certificate());
+        let Some(session) = self.sessions.get_mut(at) else { return };
+        let number = session.number();
+        let is_new = request.token.is_empty();
+        let given = pending.into_connection().and_then(|link| session.give_link(&link, &request));
+        match given {
+            Ok(()) => {
+                let why = if is_new { "to be taken over by" } else { "its client is back:" };
+                log.line(format_args!("session {number}: {why} {}", who(&request.identity, peer, certificate)));
+                if is_new {
+                    session.belongs_to(request.identity, peer);
+                }
+            }
+            Err(error) => log.line(format_args!("session {number}: {peer}: {error}")),
+        }
+    }
+
+    fn answer_list(&self, number: u64) {
+        let of = |session: &Session| ServerSession { own: session.number() == number, ..session.describe() };
+        let text = listing::encode(self.sessions.iter().filter(|session| session.control().is_some()).map(of));
+        if let Some(session) = self.sessions.iter().find(|session| session.number() == number) {
+            session.tell(&text);
+        }
+    }
+
     /// Takes in what the workers say.
     fn hear_sessions(&mut self) {
         let log = self.options.log;
-        let (mut wants_end, mut was_rescued) = (false, false);
+        let (mut wants_end, mut was_rescued, mut asked) = (false, false, Vec::new());
         for session in &mut self.sessions {
             while let Some(news) = session.hear() {
                 match news {
                     News::EndServer => wants_end = true,
+                    News::WantsList => asked.push(session.number()),
                     News::LinkLost => self.outcome = Outcome::LinkLost,
                     News::Died => log.line(format_args!("session {}: its worker died; rescuing", session.number())),
                     News::Rescued => {
@@ -315,6 +391,7 @@ impl<'a> Guardian<'a> {
             }
         }
         self.sessions.retain(|session| !session.is_over());
+        asked.into_iter().for_each(|number| self.answer_list(number));
         if was_rescued {
             self.reap();
         }
@@ -372,7 +449,12 @@ fn who(identity: &outpost_wire::Identity, peer: Peer, certificate: Option<Thumbp
     format!("{}@{} ({peer}{proved})", name(&identity.user), name(&identity.host))
 }
 
-fn timespec(duration: Duration) -> Timespec {
+/// Microseconds since 1970.
+fn microseconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+}
+
+pub(crate) fn timespec(duration: Duration) -> Timespec {
     // Rounded up, so that a deadline has passed when the wait ends.
     let duration = duration + Duration::from_millis(1);
     Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: i64::from(duration.subsec_nanos()) }

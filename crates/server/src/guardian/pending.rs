@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use outpost_transport::{Connection, Peer, Thumbprint};
 use outpost_wire::{
     FrameQueue, FrameReader, HANDSHAKE_FRAME, Header, Key, Kind, NONCE_LEN, OPEN_REQUEST, OpenRequest, Payload,
-    RefusalCode, ServerHandshake, ServerStep, WireError, encode_refusal,
+    RefusalCode, ResumeRequest, ServerHandshake, ServerStep, WireError, encode_refusal,
 };
 use rustix::event::PollFlags;
 
@@ -41,6 +41,8 @@ pub(crate) enum Progress {
     Over(Option<String>),
     /// It may have a session.
     Open(OpenRequest),
+    /// It asks for a session that is there.
+    Resume(ResumeRequest),
     /// It is to be told which servers there are, by [`Pending::answer`].
     List,
 }
@@ -51,6 +53,7 @@ impl Pending {
         key: Key,
         salt: &[u8],
         nonce: [u8; NONCE_LEN],
+        resume: bool,
     ) -> Result<Pending, ServerError> {
         connection.set_nonblocking(true).map_err(ServerError::io("accept a connection"))?;
         let since = Instant::now();
@@ -58,7 +61,7 @@ impl Pending {
             connection,
             reader: FrameReader::new(HANDSHAKE_FRAME),
             queue: FrameQueue::new(),
-            handshake: ServerHandshake::new(key, salt, nonce),
+            handshake: ServerHandshake::new(key, salt, nonce).offering_resume(resume),
             since,
             deadline: since + TIMEOUT,
             has_spoken: false,
@@ -146,6 +149,12 @@ impl Pending {
         self.flush()
     }
 
+    /// Refuses a session that is asked for, as late as a wrong password.
+    pub(crate) fn refuse_session(&mut self, text: String, now: Instant) {
+        let log = format!("refused: {text}");
+        self.refusal = Some((encode_refusal(RefusalCode::Gone, &text), now + PENALTY, log));
+    }
+
     fn has_frame(&self) -> bool {
         self.reader.has_frame().unwrap_or(false)
     }
@@ -174,6 +183,10 @@ impl Pending {
             ServerStep::Open(request) => {
                 attempts.right(peer, now);
                 Some(Progress::Open(request))
+            }
+            ServerStep::Resume(request) => {
+                attempts.right(peer, now);
+                Some(Progress::Resume(request))
             }
             ServerStep::List => Some(Progress::List),
             ServerStep::Refuse(payload, error) => {

@@ -5,17 +5,22 @@
 //! | running | `done`, `lost`: over; control socket closed without it: rescuing |
 //! | rescuing | the rescue thread returns: over |
 
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
 
-use outpost_transport::Connection;
-use outpost_wire::OpenRequest;
+use outpost_base::ProcessId;
+use outpost_target::ServerSession;
+use outpost_transport::{Connection, Peer, Thumbprint};
+use outpost_wire::{Identity, OnLost, OpenRequest, ResumeRequest};
+use subtle::ConstantTimeEq;
 
-use super::{pending, random};
+use super::{microseconds, pending, random, who};
 use crate::control::{Control, Received};
-use crate::handover::Handover;
+use crate::handover::{self, Handover};
 use crate::role::{Backend, Guard, WORKER};
 use crate::{Log, ServerError};
 
@@ -26,6 +31,16 @@ const RESCUE_STACK: usize = 256 << 10;
 pub(super) struct Session {
     number: u64,
     state: State,
+    /// The secret that its client knows.
+    token: Vec<u8>,
+    identity: Identity,
+    peer: Peer,
+    /// What its client proved to own.
+    certificate: Option<Thumbprint>,
+    opened: SystemTime,
+    /// Without a client until then.
+    held: Option<Instant>,
+    processes: Vec<ProcessId>,
 }
 
 enum State {
@@ -39,6 +54,8 @@ enum State {
 pub(super) enum News {
     /// Its client asked for the end of the server.
     EndServer,
+    /// Its client asks for a list of the sessions.
+    WantsList,
     /// It ended because its link broke.
     LinkLost,
     /// Its worker died; the rescue has begun.
@@ -53,6 +70,7 @@ pub(super) fn start(
     number: u64,
     open: OpenRequest,
     command_line: Vec<String>,
+    on_lost: OnLost,
     log: Log,
     link: Connection,
 ) -> Result<Session, ServerError> {
@@ -67,9 +85,13 @@ pub(super) fn start(
     let stdin = std::io::stdin().as_fd().try_clone_to_owned().or_else(|_| null());
     let stdin = stdin.map_err(ServerError::io("share standard input"))?;
     let token = random::<16>()?.to_vec();
-    let handover = Handover { session: number, token, open, command_line, log, link, journal, stdin };
+    let (identity, peer, certificate) = (open.identity.clone(), link.peer(), link.peer_certificate());
+    let handover =
+        Handover { session: number, token: token.clone(), open, command_line, on_lost, log, link, journal, stdin };
     handover.send(&control).map_err(ServerError::io("hand a session over"))?;
-    Ok(Session { number, state: State::Running { control, guard } })
+    let state = State::Running { control, guard };
+    let opened = SystemTime::now();
+    Ok(Session { number, state, token, identity, peer, certificate, opened, held: None, processes: Vec::new() })
 }
 
 fn start_worker(backend: &dyn Backend) -> Result<(Control, OwnedFd, Box<dyn Guard>), ServerError> {
@@ -105,6 +127,87 @@ impl Session {
         }
     }
 
+    /// Whether this is its number and its secret; takes the same time wherever the secret is wrong.
+    pub(super) fn is_named(&self, number: u64, token: &[u8]) -> bool {
+        self.number == number && self.control().is_some() && bool::from(self.token.as_slice().ct_eq(token))
+    }
+
+    /// For how long it is held without a client; `None`: it has one.
+    pub(super) fn held_for(&self) -> Option<Duration> {
+        self.control()?;
+        self.held.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether who proved that it may have sessions here may have this one. Where the transport proves users, it is for
+    /// the user who opened it, and for root; where it proves certificates, for the same one.
+    pub(super) fn may_be_taken_by(&self, peer: Peer, certificate: Option<Thumbprint>) -> bool {
+        let is_user = match (self.peer, peer) {
+            (Peer::Process { uid: own, .. }, Peer::Process { uid, .. }) => uid == own || uid == 0,
+            (Peer::Process { .. }, _) => false,
+            _ => true,
+        };
+        is_user && certificate == self.certificate
+    }
+
+    /// It has another client from now on.
+    pub(super) fn belongs_to(&mut self, identity: Identity, peer: Peer) {
+        (self.identity, self.peer) = (identity, peer);
+    }
+
+    /// For a list.
+    pub(super) fn describe(&self) -> ServerSession {
+        ServerSession {
+            number: self.number,
+            user: self.identity.user.clone(),
+            host: self.identity.host.clone(),
+            peer: self.peer.to_string(),
+            opened_us: microseconds(self.opened),
+            held: self.held_for(),
+            processes: self.processes.clone(),
+            own: false,
+        }
+    }
+
+    /// Hands its worker a link of its client, or of one who takes it over.
+    pub(super) fn give_link(&mut self, link: &Connection, request: &ResumeRequest) -> Result<(), ServerError> {
+        let State::Running { control, .. } = &self.state else { return Ok(()) };
+        let token = match request.token.is_empty() {
+            true => Some(random::<16>()?.to_vec()),
+            false => None,
+        };
+        let text = handover::link_order(request, token.as_deref());
+        control.send(text.as_bytes(), &[link.as_fd()]).map_err(ServerError::io("hand a link over"))?;
+        if let Some(token) = token {
+            self.token = token;
+        }
+        // Its worker says so, too; until then nobody else may have it.
+        self.held = None;
+        Ok(())
+    }
+
+    /// Tells the worker. One that is gone is noticed elsewhere.
+    pub(super) fn tell(&self, text: &str) {
+        if let State::Running { control, .. } = &self.state {
+            let _ = control.send(text.as_bytes(), &[]);
+        }
+    }
+
+    fn note_standing(&mut self, text: &str) {
+        let mut words = text.split(' ');
+        match (words.next(), words.next()) {
+            (Some("held"), Some(seconds)) => {
+                let grace = Duration::from_secs(seconds.parse().unwrap_or(0));
+                self.held = Some(Instant::now() + grace);
+            }
+            (Some("served"), _) => self.held = None,
+            (Some("processes"), first) => {
+                let pids = first.into_iter().chain(words).filter_map(|pid| pid.parse().ok());
+                self.processes = pids.map(ProcessId).collect();
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn is_rescuing(&self) -> bool {
         matches!(self.state, State::Rescuing(_))
     }
@@ -115,9 +218,7 @@ impl Session {
 
     /// Tells the worker to end. One that is gone is noticed elsewhere.
     pub(super) fn order_to_end(&self, reason: &str) {
-        if let State::Running { control, .. } = &self.state {
-            let _ = control.send(format!("end {reason}").as_bytes(), &[]);
-        }
+        self.tell(&format!("end {reason}"));
     }
 
     /// The next thing there is to tell, if any.
@@ -131,6 +232,7 @@ impl Session {
                         self.hear()
                     }
                     b"end server" => Some(News::EndServer),
+                    b"sessions" => Some(News::WantsList),
                     b"done" => {
                         self.state = State::Over;
                         None
@@ -139,7 +241,11 @@ impl Session {
                         self.state = State::Over;
                         Some(News::LinkLost)
                     }
-                    _ => self.hear(),
+                    other => {
+                        let text = String::from_utf8_lossy(other).into_owned();
+                        self.note_standing(&text);
+                        self.hear()
+                    }
                 },
                 Ok(Received::Closed) | Err(_) => {
                     self.rescue();
@@ -172,5 +278,14 @@ impl Session {
             }
             Err(_) => guard.rescue(),
         }
+    }
+}
+
+impl fmt::Display for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let processes: Vec<String> = self.processes.iter().map(ToString::to_string).collect();
+        let left = self.held_for().unwrap_or_default().as_secs();
+        let who = who(&self.identity, self.peer, self.certificate);
+        write!(f, "session {} of {who}, processes: {}; held for another {left} s", self.number, processes.join(" "))
     }
 }

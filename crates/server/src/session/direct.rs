@@ -3,8 +3,8 @@
 use outpost_target::Target;
 use outpost_transport::Connection;
 use outpost_wire::{
-    FrameQueue, FrameReader, HANDSHAKE_FRAME, Header, Key, NONCE_LEN, OPEN_REQUEST, OpenRequest, ServerHandshake,
-    ServerStep, WireError, encode_servers,
+    FrameQueue, FrameReader, HANDSHAKE_FRAME, Header, Key, NONCE_LEN, OPEN_REQUEST, OnLost, OpenRequest,
+    ServerHandshake, ServerStep, WireError, encode_servers,
 };
 
 use super::{SessionEnd, SessionSetup, Superior, serve_session};
@@ -26,6 +26,7 @@ pub fn serve_connection(
                 request: open.request,
                 agreed: open.agreed,
                 command_line: Vec::new(),
+                on_lost: open.on_lost.unwrap_or(OnLost::Hold(None)),
             };
             serve_session(connection, target, setup, superior)
         }
@@ -52,6 +53,8 @@ fn shake_hands(connection: &Connection, password: &str) -> Result<OpenRequest, S
         let (payload, error) = match handshake.handle(&frame) {
             ServerStep::Open(request) => return Ok(request),
             ServerStep::Send(payload) => (payload, None),
+            // Never: it was not offered.
+            ServerStep::Resume(_) => return Err(SessionEnd::Protocol(WireError::Field { field: "session" })),
             // It is no server that anybody could find.
             ServerStep::List => (encode_servers(&[]), Some(WireError::NotOutpost)),
             ServerStep::Refuse(payload, error) => (payload, Some(error)),

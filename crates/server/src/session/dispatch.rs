@@ -110,6 +110,7 @@ fn answer(
             Reply::Clock { time_us, uptime_us }
         }
         Request::EndServer => done(superior.end_server())?,
+        Request::Sessions => Reply::Sessions(superior.sessions()?),
     })
 }
 

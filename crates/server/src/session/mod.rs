@@ -6,22 +6,32 @@
 
 mod direct;
 mod dispatch;
+mod kept;
+mod lost;
+mod superior;
 
 use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use outpost_target::{Event, Target, TargetError, Waited};
+use outpost_base::ProcessId;
+use outpost_target::{Event, StopReason, Target, TargetError, Waited};
 use outpost_transport::Connection;
 use outpost_wire::{
-    Agreed, Capabilities, FrameQueue, FrameReader, Header, Kind, MAX_REQUEST_FRAME, Opened, Payload, Reply, RequestId,
-    WireError, decode_request, encode_event, encode_opened, encode_reply,
+    Agreed, Capabilities, FrameQueue, FrameReader, Header, Kind, MAX_REQUEST_FRAME, OPEN_REQUEST, OnLost, Opened,
+    Payload, Reply, RequestId, WireError, decode_request, encode_event, encode_opened, encode_reply,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 
+use crate::guardian::timespec;
+
 pub use direct::serve_connection;
+pub use superior::{Claim, NewLink, NoSuperior, Order, Standing, Superior};
+
+use kept::Kept;
+use lost::Held;
 
 /// Bytes that may wait to be written before the session stops reading and listening.
 const HIGH_WATER: usize = 4 << 20;
@@ -45,45 +55,9 @@ pub struct SessionSetup {
     pub agreed: Agreed,
     /// The pending command line the client asked for, if there was one.
     pub command_line: Vec<String>,
-}
-
-/// Who is above a session: its guardian.
-pub trait Superior {
-    /// Becomes readable when there may be an order.
-    fn source(&self) -> Option<BorrowedFd<'_>>;
-
-    /// Whether the session is to end, and why.
-    fn order_to_end(&mut self) -> Option<String>;
-
-    /// The client asks for the end of the whole server.
-    ///
-    /// # Errors
-    /// If that is not allowed or not possible.
-    fn end_server(&mut self) -> Result<(), TargetError>;
-
-    /// A line for the server's log.
-    fn log(&mut self, text: fmt::Arguments<'_>);
-}
-
-/// Nobody.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoSuperior;
-
-impl Superior for NoSuperior {
-    fn source(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    fn order_to_end(&mut self) -> Option<String> {
-        None
-    }
-
-    fn end_server(&mut self) -> Result<(), TargetError> {
-        let reason = "this session has no server of its own".into();
-        Err(TargetError::Unsupported { operation: "ending the server", reason })
-    }
-
-    fn log(&mut self, _: fmt::Arguments<'_>) {}
+    /// What becomes of it if its link is lost; of no consequence for a client that knows nothing of that. Its time must be
+    /// given: without one it is not held.
+    pub on_lost: OnLost,
 }
 
 /// How a session ended.
@@ -97,6 +71,8 @@ pub enum SessionEnd {
     Protocol(WireError),
     /// The guardian ended it.
     Ordered(String),
+    /// Its link was lost, and nobody came back within this time.
+    GivenUp(Duration),
 }
 
 impl fmt::Display for SessionEnd {
@@ -106,6 +82,9 @@ impl fmt::Display for SessionEnd {
             SessionEnd::LinkLost(reason) => write!(f, "ended, link lost: {reason}"),
             SessionEnd::Protocol(error) => write!(f, "ended, client breaks the protocol: {error}"),
             SessionEnd::Ordered(reason) => write!(f, "ended: {reason}"),
+            SessionEnd::GivenUp(grace) => {
+                write!(f, "ended, given up: nobody came back within {} s", grace.as_secs())
+            }
         }
     }
 }
@@ -118,11 +97,11 @@ pub fn serve_session(
     setup: SessionSetup,
     superior: &mut dyn Superior,
 ) -> SessionEnd {
-    let mut session = match Session::new(link, target, &setup, superior) {
+    let mut session = match Session::new(link, target, setup, superior) {
         Ok(session) => session,
         Err(error) => return SessionEnd::LinkLost(error.to_string()),
     };
-    session.open(setup);
+    session.open();
     let Err(end) = session.run();
     if let SessionEnd::Ordered(reason) = &end {
         session.farewell(reason.clone());
@@ -131,7 +110,9 @@ pub fn serve_session(
 }
 
 struct Session<'a> {
-    link: Connection,
+    /// `None` while the session is held.
+    link: Option<Connection>,
+    setup: SessionSetup,
     target: &'a mut dyn Target,
     superior: &'a mut dyn Superior,
     reader: FrameReader,
@@ -141,8 +122,19 @@ struct Session<'a> {
     watched: epoll::EventFlags,
     /// Number of the last event or reply to an acting request.
     event: u64,
-    /// Longest frame the client takes.
-    frame_limit: usize,
+    /// Highest id of an acting request that was carried out.
+    carried_out: RequestId,
+    /// What was sent and may have to be sent again.
+    kept: Kept,
+    held: Option<Held>,
+    /// Something was set running that its client believes to be stopped: that one cannot come back.
+    moved: bool,
+    /// Output of debuggees for the client that takes over.
+    unseen_output: Vec<Event>,
+    /// What the client takes.
+    agreed: Agreed,
+    on_lost: OnLost,
+    processes: Vec<ProcessId>,
     /// The target's events cannot be waited for (any more).
     is_deaf: bool,
 }
@@ -154,7 +146,7 @@ impl<'a> Session<'a> {
     fn new(
         link: Connection,
         target: &'a mut dyn Target,
-        setup: &SessionSetup,
+        setup: SessionSetup,
         superior: &'a mut dyn Superior,
     ) -> io::Result<Session<'a>> {
         link.set_nonblocking(true)?;
@@ -165,7 +157,10 @@ impl<'a> Session<'a> {
             epoll::add(&watch, source, epoll::EventData::new_u64(SUPERIOR), epoll::EventFlags::IN)?;
         }
         Ok(Session {
-            link,
+            link: Some(link),
+            agreed: setup.agreed,
+            on_lost: setup.on_lost,
+            setup,
             target,
             superior,
             reader: FrameReader::new(MAX_REQUEST_FRAME),
@@ -173,36 +168,54 @@ impl<'a> Session<'a> {
             watch,
             watched,
             event: 0,
-            frame_limit: setup.agreed.frame_bytes,
+            carried_out: OPEN_REQUEST,
+            kept: Kept::default(),
+            held: None,
+            moved: false,
+            unseen_output: Vec::new(),
+            processes: Vec::new(),
             is_deaf: false,
         })
     }
 
-    fn open(&mut self, setup: SessionSetup) {
+    fn open(&mut self) {
         let capabilities = Capabilities {
             live: self.target.as_live().is_some(),
             breakpoints: self.target.as_breakpoints().is_some(),
             os: self.target.as_os().is_some(),
         };
+        // The last stop of a process that is gone tells a newcomer nothing.
+        let stop = self.target.last_stop().cloned();
+        let stop = stop.filter(|stop| {
+            let processes = self.target.processes().unwrap_or_default();
+            processes.iter().any(|known| known.id == stop.stop.process)
+        });
         let payload = encode_opened(Opened {
-            session: setup.session,
-            token: setup.token,
+            session: self.setup.session,
+            token: self.setup.token.clone(),
             info: self.target.info().clone(),
             capabilities,
-            stop: self.target.last_stop().cloned(),
-            command_line: setup.command_line,
+            stop,
+            command_line: self.setup.command_line.clone(),
+            grace: if self.agreed.resume { self.on_lost.grace() } else { Duration::ZERO },
         });
-        self.push(Header { request: setup.request, ..Header::default() }, payload);
+        self.push(Header { request: self.setup.request, ..Header::default() }, payload);
     }
 
     fn run(&mut self) -> Result<Infallible, SessionEnd> {
         loop {
-            self.answer_requests()?;
-            self.flush()?;
-            let is_full = self.queue.len() >= HIGH_WATER;
-            let has_request = !is_full && self.reader.has_frame().map_err(SessionEnd::Protocol)?;
-            self.wait(is_full, has_request)?;
+            if let Err(end) = self.take_turn() {
+                self.lose_link(end)?;
+            }
         }
+    }
+
+    fn take_turn(&mut self) -> Result<(), SessionEnd> {
+        self.answer_requests()?;
+        self.flush()?;
+        let is_full = self.queue.len() >= HIGH_WATER;
+        let has_request = !is_full && self.reader.has_frame().map_err(SessionEnd::Protocol)?;
+        self.wait(is_full, has_request)
     }
 
     /// Carries out requests that have arrived, a batch at most, and as long as there is room for their answers.
@@ -214,35 +227,100 @@ impl<'a> Session<'a> {
             }
             let Some(frame) = self.reader.next_frame().map_err(SessionEnd::Protocol)? else { return Ok(()) };
             let header = frame.header;
-            let request = decode_request(&frame).map_err(SessionEnd::Protocol)?;
-            let kind = request.kind();
-            let reply = dispatch::carry_out(self.target, self.superior, request, self.frame_limit);
-            let Some(reply) = reply else { continue };
-            let mut event = 0;
-            if kind.is_acting() {
-                self.event += 1;
-                event = self.event;
+            if header.seen > self.event {
+                return Err(SessionEnd::Protocol(WireError::Field { field: "seen" }));
             }
-            self.push_reply(kind, Header { request: header.request, event, ..Header::default() }, reply);
+            match Kind::of(header.kind) {
+                Ok(Kind::Goodbye) => return Err(SessionEnd::Closed),
+                Ok(Kind::Seen) => {
+                    self.kept.note_seen(header.seen);
+                    continue;
+                }
+                _ => {}
+            }
+            let request = decode_request(&frame).map_err(SessionEnd::Protocol)?;
+            self.kept.note_seen(header.seen);
+            let kind = request.kind();
+            if kind.is_acting() && self.agreed.resume {
+                if header.request <= self.carried_out {
+                    self.answer_again(kind, header.request)?;
+                    continue;
+                }
+                self.carried_out = header.request;
+            }
+            let reply = dispatch::carry_out(self.target, self.superior, request, self.agreed.frame_bytes);
+            if matches!(kind, Kind::Attach | Kind::Create | Kind::Detach | Kind::Kill) {
+                self.note_processes();
+            }
+            let Some(reply) = reply else { continue };
+            self.push_reply(kind, header.request, reply);
+            if self.kept.is_beyond_bounds() {
+                return Err(SessionEnd::Protocol(WireError::Unseen));
+            }
         }
         Ok(())
     }
 
-    fn push_reply(&mut self, kind: Kind, header: Header, reply: Reply) {
-        let payload = encode_reply(kind, reply);
-        let len = payload.frame_len();
-        if len <= self.frame_limit {
-            return self.push(header, payload);
+    /// An acting request that was carried out before its link was lost: never twice.
+    fn answer_again(&mut self, kind: Kind, request: RequestId) -> Result<(), SessionEnd> {
+        match self.kept.reply_to(request) {
+            Some(frame) => {
+                let header = Header { request, event: frame.event, ..Header::default() };
+                let payload = frame.payload.clone();
+                self.push(header, payload);
+                Ok(())
+            }
+            None if kind == Kind::BreakIn => Ok(()),
+            None => Err(SessionEnd::Protocol(WireError::Repeated { request: request.0 })),
         }
-        let reason = format!("the answer has {len} bytes, the client takes {}", self.frame_limit);
-        self.push(header, encode_reply(kind, Reply::Failed(TargetError::Invalid { reason })));
+    }
+
+    fn push_reply(&mut self, kind: Kind, request: RequestId, reply: Reply) {
+        let mut payload = encode_reply(kind, reply);
+        let len = payload.frame_len();
+        if len > self.agreed.frame_bytes {
+            let reason = format!("the answer has {len} bytes, the client takes {}", self.agreed.frame_bytes);
+            payload = encode_reply(kind, Reply::Failed(TargetError::Invalid { reason }));
+        }
+        match kind.is_acting() {
+            true => self.push_numbered(request, payload),
+            false => self.push(Header { request, ..Header::default() }, payload),
+        }
+    }
+
+    /// Sends an event or the reply to an acting request, and keeps it for a client that may lose its link.
+    fn push_numbered(&mut self, request: RequestId, payload: Payload) {
+        self.event += 1;
+        if self.agreed.resume {
+            self.kept.push(self.event, request, payload.clone());
+        }
+        if self.link.is_some() {
+            self.push(Header { request, event: self.event, ..Header::default() }, payload);
+        }
+    }
+
+    /// Tells the guardian of processes that came or went.
+    fn note_processes(&mut self) {
+        if self.superior.source().is_none() {
+            return;
+        }
+        let now: Vec<ProcessId> = self.target.processes().unwrap_or_default().iter().map(|known| known.id).collect();
+        if now != self.processes {
+            self.processes = now;
+            self.superior.note(Standing::Processes(&self.processes));
+        }
     }
 
     fn push_event(&mut self, event: Event) {
         // A kind of event that this protocol cannot carry is none the client could have asked for.
-        let Some(payload) = encode_event(event) else { return };
-        self.event += 1;
-        self.push(Header { event: self.event, ..Header::default() }, payload);
+        let changes = matches!(&event, Event::Stopped(stop)
+            if matches!(stop.stop.reason, StopReason::Exited { .. } | StopReason::Forked { .. }));
+        if let Some(payload) = encode_event(event) {
+            self.push_numbered(RequestId::default(), payload);
+        }
+        if changes {
+            self.note_processes();
+        }
     }
 
     fn push(&mut self, header: Header, payload: Payload) {
@@ -253,8 +331,9 @@ impl<'a> Session<'a> {
 
     /// Writes as much as the link takes.
     fn flush(&mut self) -> Result<(), SessionEnd> {
+        let Some(link) = &self.link else { return Ok(()) };
         while !self.queue.is_empty() {
-            match self.queue.write_to(&mut &self.link) {
+            match self.queue.write_to(&mut &*link) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -267,11 +346,20 @@ impl<'a> Session<'a> {
     /// Waits until something can be done, and takes in what came. With a request at hand it only looks.
     fn wait(&mut self, is_full: bool, has_request: bool) -> Result<(), SessionEnd> {
         self.watch_link(!is_full, !self.queue.is_empty());
+        self.check_grace()?;
+        let is_waited_for = has_request || self.superior.has_order();
+        let timeout = if is_waited_for { Some(Duration::ZERO) } else { self.held.map(|held| held.left()) };
         if !is_full
             && !self.is_deaf
+            && !self.kept.is_full()
             && let Some(live) = self.target.as_live()
         {
-            match live.wait_event(has_request.then_some(Duration::ZERO), &[self.watch.as_fd()]) {
+            match live.wait_event(timeout, &[self.watch.as_fd()]) {
+                Ok(Waited::Event(event)) if self.held.is_some() => {
+                    if let Some(event) = self.note_unattended(event) {
+                        self.push_event(event);
+                    }
+                }
                 Ok(Waited::Event(event)) => {
                     self.push_event(event);
                     return Ok(());
@@ -283,7 +371,7 @@ impl<'a> Session<'a> {
                 }
             }
         } else {
-            let timeout = has_request.then_some(Timespec { tv_sec: 0, tv_nsec: 0 });
+            let timeout = timeout.map(timespec);
             let _ = poll(&mut [PollFd::new(&self.watch, PollFlags::IN)], timeout.as_ref());
         }
         // A frame at hand needs no more bytes; reading on would only fill the buffer.
@@ -293,15 +381,15 @@ impl<'a> Session<'a> {
     fn take_in(&mut self, may_read: bool) -> Result<(), SessionEnd> {
         let mut ready = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 2];
         let count = epoll::wait(&self.watch, &mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap_or(0);
+        if self.superior.has_order() {
+            return self.obey();
+        }
         for event in &ready[..count] {
             // The kernel's structure is packed, so its fields are copied out.
             let (data, flags) = (event.data, event.flags);
             match data.u64() {
-                SUPERIOR => {
-                    if let Some(reason) = self.superior.order_to_end() {
-                        return Err(SessionEnd::Ordered(reason));
-                    }
-                }
+                // What else was found may be on the link of before.
+                SUPERIOR => return self.obey(),
                 _ if may_read && flags.intersects(!epoll::EventFlags::OUT) => self.read_link()?,
                 _ => {}
             }
@@ -309,10 +397,22 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    fn obey(&mut self) -> Result<(), SessionEnd> {
+        match self.superior.order() {
+            Some(Order::End(reason)) => return Err(SessionEnd::Ordered(reason)),
+            Some(Order::Link(new)) => self.take_link(new),
+            None => {}
+        }
+        Ok(())
+    }
+
     fn read_link(&mut self) -> Result<(), SessionEnd> {
-        match self.reader.fill_from(&mut &self.link) {
-            Ok(0) if self.reader.is_empty() => Err(SessionEnd::Closed),
-            Ok(0) => Err(SessionEnd::LinkLost("closed within a message".into())),
+        let Some(link) = &self.link else { return Ok(()) };
+        match self.reader.fill_from(&mut &*link) {
+            Ok(0) if !self.reader.is_empty() => Err(SessionEnd::LinkLost("closed within a message".into())),
+            // Whoever knows the word would have said goodbye.
+            Ok(0) if self.agreed.resume => Err(SessionEnd::LinkLost("closed without a goodbye".into())),
+            Ok(0) => Err(SessionEnd::Closed),
             Ok(_) => Ok(()),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
             Err(error) => Err(SessionEnd::LinkLost(error.to_string())),
@@ -323,8 +423,9 @@ impl<'a> Session<'a> {
         let mut flags = epoll::EventFlags::empty();
         flags.set(epoll::EventFlags::IN, read);
         flags.set(epoll::EventFlags::OUT, write);
-        if flags != self.watched
-            && epoll::modify(&self.watch, &self.link, epoll::EventData::new_u64(LINK), flags).is_ok()
+        if let Some(link) = &self.link
+            && flags != self.watched
+            && epoll::modify(&self.watch, link, epoll::EventData::new_u64(LINK), flags).is_ok()
         {
             self.watched = flags;
         }
@@ -334,13 +435,14 @@ impl<'a> Session<'a> {
     fn farewell(&mut self, reason: String) {
         self.push_event(Event::ServerEnding { reason });
         let deadline = Instant::now() + FAREWELL;
+        let Some(link) = self.link.as_ref().and_then(|link| link.try_clone().ok()) else { return };
         while self.flush().is_ok() && !self.queue.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
             let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
-            let _ = poll(&mut [PollFd::new(&self.link, PollFlags::OUT)], Some(&timeout));
+            let _ = poll(&mut [PollFd::new(&link, PollFlags::OUT)], Some(&timeout));
         }
     }
 }

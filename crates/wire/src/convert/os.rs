@@ -1,8 +1,11 @@
 //! The machine's processes, their creation, attaching.
 
+use std::time::Duration;
+
 use outpost_base::ProcessId;
 use outpost_target::{
-    AttachMode, Attachability, CreateSpec, DetachMode, DirectoryEntry, NameMatch, OsProcess, ProcessQuery, StdioSpec,
+    AttachMode, Attachability, CreateSpec, DetachMode, DirectoryEntry, NameMatch, OsProcess, ProcessQuery,
+    ServerSession, StdioSpec,
 };
 
 use super::{enumeration, required};
@@ -176,5 +179,35 @@ impl From<DirectoryEntry> for proto::DirectoryEntry {
 impl From<proto::DirectoryEntry> for DirectoryEntry {
     fn from(entry: proto::DirectoryEntry) -> DirectoryEntry {
         DirectoryEntry { name: entry.name, is_directory: entry.is_directory }
+    }
+}
+
+impl From<ServerSession> for proto::ServerSession {
+    fn from(session: ServerSession) -> proto::ServerSession {
+        proto::ServerSession {
+            number: session.number,
+            user: session.user,
+            host: session.host,
+            peer: session.peer,
+            opened_us: session.opened_us,
+            held_seconds: session.held.map(|left| u32::try_from(left.as_secs()).unwrap_or(u32::MAX)),
+            processes: session.processes.into_iter().map(|process| process.0).collect(),
+            own: session.own,
+        }
+    }
+}
+
+impl From<proto::ServerSession> for ServerSession {
+    fn from(session: proto::ServerSession) -> ServerSession {
+        ServerSession {
+            number: session.number,
+            user: session.user,
+            host: session.host,
+            peer: session.peer,
+            opened_us: session.opened_us,
+            held: session.held_seconds.map(|left| Duration::from_secs(left.into())),
+            processes: session.processes.into_iter().map(ProcessId).collect(),
+            own: session.own,
+        }
     }
 }

@@ -1,10 +1,15 @@
 //! The client's side.
 
-use super::{Agreed, Capabilities, Identity, MAGIC, Opened, RELEASE, RefusalCode, VERSIONS, agree, limits};
+use std::time::Duration;
+
+use super::resume::{RESUME, decode_resumed, encode_resume};
+use super::{
+    Agreed, Capabilities, Identity, MAGIC, OnLost, Opened, RELEASE, RefusalCode, ResumeKey, VERSIONS, agree, limits,
+};
 use crate::auth::{Key, MAX_ITERATIONS, NONCE_LEN, Prover, Seen};
 use crate::convert::{TailReader, required};
 use crate::error::VersionMismatch;
-use crate::frame::Frame;
+use crate::frame::{Frame, RequestId};
 use crate::message::{bundle_in, decode, payload};
 use crate::stream::Payload;
 use crate::{Kind, WireError, proto};
@@ -14,10 +19,24 @@ use crate::{Kind, WireError, proto};
 pub struct ClientHandshake {
     password: String,
     identity: Identity,
-    take_command_line: bool,
+    wish: Wish,
     hello: Vec<u8>,
     channel_binding: Vec<u8>,
     state: State,
+}
+
+/// What a client wants once it has proved itself.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    /// A session.
+    Open {
+        /// Take over the process creation that the server holds pending.
+        take_command_line: bool,
+        /// What becomes of it if its link is lost; `None`: the server's default.
+        on_lost: Option<OnLost>,
+    },
+    /// A session that is there.
+    Resume(ResumeKey),
 }
 
 #[derive(Debug)]
@@ -54,21 +73,23 @@ pub enum ClientStep {
         /// What the other end takes.
         agreed: Agreed,
     },
+    /// Done: the session goes on; requests beyond this one, and all pure ones, are to be sent again.
+    Resumed {
+        /// Highest acting request that was carried out.
+        carried_out: RequestId,
+        /// What the other end takes.
+        agreed: Agreed,
+    },
 }
 
 impl ClientHandshake {
     /// Begins; the payload is the first frame to send. `nonce` must be random.
-    pub fn start(
-        password: &str,
-        nonce: [u8; NONCE_LEN],
-        identity: Identity,
-        take_command_line: bool,
-    ) -> (ClientHandshake, Payload) {
+    pub fn start(password: &str, nonce: [u8; NONCE_LEN], identity: Identity, wish: Wish) -> (ClientHandshake, Payload) {
         let hello = proto::ClientHello {
             magic: MAGIC.to_vec(),
             versions: VERSIONS.to_vec(),
             release: RELEASE.to_owned(),
-            features: Vec::new(),
+            features: vec![RESUME.to_owned()],
             limits: Some(limits(super::MAX_FRAME)),
             nonce: nonce.to_vec(),
         };
@@ -76,7 +97,7 @@ impl ClientHandshake {
         let handshake = ClientHandshake {
             password: password.to_owned(),
             identity,
-            take_command_line,
+            wish,
             hello: payload.message.clone(),
             channel_binding: Vec::new(),
             state: State::Hello,
@@ -114,6 +135,9 @@ impl ClientHandshake {
             (State::Trusted { agreed }, Ok(Kind::SessionOpened)) => {
                 Ok(ClientStep::Opened { opened: opened(frame)?, agreed })
             }
+            (State::Trusted { agreed }, Ok(Kind::SessionResumed)) => {
+                Ok(ClientStep::Resumed { carried_out: decode_resumed(frame)?, agreed })
+            }
             (_, Ok(Kind::Refusal)) => Err(refused(frame)),
             (State::Hello, _) => Err(WireError::NotOutpost),
             _ => Err(WireError::UnexpectedKind { kind: frame.header.kind }),
@@ -126,8 +150,9 @@ impl ClientHandshake {
             return Err(WireError::NotOutpost);
         }
         let known = VERSIONS.contains(&hello.version);
-        let agreed =
-            agree(hello.version, hello.limits).filter(|_| known).ok_or(WireError::Field { field: "limits" })?;
+        let agreed = agree(hello.version, hello.limits, &hello.features)
+            .filter(|_| known)
+            .ok_or(WireError::Field { field: "limits" })?;
         if hello.nonce.len() != NONCE_LEN || !(1..=MAX_ITERATIONS).contains(&hello.iterations) {
             return Err(WireError::Field { field: "nonce" });
         }
@@ -135,17 +160,23 @@ impl ClientHandshake {
         self.password.clear();
         let server_hello = frame.message.to_vec();
         let proof = key.proof(Prover::Client, &self.seen(&server_hello)).to_vec();
-        let open = proto::OpenSession {
-            user: self.identity.user.clone(),
-            host: self.identity.host.clone(),
-            take_command_line: self.take_command_line,
+        let open = match &self.wish {
+            Wish::Resume(_) if !agreed.resume => {
+                return Err(WireError::Feature { feature: "sessions that outlive their link" });
+            }
+            Wish::Resume(key) => encode_resume(key, &self.identity),
+            Wish::Open { take_command_line, on_lost } => {
+                let open = proto::OpenSession {
+                    user: self.identity.user.clone(),
+                    host: self.identity.host.clone(),
+                    take_command_line: *take_command_line,
+                    on_lost: on_lost.filter(|_| agreed.resume).map(OnLost::to_message),
+                };
+                payload(Kind::OpenSession, &open)
+            }
         };
         self.state = State::Proved { key, server_hello, agreed };
-        Ok(ClientStep::Send {
-            authenticate: payload(Kind::Authenticate, &proto::Authenticate { proof }),
-            open: payload(Kind::OpenSession, &open),
-            agreed,
-        })
+        Ok(ClientStep::Send { authenticate: payload(Kind::Authenticate, &proto::Authenticate { proof }), open, agreed })
     }
 }
 
@@ -161,6 +192,7 @@ fn opened(frame: &Frame<'_>) -> Result<Opened, WireError> {
         capabilities: Capabilities { live: message.live, breakpoints: message.breakpoints, os: message.os },
         stop,
         command_line: message.command_line,
+        grace: Duration::from_secs(message.grace_seconds.into()),
     })
 }
 
@@ -176,6 +208,7 @@ pub(super) fn refused(frame: &Frame<'_>) -> WireError {
         Ok(proto::refusal::Code::Authentication) => return WireError::Authentication,
         Ok(proto::refusal::Code::Busy) => RefusalCode::Busy,
         Ok(proto::refusal::Code::Session) => RefusalCode::Session,
+        Ok(proto::refusal::Code::Gone) => RefusalCode::Gone,
         _ => RefusalCode::Protocol,
     };
     WireError::Refused { code, text: refusal.text }

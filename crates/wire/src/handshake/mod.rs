@@ -8,23 +8,28 @@
 //!                                    <--    Authenticated (proof), SessionOpened
 //! ```
 //!
-//! Requests may follow `OpenSession` at once, so connecting and asking the first question costs two round trips. At any
+//! A client that comes back sends `ResumeSession` in place of `OpenSession` and gets `SessionResumed`; one that takes over
+//! the session of another gets `SessionOpened`. Requests may follow `OpenSession` at once, so connecting and asking the first question costs two round trips. At any
 //! point the server may send `Refusal` and close. Both sides are machines that are handed frames and hand back
 //! payloads; time limits, and reading not a byte more than one small frame at a time, are for the server's guardian.
 
 mod client;
 mod query;
+mod resume;
 mod server;
 #[cfg(test)]
 mod tests;
+
+use std::time::Duration;
 
 use crate::frame::RequestId;
 use crate::message::payload;
 use crate::stream::Payload;
 use crate::{Kind, proto};
 
-pub use client::{ClientHandshake, ClientStep};
+pub use client::{ClientHandshake, ClientStep, Wish};
 pub use query::{ListedServer, ServerKind, ServerList, decode_servers, encode_query, encode_servers};
+pub use resume::{OnLost, ResumeKey, ResumeRequest, encode_bare, encode_resumed};
 pub use server::{OpenRequest, ServerHandshake, ServerStep, encode_opened};
 
 /// First bytes of both hellos.
@@ -55,6 +60,8 @@ pub struct Agreed {
     pub frame_bytes: usize,
     /// Most requests the other end takes at once.
     pub requests: u32,
+    /// Both know sessions that outlive their link, and their client's goodbye.
+    pub resume: bool,
 }
 
 /// Who a client says it is: for logs and lists, proves nothing.
@@ -71,7 +78,7 @@ pub struct Identity {
 pub struct Opened {
     /// Its number on the server.
     pub session: u64,
-    /// Secret that names it to its server; what resuming will need.
+    /// Secret that names it to its server, for [`ResumeKey`].
     pub token: Vec<u8>,
     /// What the target is.
     pub info: outpost_target::TargetInfo,
@@ -81,6 +88,8 @@ pub struct Opened {
     pub stop: Option<outpost_target::StopBundle>,
     /// The command line that the server held pending, if it was asked for and there was one.
     pub command_line: Vec<String>,
+    /// How long the session outlives its link, in whole seconds; none: not at all.
+    pub grace: Duration,
 }
 
 /// Optional parts of a target.
@@ -107,6 +116,8 @@ pub enum RefusalCode {
     Busy,
     /// The session cannot be had.
     Session,
+    /// The session to be resumed is not there, or not for whoever asks.
+    Gone,
 }
 
 /// The last frame before a server closes.
@@ -117,6 +128,7 @@ pub fn encode_refusal(code: RefusalCode, text: &str) -> Payload {
         RefusalCode::Protocol => proto::refusal::Code::Protocol,
         RefusalCode::Busy => proto::refusal::Code::Busy,
         RefusalCode::Session => proto::refusal::Code::Session,
+        RefusalCode::Gone => proto::refusal::Code::Gone,
     };
     let refusal = proto::Refusal {
         code: code as i32,
@@ -132,12 +144,13 @@ fn limits(frame_bytes: usize) -> proto::Limits {
 }
 
 /// Takes the other end's limits, if they are fit to work with.
-fn agree(version: u32, limits: Option<proto::Limits>) -> Option<Agreed> {
+fn agree(version: u32, limits: Option<proto::Limits>, features: &[String]) -> Option<Agreed> {
     let limits = limits?;
     let frame_bytes = (limits.frame_bytes as usize).min(MAX_FRAME);
     (frame_bytes >= MIN_FRAME && limits.requests > 0).then_some(Agreed {
         version,
         frame_bytes,
         requests: limits.requests.min(MAX_REQUESTS),
+        resume: features.iter().any(|name| name == resume::RESUME),
     })
 }

@@ -2,7 +2,11 @@
 
 use super::client::version_error;
 use super::query::check_query;
-use super::{Agreed, Identity, MAGIC, Opened, RELEASE, RefusalCode, VERSIONS, agree, encode_refusal, limits};
+use super::resume::{RESUME, decode_resume};
+use super::{
+    Agreed, Identity, MAGIC, OnLost, Opened, RELEASE, RefusalCode, ResumeRequest, VERSIONS, agree, encode_refusal,
+    limits,
+};
 use crate::auth::{Key, NONCE_LEN, Prover, Seen};
 use crate::frame::{Frame, RequestId};
 use crate::message::{bundle_out, decode, payload};
@@ -19,6 +23,7 @@ pub struct ServerHandshake {
     salt: Vec<u8>,
     nonce: [u8; NONCE_LEN],
     channel_binding: Vec<u8>,
+    resume: bool,
     state: State,
 }
 
@@ -43,6 +48,8 @@ pub struct OpenRequest {
     pub identity: Identity,
     /// Whether it takes over the pending command line.
     pub take_command_line: bool,
+    /// What becomes of the session if its link is lost; `None`: the server's default.
+    pub on_lost: Option<OnLost>,
     /// What the client takes.
     pub agreed: Agreed,
 }
@@ -54,6 +61,9 @@ pub enum ServerStep {
     Send(Payload),
     /// Open a session; its worker answers by [`encode_opened`].
     Open(OpenRequest),
+    /// Hand the connection to a session that is there, if it may have it; its worker answers by
+    /// [`encode_resumed`](super::encode_resumed), or by [`encode_opened`] to one who takes over.
+    Resume(ResumeRequest),
     /// Answer by [`encode_servers`](super::encode_servers) and close: somebody asks which servers there are.
     List,
     /// Send this and close. After a wrong proof, wait a while before.
@@ -64,13 +74,20 @@ impl ServerHandshake {
     /// Waits for a client. The key is made of the password (or the empty text) with `salt` and [`Key::ITERATIONS`];
     /// `nonce` must be random.
     pub fn new(key: Key, salt: &[u8], nonce: [u8; NONCE_LEN]) -> ServerHandshake {
-        ServerHandshake { key, salt: salt.to_vec(), nonce, channel_binding: Vec::new(), state: State::Start }
+        let channel_binding = Vec::new();
+        ServerHandshake { key, salt: salt.to_vec(), nonce, channel_binding, resume: false, state: State::Start }
     }
 
     /// Ties the proofs to the channel below, by what only its two ends know; empty: there is no such thing. To be called
     /// before the client's proof is handled.
     pub fn bind_channel(&mut self, binding: &[u8]) {
         binding.clone_into(&mut self.channel_binding);
+    }
+
+    /// The server's sessions outlive their link.
+    pub fn offering_resume(mut self, resume: bool) -> ServerHandshake {
+        self.resume = resume;
+        self
     }
 
     /// Handles a frame from the client.
@@ -83,6 +100,9 @@ impl ServerHandshake {
                 self.check(frame, &client_hello, &server_hello, agreed)
             }
             (State::Trusted { agreed }, Ok(Kind::OpenSession)) => open(frame, agreed),
+            (State::Trusted { agreed }, Ok(Kind::ResumeSession)) if agreed.resume => {
+                decode_resume(frame, agreed).map(ServerStep::Resume)
+            }
             (State::Start, _) => Err(WireError::NotOutpost),
             _ => Err(WireError::UnexpectedKind { kind: frame.header.kind }),
         };
@@ -109,12 +129,14 @@ impl ServerHandshake {
         if hello.nonce.len() != NONCE_LEN {
             return Err(WireError::Field { field: "nonce" });
         }
-        let agreed = agree(version, hello.limits).ok_or(WireError::Field { field: "limits" })?;
+        let known = |feature: &String| self.resume && feature == RESUME;
+        let features: Vec<String> = hello.features.into_iter().filter(known).take(1).collect();
+        let agreed = agree(version, hello.limits, &features).ok_or(WireError::Field { field: "limits" })?;
         let answer = proto::ServerHello {
             magic: MAGIC.to_vec(),
             version,
             release: RELEASE.to_owned(),
-            features: Vec::new(),
+            features,
             limits: Some(limits(super::MAX_REQUEST_FRAME)),
             nonce: self.nonce.to_vec(),
             salt: self.salt.clone(),
@@ -156,18 +178,23 @@ pub fn encode_opened(opened: Opened) -> Payload {
         os: opened.capabilities.os,
         stop,
         command_line: opened.command_line,
+        grace_seconds: u32::try_from(opened.grace.as_secs()).unwrap_or(u32::MAX),
     };
     Payload { tail, ..payload(Kind::SessionOpened, &message) }
 }
 
 fn open(frame: &Frame<'_>, agreed: Agreed) -> Result<ServerStep, WireError> {
     let message: proto::OpenSession = decode(frame)?;
-    // What a client says of itself goes into logs: no control characters, no length to speak of.
-    let clean = |text: String| text.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
     Ok(ServerStep::Open(OpenRequest {
         request: frame.header.request,
-        identity: Identity { user: clean(message.user), host: clean(message.host) },
+        identity: Identity { user: clean(&message.user), host: clean(&message.host) },
         take_command_line: message.take_command_line,
+        on_lost: message.on_lost.and_then(OnLost::from_message),
         agreed,
     }))
+}
+
+/// What a client says of itself goes into logs: no control characters, no length to speak of.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect()
 }

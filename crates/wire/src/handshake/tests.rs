@@ -21,7 +21,7 @@ fn server(password: &str) -> ServerHandshake {
 
 fn client(password: &str) -> (ClientHandshake, Payload) {
     let identity = Identity { user: "ada".into(), host: "birch\n".into() };
-    ClientHandshake::start(password, [1; NONCE_LEN], identity, true)
+    ClientHandshake::start(password, [1; NONCE_LEN], identity, Wish::Open { take_command_line: true, on_lost: None })
 }
 
 /// Runs both; gives what the server was asked for, or why one of the two gave up.
@@ -33,7 +33,7 @@ fn meet(client_password: &str, server_password: &str) -> Result<OpenRequest, Wir
     let proof = match server.handle(&frame(&authenticate)) {
         ServerStep::Send(proof) => proof,
         ServerStep::Refuse(refusal, _) => return Err(client.handle(&frame(&refusal)).unwrap_err()),
-        ServerStep::Open(_) => panic!("open without being asked"),
+        ServerStep::Open(_) | ServerStep::Resume(_) => panic!("open without being asked"),
         ServerStep::List => panic!("a list that nobody asked for"),
     };
     assert!(matches!(client.handle(&frame(&proof))?, ClientStep::Wait));
@@ -46,6 +46,7 @@ fn meet(client_password: &str, server_password: &str) -> Result<OpenRequest, Wir
         capabilities: Capabilities { live: true, ..Capabilities::default() },
         stop: None,
         command_line: vec!["./daemon".into()],
+        grace: Duration::from_secs(60),
     };
     let answer = encode_opened(opened.clone());
     let ClientStep::Opened { opened: seen, .. } = client.handle(&frame(&answer))? else { panic!("not opened") };
@@ -59,7 +60,10 @@ fn the_right_password_opens_a_session() {
         let request = meet(password, password).unwrap();
         assert_eq!(request.identity, Identity { user: "ada".into(), host: "birch".into() });
         assert!(request.take_command_line);
-        assert_eq!(request.agreed, Agreed { version: 1, frame_bytes: MAX_FRAME, requests: MAX_REQUESTS });
+        assert_eq!(
+            request.agreed,
+            Agreed { version: 1, frame_bytes: MAX_FRAME, requests: MAX_REQUESTS, resume: false }
+        );
     }
 }
 
@@ -160,10 +164,60 @@ fn strangers_and_rule_breakers_are_refused() {
 #[test]
 fn a_frame_limit_nobody_could_work_with_is_refused() {
     let tiny = proto::Limits { frame_bytes: 100, requests: 1 };
-    assert_eq!(agree(1, Some(tiny)), None);
-    assert_eq!(agree(1, None), None);
+    assert_eq!(agree(1, Some(tiny), &[]), None);
+    assert_eq!(agree(1, None, &[]), None);
     let huge = proto::Limits { frame_bytes: u32::MAX, requests: u32::MAX };
-    assert_eq!(agree(1, Some(huge)).map(|agreed| agreed.frame_bytes), Some(MAX_FRAME));
+    assert_eq!(agree(1, Some(huge), &[]).map(|agreed| agreed.frame_bytes), Some(MAX_FRAME));
+}
+
+/// Client and server, one of which may be of the release before; what they agree on.
+fn agree_on_resuming(client_knows: bool, server_knows: bool) -> Result<ResumeRequest, WireError> {
+    let key = ResumeKey { session: 7, token: vec![9; 16] };
+    let identity = Identity { user: "ada".into(), host: String::new() };
+    let (mut client, mut hello) = ClientHandshake::start("", [1; NONCE_LEN], identity, Wish::Resume(key));
+    if !client_knows {
+        let mut message: proto::ClientHello = crate::message::decode(&frame(&hello)).unwrap();
+        message.features.clear();
+        hello = payload(Kind::ClientHello, &message);
+    }
+    let mut server = server("").offering_resume(server_knows);
+    let ServerStep::Send(challenge) = server.handle(&frame(&hello)) else { panic!("no challenge") };
+    let ClientStep::Send { authenticate, open, agreed } = client.handle(&frame(&challenge))? else {
+        panic!("no proof")
+    };
+    assert!(agreed.resume);
+    let ServerStep::Send(proof) = server.handle(&frame(&authenticate)) else { panic!("no proof") };
+    assert!(matches!(client.handle(&frame(&proof))?, ClientStep::Wait));
+    let sent = Frame { header: Header { seen: 33, ..frame(&open).header }, ..frame(&open) };
+    let ServerStep::Resume(request) = server.handle(&sent) else { panic!("not resumed") };
+    let end = client.handle(&frame(&encode_resumed(RequestId(12))))?;
+    assert!(matches!(end, ClientStep::Resumed { carried_out: RequestId(12), .. }));
+    Ok(request)
+}
+
+#[test]
+fn a_client_comes_back_to_its_session() {
+    let request = agree_on_resuming(true, true).unwrap();
+    assert_eq!((request.session, request.token.as_slice(), request.seen), (7, &[9; 16][..], 33));
+    assert!(request.agreed.resume);
+}
+
+#[test]
+fn a_release_without_resuming_is_told_apart_before_anything_is_asked() {
+    for (client, server) in [(true, false), (false, true)] {
+        let error = agree_on_resuming(client, server).unwrap_err();
+        assert!(matches!(error, WireError::Feature { .. }), "{error}");
+        assert!(error.to_string().contains("knows no sessions that outlive their link"), "{error}");
+    }
+}
+
+#[test]
+fn what_becomes_of_a_session_arrives_and_what_is_unknown_is_the_default() {
+    let second = std::time::Duration::from_secs(1);
+    for on_lost in [OnLost::Hold(None), OnLost::Hold(Some(second)), OnLost::Detach, OnLost::Run(None), OnLost::Kill] {
+        assert_eq!(OnLost::from_message(on_lost.to_message()), Some(on_lost));
+    }
+    assert_eq!(OnLost::from_message(proto::OnLost { action: 77, seconds: None }), None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use outpost_target::{Event, Output};
 
 use super::decode;
 use crate::convert::{TailBuilder, TailReader, event};
-use crate::frame::Frame;
+use crate::frame::{Frame, Header};
 use crate::stream::Payload;
 use crate::{Kind, WireError, proto};
 
@@ -31,6 +31,18 @@ pub fn encode_event(event: Event) -> Option<Payload> {
         _ => return None,
     };
     Some(Payload { kind: kind.number(), message, tail: tail.into_pieces() })
+}
+
+impl Payload {
+    /// The event in a payload that has not left.
+    ///
+    /// # Errors
+    /// As [`decode_event`].
+    pub fn decode_event(&self) -> Result<Event, WireError> {
+        let tail = self.tail.concat();
+        let header = Header { kind: self.kind, ..Header::default() };
+        decode_event(&Frame { header, message: &self.message, tail: &tail })
+    }
 }
 
 /// The event in a frame.

@@ -2,8 +2,8 @@
 
 use outpost_base::{ProcessId, RegisterContext, Va};
 use outpost_target::{
-    BreakpointState, DirectoryEntry, FileId, HandleInfo, ModuleInfo, OsProcess, ProcessInfo, Region, SigInfo,
-    StopBundle, TargetError, ThreadInfo,
+    BreakpointState, DirectoryEntry, FileId, HandleInfo, ModuleInfo, OsProcess, ProcessInfo, Region, ServerSession,
+    SigInfo, StopBundle, TargetError, ThreadInfo,
 };
 
 use super::{Encodable, decode, payload_with};
@@ -36,6 +36,7 @@ pub enum Reply {
     Directory(Vec<DirectoryEntry>),
     Handles(Vec<HandleInfo>),
     Clock { time_us: u64, uptime_us: u64 },
+    Sessions(Vec<ServerSession>),
     Failed(TargetError),
 }
 
@@ -78,6 +79,7 @@ pub fn encode_reply(to: Kind, reply: Reply) -> Payload {
         Reply::Directory(entries) => with(&proto::ListDirectoryReply { entries: each(entries) }),
         Reply::Handles(handles) => with(&proto::HandlesReply { handles: each(handles) }),
         Reply::Clock { time_us, uptime_us } => with(&proto::ClockReply { time_us, uptime_us }),
+        Reply::Sessions(sessions) => with(&proto::SessionsReply { sessions: each(sessions) }),
         Reply::Failed(error) => payload_with(Kind::Failed.number(), &proto::Failure::from(error), Vec::new()),
     }
 }
@@ -135,6 +137,7 @@ pub fn decode_reply(to: Kind, frame: &Frame<'_>) -> Result<Reply, WireError> {
             let reply: proto::ClockReply = decode(frame)?;
             Reply::Clock { time_us: reply.time_us, uptime_us: reply.uptime_us }
         }
+        Kind::Sessions => Reply::Sessions(each(decode::<proto::SessionsReply>(frame)?.sessions)),
         Kind::Resume
         | Kind::SetRegisters
         | Kind::Detach

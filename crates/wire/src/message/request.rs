@@ -46,6 +46,7 @@ pub enum Request {
     WriteStdin { process: ProcessId, bytes: Vec<u8> },
     Clock,
     EndServer,
+    Sessions,
 }
 
 impl Request {
@@ -82,6 +83,7 @@ impl Request {
             Request::WriteStdin { .. } => Kind::WriteStdin,
             Request::Clock => Kind::Clock,
             Request::EndServer => Kind::EndServer,
+            Request::Sessions => Kind::Sessions,
         }
     }
 }
@@ -91,9 +93,12 @@ pub fn encode_request(request: Request) -> Payload {
     let kind = request.kind().number();
     let with = |message: &dyn Encodable| payload_with(kind, message, Vec::new());
     match request {
-        Request::Processes | Request::BreakIn | Request::BreakpointStates | Request::Clock | Request::EndServer => {
-            with(&proto::Empty {})
-        }
+        Request::Processes
+        | Request::BreakIn
+        | Request::BreakpointStates
+        | Request::Clock
+        | Request::EndServer
+        | Request::Sessions => with(&proto::Empty {}),
         Request::Threads { process }
         | Request::Modules { process }
         | Request::Regions { process }
@@ -253,6 +258,7 @@ pub fn decode_request(frame: &Frame<'_>) -> Result<Request, WireError> {
         }
         Kind::Clock => decoded::<proto::Empty>(frame).map(|_| Request::Clock)?,
         Kind::EndServer => decoded::<proto::Empty>(frame).map(|_| Request::EndServer)?,
+        Kind::Sessions => decoded::<proto::Empty>(frame).map(|_| Request::Sessions)?,
         _ => return Err(WireError::UnexpectedKind { kind: frame.header.kind }),
     };
     tail.finish()?;

@@ -1,5 +1,7 @@
 //! Values of everything that crosses the wire, made from a number: the same number, the same value.
 
+use std::time::Duration;
+
 use outpost_base::*;
 use outpost_target::condition::{Condition, Op};
 use outpost_target::step::InstructionKinds;
@@ -454,8 +456,22 @@ impl Values {
             Kind::WriteStdin => Request::WriteStdin { process, bytes: self.bytes() },
             Kind::Clock => Request::Clock,
             Kind::EndServer => Request::EndServer,
+            Kind::Sessions => Request::Sessions,
             _ => return None,
         })
+    }
+
+    fn session(&mut self) -> ServerSession {
+        ServerSession {
+            number: self.number(),
+            user: self.text(),
+            host: self.text(),
+            peer: self.text(),
+            opened_us: self.number(),
+            held: self.some(|values| Duration::from_secs(values.u32().into())),
+            processes: self.list(Values::process),
+            own: self.flag(),
+        }
     }
 
     pub(crate) fn error(&mut self) -> TargetError {
@@ -572,6 +588,7 @@ impl Values {
                 flags: values.u32(),
                 position: values.number(),
             })),
+            Kind::Sessions => Reply::Sessions(self.list(Values::session)),
             Kind::Clock => Reply::Clock { time_us: self.number(), uptime_us: self.number() },
             Kind::BreakIn => return None,
             _ => {
