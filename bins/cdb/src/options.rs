@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use outpost_remote::OnLost;
 use outpost_transport::{ClientTransport, Connection, without_passwords};
 
 const HELP: &str = "\
@@ -11,6 +13,7 @@ cdb: debugger.
 
 usage: cdb [-premote TRANSPORT] [OPTIONS] PROGRAM [ARGUMENTS...]     debug a new process
        cdb [-premote TRANSPORT] [OPTIONS] -p PID | -pn NAME         attach to a process
+       cdb -premote TRANSPORT [OPTIONS] -resume [SESSION]           take over a session whose debugger is gone
        cdb [OPTIONS] -z CORE                                        open a core dump
        cdb [OPTIONS]                                                begin with nothing; .attach, .create
        cdb -QR HOST[:PORT]                                          list the servers of a machine
@@ -29,6 +32,11 @@ usage: cdb [-premote TRANSPORT] [OPTIONS] PROGRAM [ARGUMENTS...]     debug a new
                           one of them, the one on PORT (1025). This machine needs none
   -p, --pid PID           attach to the process of this id
   -pn, --process-name NAME  attach to the process of this name
+  -onlost, --on-lost WHAT  what becomes of the debuggee if the link to the server is lost, until it is made anew:
+        hold[:SECONDS]  stopped stays stopped, running runs (the default; the server says how long, and at most)
+        run[:SECONDS]   all runs on; -resume stops it again     detach, kill  at once, nobody comes back
+  -resume, --resume [SESSION]  with -premote: take over a session that the server holds without a debugger; its
+        breakpoints are cleared and its processes stopped. Without a number: the only one (.sessions lists them)
   -cimp, --implicit-command-line  create what the server holds pending (dbgsrv -pc)
   -z, --core FILE         open a core dump; may be repeated
   -pv, --noninvasive      with -p: only look, do not become its debugger
@@ -78,6 +86,8 @@ pub(crate) enum Debuggee {
     Program(Vec<String>),
     /// What the server holds pending.
     Implicit,
+    /// A session of the server whose debugger is gone; 0: the only one.
+    Session(u64),
     /// Dumps.
     Cores(Vec<PathBuf>),
     /// Nothing yet.
@@ -101,6 +111,7 @@ pub(crate) struct Options {
     /// The connection to its server, where that was made before the session.
     pub(crate) link: Option<Connection>,
     pub(crate) debuggee: Debuggee,
+    pub(crate) on_lost: Option<OnLost>,
     pub(crate) attaching: Attaching,
     pub(crate) no_break: bool,
     pub(crate) detach_on_exit: bool,
@@ -142,6 +153,8 @@ enum Word {
     Pid,
     ProcessName,
     ImplicitCommand,
+    OnLost,
+    Resume,
     Core,
     Noninvasive,
     NoninvasiveRunning,
@@ -173,6 +186,8 @@ impl Word {
             "-p" | "--pid" => Word::Pid,
             "-pn" | "--process-name" => Word::ProcessName,
             "-cimp" | "--implicit-command-line" => Word::ImplicitCommand,
+            "-onlost" | "--on-lost" => Word::OnLost,
+            "-resume" | "--resume" => Word::Resume,
             "-z" | "--core" => Word::Core,
             "-pv" | "--noninvasive" => Word::Noninvasive,
             "-pvr" | "--noninvasive-running" => Word::NoninvasiveRunning,
@@ -202,6 +217,7 @@ impl Word {
         matches!(
             self,
             Word::Premote
+                | Word::OnLost
                 | Word::QueryServers
                 | Word::Pid
                 | Word::ProcessName
@@ -250,6 +266,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
                 let value = raw.next().map(text).transpose()?;
                 value.ok_or_else(|| UsageError(format!("{name} needs a value")))?
             }
+            (false, Some(value)) if word == Word::Resume => value,
+            // A number behind it is its own; a program is never called so.
+            (false, None) if word == Word::Resume => match raw.peek().and_then(|next| next.to_str()) {
+                Some(next) if next.parse::<u64>().is_ok() => raw.next().map(text).transpose()?.unwrap_or_default(),
+                _ => "0".to_owned(),
+            },
             (false, Some(_)) => return Err(UsageError(format!("{name} takes no value"))),
             (false, None) => String::new(),
         };
@@ -260,6 +282,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             Word::Pid => debuggees.push(Debuggee::Pid(pid(&value)?)),
             Word::ProcessName => debuggees.push(Debuggee::Name(value)),
             Word::ImplicitCommand => debuggees.push(Debuggee::Implicit),
+            Word::Resume => {
+                let wrong = || UsageError(format!("'{value}' is no number of a session; .sessions lists them"));
+                debuggees.push(Debuggee::Session(value.parse().map_err(|_| wrong())?));
+            }
             Word::Core => cores.push(value.into()),
             word => options.set(word, value)?,
         }
@@ -289,6 +315,7 @@ impl Default for Options {
             premote: None,
             link: None,
             debuggee: Debuggee::Nothing,
+            on_lost: None,
             attaching: Attaching::Invasive,
             no_break: false,
             detach_on_exit: false,
@@ -316,6 +343,7 @@ impl Options {
                     .map_err(|error| UsageError(format!("-premote {}: {error}", without_passwords(&value))))?;
                 self.premote = Some(transport);
             }
+            Word::OnLost => self.on_lost = Some(on_lost(&value)?),
             Word::Noninvasive => self.attaching = Attaching::Noninvasive,
             Word::NoninvasiveRunning => self.attaching = Attaching::NoninvasiveRunning,
             Word::Existing => self.attaching = Attaching::Existing,
@@ -351,10 +379,32 @@ impl Options {
         if self.premote.is_some() && matches!(self.debuggee, Debuggee::Cores(_)) {
             return wrong("a dump is a file of this machine: -z goes without -premote");
         }
+        if self.premote.is_none() && (self.on_lost.is_some() || matches!(self.debuggee, Debuggee::Session(_))) {
+            return wrong("-onlost and -resume are for -premote: a debugger on the same machine has no link to lose");
+        }
+        if self.on_lost.is_some() && matches!(self.debuggee, Debuggee::Session(_)) {
+            return wrong("-onlost was settled when the session was opened; -resume goes without it");
+        }
         if self.premote.is_none() && self.debuggee == Debuggee::Implicit {
             return wrong("-cimp is for -premote: it takes what a server holds pending");
         }
         Ok(())
+    }
+}
+
+/// `hold[:SECONDS]`, `run[:SECONDS]`, `detach`, `kill`.
+fn on_lost(text: &str) -> Result<OnLost, UsageError> {
+    let wrong =
+        || UsageError(format!("-onlost {text}: hold, hold:SECONDS, run, run:SECONDS, detach or kill are wanted"));
+    let (name, seconds) = text.split_once(':').map_or((text, None), |(name, seconds)| (name, Some(seconds)));
+    let seconds = seconds.map(|seconds| seconds.parse::<u32>().map_err(|_| wrong())).transpose()?;
+    let time = seconds.map(|seconds| Duration::from_secs(seconds.into()));
+    match (name, time) {
+        ("hold", time) => Ok(OnLost::Hold(time)),
+        ("run", time) => Ok(OnLost::Run(time)),
+        ("detach", None) => Ok(OnLost::Detach),
+        ("kill", None) => Ok(OnLost::Kill),
+        _ => Err(wrong()),
     }
 }
 
@@ -411,6 +461,14 @@ mod tests {
         assert_eq!(options("").debuggee, Debuggee::Nothing);
         assert_eq!(options("-pv -pn svc").attaching, Attaching::Noninvasive);
         assert!(matches!(parsed("-?"), Ok(Request::Show(_))));
+        let lost = |text: &str| options(&format!("-premote tcp:server=a,port=1 -onlost {text} -p 5")).on_lost;
+        assert_eq!(lost("hold:5"), Some(OnLost::Hold(Some(Duration::from_secs(5)))));
+        assert_eq!((lost("run"), lost("kill")), (Some(OnLost::Run(None)), Some(OnLost::Kill)));
+        let resume = |text: &str| options(&format!("-premote tcp:server=a,port=1 {text}")).debuggee;
+        assert_eq!(resume("-resume"), Debuggee::Session(0));
+        assert_eq!(resume("-resume 12 -g"), Debuggee::Session(12));
+        assert_eq!(resume("--resume=3"), Debuggee::Session(3));
+        assert_eq!(resume("-resume -g"), Debuggee::Session(0));
         assert!(matches!(parsed("-QR \\\\alder"), Ok(Request::Query(host)) if host == "\\\\alder"));
     }
 
@@ -429,6 +487,10 @@ mod tests {
         check("-premote tcp:server=alder,port=1025 -z core", "goes without -premote");
         check("-cimp", "-cimp is for -premote");
         check("-pv ./svc", "are for -p");
+        check("-resume", "are for -premote");
+        check("-onlost hold ./svc", "are for -premote");
+        check("-premote tcp:server=a,port=1 -onlost detach:5", "are wanted");
+        check("-premote tcp:server=a,port=1 -onlost hold -resume", "goes without it");
         check("-premote nonsense ./svc", "-premote nonsense");
         check("-QR alder -p 5", "-QR stands alone");
         check("-QR alder ./svc", "-QR stands alone");
@@ -439,8 +501,8 @@ mod tests {
     #[test]
     fn help_names_every_word() {
         for word in [
-            "-premote", "-QR", "-pn", "-cimp", "-pv", "-pe", "-pb", "-pd", "-cf", "-srcpath", "-lines", "-logo",
-            "-loga",
+            "-premote", "-QR", "-pn", "-cimp", "-onlost", "-resume", "-pv", "-pe", "-pb", "-pd", "-cf", "-srcpath",
+            "-lines", "-logo", "-loga",
         ] {
             assert!(Word::of(word).is_some(), "{word}");
             assert!(HELP.contains(word), "{word}");

@@ -30,6 +30,13 @@ pub(crate) fn debugger(options: &Options, out: &mut dyn Output) -> Result<Debugg
         // What .attach, .create and .tlist mean is that machine, not this one.
         Debuggee::Nothing if options.premote.is_some() => drop(connect(&mut debugger, options, None)?),
         Debuggee::Nothing => {}
+        Debuggee::Session(_) => {
+            connect(&mut debugger, options, None)?;
+            // A session may be held that has no process (any more).
+            if !debugger.engine.processes().is_empty() {
+                debugger.expect_event();
+            }
+        }
         Debuggee::Cores(paths) => paths.iter().try_for_each(|path| open_core(&mut debugger, path, options, out))?,
         Debuggee::Pid(pid) => {
             let (system, _) = connect(&mut debugger, options, Some(ProcessQuery::Id(ProcessId(*pid))))?;
@@ -100,12 +107,20 @@ fn connect(
     options: &Options,
     first_query: Option<ProcessQuery>,
 ) -> Result<(SystemOrdinal, Vec<String>), String> {
-    let implicit = options.debuggee == Debuggee::Implicit;
+    let wish = targets::Wish {
+        first_query: first_query.clone(),
+        take_command_line: options.debuggee == Debuggee::Implicit,
+        on_lost: options.on_lost,
+        take_over: match options.debuggee {
+            Debuggee::Session(number) => Some(number),
+            _ => None,
+        },
+    };
     let (target, words): (Box<dyn Target>, _) = match &options.premote {
         Some(transport) => {
             let link = options.link.as_ref().map(Connection::try_clone).transpose();
             let link = link.map_err(|error| format!("cannot use the connection: {error}"))?;
-            targets::remote(transport, link, first_query, implicit)?
+            targets::remote(transport, link, wish)?
         }
         None => (targets::local(first_query)?, Vec::new()),
     };

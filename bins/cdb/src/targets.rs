@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use outpost_dump::ElfCore;
-use outpost_remote::{Identity, Options, RemoteTarget};
+use outpost_remote::{Identity, OnLost, Options, RemoteTarget};
 use outpost_target::{ProcessQuery, Target};
 use outpost_transport::{ClientTransport, Connection, without_passwords};
 
@@ -19,22 +19,41 @@ pub(crate) fn local(first_query: Option<ProcessQuery>) -> Result<Box<dyn Target>
     Ok(Box::new(target))
 }
 
-/// Processes behind a process server; `link` is a connection to it that exists already. With `take_command_line`, also the command line that it holds pending.
+/// What is wanted of a process server.
+#[derive(Debug, Default)]
+pub(crate) struct Wish {
+    pub(crate) first_query: Option<ProcessQuery>,
+    /// Also the command line that it holds pending.
+    pub(crate) take_command_line: bool,
+    pub(crate) on_lost: Option<OnLost>,
+    /// A session whose debugger is gone.
+    pub(crate) take_over: Option<u64>,
+}
+
+/// Processes behind a process server, and the command line that it held pending if that was wanted; `link` is a connection
+/// to it that exists already.
 ///
 /// # Errors
 /// A sentence for the user.
 pub(crate) fn remote(
     transport: &ClientTransport,
     link: Option<Connection>,
-    first_query: Option<ProcessQuery>,
-    take_command_line: bool,
+    wish: Wish,
 ) -> Result<(Box<dyn Target>, Vec<String>), String> {
-    let options = Options { identity: identity(), first_query, take_command_line, ..Options::default() };
+    let Wish { first_query, take_command_line, on_lost, take_over } = wish;
+    let options =
+        Options { identity: identity(), first_query, take_command_line, on_lost, take_over, ..Options::default() };
     let opened = match link {
         Some(link) => RemoteTarget::connect_over(link, transport, options),
         None => RemoteTarget::connect(transport, options),
     };
     let (target, session) = opened.map_err(|error| format!("cannot connect to {transport}: {error}"))?;
+    if on_lost.is_some() && !session.resume {
+        return Err(format!(
+            "{transport}: the server holds no sessions: it is of an older release, or was told not to (--grace 0); go \
+             without -onlost"
+        ));
+    }
     Ok((Box::new(target), session.command_line))
 }
 
@@ -62,7 +81,7 @@ pub(crate) fn connect(transport: Option<&str>) -> Result<Box<dyn Target>, String
                 // Nobody is asked in the midst of a session: what is there speaks for itself.
                 ssh.copy = ssh.copy.or(Some(false));
             }
-            remote(&transport, None, None, false).map(|(target, _)| target)
+            remote(&transport, None, Wish::default()).map(|(target, _)| target)
         }
     }
 }

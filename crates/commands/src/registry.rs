@@ -32,6 +32,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::threads::ENTRIES,
     cmd::processes::ENTRIES,
     cmd::process_list::ENTRIES,
+    cmd::sessions::ENTRIES,
     cmd::attach::ENTRIES,
     cmd::time::ENTRIES,
     cmd::servers::ENTRIES,

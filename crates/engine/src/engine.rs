@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use outpost_base::{Arch, ProcessId, ThreadId};
-use outpost_target::{ProcessInfo, StopBundle, StopReason, Target, TargetInfo};
+use outpost_target::{LinkWatcher, ProcessInfo, StopBundle, StopReason, Target, TargetInfo};
 
 use crate::breakpoints::BreakpointTable;
 use crate::events::{EngineEvent, EventFilters, LastEvent};
@@ -48,6 +48,7 @@ pub struct Engine {
     pub(crate) symbols: Rc<SymbolStore>,
     pub(crate) sources: SourceStore,
     pub(crate) interrupter: Interrupter,
+    pub(crate) link_watcher: Option<LinkWatcher>,
     /// Counts stops and selections, so that what depends on them knows when it is stale.
     pub(crate) epoch: u64,
 }
@@ -80,6 +81,7 @@ impl Engine {
             symbols: Rc::new(SymbolStore::new(interrupter.clone())),
             sources: SourceStore::default(),
             interrupter,
+            link_watcher: None,
             epoch: 0,
         }
     }
@@ -95,6 +97,14 @@ impl Engine {
         }
     }
 
+    /// Says who is told when the link to a target is lost and comes back, from whatever thread notices.
+    pub fn set_link_watcher(&mut self, watcher: Option<LinkWatcher>) {
+        for system in &self.systems {
+            system.target.borrow_mut().watch_link(watcher.clone());
+        }
+        self.link_watcher = watcher;
+    }
+
     /// Adds a target as a new system; what it holds at once (a dump, a server's session) becomes visible, and its stored
     /// event, if any, is the next that [`Engine::wait`] gives.
     ///
@@ -105,6 +115,7 @@ impl Engine {
     pub fn add_system(&mut self, target: Box<dyn Target>) -> Result<SystemOrdinal, EngineError> {
         let ordinal = SystemOrdinal(self.next_system);
         let mut system = System::new(ordinal, target);
+        system.target.borrow_mut().watch_link(self.link_watcher.clone());
         if let Some(live) = system.target.borrow_mut().as_live() {
             self.interrupter.add(ordinal, live.interrupter());
         }

@@ -39,6 +39,10 @@ impl Interrupter {
     /// Makes long work in progress end with [`EngineError::Cancelled`].
     pub fn cancel(&self) {
         self.shared.cancel.store(true, Ordering::SeqCst);
+        // What is in progress may be the waiting for a lost link.
+        for (_, target) in self.shared.targets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            target.give_up();
+        }
     }
 
     /// Whether the debuggee runs, as far as the engine has told.

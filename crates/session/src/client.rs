@@ -111,6 +111,8 @@ impl Session {
                         told.send(&Update::Progress { what: what.to_owned(), permille });
                     };
                     debugger.engine.set_symbol_progress(Some(Arc::new(progress)));
+                    let told = broadcast.clone();
+                    debugger.engine.set_link_watcher(Some(Arc::new(move |news| told.clone().tell_link(&news))));
                     // Nobody else sets it.
                     let _ = interrupter.set(Interrupt(debugger.engine.interrupter()));
                     Service::new(debugger, inbox, wake, broadcast).run();

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use outpost_commands::{Completion, Debugger, Output, OutputKind, Progress};
+use outpost_engine::target::LinkNews;
 use outpost_engine::{EngineError, Wait};
 
 use crate::Update;
@@ -33,6 +34,15 @@ impl Broadcast {
     pub(crate) fn send(&self, update: &Update) {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.retain(|client| client.send(update.clone()).is_ok());
+    }
+
+    /// Tells what became of the link to a target.
+    pub(crate) fn tell_link(&mut self, news: &LinkNews) {
+        let text = match news {
+            LinkNews::Lost { reason } => format!("link lost ({reason}): reconnecting ... (Ctrl+C gives up)\n"),
+            LinkNews::Resumed => "link resumed\n".to_owned(),
+        };
+        self.write(OutputKind::Warning, &text);
     }
 
     fn add(&self, client: Sender<Update>) {

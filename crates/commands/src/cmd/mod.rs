@@ -23,6 +23,7 @@ pub(crate) mod registers;
 pub mod search;
 pub mod servers;
 pub mod session;
+pub mod sessions;
 pub mod source;
 pub mod stack;
 pub mod step;

@@ -107,7 +107,7 @@ fn a_proof_is_of_no_use_on_another_channel() {
         match server.handle(&frame(&authenticate)) {
             ServerStep::Send(proof) => Ok(client.handle(&frame(&proof)).map(drop)),
             ServerStep::Refuse(_, error) => Err(error),
-            ServerStep::Open(_) | ServerStep::List => panic!("not what was asked for"),
+            ServerStep::Open(_) | ServerStep::Resume(_) | ServerStep::List => panic!("not what was asked for"),
         }
     };
     assert_eq!(bound(&[1; 32], &[1; 32]), Ok(Ok(())));
