@@ -52,7 +52,7 @@ pub(crate) fn mapping_at(maps: BorrowedFd<'_>, address: u64) -> Result<Mapping, 
     let mut query = Query { size: size_of::<Query>() as u64, query_addr: address, ..Query::default() };
     // SAFETY: the structure has the size it states, which the kernel checks before it fills it; no name or build-id is
     // asked for, so no other memory is written.
-    if unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY, &raw mut query) } == -1 {
+    if unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY as libc::Ioctl, &raw mut query) } == -1 {
         return Err(last_errno());
     }
     Ok(Mapping {

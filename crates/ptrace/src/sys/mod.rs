@@ -20,6 +20,12 @@ use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::Errno;
 
+/// A request of ptrace(2), as the C library that this is built for has it.
+#[cfg(not(target_env = "musl"))]
+pub(crate) type Request = libc::c_uint;
+#[cfg(target_env = "musl")]
+pub(crate) type Request = libc::c_int;
+
 /// A descriptor by number, to be polled.
 pub(crate) fn descriptor(number: &RawFd) -> BorrowedFd<'_> {
     // SAFETY: it is only polled. Its owner lends it for the length of a wait; one that was closed since makes poll(2)

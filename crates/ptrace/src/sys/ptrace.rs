@@ -5,7 +5,7 @@ use std::ptr::null_mut;
 use libc::{c_void, pid_t};
 use rustix::io::Errno;
 
-use super::result;
+use super::{Request, result};
 
 /// Options every tracee has: tell system call stops apart, and report what makes and ends threads and images.
 /// `PTRACE_O_EXITKILL` is left out on purpose: a dead debugger must not take its debuggees along.
@@ -71,6 +71,10 @@ impl std::fmt::Debug for RawSigInfo {
     }
 }
 
+/// `PTRACE_GETSIGMASK` and `PTRACE_SETSIGMASK` (include/uapi/linux/ptrace.h).
+const GETSIGMASK: Request = 0x420a;
+const SETSIGMASK: Request = 0x420b;
+
 /// How a stopped thread goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Go {
@@ -135,30 +139,19 @@ pub(crate) fn set_signal_info(tid: u32, info: &RawSigInfo) -> Result<(), Errno> 
 /// `PTRACE_GETSIGMASK`: bit `signo - 1` for each blocked signal.
 pub(crate) fn signal_mask(tid: u32) -> Result<u64, Errno> {
     let mut mask: u64 = 0;
-    raw(libc::PTRACE_GETSIGMASK, tid, size_of::<u64>() as *mut c_void, (&raw mut mask).cast())?;
+    raw(GETSIGMASK, tid, size_of::<u64>() as *mut c_void, (&raw mut mask).cast())?;
     Ok(mask)
 }
 
 /// `PTRACE_SETSIGMASK`.
 pub(crate) fn set_signal_mask(tid: u32, mask: u64) -> Result<(), Errno> {
     let mut mask = mask;
-    raw(libc::PTRACE_SETSIGMASK, tid, size_of::<u64>() as *mut c_void, (&raw mut mask).cast())
-}
-
-/// Whether a system call stop is its return, by `PTRACE_GET_SYSCALL_INFO`.
-pub(crate) fn is_syscall_return(tid: u32) -> Result<bool, Errno> {
-    // include/uapi/linux/ptrace.h: struct ptrace_syscall_info begins with the byte `op`.
-    const OP_EXIT: u8 = 2;
-    let mut info = [0_u64; 16];
-    let size = size_of_val(&info);
-    raw(libc::PTRACE_GET_SYSCALL_INFO, tid, size as *mut c_void, info.as_mut_ptr().cast())?;
-    Ok(info[0].to_le_bytes()[0] == OP_EXIT)
+    raw(SETSIGMASK, tid, size_of::<u64>() as *mut c_void, (&raw mut mask).cast())
 }
 
 /// Requests whose result is only success. Not for the `PEEK` family, whose result is the word.
-fn raw(request: libc::c_uint, tid: u32, address: *mut c_void, data: *mut c_void) -> Result<(), Errno> {
+fn raw(request: Request, tid: u32, address: *mut c_void, data: *mut c_void) -> Result<(), Errno> {
     // SAFETY: every caller passes either no pointer, or in `data` one to a local of at least the size the request
-    // fills or reads (ptrace(2)): a word for GETEVENTMSG, 128 bytes for *SIGINFO, 8 bytes for *SIGMASK, the size in `address` for SYSCALL_INFO. The kernel
-    // checks `tid` itself.
+    // fills or reads (ptrace(2)): a word for GETEVENTMSG, 128 bytes for *SIGINFO, 8 bytes for *SIGMASK. The kernel checks `tid` itself.
     result(unsafe { libc::ptrace(request, tid as pid_t, address, data) }).map(drop)
 }

@@ -2,12 +2,16 @@
 
 use libc::pid_t;
 
-use super::result;
+use super::{Request, result};
 
-/// `PTRACE_GET_RSEQ_CONFIGURATION` (include/uapi/linux/ptrace.h).
-const GET_RSEQ_CONFIGURATION: libc::c_uint = 0x420f;
+/// `PTRACE_GET_SYSCALL_INFO` (include/uapi/linux/ptrace.h), and what the byte `op` of its answer says.
+const GET_SYSCALL_INFO: Request = 0x420e;
+const SYSCALL_INFO_ENTRY: u8 = 1;
+const SYSCALL_INFO_EXIT: u8 = 2;
+/// `PTRACE_GET_RSEQ_CONFIGURATION`.
+const GET_RSEQ_CONFIGURATION: Request = 0x420f;
 /// `PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG`.
-const GET_SYSCALL_USER_DISPATCH_CONFIG: libc::c_uint = 0x4211;
+const GET_SYSCALL_USER_DISPATCH_CONFIG: Request = 0x4211;
 
 /// Address of the thread's `struct rseq`; `None` if it registered none or the kernel does not tell.
 pub(crate) fn rseq_area(tid: u32) -> Option<u64> {
@@ -39,15 +43,15 @@ pub(crate) enum SyscallStop {
 pub(crate) fn syscall_stop(tid: u32) -> SyscallStop {
     // struct ptrace_syscall_info begins with the byte `op`.
     let mut information = [0_u64; 16];
-    match query(tid, libc::PTRACE_GET_SYSCALL_INFO, &mut information).map(|()| information[0] as u8) {
-        Some(libc::PTRACE_SYSCALL_INFO_ENTRY) => SyscallStop::Entry,
-        Some(libc::PTRACE_SYSCALL_INFO_EXIT) => SyscallStop::Return,
+    match query(tid, GET_SYSCALL_INFO, &mut information).map(|()| information[0] as u8) {
+        Some(SYSCALL_INFO_ENTRY) => SyscallStop::Entry,
+        Some(SYSCALL_INFO_EXIT) => SyscallStop::Return,
         _ => SyscallStop::None,
     }
 }
 
 /// A request that fills a structure whose size is the address argument.
-fn query(tid: u32, request: libc::c_uint, into: &mut [u64]) -> Option<()> {
+fn query(tid: u32, request: Request, into: &mut [u64]) -> Option<()> {
     // SAFETY: the kernel writes at most the stated size, which is that of `into`.
     result(unsafe {
         libc::ptrace(

@@ -4,8 +4,8 @@ use outpost_base::ThreadId;
 use outpost_target::{ExitStatus, StopReason};
 
 use super::{State, Tracer, family};
-use crate::sys::ptrace;
 use crate::sys::ptrace_registers::word;
+use crate::sys::ptrace_state::{SyscallStop, syscall_stop};
 use crate::sys::ptrace_wait::{Decoded, WaitStatus};
 
 impl Tracer {
@@ -84,7 +84,7 @@ impl Tracer {
         if !self.rules.events.syscalls.contains(&number) {
             return self.settle(tid);
         }
-        let leaving = ptrace::is_syscall_return(tid.0).unwrap_or(false);
+        let leaving = syscall_stop(tid.0) == SyscallStop::Return;
         self.report(tid, StopReason::Syscall { number, leaving });
     }
 
