@@ -36,7 +36,7 @@ fn pss(pid: u32) -> u64 {
 
 /// KiB that an idle guardian may have: 3 MiB are promised of what is shipped, whose text is a third of a debug build's.
 fn guardian_limit() -> u64 {
-    if std::env::var_os("OUTPOST_DBGSRV").is_some() { 3 << 10 } else { 4 << 10 }
+    if std::env::var_os("OUTPOST_DBGSRV").is_some() { 3 << 10 } else { 6 << 10 }
 }
 
 fn raw(server: &Server) -> TcpStream {
