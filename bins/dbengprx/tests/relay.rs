@@ -283,12 +283,12 @@ fn a_chain_of_tcp_npipe_tcp_carries_sessions_and_passwords() {
 }
 
 #[test]
-fn a_killed_repeater_breaks_the_link_and_harms_no_program() {
+fn a_killed_repeater_breaks_links_that_another_resumes_and_harms_no_program() {
     let directory = tempfile::tempdir().unwrap();
-    let server = ProcessServer::start();
+    let server = ProcessServer::start_with(&["-t", "tcp:port=0", "--grace", "5"]);
     let port = server.connection().split(['=', ',']).nth(1).unwrap().to_owned();
-    let arguments = ["-c", &format!("tcp:server=localhost,port={port}"), "-s", "tcp:port=0"];
-    let repeater = Repeater::start(&arguments, directory.path());
+    let to_server = format!("tcp:server=localhost,port={port}");
+    let repeater = Repeater::start(&["-c", &to_server, "-s", "tcp:port=0"], directory.path());
     let mut running = Running::start("sleep", &["1000"]);
     let transport = format!("tcp:server=localhost,port={}", repeater.port());
     let mut client = cdb(&transport, running.pid(), ".echo it stands")
@@ -304,8 +304,18 @@ fn a_killed_repeater_breaks_the_link_and_harms_no_program() {
     }
     assert!(!is_free(running.pid()));
     repeater.signal("KILL");
+    // Another one at the same place, and the session goes on.
+    let again = Repeater::start(&["-c", &to_server, "-s", &format!("tcp:port={}", repeater.port())], directory.path());
+    let mut commands = client.stdin.take().unwrap();
+    commands.write_all(b".tlist; .echo still there\n").unwrap();
+    while !output.contains("still there") {
+        assert_ne!(stdout.read_line(&mut output).unwrap(), 0, "{output}");
+    }
+    assert!(!is_free(running.pid()));
+    again.signal("KILL");
     wait_until("the program is let go", LIMIT, || is_free(running.pid()));
-    drop(client.stdin.take().unwrap().write_all(b".tlist\n"));
+    drop(commands.write_all(b".tlist\n"));
+    drop(commands);
     stdout.read_to_string(&mut output).unwrap();
     assert!(output.contains(" is lost: "), "{output}");
     assert_eq!(client.wait().unwrap().code(), Some(3), "{output}");

@@ -117,7 +117,6 @@ const REASONS: &[(&str, &[&str])] = &[
             ".secure",
             ".send_file",
             ".server",
-            ".sessions",
             ".setdll",
             ".settings",
             ".shell",
