@@ -27,10 +27,11 @@ pub(crate) fn write(path: &Path, rows: &[Row], bench: &Bench) -> anyhow::Result<
          Written by `./x bench`; do not edit. Every figure is taken the same way for all three debuggers in one run: a\n\
          script is given to the debugger's command-line client, which talks to its own server on the same machine, directly\n\
          over TCP on loopback or through a link that delays each direction by 25 ms. Rates are the difference of two runs of\n\
-         different length, so start-up is not in them. Medians. Bold: the best of the three. Round trips are counted by a\n\
-         link that notes who speaks. *Goal* is what the design asks for, stated on another machine, on which a thread could be\n\
-         stepped 83,000 times a second; *this machine* is what a bare loop of the same system calls reaches here, without any\n\
-         debugger around it: each stop wakes two processes in turn, and on idle processors that is most of its time.\n\n",
+         different length, so start-up is not in them. Medians; a run of more than half a minute is made once. Bold: the\n\
+         best of the three. Round trips are counted by a link that notes who speaks. *Goal* is what the design asks for,\n\
+         stated on another machine, on which a thread could be stepped 83,000 times a second; *this machine* is what a\n\
+         bare loop of the same system calls reaches here, without any debugger around it: each stop wakes two processes in\n\
+         turn, and on idle processors that is most of its time.\n\n",
     );
     for kind in ALL {
         let _ = writeln!(text, "* {}: {}", kind.name(), kind.version(&bench.root));
