@@ -67,7 +67,13 @@ fn run(options: Options) -> anyhow::Result<u8> {
     let mut transport = options.transport;
     // A reverse connection is made once: nobody could come back over another.
     let grace = if matches!(transport, ServerTransport::TcpReverse(_)) { Grace::NONE } else { options.grace };
-    let serve_options = ServeOptions { log: Log::Stderr, command_line: options.implicit_command, grace };
+    let serve_options = ServeOptions {
+        log: Log::Stderr,
+        command_line: options.implicit_command,
+        grace,
+        remote_end: options.remote_end,
+        idle_exit: options.idle_exit,
+    };
     if let ServerTransport::TcpReverse(dial) = &transport {
         if options.is_daemon {
             daemon::is_ready();
@@ -91,7 +97,14 @@ fn run(options: Options) -> anyhow::Result<u8> {
 /// One debugger, at the other end of standard input and output.
 fn serve_stdio(command_line: Vec<String>) -> anyhow::Result<u8> {
     let mut link = StdioLink::take()?;
-    let options = ServeOptions { log: link.log(), command_line, grace: Grace::NONE };
+    let options = ServeOptions {
+        log: link.log(),
+        command_line,
+        grace: Grace::NONE,
+        // It serves nobody else.
+        remote_end: true,
+        idle_exit: None,
+    };
     if let Some(connection) = link.connection() {
         serve(Source::Connection(connection), &LiveBackend, options)?;
     }

@@ -53,6 +53,8 @@ use and a password for this run. What to type at the other end is said when it l
       --daemon                go to the background once listening
       --grace SECONDS[:MAX]   how long a session whose link is lost waits for its debugger to come back,
                               and how long one may ask for (cdb -onlost): 60:3600 if not given; 0: not at all
+      --no-remote-end         no debugger can end this server (.endpsrv)
+      --idle-exit SECONDS     end once there was no session and nobody knocking for so long
   -?, -h, --help              this text
       --version               release and protocol
 
@@ -82,6 +84,10 @@ pub(crate) struct Options {
     pub(crate) implicit_command: Vec<String>,
     /// How long sessions outlive their links.
     pub(crate) grace: Grace,
+    /// Whether a client may end the server.
+    pub(crate) remote_end: bool,
+    /// The server ends once nobody was there for so long.
+    pub(crate) idle_exit: Option<Duration>,
     /// Start the server in the background.
     pub(crate) daemon: bool,
     /// This is the server that was started in the background.
@@ -115,6 +121,8 @@ enum Word {
     ImplicitCommand,
     IgnoreRest,
     Grace,
+    NoRemoteEnd,
+    IdleExit,
     Stdio,
     Daemon,
     DaemonChild,
@@ -131,6 +139,8 @@ impl Word {
             "-pc" | "--implicit-command" => Word::ImplicitCommand,
             "-x" | "--ignore-rest" => Word::IgnoreRest,
             "--grace" => Word::Grace,
+            "--no-remote-end" => Word::NoRemoteEnd,
+            "--idle-exit" => Word::IdleExit,
             "--stdio" => Word::Stdio,
             "--daemon" => Word::Daemon,
             DAEMON_CHILD => Word::DaemonChild,
@@ -145,7 +155,7 @@ impl Word {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
     let mut parser = lexopt::Parser::from_iter(arguments);
     let (mut transport, mut stdio) = (None, false);
-    let mut grace = Grace::default();
+    let (mut grace, mut remote_end, mut idle_exit) = (Grace::default(), true, None);
     let mut options = (None, Vec::new(), false, false);
     // Single-dash words of several letters are no clusters of short options, so arguments are taken raw.
     let mut raw = parser.raw_args().map_err(|error| UsageError(error.to_string()))?;
@@ -156,7 +166,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             _ => (argument.as_str(), None),
         };
         let word = Word::of(name).ok_or_else(|| unknown(&argument))?;
-        if attached.is_some() && !matches!(word, Word::Transport | Word::Grace) {
+        if attached.is_some() && !matches!(word, Word::Transport | Word::Grace | Word::IdleExit) {
             return Err(UsageError(format!("{name} takes no value")));
         }
         match word {
@@ -170,6 +180,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             Word::Grace => {
                 let value = attached.map(Ok).or_else(|| raw.next().map(text)).transpose()?;
                 grace = seconds(&value.unwrap_or_default())?;
+            }
+            Word::NoRemoteEnd => remote_end = false,
+            Word::IdleExit => {
+                let value = attached.map(Ok).or_else(|| raw.next().map(text)).transpose()?.unwrap_or_default();
+                let seconds = value.parse::<u32>().ok().filter(|seconds| *seconds > 0);
+                let wrong = || UsageError(format!("--idle-exit {value}: seconds are wanted, such as 600"));
+                idle_exit = Some(Duration::from_secs(seconds.ok_or_else(wrong)?.into()));
             }
             Word::Command | Word::CommandSuspended => {
                 let words = rest(name, &mut raw)?;
@@ -193,7 +210,17 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     let transport =
         transport.map_or_else(|| QUICK_START.parse().map_err(|error| UsageError(format!("{error}"))), Ok)?;
     let (program, implicit_command, daemon, is_daemon) = options;
-    Ok(Request::Serve(Options { transport, program, implicit_command, grace, daemon: daemon && !is_daemon, is_daemon }))
+    let daemon = daemon && !is_daemon;
+    Ok(Request::Serve(Options {
+        transport,
+        program,
+        implicit_command,
+        grace,
+        remote_end,
+        idle_exit,
+        daemon,
+        is_daemon,
+    }))
 }
 
 /// `SECONDS[:MAX]`.
@@ -326,6 +353,19 @@ mod tests {
         refuses(&["-t", "tcp:port=1", "--grace", "9:5"], "the limit");
         refuses(&["-t", "tcp:port=1", "--grace", "soon"], "seconds are wanted");
         refuses(&["-t", "tcp:port=1", "--grace"], "seconds are wanted");
+    }
+
+    #[test]
+    fn who_may_end_it_and_when_it_ends_by_itself() {
+        let of = |words: &[&str]| {
+            let options = serve(&[&["-t", "tcp:port=1"], words].concat());
+            (options.remote_end, options.idle_exit)
+        };
+        assert_eq!(of(&[]), (true, None));
+        assert_eq!(of(&["--no-remote-end", "--idle-exit=600"]), (false, Some(Duration::from_secs(600))));
+        refuses(&["--idle-exit", "0"], "seconds are wanted");
+        refuses(&["--idle-exit"], "seconds are wanted");
+        refuses(&["--no-remote-end=yes"], "takes no value");
     }
 
     #[test]

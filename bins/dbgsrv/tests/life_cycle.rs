@@ -207,6 +207,26 @@ fn a_client_can_end_the_server() {
 }
 
 #[test]
+fn a_server_that_no_client_may_end_goes_on() {
+    let server = Server::start(&["-t", "tcp:port=0", "--no-remote-end"]);
+    let mut remote = server.connect();
+    let error = remote.end_server().unwrap_err().to_string();
+    assert!(error.contains("--no-remote-end"), "{error}");
+    assert!(remote.clock().is_ok() && server.connect().clock().is_ok());
+}
+
+#[test]
+fn a_server_that_nobody_uses_ends_by_itself() {
+    let mut server = Server::start(&["-t", "tcp:port=0", "--idle-exit", "1"]);
+    let mut remote = server.connect();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(remote.clock().is_ok(), "somebody is there");
+    drop(remote);
+    assert_eq!(server.wait().code(), Some(0));
+    server.wait_for_line("ended: nobody came for the time of --idle-exit");
+}
+
+#[test]
 fn programs_are_created_with_the_server() {
     let server = Server::start(&["-t", "tcp:port=0", "-c", "sleep", "1000"]);
     let line = server.wait_for_line("created process");

@@ -20,6 +20,8 @@ pub(crate) struct Handover {
     pub(crate) command_line: Vec<String>,
     /// Its time is given.
     pub(crate) on_lost: OnLost,
+    /// Whether its client may end the server.
+    pub(crate) remote_end: bool,
     pub(crate) log: Log,
     pub(crate) link: Connection,
     pub(crate) journal: OwnedFd,
@@ -34,9 +36,10 @@ impl Handover {
         let (on_lost, grace) = policy_words(self.on_lost);
         let resume = u8::from(agreed.resume);
         let quiet = u8::from(self.log == Log::Quiet);
+        let remote_end = u8::from(self.remote_end);
         let mut text = format!(
             "session {}\ntoken {token}\nrequest {}\nversion {}\nframe {}\nrequests {}\nquiet {quiet}\n\
-             resume {resume}\nonlost {on_lost}\ngrace {grace}\nuser {}\nhost {}\n",
+             resume {resume}\nremoteend {remote_end}\nonlost {on_lost}\ngrace {grace}\nuser {}\nhost {}\n",
             self.session,
             request.0,
             agreed.version,
@@ -88,6 +91,7 @@ impl Handover {
             },
             command_line: words.collect::<Result<_, _>>()?,
             on_lost: policy(find("onlost")?, number("grace")?).ok_or(missing("no policy"))?,
+            remote_end: find("remoteend")? == "1",
             log: if find("quiet")? == "1" { Log::Quiet } else { Log::Stderr },
             // Who is at the other end was logged when it was accepted.
             link: Connection::new(link, Peer::Memory),
@@ -176,6 +180,7 @@ mod tests {
             open: OpenRequest { request: RequestId(1), identity, take_command_line: true, on_lost: None, agreed },
             command_line: vec!["./a b".into(), String::new(), "x\ny".into()],
             on_lost: OnLost::Run(Some(Duration::from_secs(7))),
+            remote_end: true,
             log: Log::Quiet,
             link: far,
             journal: file(),
@@ -185,7 +190,7 @@ mod tests {
         let got = Handover::receive(&worker).unwrap();
         assert_eq!((got.session, &got.token, got.log), (3, &sent.token, Log::Quiet));
         assert_eq!(got.open.identity, Identity { user: "ada lovelace".into(), host: "birchsession 9".into() });
-        assert_eq!(got.on_lost, sent.on_lost);
+        assert_eq!((got.on_lost, got.remote_end), (sent.on_lost, true));
         assert_eq!((got.open.agreed, &got.command_line), (agreed, &sent.command_line));
         drop(sent);
         (&got.link).write_all(b"!").unwrap();

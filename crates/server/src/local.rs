@@ -51,6 +51,12 @@ pub(crate) fn run_guardian(backend: &dyn Backend) -> Result<(), ServerError> {
     rustix::stdio::dup2_stdin(&stdin).map_err(ServerError::io("restore standard input"))?;
     drop((stdin, control));
     // A debugger that is gone cannot come back to its own end of a socket pair.
-    let options = ServeOptions { log: Log::Quiet, command_line: Vec::new(), grace: Grace::NONE };
+    let options = ServeOptions {
+        log: Log::Quiet,
+        command_line: Vec::new(),
+        grace: Grace::NONE,
+        remote_end: true,
+        idle_exit: None,
+    };
     serve(Source::Connection(Connection::new(link, Peer::Memory)), backend, options).map(drop)
 }

@@ -17,7 +17,7 @@ use crate::{Log, ServerError, signals};
 pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
     signals::unblock_all()?;
     let control = Control::from_stdin().map_err(ServerError::io("open the control socket"))?;
-    let Handover { session, token, open, command_line, on_lost, log, link, journal, stdin } =
+    let Handover { session, token, open, command_line, on_lost, remote_end, log, link, journal, stdin } =
         Handover::receive(&control)?;
     // From here on the control socket has one handle, closed by exec, and created processes find the server's terminal.
     rustix::stdio::dup2_stdin(&stdin).map_err(ServerError::io("restore standard input"))?;
@@ -33,7 +33,7 @@ pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
         }
     };
     let setup = SessionSetup { session, token, request: open.request, agreed: open.agreed, command_line, on_lost };
-    let mut guardian = Guardian { control, session, log, orders: VecDeque::new() };
+    let mut guardian = Guardian { control, session, log, remote_end, orders: VecDeque::new() };
     let end = serve_session(link, target.as_mut(), setup, &mut guardian);
     drop(target);
     guardian.log(format_args!("{end}"));
@@ -56,6 +56,8 @@ struct Guardian {
     control: Control,
     session: u64,
     log: Log,
+    /// Whether the client may end the server.
+    remote_end: bool,
     /// Orders that came while something else was waited for.
     orders: VecDeque<Order>,
 }
@@ -140,6 +142,10 @@ impl Superior for Guardian {
     }
 
     fn end_server(&mut self) -> Result<(), TargetError> {
+        if !self.remote_end {
+            let reason = "the server was started with --no-remote-end; who runs it there can end it by SIGTERM".into();
+            return Err(TargetError::Unsupported { operation: "ending the server", reason });
+        }
         self.ask(b"end server")
     }
 

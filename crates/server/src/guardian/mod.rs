@@ -26,7 +26,7 @@ use crate::signals::{Arrived, Signals};
 use crate::{Grace, Log, ServerError};
 use attempts::{Attempts, Source as Origin};
 use pending::{Pending, Progress};
-use sessions::{News, Session};
+use sessions::{News, Policy, Session};
 
 /// Connections that have not proved anything yet, at once. When all places are taken, a newcomer takes one from whoever
 /// has most, so a flood is in its own way only.
@@ -73,6 +73,10 @@ pub struct ServeOptions {
     pub command_line: Vec<String>,
     /// How long sessions outlive their links.
     pub grace: Grace,
+    /// Whether a client may end the server.
+    pub remote_end: bool,
+    /// The server ends by itself once nobody was there for so long; `None`: never.
+    pub idle_exit: Option<Duration>,
 }
 
 /// Serves until SIGTERM, SIGINT, SIGHUP, a client's request, or (without a listener) the end of the only session.
@@ -102,6 +106,8 @@ struct Guardian<'a> {
     /// Our entry in the machine's registry, while we listen.
     registration: Option<Registration>,
     listed: Listed,
+    /// Since when there is nobody.
+    idle_since: Instant,
     /// Why the server ends, and when it stops waiting for its sessions.
     ending: Option<(String, Instant)>,
     /// How the only session, or connection, ended.
@@ -140,6 +146,7 @@ impl<'a> Guardian<'a> {
             next_session: 1,
             registration,
             listed: Listed::default(),
+            idle_since: Instant::now(),
             ending: None,
             outcome: Outcome::Ended,
         };
@@ -160,6 +167,7 @@ impl<'a> Guardian<'a> {
             }
             self.hear_sessions();
             self.advance_pending();
+            self.end_if_idle();
             // The places are looked through with every one that is accepted, so they are filled by some at a time.
             if ready.listener {
                 (0..MAX_ACCEPTED).all(|_| self.accept());
@@ -180,6 +188,20 @@ impl<'a> Guardian<'a> {
         }
     }
 
+    /// When the server ends by itself if nobody comes.
+    fn idle_deadline(&self) -> Option<Instant> {
+        let is_idle = self.sessions.is_empty() && self.pending.is_empty() && self.ending.is_none();
+        self.options.idle_exit.filter(|_| is_idle).and_then(|limit| self.idle_since.checked_add(limit))
+    }
+
+    fn end_if_idle(&mut self) {
+        match self.idle_deadline() {
+            Some(deadline) if deadline <= Instant::now() => self.begin_end("nobody came for the time of --idle-exit"),
+            Some(_) => {}
+            None => self.idle_since = Instant::now(),
+        }
+    }
+
     /// Waits for anything to do.
     fn wait(&self) -> Ready {
         let now = Instant::now();
@@ -196,7 +218,7 @@ impl<'a> Guardian<'a> {
         let deadlines = self.pending.iter().map(Pending::deadline);
         let deadlines = deadlines.chain(self.ending.as_ref().map(|(_, deadline)| *deadline));
         let rescues = self.sessions.iter().any(Session::is_rescuing).then(|| now + Duration::from_millis(20));
-        let first = deadlines.chain(rescues).min();
+        let first = deadlines.chain(rescues).chain(self.idle_deadline()).min();
         let timeout = first.map(|deadline| timespec(deadline.saturating_duration_since(now)));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => Ready { listener: listener.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty()) },
@@ -305,7 +327,8 @@ impl<'a> Guardian<'a> {
             Err(error) => return log.line(format_args!("{peer}: {error}")),
         };
         let on_lost = self.options.grace.apply(request.on_lost);
-        match sessions::start(self.backend, number, request, command_line.clone(), on_lost, log, link) {
+        let policy = Policy { on_lost, remote_end: self.options.remote_end };
+        match sessions::start(self.backend, number, request, command_line.clone(), policy, log, link) {
             Ok(session) => {
                 self.next_session += 1;
                 self.outcome = Outcome::Ended;
@@ -379,7 +402,8 @@ impl<'a> Guardian<'a> {
         for session in &mut self.sessions {
             while let Some(news) = session.hear() {
                 match news {
-                    News::EndServer => wants_end = true,
+                    // A worker has refused it already, unless it is no longer what we started.
+                    News::EndServer => wants_end |= self.options.remote_end,
                     News::WantsList => asked.push(session.number()),
                     News::LinkLost => self.outcome = Outcome::LinkLost,
                     News::Died => log.line(format_args!("session {}: its worker died; rescuing", session.number())),

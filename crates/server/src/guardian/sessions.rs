@@ -27,6 +27,15 @@ use crate::{Log, ServerError};
 /// A rescue walks threads and writes bytes; it needs no deep stack, and a server may carry out many at once.
 const RESCUE_STACK: usize = 256 << 10;
 
+/// What the server decides for a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Policy {
+    /// Its time is given.
+    pub(super) on_lost: OnLost,
+    /// Whether its client may end the server.
+    pub(super) remote_end: bool,
+}
+
 /// One session.
 pub(super) struct Session {
     number: u64,
@@ -70,7 +79,7 @@ pub(super) fn start(
     number: u64,
     open: OpenRequest,
     command_line: Vec<String>,
-    on_lost: OnLost,
+    policy: Policy,
     log: Log,
     link: Connection,
 ) -> Result<Session, ServerError> {
@@ -86,8 +95,19 @@ pub(super) fn start(
     let stdin = stdin.map_err(ServerError::io("share standard input"))?;
     let token = random::<16>()?.to_vec();
     let (identity, peer, certificate) = (open.identity.clone(), link.peer(), link.peer_certificate());
-    let handover =
-        Handover { session: number, token: token.clone(), open, command_line, on_lost, log, link, journal, stdin };
+    let Policy { on_lost, remote_end } = policy;
+    let handover = Handover {
+        session: number,
+        token: token.clone(),
+        open,
+        command_line,
+        on_lost,
+        remote_end,
+        log,
+        link,
+        journal,
+        stdin,
+    };
     handover.send(&control).map_err(ServerError::io("hand a session over"))?;
     let state = State::Running { control, guard };
     let opened = SystemTime::now();
