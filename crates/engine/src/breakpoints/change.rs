@@ -97,16 +97,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Changes the commands of a breakpoint.
-    ///
-    /// # Errors
-    /// [`EngineError::NoBreakpoint`].
-    pub fn set_breakpoint_commands(&mut self, number: BreakpointNumber, commands: &str) -> Result<(), EngineError> {
-        let known = self.breakpoints.find_mut(number).ok_or(EngineError::NoBreakpoint { number })?;
-        commands.clone_into(&mut known.request.commands);
-        Ok(())
-    }
-
     /// Tells targets what changed, by one message each. What a target refuses becomes a notice, and shows in the
     /// breakpoint's location.
     ///
