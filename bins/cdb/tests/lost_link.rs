@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outpost_testkit::link::DelayLink;
-use outpost_testkit::{ProcessServer, Running, wait_until};
+use outpost_testkit::{ProcessServer, Running, state, tracer, wait_until};
 
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -99,12 +99,6 @@ fn through(link: &DelayLink) -> String {
     format!("tcp:server=127.0.0.1,port={}", link.port())
 }
 
-fn tracer(pid: u32) -> u32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-    line.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
-}
-
 #[test]
 fn a_cut_link_is_told_and_resumed_at_the_prompt_and_while_the_debuggee_runs() {
     let server = ProcessServer::start();
@@ -180,10 +174,4 @@ fn ctrl_c_gives_up_a_link_that_does_not_come_back() {
     debugger.say("q");
     debugger.input = None;
     assert_eq!(debugger.ends(), Some(3), "{}", debugger.said());
-}
-
-/// State letter of a process (proc_pid_stat(5)).
-fn state(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
 }

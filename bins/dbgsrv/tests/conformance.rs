@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Server, state};
+use common::Server;
 use debuggee::{
     Debuggee, LIMIT, attach, breakpoint, clear, event, generation, go, is_free, live, read, run, set, space, step,
     stop, symbol, worker_program,
@@ -25,7 +25,7 @@ use outpost_server::{NoSuperior, serve_connection};
 use outpost_target::condition::{Assembler, Op};
 use outpost_target::*;
 use outpost_testkit::link::DelayLink;
-use outpost_testkit::{Build, Compiler, Running, text_differences, wait_until};
+use outpost_testkit::{Build, Compiler, Running, state, text_differences, wait_until};
 use outpost_transport::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -584,7 +584,7 @@ fn letting_go(target: &mut dyn Target, folder: &Path) {
     assert!(matches!(error, TargetError::NoProcess { .. }), "{error}");
     let other = create(target, "sleep", &["100"], StdioSpec::Client);
     live(target).kill(other).unwrap();
-    assert!(matches!(common::state(other.0), None | Some('Z')));
+    assert!(matches!(state(other.0), None | Some('Z')));
 }
 
 /// Round trips of what the architecture gives budgets for, on a real process of a thousand threads.

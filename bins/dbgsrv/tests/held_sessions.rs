@@ -7,7 +7,7 @@ mod debuggee;
 
 use std::time::Duration;
 
-use common::{Server, state, tracer};
+use common::Server;
 use debuggee::{
     Debuggee, LIMIT, attach, breakpoint, differences, go, is_free, live, read, run, set, space, stop, symbol,
     worker_program,
@@ -15,7 +15,7 @@ use debuggee::{
 use outpost_base::ProcessId;
 use outpost_remote::{OnLost, Options, RemoteError, RemoteTarget};
 use outpost_target::{BreakpointSpec, Breakpoints, DetachMode, Live, Os, StopReason, Target};
-use outpost_testkit::wait_until;
+use outpost_testkit::{state, tracer, wait_until};
 use outpost_transport::Connection;
 
 /// A session, and the means to cut it off without a goodbye, as a killed client does.

@@ -26,7 +26,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Server, tracer};
+use common::Server;
 use debuggee::{
     Debuggee, LIMIT, Page, attach, breakpoint, differences, go, is_free, live, run, set, signal_state, space, step,
     step_plan, stop, symbol, worker_program,
@@ -39,7 +39,7 @@ use outpost_target::{
     DetachMode, Fixup, FixupKind, HardwareAccess, KillSafety, Live, PadCode, StdioSpec, StepPlan, Target,
 };
 use outpost_testkit::link::DelayLink;
-use outpost_testkit::{Running, wait_until};
+use outpost_testkit::{Running, tracer, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What the session is doing when it is killed.
@@ -333,7 +333,7 @@ fn what_a_session_created_ends_with_it() {
             let client = Client::start(port, state, page.path.to_str().unwrap());
             let created = client.created;
             strike(killed, &mut server, &client, &link, created);
-            let ended = || matches!(common::state(created), None | Some('Z'));
+            let ended = || matches!(outpost_testkit::state(created), None | Some('Z'));
             if killed == Killed::All {
                 // Nobody is left to end it, and PTRACE_O_EXITKILL would end attached ones, too.
                 wait_until("it is let go", LIMIT, || ended() || tracer(created) == 0);

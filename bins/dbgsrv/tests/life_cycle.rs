@@ -6,13 +6,13 @@ mod common;
 
 use std::time::Duration;
 
-use common::{LIMIT, Server, dbgsrv, state, tracer};
+use common::{LIMIT, Server, dbgsrv};
 use outpost_base::ProcessId;
 use outpost_remote::{Options, RemoteTarget};
 use outpost_target::{
     AttachMode, BundleRequest, CreateSpec, Event, Live, Os, ProcessQuery, StdioSpec, StopReason, Target, Waited,
 };
-use outpost_testkit::{Running, wait_until};
+use outpost_testkit::{Running, state, tracer, wait_until};
 
 fn sleeper() -> Running {
     Running::start("sleep", &["1000"])

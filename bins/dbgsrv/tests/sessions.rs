@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{LIMIT, Server, tracer};
+use common::{LIMIT, Server};
 use debuggee::{
     Debuggee, attach, breakpoint, clear, go, is_free, live, read, run, set, space, step, symbol, worker_program,
 };
@@ -23,7 +23,7 @@ use outpost_remote::{Options, RemoteTarget};
 use outpost_target::{
     AttachMode, BundleRequest, DetachMode, Live, Os, ProcessQuery, ReadRequest, StepPlan, StopReason, Target,
 };
-use outpost_testkit::{Running, skip, text_differences, wait_until};
+use outpost_testkit::{Running, skip, text_differences, tracer, wait_until};
 use outpost_transport::Connection;
 use outpost_wire::{FrameQueue, Header, Request, RequestId, encode_request};
 

@@ -6,11 +6,11 @@ mod common;
 
 use std::process::{Child, Stdio};
 
-use common::{LIMIT, dbgsrv, state, tracer};
+use common::{LIMIT, dbgsrv};
 use outpost_base::ProcessId;
 use outpost_remote::{Options, RemoteTarget};
 use outpost_target::{AttachMode, BundleRequest, CreateSpec, DetachMode, Live, Os, StdioSpec};
-use outpost_testkit::{Running, wait_until};
+use outpost_testkit::{Running, state, tracer, wait_until};
 use outpost_transport::Connection;
 
 /// A server on one end of a socket pair, and a session on the other.

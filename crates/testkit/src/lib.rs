@@ -10,7 +10,7 @@ mod server;
 mod skip;
 
 pub use build::{Build, Compiler, fixture};
-pub use process::{Running, text_differences, wait_until};
+pub use process::{Running, state, text_differences, tracer, wait_until};
 pub use serial::SerialLine;
 pub use server::{ProcessServer, program};
 pub use skip::skip;

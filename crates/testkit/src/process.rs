@@ -88,6 +88,19 @@ pub fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// State letter of a process (proc_pid_stat(5)); `None` once it is gone, and not even a zombie.
+pub fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// Tracer of a process (proc_pid_status(5)); 0 if it has none, or is gone.
+pub fn tracer(pid: u32) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    line.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
 /// Addresses at which a process's executable file mappings differ from their files; none after a clean detach.
 ///
 /// Panics if the process is gone, since then nothing was compared.

@@ -3,9 +3,9 @@
 
 use std::net::TcpListener;
 
-use outpost_testkit::wait_until;
+use outpost_testkit::{state, tracer, wait_until};
 
-use crate::support::{LIMIT, Program, cdb, number_behind, run, signal, state, tracer};
+use crate::support::{LIMIT, Program, cdb, number_behind, run, signal};
 
 /// With 51 and 52 busy, `port=51:60` listens on 53 and lists `53:60`.
 #[test]

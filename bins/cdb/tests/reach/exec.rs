@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use outpost_testkit::{skip, wait_until};
+use outpost_testkit::{skip, state, tracer, wait_until};
 
-use crate::support::{LIMIT, Program, assert_debugged, cdb, dbgsrv, pid_in, run, signal, sleeper, state, tracer};
+use crate::support::{LIMIT, Program, assert_debugged, cdb, dbgsrv, pid_in, run, signal, sleeper};
 
 /// A shell that writes its process id and becomes the server.
 fn server_with_pid_in(file: &std::path::Path) -> String {

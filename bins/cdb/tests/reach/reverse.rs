@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use outpost_testkit::wait_until;
+use outpost_testkit::{tracer, wait_until};
 
-use crate::support::{LIMIT, Program, assert_debugged, cdb, number_behind, run, sleeper, tracer};
+use crate::support::{LIMIT, Program, assert_debugged, cdb, number_behind, run, sleeper};
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use outpost_testkit::{Running, wait_until};
+use outpost_testkit::{Running, tracer, wait_until};
 
 /// No wait takes longer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -149,19 +149,6 @@ pub(crate) fn pid_in(file: &Path) -> u32 {
         pid.is_some()
     });
     pid.unwrap()
-}
-
-/// State letter of a process (proc_pid_stat(5)); `None` once it is gone, and not even a zombie.
-pub(crate) fn state(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
-}
-
-/// Tracer of a process, 0 if none.
-pub(crate) fn tracer(pid: u32) -> u32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-    line.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 /// A session that attaches, looks and lets go has done so.

@@ -1,6 +1,6 @@
 //! A running program stopped in the middle of its work and stepped by `cdb -premote`.
 
-use outpost_testkit::{ProcessServer, Running, text_differences};
+use outpost_testkit::{ProcessServer, Running, text_differences, tracer};
 
 use crate::client::cdb;
 
@@ -33,11 +33,4 @@ pub(crate) fn step_through(
     assert!(stack.contains(caller), "gu ends in {caller}: {output}");
     assert_eq!(tracer(pid), 0, "let go: {output}");
     assert_eq!(text_differences(pid), [0; 0], "{breakpoint}");
-}
-
-/// Tracer of a process, 0 if none.
-fn tracer(pid: u32) -> u32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-    line.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outpost_remote::{Options, RemoteError, RemoteTarget};
-use outpost_testkit::wait_until;
+use outpost_testkit::{state, wait_until};
 use outpost_transport::ClientTransport;
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -148,17 +148,4 @@ pub(crate) fn signal(pid: u32, name: &str) {
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     text.split_whitespace().map(|pid| pid.parse().unwrap()).filter(|&pid| state(pid) != Some('Z')).collect()
-}
-
-/// State letter of a process (proc_pid_stat(5)); `None` once it is gone.
-pub(crate) fn state(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
-}
-
-/// Tracer of a process, 0 if none.
-pub(crate) fn tracer(pid: u32) -> u32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-    line.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
