@@ -57,6 +57,8 @@ enum State {
     BrokenIn,
     /// One thread steps instruction by instruction, the others run.
     Stepping,
+    /// Stopped after some steps of one thread.
+    Stepped,
     /// One thread steps through its function, over calls; the others run.
     SourceStepping,
     /// Several threads write to a watched variable, as fast as they can.
@@ -67,13 +69,14 @@ enum State {
     Calling,
 }
 
-const STATES: [State; 10] = [
+const STATES: [State; 11] = [
     State::Hits,
     State::PlainHits,
     State::FalseConditions,
     State::AtBreakpoint,
     State::BrokenIn,
     State::Stepping,
+    State::Stepped,
     State::SourceStepping,
     State::Watching,
     State::Planting,
@@ -121,7 +124,7 @@ fn is_wanted(state: State, mode: &str) -> bool {
 /// Whether the breakpoints of a cell say that they outlive their server. Those of a program that blocks SIGILL or SIGTRAP
 /// do not: the kernel ends a process whose thread faults with the signal blocked, unless somebody traces it.
 fn is_safe(state: State, mode: &str) -> bool {
-    mode != "blocked" || matches!(state, State::BrokenIn | State::Stepping | State::Calling)
+    mode != "blocked" || matches!(state, State::BrokenIn | State::Stepping | State::Stepped | State::Calling)
 }
 
 fn is_promised(killed: Killed, was_safe: bool) -> bool {
@@ -457,7 +460,7 @@ fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[B
             1
         }
         State::Planting => sites.map(|site| put(remote, BreakpointSpec { auto_continue: true, ..site })).len(),
-        State::BrokenIn | State::Stepping | State::SourceStepping | State::Calling => 0,
+        State::BrokenIn | State::Stepping | State::Stepped | State::SourceStepping | State::Calling => 0,
     };
     match state {
         State::AtBreakpoint => drop(go(remote)),
@@ -471,6 +474,10 @@ fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[B
             let threads = remote.threads(process).unwrap();
             let plan = step_plan(remote, threads[threads.len() / 2].id, StepPlan::instructions(1 << 60), Action::Run);
             remote.resume(&plan).unwrap();
+        }
+        State::Stepped => {
+            let threads = remote.threads(process).unwrap();
+            drop(step(remote, threads[threads.len() / 2].id, StepPlan::instructions(20)));
         }
         State::SourceStepping => {
             let threads = remote.threads(process).unwrap();

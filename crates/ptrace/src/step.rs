@@ -237,8 +237,9 @@ impl Tracer {
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         let (process, Some(mask)) = (thread.process, thread.mask_before_step) else { return };
         // The trap of the last step is still to come, should the thread have stopped for something else first: blocked, it
-        // would wait for ever. At the stop for it this is called again.
-        if has_pending_trap(process, tid.0) {
+        // would wait for ever. At the stop for it this is called again. With the flag for another trap still set, a thread
+        // that blocks it would die should we be killed: this is called again when that is gone.
+        if thread.is_trapping || has_pending_trap(process, tid.0) {
             return;
         }
         thread.mask_before_step = None;

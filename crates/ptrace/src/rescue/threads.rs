@@ -153,7 +153,6 @@ pub(super) fn put_right(process: ProcessId, captives: &mut Captives, plan: &Plan
             }
             Correction::Move => report.threads_moved += 1,
         }
-        // A single step ends with the detaching: ptrace_disable() clears the flag that the tracer had set.
         let lost = journaled.filter(|journaled| journaled.signal != 0 && stop.signal == 0 && !is_fault(journaled));
         stop.held = stop.held.or(lost.map(|lost| Held {
             signal: lost.signal,
@@ -161,6 +160,12 @@ pub(super) fn put_right(process: ProcessId, captives: &mut Captives, plan: &Plan
         }));
     }
     if let Some(remains) = &plan.remains {
+        // A step's flag goes when the thread is set going or detached. Should we die before that, it would trap with nobody there.
+        for thread in plan.threads.values().filter(|thread| thread.stepping).map(|thread| thread.thread.0) {
+            if captives.stopped.get(&thread).is_some_and(|stop| stop.signal == 0) {
+                captives.run_for(thread, Duration::ZERO);
+            }
+        }
         match captives.awaited.is_empty() {
             true => remains.take_away(process, captives, report),
             // Whoever is not stopped may be in a pad, or in the handler.

@@ -85,6 +85,7 @@ impl Tracer {
     pub(super) fn let_go(&mut self, process: ProcessId) {
         self.remove_all_breakpoints(process);
         self.drain_traps(process);
+        self.end_steps(process);
         self.restore_masks(process);
         self.unprotect(process);
         for tid in self.thread_ids(process) {
@@ -138,6 +139,14 @@ impl Tracer {
             // It is delivered before the thread executes anything.
             self.let_run(tid);
             drop(self.collect(&|thread| thread.id == tid));
+        }
+    }
+
+    /// Takes from the threads what their steps left: what goes next is what they would need for it, should we be killed.
+    fn end_steps(&mut self, process: ProcessId) {
+        for tid in self.thread_ids(process) {
+            self.disarm_step(tid);
+            self.restore_mask_before_step(tid);
         }
     }
 

@@ -8,7 +8,7 @@ use outpost_target::StopScope;
 use rustix::io::Errno;
 
 use super::{Report, State, Thread, Tracer};
-use crate::sys::ptrace;
+use crate::sys::ptrace::{self, Go};
 use crate::sys::ptrace_wait::{Whom, wait_now};
 
 /// Rounds of looking for stops that only give the processor away.
@@ -46,11 +46,37 @@ impl Tracer {
             if tid != report.thread {
                 drop(self.end_step_plan(tid));
             }
+            if self.threads.get(&tid).is_some_and(|thread| thread.mask_before_step.is_some()) {
+                let signal = self.threads.get_mut(&tid).and_then(|thread| thread.signal.take());
+                self.disarm_step(tid);
+                self.restore_mask_before_step(tid);
+                if let Some(thread) = self.threads.get_mut(&tid) {
+                    thread.signal = thread.signal.take().or(signal);
+                }
+            }
             // A thread may stand here for long: should we be killed meanwhile, it goes on from where it is said to be,
             // not behind a trap. It fails only if the thread is gone.
             let _ = self.flush(tid);
         }
         unstoppable
+    }
+
+    /// Takes from a stopped thread the processor's trap flag that its last step left. The flag outlives us: a thread that has
+    /// it when we are killed traps after its next instruction, so it goes before what leads the thread on from there.
+    /// A signal that the thread has to get, it gets.
+    pub(crate) fn disarm_step(&mut self, tid: ThreadId) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let can_stop = !thread.is_exiting && !thread.is_new && thread.vfork_child.is_none();
+        if !thread.is_trapping || !thread.is_stopped() || !can_stop {
+            return;
+        }
+        // Only setting a thread going takes the flag away. An interrupt that waits stops it before it executes anything.
+        thread.interrupted = true;
+        if ptrace::interrupt(tid.0).is_err() {
+            return self.lost(tid);
+        }
+        self.launch(tid, Go::Continue);
+        drop(self.collect(&|thread| thread.id == tid));
     }
 
     /// Stops the running ones among the threads that `wanted` names, for a moment; they go on by [`Tracer::unpause`].
