@@ -183,6 +183,37 @@ fn looking_around_costs_nothing_a_step_one_and_a_container_two() {
     assert!(shown("// loop") && shown("// call"), "the loop took one step: {text}");
 }
 
+/// What the shown instructions read was read a round ago, which is not the last stop.
+#[test]
+fn stepping_round_a_loop_costs_one_a_step() {
+    const LOOP: &str = r#"
+        #include <stdio.h>
+        volatile long total;
+        __attribute__((noinline)) long work(long number) {
+            total += number;
+            return total;
+        }
+        int main(void) {
+            char line[16];
+            puts("ready");
+            fflush(stdout);
+            while (fgets(line, sizeof line, stdin)) {
+                for (long number = 0; number < 1000; number++) work(number);
+            }
+            return 0;
+        }"#;
+    let mut command = Command::new(Build::source(Compiler::Gcc, "rounds", LOOP).flags("-g -O0").path());
+    let mut running = Running::command(command.stdin(Stdio::piped()));
+    assert_eq!(running.line(), "ready");
+    let server = ProcessServer::start();
+    let commands = [vec!["bp rounds!work", "g", "bc *", "l+t"], vec!["t"; 20]].concat();
+    let (text, trips) = costs(&server, &mut running, &commands);
+    let steps = &trips[trips.len() - 20..];
+    assert!(text.matches("rounds!work").count() > 20, "{text}");
+    assert!(steps[..8].iter().sum::<u64>() <= 8 + 4, "the first round: {steps:?}");
+    assert_eq!(steps[8..], [1; 12], "{steps:?}");
+}
+
 /// Hits that go on by themselves, whether by a false condition, a pass or their commands, are counted where they are.
 #[test]
 fn hits_that_go_on_cost_nothing() {

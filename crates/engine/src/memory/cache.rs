@@ -8,15 +8,19 @@ use outpost_base::{Va, VaRange};
 pub(crate) const PAGE: u64 = 4096;
 /// Pages kept at most; beyond, all are forgotten. 64 MiB: large scans must not become the debugger's size.
 const MAX_PAGES: usize = 16_384;
-/// Ranges remembered as having been read, for the next stop's subscriptions.
+/// Ranges remembered as having been read, for the next stops' subscriptions.
 const MAX_TOUCHED: usize = 256;
+/// Stops for which they are: a loop that is stepped through reads at each round what it read at the last.
+const REMEMBERED: u64 = 16;
 
 /// Bytes known of one address space. Every byte is known, known to be unreadable, or not asked for yet.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryCache {
     pages: BTreeMap<u64, Page>,
-    /// Ranges read since the last reset, rounded to 64 bytes.
-    touched: BTreeMap<u64, u64>,
+    /// Ranges read at the last stops, rounded to 64 bytes: their ends and when they were last read, by start.
+    touched: BTreeMap<u64, (u64, u64)>,
+    /// Stops so far.
+    stops: u64,
 }
 
 #[derive(Debug)]
@@ -70,27 +74,34 @@ impl MemoryCache {
         self.pages.clear();
     }
 
-    /// Forgets everything and gives the ranges that had been read since this was last called, merged.
+    /// The ranges that were read at the last stops, merged, those first that were read last. To be called once a stop.
     pub(crate) fn take_touched(&mut self) -> Vec<VaRange> {
-        let mut merged: Vec<VaRange> = Vec::new();
-        for (start, end) in std::mem::take(&mut self.touched) {
+        self.stops += 1;
+        let stops = self.stops;
+        self.touched.retain(|_, (_, at)| stops - *at <= REMEMBERED);
+        let mut merged: Vec<(u64, VaRange)> = Vec::new();
+        for (&start, &(end, at)) in &self.touched {
             match merged.last_mut() {
-                Some(last) if start <= last.end.0 => last.end = last.end.max(Va(end)),
-                _ => merged.push(VaRange { start: Va(start), end: Va(end) }),
+                Some((last_at, last)) if start <= last.end.0 => {
+                    last.end = last.end.max(Va(end));
+                    *last_at = at.max(*last_at);
+                }
+                _ => merged.push((at, VaRange { start: Va(start), end: Va(end) })),
             }
         }
-        merged
+        merged.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        merged.into_iter().map(|(_, range)| range).collect()
     }
 
     /// Notes that `len` bytes at `at` were of interest.
     pub(crate) fn touch(&mut self, at: Va, len: u64) {
-        if len == 0 || self.touched.len() >= MAX_TOUCHED {
-            return;
-        }
         let start = at.align_down(64).0;
         let end = Va(at.0.saturating_add(len)).align_up(64).0;
-        let known = self.touched.entry(start).or_insert(end);
-        *known = (*known).max(end);
+        if len == 0 || (self.touched.len() >= MAX_TOUCHED && !self.touched.contains_key(&start)) {
+            return;
+        }
+        let known = self.touched.entry(start).or_default();
+        *known = (known.0.max(end), self.stops);
     }
 
     /// Puts bytes that came from the target; nothing is concluded about what follows them.
@@ -198,13 +209,22 @@ mod tests {
     }
 
     #[test]
-    fn touched_ranges_merge() {
+    fn touched_ranges_merge_and_are_forgotten_after_some_stops() {
         let mut cache = MemoryCache::default();
+        let range = |start, end| VaRange { start: Va(start), end: Va(end) };
         cache.touch(Va(0x1008), 8);
         cache.touch(Va(0x1040), 8);
+        assert_eq!(cache.take_touched(), [range(0x1000, 0x1080)]);
         cache.touch(Va(0x3000), 1);
-        let expected = [(0x1000, 0x1080), (0x3000, 0x3040)];
-        assert_eq!(cache.take_touched(), expected.map(|(start, end)| VaRange { start: Va(start), end: Va(end) }));
+        assert_eq!(cache.take_touched(), [range(0x3000, 0x3040), range(0x1000, 0x1080)], "the last read come first");
+        for _ in 2..REMEMBERED {
+            assert_eq!(cache.take_touched().len(), 2);
+        }
+        assert_eq!(cache.take_touched(), [range(0x3000, 0x3040)]);
+        cache.touch(Va(0x3000), 1);
+        for _ in 0..REMEMBERED {
+            assert_eq!(cache.take_touched().len(), 1);
+        }
         assert_eq!(cache.take_touched(), []);
     }
 

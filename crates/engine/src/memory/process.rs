@@ -216,7 +216,7 @@ impl ProcessMemory {
         shared.cache.clear();
     }
 
-    /// What was read since this was last called.
+    /// What was read at the last stops, see [`MemoryCache::take_touched`].
     pub(crate) fn take_touched(&self) -> Vec<VaRange> {
         self.shared.borrow_mut().cache.take_touched()
     }

@@ -104,7 +104,7 @@ impl Engine {
         Ok(plan)
     }
 
-    /// What the next stop shall bring: what was read at this one.
+    /// What the next stop shall bring: what was read at this one and some before.
     fn bundle_request(&mut self, ordinal: SystemOrdinal) -> BundleRequest {
         let mut request = BundleRequest::default();
         let mut left = MAX_SUBSCRIBED_BYTES;
