@@ -236,7 +236,7 @@ fn kill(killed: Killed, state: State, mode: &str, folder: &Path, moment: Duratio
     let port = if killed == Killed::Link { link.port() } else { server.port() };
     let client = Client::start(port, state, &debuggee.pid().to_string());
     std::thread::sleep(moment);
-    strike(killed, &mut server, &client, &link, debuggee.pid());
+    strike(&format!("{state:?}, {mode}"), killed, &mut server, &client, &link, debuggee.pid());
     let left = Left { sites: killed == Killed::All };
     let mut harm = harm(&mut debuggee, &before, mode, left);
     if !harm.is_empty() {
@@ -245,13 +245,15 @@ fn kill(killed: Killed, state: State, mode: &str, folder: &Path, moment: Duratio
     Outcome { unsafe_because: client.unsafe_because, harm }
 }
 
-fn strike(killed: Killed, server: &mut Server, client: &Client, link: &DelayLink, debuggee: u32) {
+fn strike(what: &str, killed: Killed, server: &mut Server, client: &Client, link: &DelayLink, debuggee: u32) {
     let mut worker = 0;
     // Where it is attached again and again, it is not traced for a moment.
-    wait_until("it is traced", LIMIT, || {
+    let end = Instant::now() + LIMIT;
+    while worker == 0 {
+        let (one, other) = (outpost_testkit::state(debuggee), outpost_testkit::state(client.running.pid()));
+        assert!(Instant::now() < end, "{what}: nobody traces it; its state is {one:?}, the client's {other:?}");
         worker = tracer(debuggee);
-        worker != 0
-    });
+    }
     let kill = |pid: u32| kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
     match killed {
         Killed::Client => kill(client.running.pid()),
@@ -335,7 +337,7 @@ fn what_a_session_created_ends_with_it() {
             let port = if killed == Killed::Link { link.port() } else { server.port() };
             let client = Client::start(port, state, page.path.to_str().unwrap());
             let created = client.created;
-            strike(killed, &mut server, &client, &link, created);
+            strike(&format!("{state:?}"), killed, &mut server, &client, &link, created);
             let ended = || matches!(outpost_testkit::state(created), None | Some('Z'));
             if killed == Killed::All {
                 // Nobody is left to end it, and PTRACE_O_EXITKILL would end attached ones, too.
