@@ -70,6 +70,7 @@ transcripts! {
     modules
     processes
     registers
+    scripts
     search
     server
     session

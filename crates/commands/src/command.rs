@@ -39,6 +39,8 @@ pub enum Group {
     Symbols,
     /// Systems, processes, threads.
     Processes,
+    /// Control tokens, aliases, command files, formatted output.
+    Scripts,
     /// The session, its output and its end.
     Session,
 }

@@ -37,7 +37,7 @@ impl Debugger {
 fn complete(debugger: &mut Debugger, line: &str, cursor: usize) -> Completion {
     let head = line.get(..cursor).unwrap_or(line);
     // After a separator the next command begins.
-    let command_start = head.rfind(';').map_or(0, |at| at + 1);
+    let command_start = head.rfind([';', '{']).map_or(0, |at| at + 1);
     let command = &head[command_start..];
     let first_word = command.split_whitespace().next().unwrap_or_default();
     let in_first_word = command.trim_start() == first_word;

@@ -3,18 +3,17 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use outpost_engine::target::{CreateSpec, StdioSpec, Target};
+use outpost_engine::target::{CreateSpec, StdioSpec, StopReason, Target};
 use outpost_engine::{
     Engine, EngineError, EngineEvent, EngineState, ProcessOrdinal, RunOptions, StepRequest, SystemOrdinal,
 };
 
 use crate::language::{Arguments, cut_command, recognise};
 use crate::log::{Log, Tee};
+use crate::script::Script;
+use crate::script::alias::Aliases;
 use crate::settings::{Continuations, Settings};
 use crate::{CommandEntry, CommandError, Output, OutputKind, registry, text};
-
-/// How deep command strings of breakpoints may nest.
-const TAIL_LIMIT: usize = 64;
 
 /// How deep commands may run commands (`~*e ~*e k`).
 const NESTING_LIMIT: usize = 16;
@@ -73,8 +72,9 @@ pub struct Debugger {
     pub(crate) command_line: Vec<String>,
     /// Link statistics at the last prompt, by system.
     pub(crate) link_marks: Vec<(SystemOrdinal, outpost_engine::target::LinkStatistics)>,
-    /// Rests of lines whose command resumed the debuggee; the last is done first.
-    tails: Vec<String>,
+    /// What is being carried out, and what of it waits for the next stop.
+    pub(crate) script: Script,
+    pub(crate) aliases: Aliases,
     last_line: String,
     /// The next stop is shown and gone on from, before anything else that waits for it.
     pub(crate) goes_on_at_stop: bool,
@@ -107,7 +107,8 @@ impl Debugger {
             step_command: None,
             command_line: Vec::new(),
             link_marks: Vec::new(),
-            tails: Vec::new(),
+            script: Script::default(),
+            aliases: Aliases::default(),
             last_line: String::new(),
             goes_on_at_stop: false,
             nesting: 0,
@@ -166,7 +167,7 @@ impl Debugger {
     /// Commands to be carried out after the next stop, as if they were the rest of the line that resumed.
     pub fn run_after_stop(&mut self, commands: &str) {
         if !commands.trim().is_empty() {
-            self.tails.push(commands.to_owned());
+            self.script.push(commands);
         }
     }
 
@@ -209,7 +210,11 @@ impl Debugger {
         }
         self.engine.clear_interrupt();
         let out = &mut Tee { out, log };
-        self.run_text(&line, out);
+        match self.block(&line) {
+            Ok(block) => self.script.enter(block),
+            Err(error) => out.write(OutputKind::Error, &format!("{}\n", error.message())),
+        }
+        self.run_frames(out);
         // What the command brought about belongs to it, before the next prompt and not somewhere after it.
         while self.progress() == Progress::Prompt
             && let Some(event) = self.engine.queued_event()
@@ -232,16 +237,19 @@ impl Debugger {
                 // What is listed next is where the debuggee is now.
                 self.continuations.unassemble_at = None;
                 if let Some(command) = self.step_command.take().filter(|_| stop.ends_step) {
-                    self.run_text_only(&command, out);
+                    self.run_nested(&command, "the command of a step cannot resume", out);
                 }
                 let shown = text::stop::describe(self, &stop);
                 out.write(OutputKind::Stop, &shown);
-                let commands = stop.breakpoints.iter().rev().map(|hit| hit.commands.clone());
-                self.tails.extend(commands.filter(|text| !text.is_empty()));
-                if std::mem::take(&mut self.goes_on_at_stop) {
-                    self.tails.push("g".to_owned());
+                if stop.reason == StopReason::BreakIn && self.script.has_loop() {
+                    // Whoever breaks in wants the loop to end, too, which would resume again.
+                    self.script.clear();
                 }
-                return self.run_tails(out);
+                self.script.push_hits(stop.breakpoints.iter().map(|hit| hit.commands.clone()).collect());
+                if std::mem::take(&mut self.goes_on_at_stop) {
+                    self.script.push("g");
+                }
+                return self.run_frames(out);
             }
             EngineEvent::Stepped(step) => {
                 let shown = text::stop::describe_step(self, &step);
@@ -249,7 +257,7 @@ impl Debugger {
             }
             EngineEvent::SystemLost { name, reason, .. } => {
                 self.awaits_event = false;
-                self.tails.clear();
+                self.script.clear();
                 out.write(OutputKind::Error, &format!("{name} is lost: {reason}\n"));
                 self.lost = Some(name);
             }
@@ -266,7 +274,7 @@ impl Debugger {
     /// A wait for an event that is due failed: there will be none.
     pub fn event_failed(&mut self, error: &EngineError, out: &mut dyn Output) -> Progress {
         self.awaits_event = false;
-        self.tails.clear();
+        self.script.clear();
         out.write(OutputKind::Error, &format!("{}\n", CommandError::from(error.clone()).message()));
         self.progress()
     }
@@ -284,6 +292,9 @@ impl Debugger {
     /// Runs one command; the text behind it is not looked at.
     pub(crate) fn one_command(&mut self, command: &str, out: &mut dyn Output) -> Result<(), CommandError> {
         let found = recognise(command).map_err(registry::unknown)?;
+        if registry::cuts_itself(found.entry) {
+            return Err(CommandError::invalid(format!("{} cannot stand here; ~T e takes it", found.name)));
+        }
         let mut arguments = Arguments::new(found.name, found.entry.syntax, None, found.rest);
         self.carry_out(found.entry, &mut arguments, out)
     }
@@ -304,53 +315,6 @@ impl Debugger {
         // What runs will stop. The engine may have stopped it already, with notices to be told before the stop.
         self.awaits_event |= self.engine.state() == EngineState::Running;
         done
-    }
-
-    fn run_text(&mut self, text: &str, out: &mut dyn Output) -> Progress {
-        self.tails.push(text.to_owned());
-        self.run_tails(out)
-    }
-
-    /// Runs command texts in turn until one resumes the debuggee or ends the session.
-    fn run_tails(&mut self, out: &mut dyn Output) -> Progress {
-        while let Some(text) = self.tails.pop() {
-            if self.tails.len() > TAIL_LIMIT {
-                self.tails.clear();
-                out.write(OutputKind::Error, "Command strings are nested too deep\n");
-                break;
-            }
-            self.run_text_only(&text, out);
-            if self.progress() != Progress::Prompt {
-                break;
-            }
-        }
-        self.progress()
-    }
-
-    /// Runs the commands of one text; what is left of it when it stops short becomes a tail.
-    fn run_text_only(&mut self, text: &str, out: &mut dyn Output) {
-        let mut rest = text;
-        loop {
-            rest = rest.trim_start_matches(|c: char| c == ';' || c.is_whitespace());
-            if rest.is_empty() {
-                return;
-            }
-            let eats_line = recognise(rest).is_ok_and(|found| registry::eats_line(&found));
-            let (command, after) = if eats_line { (rest, "") } else { cut_command(rest) };
-            if let Err(error) = self.one_command(command, out) {
-                // What stands behind a failed command was meant for after it.
-                self.tails.clear();
-                out.write(OutputKind::Error, &format!("{}\n", error.message()));
-                return;
-            }
-            rest = after;
-            if self.progress() != Progress::Prompt {
-                if !rest.trim().is_empty() {
-                    self.tails.push(rest.to_owned());
-                }
-                return;
-            }
-        }
     }
 }
 

@@ -11,18 +11,17 @@ use crate::{Debugger, Progress};
 const LINES: usize = 64;
 /// Longest line, as the reference has it.
 const LINE_LENGTH: usize = 4096;
+/// Rounds that the loops of an input may make.
+const ROUNDS: u64 = 200;
 /// Commands that touch files of this machine, wherever they stand in a line: a fuzzer must not write or wait there.
-const WITH_FILES: &[&str] = &[".log", ".writemem", ".readmem", "lsf", "path", "srv*", "debuginfod"];
+const WITH_FILES: &[&str] = &[".log", ".writemem", ".readmem", "lsf", "path", "srv*", "debuginfod", "shell", "<", "/f"];
 
 /// Carries out `data` as lines of commands on a stopped process that is made of plain data: no line may panic, overflow
 /// the stack or take long, whatever it asks for. Completion is asked for at the end of each, too.
 pub fn fuzz_command_line(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let mut engine = Engine::new();
-    if engine.add_system(Box::new(stopped_process())).is_err() {
-        return;
-    }
-    let mut debugger = Debugger::new(engine);
+    let mut debugger = stopped_debugger();
+    debugger.script.limit_rounds(ROUNDS);
     for line in text.lines().take(LINES) {
         let line: String = line.chars().take(LINE_LENGTH).collect();
         let lower = line.to_ascii_lowercase();
@@ -37,8 +36,16 @@ pub fn fuzz_command_line(data: &[u8]) {
     }
 }
 
+/// A debugger of a stopped process.
+pub(crate) fn stopped_debugger() -> Debugger {
+    let mut engine = Engine::new();
+    // A process that is made of plain data can always be had.
+    let _ = engine.add_system(Box::new(stopped_process()));
+    Debugger::new(engine)
+}
+
 /// Three threads on stacks of their own, some code, and memory at both ends of the address space.
-pub(crate) fn stopped_process() -> FakeTarget {
+fn stopped_process() -> FakeTarget {
     const CODE: u64 = 0x40_1000;
     const STACK: u64 = 0x7fff_ffff_0000;
     /// `push rbp; mov rbp, rsp; call .; leave; ret`, again and again.

@@ -21,6 +21,7 @@ mod nested;
 mod output;
 pub mod reference;
 pub mod registry;
+mod script;
 mod settings;
 mod text;
 

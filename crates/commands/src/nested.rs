@@ -1,10 +1,10 @@
-//! Commands that commands run: for each thread, for each region.
+//! Commands that commands run: for each thread, and none that resumes.
 
 use outpost_engine::ThreadOrdinal;
 
 use crate::debugger::Progress;
-use crate::language::{ThreadSpec, cut_command, recognise};
-use crate::{CommandError, Debugger, Output, OutputKind};
+use crate::language::{ThreadSpec, recognise};
+use crate::{CommandError, Debugger};
 
 /// Commands that resume the debuggee or end the session, which cannot be done several times in turn.
 const RESUMING: &[&str] = &[
@@ -13,33 +13,6 @@ const RESUMING: &[&str] = &[
 ];
 
 impl Debugger {
-    /// Runs commands that another runs for many things in turn. A failure is shown and does not keep the following ones
-    /// from it; commands that resume are refused, since what the loop stands for would be gone after them.
-    ///
-    /// Gives `false` if nothing may follow: the debuggee runs or the session is over all the same.
-    pub(crate) fn run_nested(&mut self, commands: &str, refusal: &str, out: &mut dyn Output) -> bool {
-        let mut rest = commands;
-        while !rest.trim().is_empty() {
-            let (command, after) = cut_command(rest);
-            rest = after;
-            let command = command.trim();
-            if command.is_empty() {
-                continue;
-            }
-            let result = match resumes(command) {
-                true => Err(CommandError::invalid(refusal)),
-                false => self.one_command(command, out),
-            };
-            if let Err(error) = result {
-                out.write(OutputKind::Error, &format!("{}\n", error.message()));
-            }
-            if self.progress() != Progress::Prompt {
-                return false;
-            }
-        }
-        true
-    }
-
     /// Does something for each of some threads, made current for it; then the one that was current is so again, also
     /// after a failure.
     pub(crate) fn for_threads(
@@ -65,7 +38,7 @@ impl Debugger {
 }
 
 /// Whether a command resumes, with or without a thread before it.
-fn resumes(command: &str) -> bool {
+pub(crate) fn resumes(command: &str) -> bool {
     match recognise(command) {
         Ok(found) if found.name == "~" => {
             let rest = ThreadSpec::parse(found.rest).1.trim();

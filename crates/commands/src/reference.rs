@@ -4,13 +4,14 @@ use crate::command::{CommandEntry, Group};
 use crate::registry;
 use crate::text::line;
 
-const GROUPS: [(Group, &str); 7] = [
+const GROUPS: [(Group, &str); 8] = [
     (Group::Execution, "Running and stepping"),
     (Group::Breakpoints, "Breakpoints"),
     (Group::State, "Stack, registers, scope, events"),
     (Group::Memory, "Memory"),
     (Group::Symbols, "Code, symbols, types, sources, expressions"),
     (Group::Processes, "Systems, processes, threads"),
+    (Group::Scripts, "Scripts, control flow, aliases"),
     (Group::Session, "The session"),
 ];
 

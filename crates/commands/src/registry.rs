@@ -36,6 +36,11 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::attach::ENTRIES,
     cmd::time::ENTRIES,
     cmd::servers::ENTRIES,
+    cmd::control::ENTRIES,
+    cmd::alias::ENTRIES,
+    cmd::script_file::ENTRIES,
+    cmd::printf::ENTRIES,
+    cmd::shell::ENTRIES,
     cmd::session::ENTRIES,
     cmd::help::ENTRIES,
 ];
@@ -77,6 +82,10 @@ const WITH_THREADS: &[&str] = &["g", "gu", "p", "pa", "pc", "pt", "pct", "ph", "
 /// Commands that go on when they are repeated by an empty line.
 const CONTINUING: &[&str] = &["d", "da", "dds", "dda", "u", "ls"];
 
+/// Commands that decide themselves where they end in the text they stand in.
+const CUTTING: &[&str] =
+    &[".if", ".while", ".do", ".for", ".foreach", ".break", ".continue", ".block", ".catch", ".leave", "j", "z", "as"];
+
 /// All commands that are carried out.
 pub fn all() -> impl Iterator<Item = &'static CommandEntry> {
     FAMILIES.iter().flat_map(|family| family.iter())
@@ -109,6 +118,11 @@ pub(crate) fn eats_line(found: &Recognised<'_>) -> bool {
         rest.trim_start().strip_prefix(['e', 'E']).is_some_and(|rest| rest.starts_with(char::is_whitespace))
     };
     found.entry.eats_line || for_each
+}
+
+/// Whether a command decides itself where it ends.
+pub(crate) fn cuts_itself(entry: &CommandEntry) -> bool {
+    entry.names.first().is_some_and(|name| CUTTING.contains(name))
 }
 
 /// Whether a thread prefix is the command's own business.
@@ -153,7 +167,7 @@ mod tests {
 
     #[test]
     fn lists_name_commands_that_exist() {
-        for name in WITH_THREADS.iter().chain(CONTINUING) {
+        for name in WITH_THREADS.iter().chain(CONTINUING).chain(CUTTING) {
             assert!(find(name).is_some_and(|entry| !is_unsupported(entry)), "{name}");
         }
     }

@@ -37,6 +37,8 @@ pub struct Settings {
     pub create_directory: Option<String>,
     /// Quitting lets created processes go, too (`-pd`).
     pub detach_on_quit: bool,
+    /// `.shell` may run commands of the debugger's machine.
+    pub shell_allowed: bool,
     /// Software breakpoints that would not outlive their server are refused (`.bpmode safe`).
     pub safe_breakpoints_only: bool,
 }
@@ -59,6 +61,7 @@ impl Default for Settings {
             stdio: StdioSpec::Client,
             create_directory: None,
             detach_on_quit: false,
+            shell_allowed: true,
             safe_breakpoints_only: false,
         }
     }

@@ -1,6 +1,6 @@
 //! `bp`, `bu`, `ba`: setting breakpoints.
 
-use outpost_engine::expr::{Expr, ExprError, Masm};
+use outpost_engine::expr::{Evaluator, Expr, ExprError, Masm, Radix};
 use outpost_engine::target::{HardwareAccess, KillSafety};
 use outpost_engine::{
     BreakpointAccess, BreakpointNumber, BreakpointPlace, BreakpointRequest, DepthLimit, ThreadOrdinal,
@@ -8,6 +8,7 @@ use outpost_engine::{
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::language::{Arguments, ThreadSpec};
+use crate::script::blocks::{braces, parentheses};
 use crate::text::line;
 use crate::{CommandError, Debugger};
 
@@ -111,12 +112,15 @@ impl Command for SetBreakpoint {
         // Nothing is to be shown and nothing changes: no message need cross the link for such a hit. What goes away with
         // its first stop must stop.
         let auto_continue = commands.trim() == "gc" && !one_shot;
+        // The passes would be others, and the first hit is the only one.
+        let implied = if passes == 1 && !one_shot { implied_condition(&commands, debugger) } else { None };
         let request = BreakpointRequest {
             number,
             place,
             access,
             thread,
             condition,
+            implied,
             depth,
             passes,
             one_shot,
@@ -149,6 +153,35 @@ impl Command for SetBreakpoint {
         if let Some(expression) = &data.deferred {
             line!(text, "Bp expression '{expression}' could not be resolved, adding deferred bp {}", data.number);
         }
+    }
+}
+
+/// The condition of commands of the form `.if (C) {...} .else {gc}` or `j C '...' ; 'gc'`: they do nothing but go on where it
+/// does not hold. In C++, as conditions of breakpoints are.
+fn implied_condition(commands: &str, debugger: &Debugger) -> Option<String> {
+    // What aliases make of it is not known before the hit.
+    if commands.contains("${") || commands.contains("$u") {
+        return None;
+    }
+    let commands = commands.trim();
+    let (condition, otherwise) = if let Some(rest) = commands.strip_prefix(".if") {
+        let (condition, rest) = parentheses(rest).ok()?;
+        let (_, rest) = braces(rest).ok()?;
+        let (otherwise, rest) = braces(rest.trim_start().strip_prefix(".else")?).ok()?;
+        (condition, Some(otherwise).filter(|_| rest.trim().is_empty())?)
+    } else {
+        let (condition, rest) = parentheses(commands.strip_prefix('j')?).ok()?;
+        let (_, rest) = rest.trim_start().strip_prefix('\'')?.split_once('\'')?;
+        (condition, rest.trim_start().strip_prefix(';')?.trim().trim_matches('\''))
+    };
+    if otherwise.trim() != "gc" {
+        return None;
+    }
+    match (debugger.settings.evaluator, debugger.settings.radix) {
+        (Evaluator::Cpp, _) => Some(condition.to_owned()),
+        (Evaluator::Masm, Radix::Hexadecimal) => Some(format!("@@masm({condition})")),
+        // The numbers of a condition are read in the usual radix, wherever it is evaluated.
+        (Evaluator::Masm, _) => None,
     }
 }
 

@@ -118,7 +118,10 @@ fn render_row(listed: &ListedBreakpoint, text: &mut String) {
     let mark = if info.deferred || info.locations.is_empty() { 'u' } else { ' ' };
     put!(text, "{:2} {status}{mark}", info.number.0);
     let passes = format!("{:04x} ({:04x})", info.remaining, info.passes);
-    let commands = if info.commands.is_empty() { String::new() } else { format!(" \"{}\"", info.commands) };
+    let mut commands = if info.commands.is_empty() { String::new() } else { format!(" \"{}\"", info.commands) };
+    if info.implies_condition && !info.condition_on_target {
+        commands.push_str(" (its condition is evaluated by the debugger at each hit)");
+    }
     let condition = match (info.condition.as_str(), info.condition_on_target) {
         ("", _) => String::new(),
         (condition, true) => format!(" /w \"{condition}\""),
@@ -315,6 +318,7 @@ mod tests {
             expression: String::new(),
             thread: None,
             condition: String::new(),
+            implies_condition: false,
             condition_on_target: false,
             depth: None,
             passes: 1,

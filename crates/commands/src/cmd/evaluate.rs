@@ -122,7 +122,7 @@ impl Command for Evaluate {
 }
 
 /// The number of an integer or pointer.
-fn number_of(value: &Value, debugger: &mut Debugger) -> Option<u64> {
+pub(crate) fn number_of(value: &Value, debugger: &mut Debugger) -> Option<u64> {
     let mut memory = values::ValueMemory(debugger.engine.memory().ok());
     match value.scalar(&mut memory).ok()? {
         Scalar::Float(_) | Scalar::Complex(..) => None,

@@ -68,6 +68,7 @@ impl Command for Help {
                     (Group::Memory, "Memory"),
                     (Group::Symbols, "Code, symbols, types, sources, expressions"),
                     (Group::Processes, "Systems, processes, threads"),
+                    (Group::Scripts, "Scripts, control flow, aliases"),
                     (Group::Session, "Session"),
                 ];
                 for (group, title) in groups {
@@ -122,17 +123,10 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use outpost_engine::Engine;
-
-    use crate::fuzz::stopped_process;
+    use crate::fuzz::stopped_debugger;
+    use crate::language::Recognised;
 
     use super::*;
-
-    fn debugger() -> Debugger {
-        let mut engine = Engine::new();
-        engine.add_system(Box::new(stopped_process())).unwrap();
-        Debugger::new(engine)
-    }
 
     /// Commands whose arguments are files of this machine, or the rest of the line: a flag would be one, too.
     const TAKES_ANYTHING: &[&str] = &[".logopen", ".logappend", "lsf", "*", "$$", ".echo", ".help", "!help"];
@@ -145,9 +139,9 @@ mod tests {
                 assert!(!text.trim().is_empty(), "{name}");
             }
             assert!(entry.details.ends_with(['.', ')']), "{name}: {}", entry.details);
-            let shown = debugger().capture(&format!(".help {name}")).unwrap();
+            let shown = stopped_debugger().capture(&format!(".help {name}")).unwrap();
             assert!(shown.contains(entry.summary) && shown.contains(entry.example), "{shown}");
-            let list = debugger().capture(".help").unwrap();
+            let list = stopped_debugger().capture(".help").unwrap();
             assert!(list.contains(entry.summary), "{name}");
         }
     }
@@ -159,14 +153,17 @@ mod tests {
             let mut rest = entry.example;
             let mut own = false;
             while !rest.trim().is_empty() {
-                let eats_line = recognise(rest).is_ok_and(|found| registry::eats_line(&found));
-                let (command, after) = if eats_line { (rest, "") } else { crate::language::cut_command(rest) };
+                let takes_line =
+                    |found: Recognised<'_>| registry::eats_line(&found) || registry::cuts_itself(found.entry);
+                let (command, after) =
+                    if recognise(rest).is_ok_and(takes_line) { (rest, "") } else { crate::language::cut_command(rest) };
                 rest = after;
                 let found = recognise(command).unwrap_or_else(|word| panic!("{}: no command {word}", entry.names[0]));
-                own |= found.entry.names == entry.names;
+                // Control tokens stand within others.
+                own |= found.entry.names == entry.names || entry.names.iter().any(|name| command.contains(*name));
                 let ends = found.entry.names.iter().any(|name| ["q", ".logopen", ".create"].contains(name));
                 // Names that the process does not have are no fault of the syntax.
-                if !ends && let Err(CommandError::Usage { problem, .. }) = debugger().capture(command) {
+                if !ends && let Err(CommandError::Usage { problem, .. }) = stopped_debugger().capture(command) {
                     panic!("{command}: {problem}");
                 }
             }
@@ -184,7 +181,7 @@ mod tests {
             let name = entry.names[0];
             for sign in ['/', '-'] {
                 let taken = |letter: char| {
-                    let done = debugger().capture(&format!("{name} {sign}{letter}"));
+                    let done = stopped_debugger().capture(&format!("{name} {sign}{letter}"));
                     match done {
                         Err(CommandError::Usage { problem, .. }) => !problem.contains("unknown"),
                         // Refused with a reason, which tells it.

@@ -1,9 +1,11 @@
 //! One module for each command or family of commands.
 
 pub mod address;
+pub(crate) mod alias;
 pub mod attach;
 pub mod breakpoint;
 pub mod breakpoint_list;
+pub(crate) mod control;
 pub mod display;
 pub mod display_pointers;
 pub mod display_text;
@@ -17,13 +19,16 @@ pub mod locals;
 pub mod memory_file;
 pub mod modules;
 pub mod paths;
+pub mod printf;
 pub mod process_list;
 pub(crate) mod processes;
 pub(crate) mod registers;
+pub(crate) mod script_file;
 pub mod search;
 pub mod servers;
 pub mod session;
 pub mod sessions;
+pub(crate) mod shell;
 pub mod source;
 pub mod stack;
 pub mod step;

@@ -68,6 +68,7 @@ fn show_or_set(
             arguments.finish()?;
             text.push_str(&registers::block(&whole_context(debugger)?, mask));
         }
+        _ if super::alias::set_fixed(arguments.rest(), debugger) => {}
         _ if arguments.take(".") => used_registers(debugger, &mut text)?,
         _ if arguments.is_empty() => all(debugger, &mut text)?,
         _ => {

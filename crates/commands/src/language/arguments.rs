@@ -1,7 +1,7 @@
 //! What follows a command's name.
 
 use outpost_base::Va;
-use outpost_engine::expr::{Evaluated, Evaluator, ExprOptions};
+use outpost_engine::expr::{Evaluated, Evaluator, Expr, ExprOptions, Masm};
 use outpost_engine::values::Value;
 
 use super::ThreadSpec;
@@ -37,6 +37,16 @@ impl<'a> Arguments<'a> {
     /// All that is left, without spaces around it.
     pub fn rest(&self) -> &'a str {
         self.text.trim()
+    }
+
+    /// All that is left, as it stands.
+    pub(crate) fn unread(&self) -> &'a str {
+        self.text
+    }
+
+    /// What is left is `rest` from now on, the end of what was left.
+    pub(crate) fn read_to(&mut self, rest: &'a str) {
+        self.text = rest;
     }
 
     /// All that is left, which is thereby read.
@@ -109,6 +119,55 @@ impl<'a> Arguments<'a> {
         }
         self.text = "";
         Some(content)
+    }
+
+    /// A text in double quotes with the escapes of C in it, if one comes next.
+    pub(crate) fn escaped(&mut self) -> Option<String> {
+        let begin = self.text.trim_start().strip_prefix('"')?;
+        let mut content = String::new();
+        let mut chars = begin.char_indices();
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '"' => {
+                    self.text = &begin[at + 1..];
+                    return Some(content);
+                }
+                '\\' => match chars.next().map(|(_, c)| c) {
+                    Some('n') => content.push('\n'),
+                    Some('t') => content.push('\t'),
+                    Some('r') => content.push('\r'),
+                    Some('0') => content.push('\0'),
+                    Some(other) => content.push(other),
+                    None => {}
+                },
+                other => content.push(other),
+            }
+        }
+        None
+    }
+
+    /// What the default evaluator gives for the next expression; a comma may follow it.
+    ///
+    /// # Errors
+    /// [`CommandError::Expr`].
+    pub(crate) fn next_evaluated(&mut self, debugger: &mut Debugger) -> Result<Evaluated, CommandError> {
+        let (expr, used) = debugger.engine.parse_expression(self.text.trim_start(), debugger.settings.expressions())?;
+        self.skip(used);
+        Ok(debugger.engine.evaluate(&expr)?)
+    }
+
+    /// As [`Arguments::next_evaluated`], but a C++ expression that is switched to keeps its type.
+    ///
+    /// # Errors
+    /// [`CommandError::Expr`].
+    pub(crate) fn next_typed(&mut self, debugger: &mut Debugger) -> Result<Evaluated, CommandError> {
+        let (expr, used) = debugger.engine.parse_expression(self.text.trim_start(), debugger.settings.expressions())?;
+        self.skip(used);
+        let expr = match expr {
+            Expr::Masm(Masm::Cpp(inner)) => Expr::Cpp(*inner),
+            expr => expr,
+        };
+        Ok(debugger.engine.evaluate(&expr)?)
     }
 
     /// A decimal number, as ordinals are.
@@ -216,10 +275,9 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// [`CommandError::Expr`]; text behind the expression is one.
     pub fn evaluated(&mut self, debugger: &mut Debugger) -> Result<Evaluated, CommandError> {
-        let (expr, used) = debugger.engine.parse_expression(self.text.trim_start(), debugger.settings.expressions())?;
-        self.skip(used);
+        let value = self.next_evaluated(debugger)?;
         self.finish()?;
-        Ok(debugger.engine.evaluate(&expr)?)
+        Ok(value)
     }
 
     /// A range: `start end` (inclusive), `start Lcount`, `start L?count`, `start L-count` (ends at start) or `start`

@@ -1,6 +1,6 @@
 //! Cutting a line at its separators.
 
-/// Cuts the first command off `line`, whose separator `;` is left out; gives it and the rest.
+/// Cuts the first command off `line`, whose separator, `;` or a line end, is left out; gives it and the rest.
 ///
 /// A `;` in double quotes, in grave accents of a source line or inside braces separates nothing.
 pub(crate) fn cut_command(line: &str) -> (&str, &str) {
@@ -17,7 +17,7 @@ pub(crate) fn cut_command(line: &str) -> (&str, &str) {
             '"' => quoted = !quoted,
             '{' if !quoted => depth += 1,
             '}' if !quoted => depth = depth.saturating_sub(1),
-            ';' if !quoted && depth == 0 => return (&line[..at], &line[at + 1..]),
+            ';' | '\n' if !quoted && depth == 0 => return (&line[..at], &line[at + 1..]),
             _ => {}
         }
     }

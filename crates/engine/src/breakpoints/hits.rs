@@ -56,7 +56,7 @@ impl Engine {
             let Some(known) = self.breakpoints.find(number) else { continue };
             let mut condition_problem = None;
             if known.condition == CompiledCondition::Here {
-                let (text, depth) = (known.request.condition.clone(), known.request.depth);
+                let (text, depth) = (known.request.whole_condition(), known.request.depth);
                 match self.counts_here(thread, text.as_deref(), depth) {
                     Ok(false) => continue,
                     Ok(true) => {}
@@ -89,7 +89,7 @@ impl Engine {
         if request.depth.is_some() {
             return CompiledCondition::Here;
         }
-        let Some(text) = request.condition.clone() else { return CompiledCondition::None };
+        let Some(text) = request.whole_condition() else { return CompiledCondition::None };
         let Ok(expr) = self.condition_expr(&text) else { return CompiledCondition::Here };
         let mut compiled = None;
         for &at in places {

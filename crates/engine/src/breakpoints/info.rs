@@ -57,6 +57,7 @@ fn info(breakpoint: &Breakpoint) -> BreakpointInfo {
         },
         thread: request.thread,
         condition: request.condition.clone().unwrap_or_default(),
+        implies_condition: request.implied.is_some(),
         condition_on_target: matches!(breakpoint.condition, CompiledCondition::Target(_)),
         depth: request.depth,
         passes: request.passes,

@@ -61,6 +61,8 @@ pub struct BreakpointRequest {
     pub thread: Option<ThreadOrdinal>,
     /// A hit counts only if this expression is not 0.
     pub condition: Option<String>,
+    /// A condition that the commands begin with: where it is 0 they would only go on, so that such a hit does not count.
+    pub implied: Option<String>,
     /// A hit counts only at this depth of its thread's stack; the engine looks at each hit for it.
     pub depth: Option<DepthLimit>,
     /// Hits needed to stop, at least 1.
@@ -113,7 +115,9 @@ pub struct BreakpointInfo {
     pub thread: Option<ThreadOrdinal>,
     /// Condition, empty if none.
     pub condition: String,
-    /// Whether the condition is evaluated beside the target, so that a false one costs no message.
+    /// The commands begin with a condition that is looked at before them.
+    pub implies_condition: bool,
+    /// Whether the conditions are evaluated beside the target, so that a false one costs no message.
     pub condition_on_target: bool,
     /// Depth of the stack at which hits count.
     pub depth: Option<DepthLimit>,
@@ -138,12 +142,21 @@ impl BreakpointRequest {
             access: BreakpointAccess::Code,
             thread: None,
             condition: None,
+            implied: None,
             depth: None,
             passes: 1,
             one_shot: false,
             commands: String::new(),
             auto_continue: false,
             symbolic: false,
+        }
+    }
+
+    /// What must not be 0 for a hit to count; `None`: every hit does.
+    pub(super) fn whole_condition(&self) -> Option<String> {
+        match (&self.condition, &self.implied) {
+            (Some(condition), Some(implied)) => Some(format!("({condition}) && ({implied})")),
+            (condition, implied) => condition.clone().or_else(|| implied.clone()),
         }
     }
 }

@@ -1,0 +1,94 @@
+//! Pieces of control tokens: `{ commands }` and `( text )`, cut from the start of a text.
+
+use crate::CommandError;
+
+/// The inside of the braces that `text` begins with, and what follows them.
+///
+/// # Errors
+/// If there are none, or they are not closed.
+pub(crate) fn braces(text: &str) -> Result<(&str, &str), CommandError> {
+    enclosed(text, '{', '}')
+}
+
+/// The same for parentheses.
+///
+/// # Errors
+/// As [`braces`].
+pub(crate) fn parentheses(text: &str) -> Result<(&str, &str), CommandError> {
+    enclosed(text, '(', ')')
+}
+
+/// Cuts at the `;` that stand outside quotes, braces and parentheses, `count` pieces at most.
+pub(crate) fn pieces(text: &str, count: usize) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut begin = 0;
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for (at, c) in text.char_indices() {
+        if std::mem::take(&mut escaped) {
+            continue;
+        }
+        match c {
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '(' | '{' if !quoted => depth += 1,
+            ')' | '}' if !quoted => depth = depth.saturating_sub(1),
+            ';' if !quoted && depth == 0 && pieces.len() + 1 < count => {
+                pieces.push(&text[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    pieces.push(&text[begin..]);
+    pieces
+}
+
+fn enclosed(text: &str, open: char, close: char) -> Result<(&str, &str), CommandError> {
+    let text = text.trim_start();
+    if !text.starts_with(open) {
+        let found = text.split_whitespace().next().unwrap_or("the end");
+        return Err(CommandError::invalid(format!("'{open}' is missing before {found}")));
+    }
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for (at, c) in text.char_indices() {
+        if std::mem::take(&mut escaped) {
+            continue;
+        }
+        match c {
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            c if c == open => depth += 1,
+            c if c == close => {
+                depth -= 1;
+                if depth == 0 {
+                    return Ok((&text[1..at], &text[at + 1..]));
+                }
+            }
+            _ => {}
+        }
+    }
+    Err(CommandError::invalid(format!("'{open}' is not closed by '{close}'")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_enclosed_may_enclose() {
+        assert_eq!(braces(" {a {b} \"}\" c} d").unwrap(), ("a {b} \"}\" c", " d"));
+        assert_eq!(parentheses("(1 + (2))").unwrap(), ("1 + (2)", ""));
+        assert_eq!(braces("{}").unwrap(), ("", ""));
+        assert_eq!(braces("k").unwrap_err().message(), "'{' is missing before k");
+        assert_eq!(braces("").unwrap_err().message(), "'{' is missing before the end");
+        assert_eq!(braces("{a; {b}").unwrap_err().message(), "'{' is not closed by '}'");
+    }
+
+    #[test]
+    fn pieces_are_cut_outside_of_what_is_enclosed() {
+        assert_eq!(pieces("r $t0=0; @$t0 < 5; r $t0=1; k", 3), ["r $t0=0", " @$t0 < 5", " r $t0=1; k"]);
+        assert_eq!(pieces(";; ", 3), ["", "", " "]);
+        assert_eq!(pieces("a \";\" (b;c); d", 3), ["a \";\" (b;c)", " d"]);
+    }
+}
