@@ -64,6 +64,7 @@ transcripts! {
     display
     enter
     evaluate
+    filters
     go
     inline_frames
     locals

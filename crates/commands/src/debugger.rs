@@ -10,8 +10,8 @@ use outpost_engine::{
 
 use crate::language::{Arguments, cut_command, recognise};
 use crate::log::{Log, Tee};
-use crate::script::Script;
 use crate::script::alias::Aliases;
+use crate::script::{Frame, Script};
 use crate::settings::{Continuations, Settings};
 use crate::{CommandEntry, CommandError, Output, OutputKind, registry, text};
 
@@ -239,11 +239,19 @@ impl Debugger {
                 if let Some(command) = self.step_command.take().filter(|_| stop.ends_step) {
                     self.run_nested(&command, "the command of a step cannot resume", out);
                 }
+                if stop.goes_on {
+                    self.script.enter(Frame::GoOn);
+                    self.script.push(&stop.commands);
+                    return self.run_frames(out);
+                }
                 let shown = text::stop::describe(self, &stop);
                 out.write(OutputKind::Stop, &shown);
                 if stop.reason == StopReason::BreakIn && self.script.has_loop() {
                     // Whoever breaks in wants the loop to end, too, which would resume again.
                     self.script.clear();
+                }
+                if !stop.commands.is_empty() {
+                    self.script.push(&stop.commands);
                 }
                 self.script.push_hits(stop.breakpoints.iter().map(|hit| hit.commands.clone()).collect());
                 if std::mem::take(&mut self.goes_on_at_stop) {

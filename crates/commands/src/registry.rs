@@ -14,6 +14,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::frame::ENTRIES,
     cmd::registers::ENTRIES,
     cmd::event::ENTRIES,
+    cmd::filters::ENTRIES,
     cmd::display::ENTRIES,
     cmd::display_text::ENTRIES,
     cmd::display_pointers::ENTRIES,

@@ -43,6 +43,8 @@ pub struct Engine {
     pub(crate) operation: Option<Operation>,
     pub(crate) breakpoints: BreakpointTable,
     pub(crate) filters: EventFilters,
+    /// The stop that goes on once its filter's commands are done.
+    pub(crate) passing: Option<crate::Stop>,
     pub(crate) user_registers: UserRegisters,
     pub(crate) scope: Scope,
     pub(crate) symbols: Rc<SymbolStore>,
@@ -76,6 +78,7 @@ impl Engine {
             operation: None,
             breakpoints: BreakpointTable::default(),
             filters: EventFilters::default(),
+            passing: None,
             user_registers: UserRegisters::default(),
             scope: Scope::default(),
             symbols: Rc::new(SymbolStore::new(interrupter.clone())),

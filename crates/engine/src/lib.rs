@@ -41,8 +41,9 @@ pub use breakpoints::{
 pub use engine::Engine;
 pub use error::EngineError;
 pub use events::{
-    BreakStatus, BreakpointHit, Chance, EngineEvent, EventFilter, EventFilters, LastEvent, Notice, Stop, TracedStep,
-    Wait, describe_event, signal_code_name, signal_name, signal_number,
+    BreakStatus, BreakpointHit, Chance, EngineEvent, EventFilter, EventFilters, HANDLING_CODES, LastEvent, Notice,
+    Stop, TracedStep, Wait, describe_event, signal_code_name, signal_name, signal_number, syscall_name,
+    syscall_numbers,
 };
 pub use interrupt::Interrupter;
 pub use memory::ProcessMemory;

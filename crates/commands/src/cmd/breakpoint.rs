@@ -127,6 +127,7 @@ impl Command for SetBreakpoint {
             commands,
             auto_continue,
             symbolic,
+            event: None,
         };
         Ok(SetBreakpoint { request })
     }

@@ -12,6 +12,7 @@ pub mod display_text;
 pub mod enter;
 pub mod evaluate;
 pub mod event;
+pub mod filters;
 pub mod frame;
 pub mod go;
 pub mod help;

@@ -14,6 +14,8 @@ pub(crate) struct Recognised<'a> {
 
 /// Names that are no words; longer ones before those they begin with.
 const SYMBOLS: &[&str] = &["$$>a<", "$$><", "$><", "$$<", "$<", "$$", "??", "?", "||", "|", "~", "*", "#"];
+/// Words with a sign in them.
+const SIGNED: [&str; 3] = ["l+", "l-", "sx-"];
 /// Letters that may follow `k` as options.
 const STACK_OPTIONS: &str = "bpPvcnfLM";
 /// Letters and digits that may follow `lm` as options.
@@ -41,10 +43,10 @@ pub(crate) fn recognise(text: &str) -> Result<Recognised<'_>, &str> {
         let known = lengths.iter().find_map(|&len| Some((len, registry::find(&word[..len])?)));
         return known.map(|(len, entry)| found(len, entry)).ok_or(word);
     }
-    if let Some(entry) =
-        text.get(..2).and_then(registry::find).filter(|_| word.starts_with("l+") || word.starts_with("l-"))
+    if let Some(signed) = SIGNED.iter().find(|name| word.starts_with(**name))
+        && let Some(entry) = registry::find(signed)
     {
-        return Ok(found(2, entry));
+        return Ok(found(signed.len(), entry));
     }
     let letters = word.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(word.len());
     let run = &word[..letters];
@@ -92,6 +94,7 @@ mod tests {
         check("lmvm libc", "lmvm", " libc");
         check("lm1m", "lm1m", "");
         check("l+t", "l+", "t");
+        check("sx- -c k av", "sx-", " -c k av");
         check("~*k", "~", "*k");
         check("||1s", "||", "1s");
         check("?? x", "??", " x");

@@ -30,6 +30,8 @@ pub(crate) enum Frame {
     Catch,
     /// Commands of several breakpoints that one stop is for.
     Hits(Hits),
+    /// The stop was for commands alone, and these are done.
+    GoOn,
 }
 
 /// Each breakpoint has its say: the debuggee is resumed if all of them would, and stays if one does not.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use outpost_engine::EngineError;
+use outpost_engine::{EngineError, EngineState};
 
 use super::{DEPTH_LIMIT, Errors, Frame, Hits, Loop, LoopKind, alias};
 use crate::debugger::Progress;
@@ -93,6 +93,10 @@ impl Debugger {
             }
             Some(Frame::Loop(looping)) => self.go_round(looping)?,
             Some(Frame::Hits(hits)) => self.next_hit(hits)?,
+            Some(Frame::GoOn) => {
+                self.engine.go_on()?;
+                self.awaits_event |= self.engine.state() == EngineState::Running;
+            }
             Some(Frame::Text { text, at }) => {
                 let rest = text[at..].trim_start_matches(|c: char| c == ';' || c.is_whitespace());
                 if !rest.is_empty() {

@@ -31,15 +31,16 @@ fn notice_line(notice: &Notice) -> String {
         Notice::ModuleUnloaded { path, .. } => format!("Unload module {path}\n"),
         // The modules are told one by one.
         Notice::Event { reason: StopReason::ModulesChanged, .. } => String::new(),
-        Notice::Event { process_id, thread_id, reason, .. } => {
-            format!("({:x}.{:x}): {}\n", process_id.0, thread_id.0, event_words(reason))
+        Notice::Event { filter, process_id, thread_id, reason } => {
+            let words = match *filter {
+                "eh" => "C++ exception (first chance)".to_owned(),
+                "rp" => "Rust panic".to_owned(),
+                _ => outpost_engine::describe_event(reason, None),
+            };
+            format!("({:x}.{:x}): {words}\n", process_id.0, thread_id.0)
         }
         Notice::Breakpoint { number, message } => format!("Breakpoint {number} {message}\n"),
         Notice::Message { text } => format!("{text}\n"),
         _ => String::new(),
     }
-}
-
-fn event_words(reason: &StopReason) -> String {
-    outpost_engine::describe_event(reason, None)
 }

@@ -60,7 +60,22 @@ fn event_lines(debugger: &mut Debugger, stop: &Stop, text: &mut String) {
     }
     let event = debugger.engine.last_event().map(|event| event.description());
     let words = event.unwrap_or_else(|| "Event".to_owned());
-    line!(text, "({:x}.{:x}): {words}", stop.process_id.0, stop.thread_id.0);
+    let thrown = if stop.filter == Some("eh") { thrown_type(debugger) } else { String::new() };
+    line!(text, "({:x}.{:x}): {words}{thrown}", stop.process_id.0, stop.thread_id.0);
+}
+
+/// The type that `__cxa_throw` was called with: its second argument is the type's `std::type_info`.
+fn thrown_type(debugger: &mut Debugger) -> String {
+    let thread = debugger.engine.current_thread();
+    let Ok(context) = thread.and_then(|thread| debugger.engine.registers(thread, RegisterSets::default())) else {
+        return String::new();
+    };
+    let register = context.arch.register_by_name("rsi").and_then(|id| context.get(id)).map(|value| value.as_u64());
+    let symbol = register.and_then(|at| debugger.engine.symbol_at(Va(at)));
+    match symbol.as_ref().and_then(|symbol| symbol.name.strip_prefix("typeinfo for ")) {
+        Some(name) => format!(": {name}"),
+        None => String::new(),
+    }
 }
 
 fn returned_value(debugger: &mut Debugger, returned: &outpost_engine::ReturnedValue, text: &mut String) {

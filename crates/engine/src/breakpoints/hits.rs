@@ -16,6 +16,8 @@ pub(crate) struct HitVerdict {
     pub(crate) hits: Vec<BreakpointHit>,
     /// A temporary breakpoint of `g` was there.
     pub(crate) at_temporary: bool,
+    /// The filter of the event that one of them is there for.
+    pub(crate) event: Option<&'static str>,
 }
 
 impl Engine {
@@ -42,7 +44,7 @@ impl Engine {
         ids: &[BreakpointId],
     ) -> Result<HitVerdict, EngineError> {
         let at_temporary = self.breakpoints.temporaries.iter().any(|temporary| ids.contains(&temporary.id));
-        let mut verdict = HitVerdict { hits: Vec::new(), at_temporary };
+        let mut verdict = HitVerdict { hits: Vec::new(), at_temporary, event: None };
         let owners: Vec<_> = self
             .breakpoints
             .breakpoints
@@ -54,6 +56,10 @@ impl Engine {
             .collect();
         for (number, location) in owners {
             let Some(known) = self.breakpoints.find(number) else { continue };
+            if known.request.event.is_some() {
+                verdict.event = known.request.event;
+                continue;
+            }
             let mut condition_problem = None;
             if known.condition == CompiledCondition::Here {
                 let (text, depth) = (known.request.whole_condition(), known.request.depth);

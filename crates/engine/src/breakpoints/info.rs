@@ -11,7 +11,8 @@ impl Engine {
     /// ones.
     #[doc(alias = "GetBreakpointByIndex2")]
     pub fn breakpoints(&self) -> Vec<BreakpointInfo> {
-        let mut all: Vec<_> = self.breakpoints.breakpoints.iter().map(info).collect();
+        let mut all: Vec<_> =
+            self.breakpoints.breakpoints.iter().filter(|known| known.request.event.is_none()).map(info).collect();
         all.sort_by_key(|info| info.number);
         all
     }

@@ -36,7 +36,9 @@ impl Engine {
     fn inherit_breakpoints(&mut self, parent: ProcessOrdinal, child: ProcessOrdinal) {
         let own = self.breakpoints.breakpoints.iter().filter(|known| known.process == parent);
         let copied: Vec<_> = own
-            .filter(|known| known.request.thread.is_none() && known.awaits_restart.is_none())
+            .filter(|known| {
+                known.request.thread.is_none() && known.request.event.is_none() && known.awaits_restart.is_none()
+            })
             .map(|known| (known.request.clone(), known.enabled))
             .collect();
         for (request, enabled) in copied {

@@ -1,6 +1,7 @@
 //! The user's breakpoints: numbers, places, what a hit does; and how they become the target's.
 
 mod change;
+mod events;
 mod hits;
 mod info;
 mod inherit;
@@ -75,6 +76,8 @@ pub struct BreakpointRequest {
     pub auto_continue: bool,
     /// Keeps its expression even where that is evaluated at once (`bu`).
     pub symbolic: bool,
+    /// It is how an event is noticed: the code of its filter. Such a breakpoint is nobody's and not listed.
+    pub event: Option<&'static str>,
 }
 
 /// One place of a breakpoint.
@@ -149,6 +152,7 @@ impl BreakpointRequest {
             commands: String::new(),
             auto_continue: false,
             symbolic: false,
+            event: None,
         }
     }
 

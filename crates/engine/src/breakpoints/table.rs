@@ -31,6 +31,9 @@ pub(super) struct Breakpoint {
     pub(super) awaits_restart: Option<SystemOrdinal>,
 }
 
+/// Numbers from here on are of breakpoints that are not listed.
+const HIDDEN: u32 = 1 << 31;
+
 /// A breakpoint's condition, as far as it could be compiled.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) enum CompiledCondition {
@@ -81,6 +84,12 @@ impl BreakpointTable {
     pub(super) fn free_number(&self) -> BreakpointNumber {
         let taken = |number: u32| self.breakpoints.iter().any(|known| known.number.0 == number);
         BreakpointNumber((0..).find(|&number| !taken(number)).unwrap_or(u32::MAX))
+    }
+
+    /// A number for a breakpoint that is not listed.
+    pub(super) fn hidden_number(&self) -> BreakpointNumber {
+        let taken = |number: u32| self.breakpoints.iter().any(|known| known.number.0 == number);
+        BreakpointNumber((HIDDEN..).find(|&number| !taken(number)).unwrap_or(u32::MAX))
     }
 
     pub(super) fn find(&self, number: BreakpointNumber) -> Option<&Breakpoint> {

@@ -3,19 +3,28 @@
 use outpost_target::{ExitStatus, SigInfo, StopReason};
 
 use super::signals::*;
-use super::{Chance, LastEvent, signal_code_name, signal_name};
+use super::{Chance, LastEvent, signal_code_name, signal_name, syscall_name};
 
 impl LastEvent {
     /// What happened, as `.lastevent` says it behind the thread: `Access violation (SIGSEGV, SEGV_MAPERR at
     /// 0000000000000008) (first chance)`.
     pub fn description(&self) -> String {
         match &self.reason {
+            StopReason::Breakpoint { .. } if self.breakpoints.is_empty() && self.filter == Some("eh") => {
+                "C++ exception (first chance)".to_owned()
+            }
+            StopReason::Breakpoint { .. } if self.breakpoints.is_empty() && self.filter == Some("rp") => {
+                "Rust panic".to_owned()
+            }
             StopReason::Breakpoint { .. } => {
                 let numbers: Vec<_> = self.breakpoints.iter().map(|number| number.to_string()).collect();
                 match numbers.is_empty() {
                     true => "Breakpoint".to_owned(),
                     false => format!("Hit breakpoint {}", numbers.join(", ")),
                 }
+            }
+            reason if self.filter == Some("sov") => {
+                describe(reason, self.chance).replacen("Access violation", "Stack overflow", 1)
             }
             reason => describe(reason, self.chance),
         }
@@ -46,8 +55,13 @@ pub fn describe(reason: &StopReason, chance: Option<Chance>) -> String {
         StopReason::Forked { child, vfork: true, .. } => format!("Forked process {:x} by vfork", child.0),
         StopReason::Execed { executable, .. } => format!("Executed {executable}"),
         StopReason::ModulesChanged => "Module list changed".into(),
-        StopReason::Syscall { number, leaving: false } => format!("Entered system call {number}"),
-        StopReason::Syscall { number, leaving: true } => format!("Left system call {number}"),
+        StopReason::Syscall { number, leaving } => {
+            let does = if *leaving { "Left" } else { "Entered" };
+            match syscall_name(*number) {
+                Some(name) => format!("{does} system call {name} ({number})"),
+                None => format!("{does} system call {number}"),
+            }
+        }
         StopReason::Exited { status } => format!("Exit process, {}", describe_exit(*status)),
         StopReason::DumpOpened => "Dump opened".into(),
         other => format!("{other:?}"),

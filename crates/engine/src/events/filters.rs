@@ -1,9 +1,10 @@
 //! Event filters: which events stop, which are told, and whether a signal counts as handled.
 
+use outpost_symbols::Wildcard;
 use outpost_target::{EventMask, SigInfo, StopReason};
 
-use super::signal_number;
 use super::signals::*;
+use super::{signal_number, syscall_numbers};
 
 /// What an event does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +32,20 @@ pub struct EventFilter {
     pub handled: bool,
     /// Only events with this argument (`ld:libfoo*`); `None`: all.
     pub argument: Option<String>,
-    /// Commands for the first chance, and for the second.
+    /// Commands for the first chance, and for the second. They run whatever the status is.
     pub commands: [String; 2],
+}
+
+impl EventFilter {
+    /// Whether the debuggee has to stop for the event, be it only for a moment.
+    pub(crate) fn needs_stop(&self) -> bool {
+        self.status == Break || self.commands.iter().any(|commands| !commands.is_empty())
+    }
+
+    /// Whether an event about something of this name is meant.
+    pub(crate) fn is_about(&self, name: &str) -> bool {
+        self.argument.as_deref().is_none_or(|pattern| Wildcard::new(pattern).matches(name))
+    }
 }
 
 /// All filters, and those set for single signals.
@@ -65,7 +78,10 @@ const DEFAULTS: &[(&str, &str, BreakStatus, bool)] = &[
     row("ld", "Load module", Notify, true),
     row("ud", "Unload module", Notify, true),
     row("out", "Debuggee output", Ignore, true),
+    row("ser", "System error", Ignore, true),
     row("ibp", "Initial breakpoint", Break, true),
+    row("iml", "Initial module load", Ignore, true),
+    row("sc", "System call", Ignore, true),
     row("av", "Access violation", Break, false),
     row("sov", "Stack overflow", Break, false),
     row("dm", "Data misaligned", Break, false),
@@ -76,10 +92,30 @@ const DEFAULTS: &[(&str, &str, BreakStatus, bool)] = &[
     row("ii", "Illegal instruction", SecondChance, false),
     row("isc", "Invalid system call", Break, false),
     row("asrt", "Assertion failure or abort", Break, false),
+    row("eh", "C++ exception", SecondChance, false),
+    row("rp", "Rust panic", SecondChance, false),
     row("bpe", "Break instruction exception", Break, true),
     row("cce", "Control-C exception", Break, true),
     row("sig", "Any other signal", SecondChance, false),
+    // Events of the reference that have no source here: they can be set, and never happen.
+    row("aph", "Application hang", Break, false),
+    row("ch", "Invalid handle", Break, false),
+    row("clr", "CLR exception", SecondChance, false),
+    row("clrn", "CLR notification exception", SecondChance, true),
+    row("dbce", "Special debugger command exception", Ignore, true),
+    row("gp", "Guard page violation", Break, false),
+    row("lsq", "Invalid lock sequence", Break, false),
+    row("sbo", "Security check failure or stack buffer overrun", Break, false),
+    row("sse", "Single step exception", Break, true),
+    row("3c", "Child application termination", SecondChance, false),
+    row("vcpp", "Visual C++ exception", Ignore, true),
+    row("wkd", "Wake debugger", Break, false),
+    row("wob", "WOW64 breakpoint", Break, true),
+    row("wos", "WOW64 single step exception", Break, true),
 ];
+
+/// Codes by which the reference names how an event is handled, and whose filter that belongs to.
+pub const HANDLING_CODES: [(&str, &str); 4] = [("bpec", "bpe"), ("ssec", "sse"), ("cc", "cce"), ("hc", "ch")];
 
 /// Signals that by default happen all the time and mean nothing to a debugger, and those glibc sends itself.
 const QUIET: [i32; 6] = [SIGCHLD, SIGCONT, SIGURG, SIGWINCH, 32, 33];
@@ -137,9 +173,25 @@ impl EventFilters {
             StopReason::Forked { .. } | StopReason::Execed { .. } => "cpr",
             StopReason::Exited { .. } => "epr",
             StopReason::ModulesChanged => "ld",
+            StopReason::Syscall { .. } => "sc",
             _ => return None,
         };
         self.by_code(code)
+    }
+
+    /// Numbers of the system calls that are to stop: those that the filter names, or all.
+    fn syscalls(&self) -> Vec<u64> {
+        let Some(filter) = self.by_code("sc").filter(|filter| filter.needs_stop()) else { return Vec::new() };
+        let all = syscall_numbers();
+        match &filter.argument {
+            None => all.map(|(number, _)| number).collect(),
+            Some(names) => {
+                let wanted: Vec<Wildcard> = names.split(',').map(|name| Wildcard::new(name.trim())).collect();
+                all.filter(|(_, name)| wanted.iter().any(|wanted| wanted.matches(name)))
+                    .map(|(number, _)| number)
+                    .collect()
+            }
+        }
     }
 
     fn of_signal(&self, info: &SigInfo) -> &EventFilter {
@@ -177,8 +229,8 @@ impl EventFilters {
 
     /// What the target needs to know: events that stop there, and signals that need not.
     pub(crate) fn mask(&self) -> EventMask {
-        let stops = |code: &str| self.by_code(code).is_some_and(|filter| filter.status == Break);
-        let is_silent = |filter: &EventFilter| filter.status == Ignore;
+        let stops = |code: &str| self.by_code(code).is_some_and(EventFilter::needs_stop);
+        let is_silent = |filter: &EventFilter| filter.status == Ignore && !filter.needs_stop();
         let bits = |handled: bool| {
             let chosen = self.signals.iter().filter(|(_, filter)| is_silent(filter) && filter.handled == handled);
             chosen.fold(0u128, |bits, (signo, _)| bits | 1 << (*signo).clamp(0, 127))
@@ -187,7 +239,8 @@ impl EventFilters {
         // engine judges.
         let second_chance = (1..=64).filter(|signo| {
             let depends = [SIGSEGV, SIGBUS, SIGFPE, SIGTRAP].contains(signo);
-            !depends && self.of_number(*signo).status == SecondChance
+            let filter = self.of_number(*signo);
+            !depends && filter.status == SecondChance && filter.commands[0].is_empty()
         });
         let second_chance_signals = second_chance.fold(0u128, |bits, signo| bits | 1 << signo);
         EventMask {
@@ -198,7 +251,7 @@ impl EventFilters {
             follow_forks: self.follow_forks,
             exec: true,
             modules: stops("ld") || stops("ud"),
-            syscalls: Vec::new(),
+            syscalls: self.syscalls(),
             pass_signals: bits(false),
             drop_signals: bits(true),
             second_chance_signals,

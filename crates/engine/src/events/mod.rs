@@ -5,6 +5,7 @@ mod filters;
 mod queue;
 mod signals;
 mod stop;
+mod syscalls;
 
 use std::time::SystemTime;
 
@@ -14,8 +15,9 @@ use outpost_target::{BreakpointId, OutputStream, StopReason};
 use crate::{BreakpointNumber, ProcessOrdinal, ReturnedValue, SystemOrdinal, ThreadOrdinal};
 
 pub use describe::describe as describe_event;
-pub use filters::{BreakStatus, EventFilter, EventFilters};
+pub use filters::{BreakStatus, EventFilter, EventFilters, HANDLING_CODES};
 pub use signals::{signal_code_name, signal_name, signal_number};
+pub use syscalls::{syscall_name, syscall_numbers};
 
 /// What ended a wait.
 #[derive(Debug, Clone)]
@@ -32,6 +34,7 @@ pub enum Wait {
 /// Something that happened.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "one value at a time, and stops are most of them")]
 pub enum EngineEvent {
     /// The debuggee stopped for the user to look.
     Stopped(Stop),
@@ -119,6 +122,10 @@ pub struct Stop {
     pub queued: u32,
     /// A stop as this filter has it; `None` for breakpoints, steps and breaking in.
     pub filter: Option<&'static str>,
+    /// Commands of that filter, empty for none.
+    pub commands: String,
+    /// The filter wants its commands carried out and no stop: [`Engine::go_on`](crate::Engine::go_on) comes after them.
+    pub goes_on: bool,
 }
 
 /// A user's breakpoint that stopped.
@@ -216,4 +223,6 @@ pub struct LastEvent {
     pub pc: Va,
     /// Program counter of the event before it.
     pub previous_pc: Option<Va>,
+    /// The filter that it falls under; `None` for breakpoints, steps and breaking in.
+    pub filter: Option<&'static str>,
 }

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use outpost_target::{StopBundle, StopReason, TraceStep};
 
+use super::signals::SIGSEGV;
 use super::{BreakStatus, Chance, EngineEvent, LastEvent, Notice, Stop, TracedStep};
 use crate::run::Advance;
 use crate::{Engine, EngineError, SystemOrdinal};
@@ -56,6 +57,8 @@ impl Engine {
             unstoppable: bundle.unstoppable,
             queued: bundle.queued,
             filter: None,
+            commands: String::new(),
+            goes_on: false,
         };
         if self.wants_stop(&mut stop)? {
             self.show_stop(stop, previous_pc)?;
@@ -70,12 +73,16 @@ impl Engine {
             let verdict = self.judge_hits(stop.thread, &ids)?;
             stop.breakpoints = verdict.hits;
             stop.at_temporary = verdict.at_temporary;
-            if stop.breakpoints.is_empty() && !stop.at_temporary {
+            if stop.breakpoints.is_empty() && !stop.at_temporary && verdict.event.is_none() {
                 // None of ours wants it (condition false, internal, cleared meanwhile): the operation goes on.
                 return match self.advance_operation(stop)? {
                     Advance::Stop => Ok(true),
                     Advance::Resumed => Ok(false),
                 };
+            }
+            if let Some(code) = verdict.event.filter(|_| stop.breakpoints.is_empty() && !stop.at_temporary) {
+                stop.filter = Some(code);
+                return self.filtered(stop, code);
             }
             self.end_operation();
             return Ok(true);
@@ -88,6 +95,7 @@ impl Engine {
         if begins {
             self.process_mut(stop.process)?.is_copy = false;
         }
+        let overflowed = self.is_stack_overflow(stop);
         let filter = match begins {
             true => self.filters.by_code("ibp"),
             false => self.filters.of_reason(&stop.reason),
@@ -96,8 +104,25 @@ impl Engine {
             self.end_operation();
             return Ok(true);
         };
-        let (code, status) = (filter.code, filter.status);
+        let code = if overflowed { "sov" } else { filter.code };
         stop.filter = Some(code);
+        self.filtered(stop, code)
+    }
+
+    /// What the filter `code` makes of a stop, as [`Engine::wants_stop`].
+    fn filtered(&mut self, stop: &mut Stop, code: &'static str) -> Result<bool, EngineError> {
+        let filter = match (&stop.reason, code) {
+            // A signal may have a filter of its own.
+            (StopReason::Signal(_), code) if code != "sov" => self.filters.of_reason(&stop.reason),
+            (StopReason::ModulesChanged, _) => self.filter_of_modules(stop),
+            _ => self.filters.by_code(code).filter(|filter| self.is_meant(filter, stop)),
+        };
+        let Some(filter) = filter else {
+            self.resume_unseen(stop)?;
+            return Ok(false);
+        };
+        let status = filter.status;
+        stop.filter = Some(filter.code);
         let fatal = matches!(&stop.reason, StopReason::Signal(info) if info.fatal_by_default);
         let is_signal = matches!(stop.reason, StopReason::Signal(_));
         // A dump does not tell whether a handler was still to come.
@@ -109,9 +134,12 @@ impl Engine {
         }
         let stops = match status {
             BreakStatus::Break => true,
-            BreakStatus::SecondChance => fatal || !is_signal,
+            // What was thrown may be caught.
+            BreakStatus::SecondChance => fatal || !(is_signal || matches!(stop.reason, StopReason::Breakpoint { .. })),
             BreakStatus::Notify | BreakStatus::Ignore => false,
         };
+        let code = stop.filter.unwrap_or(code);
+        stop.commands = self.commands_of(code, Some(stop));
         if stops {
             self.end_operation();
             return Ok(true);
@@ -124,8 +152,77 @@ impl Engine {
                 reason: stop.reason.clone(),
             }));
         }
+        if !stop.commands.is_empty() {
+            stop.goes_on = true;
+            return Ok(true);
+        }
         self.resume_unseen(stop)?;
         Ok(false)
+    }
+
+    /// Whether a thread ran over the end of its stack: it touched what it may not, right where its stack pointer is.
+    fn is_stack_overflow(&mut self, stop: &Stop) -> bool {
+        /// A function with more locals than this touches them one page after the other (`-fstack-clash-protection`).
+        const BELOW: u64 = 64 << 10;
+        /// What was pushed last, or what a call does before it moves the stack pointer.
+        const ABOVE: u64 = 4096;
+        let StopReason::Signal(info) = &stop.reason else { return false };
+        if info.signo != SIGSEGV || info.code <= 0 {
+            return false;
+        }
+        let Ok(registers) = self.registers(stop.thread, Default::default()) else { return false };
+        let sp = registers.sp().0;
+        (sp.saturating_sub(BELOW)..sp.saturating_add(ABOVE)).contains(&info.address.0)
+    }
+
+    /// Commands of a filter for a stop.
+    fn commands_of(&self, code: &str, stop: Option<&Stop>) -> String {
+        let of_signal = stop.and_then(|stop| match stop.reason {
+            StopReason::Signal(_) if code != "sov" => self.filters.of_reason(&stop.reason),
+            _ => None,
+        });
+        let Some(filter) = of_signal.or_else(|| self.filters.by_code(code)) else { return String::new() };
+        let second = stop.is_some_and(|stop| stop.chance == Some(Chance::Second));
+        filter.commands[usize::from(second)].clone()
+    }
+
+    /// Whether a filter's argument fits what the stop is about: the program of a process that begins or ends.
+    fn is_meant(&self, filter: &super::EventFilter, stop: &Stop) -> bool {
+        if !matches!(filter.code, "cpr" | "epr") {
+            return true;
+        }
+        let executable = self.process(stop.process).map(|process| process.info.executable.clone()).unwrap_or_default();
+        let name = executable.rsplit('/').next().unwrap_or_default();
+        filter.is_about(name) || filter.is_about(&executable)
+    }
+
+    /// The filter under which modules fall that came or went with this stop.
+    fn filter_of_modules(&self, stop: &Stop) -> Option<&super::EventFilter> {
+        let changes = self.queue.iter().filter_map(|event| match event {
+            EngineEvent::Noticed(Notice::ModuleLoaded { process, name, path, .. }) => Some(("ld", process, name, path)),
+            EngineEvent::Noticed(Notice::ModuleUnloaded { process, name, path }) => Some(("ud", process, name, path)),
+            _ => None,
+        });
+        let fitting =
+            changes.filter(|(_, process, ..)| **process == stop.process).filter_map(|(code, _, name, path)| {
+                let filter = self.filters.by_code(code)?;
+                let file = path.rsplit('/').next().unwrap_or_default();
+                (filter.is_about(name) || filter.is_about(file)).then_some(filter)
+            });
+        let mut fitting: Vec<_> = fitting.collect();
+        fitting.sort_by_key(|filter| !filter.needs_stop());
+        fitting.into_iter().next()
+    }
+
+    /// Goes on after a stop that [`Stop::goes_on`] says is for its commands alone.
+    ///
+    /// # Errors
+    /// As [`Engine::run`](crate::Engine::run).
+    pub fn go_on(&mut self) -> Result<(), EngineError> {
+        match self.passing.take() {
+            Some(stop) => self.resume_unseen(&stop),
+            None => Ok(()),
+        }
     }
 
     /// Makes a stop the last event and queues it for the user.
@@ -143,7 +240,9 @@ impl Engine {
             time: stop.time,
             pc: stop.pc,
             previous_pc,
+            filter: stop.filter,
         });
+        self.passing = stop.goes_on.then(|| stop.clone());
         self.queue.push_back(EngineEvent::Stopped(stop));
         Ok(())
     }
@@ -189,6 +288,8 @@ impl Engine {
             unstoppable: Vec::new(),
             queued,
             filter: Some("epr"),
+            commands: self.commands_of("epr", None),
+            goes_on: false,
         };
         if others_live && !stops {
             let (process_id, thread_id) = (record.process, record.thread);
@@ -205,6 +306,7 @@ impl Engine {
             time: stop.time,
             pc: stop.pc,
             previous_pc,
+            filter: stop.filter,
         });
         self.queue.push_back(EngineEvent::Stopped(stop));
         Ok(())

@@ -22,6 +22,8 @@ impl Engine {
         options: &RunOptions,
         step: Option<(ThreadOrdinal, StepPlan)>,
     ) -> Result<(), EngineError> {
+        self.passing = None;
+        self.set_event_breakpoints();
         self.flush_breakpoints()?;
         let signal = self.signal_action(options.signal);
         let all: Vec<SystemOrdinal> = self.systems.iter().map(|system| system.ordinal).collect();
