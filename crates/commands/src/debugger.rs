@@ -321,7 +321,7 @@ impl Debugger {
         let done = (entry.run)(arguments, self, out);
         self.nesting -= 1;
         // What runs will stop. The engine may have stopped it already, with notices to be told before the stop.
-        self.awaits_event |= self.engine.state() == EngineState::Running;
+        self.awaits_event |= self.engine.state() == EngineState::Running || self.engine.is_stop_due();
         done
     }
 }

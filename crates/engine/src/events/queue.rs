@@ -14,6 +14,11 @@ const POLL: Duration = Duration::from_millis(10);
 const BREAK_IN_LIMIT: Duration = Duration::from_secs(5);
 
 impl Engine {
+    /// Whether a stop is known already that nobody was told of.
+    pub fn is_stop_due(&self) -> bool {
+        self.queue.iter().any(|event| matches!(event, EngineEvent::Stopped(_)))
+    }
+
     /// The next event that is known already, such as what a target said to a breakpoint that it was told of.
     pub fn queued_event(&mut self) -> Option<EngineEvent> {
         self.queue.pop_front()

@@ -176,7 +176,7 @@ impl Engine {
     }
 
     /// Commands of a filter for a stop.
-    fn commands_of(&self, code: &str, stop: Option<&Stop>) -> String {
+    pub(crate) fn commands_of(&self, code: &str, stop: Option<&Stop>) -> String {
         let of_signal = stop.and_then(|stop| match stop.reason {
             StopReason::Signal(_) if code != "sov" => self.filters.of_reason(&stop.reason),
             _ => None,

@@ -1,9 +1,12 @@
 //! `g` and its kind.
 
+use std::time::SystemTime;
+
 use outpost_base::RegisterValue;
+use outpost_target::{SignalAction, StopReason};
 
 use super::{Operation, RunOptions, RunThreads, Temporary};
-use crate::{Engine, EngineError};
+use crate::{Chance, Engine, EngineError, EngineEvent, Stop};
 
 impl Engine {
     /// Lets the debuggee run until an event (`g`, `gh`, `gn`, `ga`); returns at once, [`Engine::wait`] tells the rest.
@@ -14,6 +17,9 @@ impl Engine {
     #[doc(alias = "SetExecutionStatus")]
     pub fn go(&mut self, options: &RunOptions, temporaries: &[Temporary]) -> Result<(), EngineError> {
         self.begin_run(options)?;
+        if self.gives_second_chance(options) {
+            return Ok(());
+        }
         let thread = self.current_thread()?;
         for temporary in temporaries {
             let only = temporary.current_thread_only.then_some(thread);
@@ -27,6 +33,44 @@ impl Engine {
         }
         self.operation = Some(Operation::go(thread, options.clone()));
         self.resume_with(options, None).inspect_err(|_| self.operation = None)
+    }
+
+    /// A signal that nothing handles, seen at its first chance and about to be delivered, would end the process: that is
+    /// its second chance, and a stop of its own before anything runs. `true`: it is queued.
+    pub(super) fn gives_second_chance(&mut self, options: &RunOptions) -> bool {
+        let delivers = matches!(self.signal_action(options.signal), SignalAction::Deliver);
+        let Some(last) = self.last_event.as_mut().filter(|last| self.event == Some(last.thread)) else { return false };
+        let is_fatal = matches!(&last.reason, StopReason::Signal(info) if info.fatal_by_default);
+        if !delivers || !is_fatal || last.chance != Some(Chance::First) {
+            return false;
+        }
+        last.chance = Some(Chance::Second);
+        let last = last.clone();
+        let Ok((system, process, _)) = self.locate(last.thread) else { return false };
+        let code = last.filter.unwrap_or("sig");
+        let mut stop = Stop {
+            system,
+            process,
+            thread: last.thread,
+            process_id: last.process_id,
+            thread_id: last.thread_id,
+            reason: last.reason,
+            chance: last.chance,
+            breakpoints: Vec::new(),
+            at_temporary: false,
+            ends_step: false,
+            returned: None,
+            pc: last.pc,
+            time: SystemTime::now(),
+            unstoppable: Vec::new(),
+            queued: 0,
+            filter: last.filter,
+            commands: String::new(),
+            goes_on: false,
+        };
+        stop.commands = self.commands_of(code, Some(&stop));
+        self.queue.push_back(EngineEvent::Stopped(stop));
+        true
     }
 
     /// What every resumption begins with: the debuggee is stopped, named threads exist, pc is where it is wanted.

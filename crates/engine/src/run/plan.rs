@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// What happens to the event thread's signal.
-    fn signal_action(&self, choice: SignalChoice) -> SignalAction {
+    pub(super) fn signal_action(&self, choice: SignalChoice) -> SignalAction {
         let handled = match choice {
             SignalChoice::Handled => true,
             SignalChoice::NotHandled => false,

@@ -51,6 +51,9 @@ impl Engine {
     pub fn step(&mut self, request: &StepRequest) -> Result<(), EngineError> {
         let thread = self.current_thread()?;
         self.begin_run(&request.options)?;
+        if self.gives_second_chance(&request.options) {
+            return Ok(());
+        }
         let left = match request.until {
             StepUntil::Count(count) => count.max(1),
             _ => 1,

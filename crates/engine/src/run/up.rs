@@ -59,6 +59,9 @@ impl Engine {
             false => None,
         };
         self.begin_run(options)?;
+        if self.gives_second_chance(options) {
+            return Ok(());
+        }
         let progress = UpProgress { return_address, cfa, inside, inlined };
         let plan = progress.plan();
         self.operation = Some(Operation { thread, options: options.clone(), kind: OperationKind::Up(progress) });
