@@ -10,6 +10,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::step::ENTRIES,
     cmd::breakpoint::ENTRIES,
     cmd::breakpoint_list::ENTRIES,
+    cmd::breakpoint_match::ENTRIES,
     cmd::stack::ENTRIES,
     cmd::frame::ENTRIES,
     cmd::registers::ENTRIES,

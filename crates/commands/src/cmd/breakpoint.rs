@@ -69,6 +69,13 @@ pub struct BreakpointSet {
     pub deferred: Option<String>,
 }
 
+impl SetBreakpoint {
+    /// Sets this one.
+    pub(crate) fn of(request: BreakpointRequest) -> SetBreakpoint {
+        SetBreakpoint { request }
+    }
+}
+
 impl Command for SetBreakpoint {
     type Data = BreakpointSet;
 

@@ -5,6 +5,7 @@ pub(crate) mod alias;
 pub mod attach;
 pub mod breakpoint;
 pub mod breakpoint_list;
+pub mod breakpoint_match;
 pub(crate) mod control;
 pub mod display;
 pub mod display_pointers;

@@ -17,7 +17,6 @@ const REASONS: &[(&str, &[&str])] = &[
         LATER,
         &[
             "a",
-            "bm",
             "br",
             "bs",
             "bsc",
