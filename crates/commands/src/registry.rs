@@ -43,6 +43,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::script_file::ENTRIES,
     cmd::printf::ENTRIES,
     cmd::shell::ENTRIES,
+    cmd::for_each::ENTRIES,
     cmd::session::ENTRIES,
     cmd::help::ENTRIES,
 ];

@@ -14,6 +14,7 @@ pub mod enter;
 pub mod evaluate;
 pub mod event;
 pub mod filters;
+pub(crate) mod for_each;
 pub mod frame;
 pub mod go;
 pub mod help;
