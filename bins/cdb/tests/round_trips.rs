@@ -169,6 +169,10 @@ fn looking_around_costs_nothing_a_step_one_and_a_container_two() {
         ("gu", 1),
         ("p", 1),
         ("pt", 1),
+        // Each of several is shown, and they cost as one does.
+        ("l-t", 0),
+        ("t 4", 1),
+        ("tt 3", 1),
     ];
     let commands: Vec<&str> = budgets.iter().map(|(command, _)| *command).collect();
     let (text, trips) = costs(&server, &mut running, &commands);

@@ -303,7 +303,6 @@ impl Tracer {
                 false => true,
             };
         }
-        self.record(tid, &registers);
         if has_client && !repeats {
             self.has_arrived(tid);
             if let Judgement::Stop(ids) = self.judge(tid, pc) {
@@ -315,10 +314,15 @@ impl Tracer {
     }
 
     fn ask_machine(&mut self, tid: ThreadId) -> bool {
-        match self.with_machine(tid, |machine, view| machine.next(view)) {
-            Some(next) => self.apply(tid, next),
-            None => false,
+        let asked = self.with_machine(tid, |machine, view| {
+            let before = machine.counted();
+            (machine.next(view), machine.counted() > before)
+        });
+        let Some((next, is_step)) = asked else { return false };
+        if is_step && let Some(registers) = self.registers(tid) {
+            self.record(tid, &registers);
         }
+        self.apply(tid, next)
     }
 
     /// Turns the machine's answer into a primitive; `false`: the plan is over and reported.
@@ -399,7 +403,7 @@ impl Tracer {
         None
     }
 
-    /// Keeps a traced instruction, and tells the client of many.
+    /// Keeps a traced step, and tells the client of many; the newest, which may be the stop, stays for the bundle.
     fn record(&mut self, tid: ThreadId, registers: &GeneralRegisters) {
         let wanted = self.stepping(tid).is_some_and(|stepping| stepping.machine.plan().trace);
         if !wanted {
@@ -407,11 +411,15 @@ impl Tracer {
         }
         let code = self.space_of(tid).map(|space| code_at(space, Va(registers.pc()))).unwrap_or_default();
         let Some(stepping) = self.stepping(tid) else { return };
-        stepping.trace.push(TraceStep { general: registers.0.to_vec(), code });
-        if stepping.trace.len() >= TRACE_PORTION || stepping.trace_since.elapsed() >= TRACE_INTERVAL {
+        let newest = TraceStep { general: registers.0.to_vec(), code };
+        let is_due = stepping.trace.len() >= TRACE_PORTION || stepping.trace_since.elapsed() >= TRACE_INTERVAL;
+        if is_due && !stepping.trace.is_empty() {
             stepping.trace_since = Instant::now();
             let steps = std::mem::take(&mut stepping.trace);
+            stepping.trace.push(newest);
             self.events.push_back(Event::Trace { thread: tid, steps });
+        } else {
+            stepping.trace.push(newest);
         }
     }
 

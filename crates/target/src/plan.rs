@@ -74,7 +74,8 @@ pub struct Fence {
 /// The rules are carried out by [`crate::step::StepMachine`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StepPlan {
-    /// Instructions to execute; 0: no count, the ranges decide.
+    /// Instructions to execute; 0: no count, the ranges decide. With `stop_before`, which arrival at such an instruction
+    /// ends the plan; 0 is the first, as 1 is.
     pub count: u64,
     /// Step over calls: an instruction that pushed a return address into the current function runs to its return.
     pub over_calls: bool,
@@ -102,7 +103,7 @@ pub struct StepPlan {
     pub limit: u64,
     /// Run freely between fences instead of stepping (`gu`, `g ADDR`).
     pub run: bool,
-    /// Record registers and code of every instruction on the way.
+    /// Record registers and code of every step on the way: what `count` counts, a call stepped over being one.
     pub trace: bool,
 }
 

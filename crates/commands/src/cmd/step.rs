@@ -34,7 +34,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["pc", "pcr", "tc", "tcr"],
         syntax: "[~Thread] pc|tc[r] [= StartAddress] [Count]",
         summary: "Step to the next call",
-        details: "At a call already, pc carries it out first and tc enters it.",
+        details: "At a call already, pc carries it out first and tc enters it. Each of several calls is shown.",
         example: "pc; tc 2",
         group: Group::Execution,
         eats_line: false,
@@ -44,7 +44,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["pt", "ptr", "tt", "ttr"],
         syntax: "[~Thread] pt|tt[r] [= StartAddress] [Count]",
         summary: "Step to the next return",
-        details: "pt stays in the function; tt stops at the return of functions it calls, too.",
+        details: "pt stays in the function; tt stops at the return of functions it calls, too. Each of several returns is shown.",
         example: "pt",
         group: Group::Execution,
         eats_line: false,
@@ -54,7 +54,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["pct", "pctr", "tct", "tctr"],
         syntax: "[~Thread] pct|tct[r] [= StartAddress] [Count]",
         summary: "Step to the next call or return",
-        details: "p steps over calls, t into them; r toggles whether registers are shown. Count repeats it.",
+        details: "p steps over calls, t into them; r toggles whether registers are shown. Each of several is shown.",
         example: "pct",
         group: Group::Execution,
         eats_line: false,
@@ -64,7 +64,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["ph", "phr", "th", "thr"],
         syntax: "[~Thread] ph|th[r] [= StartAddress] [Count]",
         summary: "Step to the next branch of any kind, system calls included",
-        details: "Branches of any kind count, also those that are not taken, and system calls. p steps over calls, t into them.",
+        details: "Branches of any kind count, also those that are not taken, and system calls. p steps over calls, t into them. Each \
+                  of several is shown.",
         example: "ph",
         group: Group::Execution,
         eats_line: false,
@@ -108,16 +109,14 @@ impl Command for Step {
                 (StepUntil::Count(count), unit, count > 1)
             }
             goal => {
-                if count(arguments, debugger)? != 1 {
-                    return Err(CommandError::unsupported(bare, "only one at a time; repeat it by an empty line"));
-                }
+                let count = count(arguments, debugger)?;
                 let until = match goal {
-                    "c" => StepUntil::Call,
-                    "t" => StepUntil::Return,
-                    "ct" => StepUntil::CallOrReturn,
-                    _ => StepUntil::Branch,
+                    "c" => StepUntil::Call(count),
+                    "t" => StepUntil::Return(count),
+                    "ct" => StepUntil::CallOrReturn(count),
+                    _ => StepUntil::Branch(count),
                 };
-                (until, StepUnit::Instruction, false)
+                (until, StepUnit::Instruction, count > 1)
             }
         };
         if toggle {

@@ -32,7 +32,7 @@ impl Engine {
             self.queue.push_back(EngineEvent::Noticed(Notice::Message { text }));
             return Ok(());
         };
-        self.emit_trace(thread, &bundle.trace);
+        self.emit_trace(thread, std::mem::take(&mut bundle.trace));
         if let StopReason::Execed { executable, .. } = &record.reason {
             self.process_execed(thread, executable.clone())?;
         }
@@ -346,16 +346,14 @@ impl Engine {
         Ok(())
     }
 
-    /// The steps before the last of a traced plan, as events.
-    pub(super) fn emit_trace(&mut self, thread: crate::ThreadOrdinal, steps: &[TraceStep]) {
-        let arch = self.arch();
-        // The last one is the stop itself.
-        let Some((_, earlier)) = steps.split_last() else { return };
-        for step in earlier {
-            let mut registers = outpost_base::RegisterContext::new(arch);
-            registers.general.clone_from(&step.general);
-            self.queue.push_back(EngineEvent::Stepped(TracedStep { thread, registers, code: step.code.clone() }));
+    /// The steps of a traced plan before the stop, as events.
+    fn emit_trace(&mut self, thread: crate::ThreadOrdinal, mut steps: Vec<TraceStep>) {
+        let Some(last) = steps.last() else { return };
+        // The last one is the stop itself, unless something else stopped the thread on its way from there.
+        if self.registers(thread, Default::default()).is_ok_and(|stop| stop.general == last.general) {
+            steps.pop();
         }
+        self.emit_steps(thread, steps);
     }
 
     /// All of `steps`, which a plan that goes on has reported.

@@ -73,14 +73,14 @@ pub enum StepUntil {
     Count(u64),
     /// Until control is at an address (`pa`, `ta`).
     Address(Va),
-    /// To the next call (`pc`, `tc`).
-    Call,
-    /// To the next return (`pt`, `tt`).
-    Return,
-    /// To the next call or return (`pct`, `tct`).
-    CallOrReturn,
-    /// To the next branch of any kind, system calls included (`ph`, `th`).
-    Branch,
+    /// To the next call (`pc`, `tc`), if this is 1, else to so many later, at least 1; as the following.
+    Call(u64),
+    /// To a return (`pt`, `tt`).
+    Return(u64),
+    /// To a call or return (`pct`, `tct`).
+    CallOrReturn(u64),
+    /// To a branch of any kind, system calls included (`ph`, `th`).
+    Branch(u64),
 }
 
 /// A step, of the current thread.

@@ -87,11 +87,14 @@ impl Engine {
                 let fence = Fence { at, min_sp: Va(0), kind: FenceKind::User };
                 StepPlan { count: u64::MAX, fences: vec![fence], ..base }
             }
-            StepUntil::Call => stop_before(base, &[InstructionKind::Call]),
-            StepUntil::Return => stop_before(base, &[InstructionKind::Return]),
-            StepUntil::CallOrReturn => stop_before(base, &[InstructionKind::Call, InstructionKind::Return]),
-            StepUntil::Branch => stop_before(
+            StepUntil::Call(count) => stop_before(base, count, &[InstructionKind::Call]),
+            StepUntil::Return(count) => stop_before(base, count, &[InstructionKind::Return]),
+            StepUntil::CallOrReturn(count) => {
+                stop_before(base, count, &[InstructionKind::Call, InstructionKind::Return])
+            }
+            StepUntil::Branch(count) => stop_before(
                 base,
+                count,
                 &[InstructionKind::Call, InstructionKind::Return, InstructionKind::Branch, InstructionKind::SystemCall],
             ),
         };
@@ -294,6 +297,6 @@ impl Engine {
     }
 }
 
-fn stop_before(base: StepPlan, kinds: &[InstructionKind]) -> StepPlan {
-    StepPlan { stop_before: InstructionKinds::of(kinds), count: 0, ..base }
+fn stop_before(base: StepPlan, count: u64, kinds: &[InstructionKind]) -> StepPlan {
+    StepPlan { stop_before: InstructionKinds::of(kinds), count, ..base }
 }

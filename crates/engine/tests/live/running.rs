@@ -107,14 +107,14 @@ fn deferred_breakpoints_wait_for_their_module() {
 fn instruction_steps_move_by_instructions_and_over_calls() {
     let mut session = session();
     session.run_to("main");
-    let stop = session.step(StepKind::Over, StepUnit::Instruction, StepUntil::Call);
+    let stop = session.step(StepKind::Over, StepUnit::Instruction, StepUntil::Call(1));
     let call = stop.pc;
     let stop = session.step(StepKind::Over, StepUnit::Instruction, StepUntil::Count(1));
     assert_eq!(stop.pc, call + 5);
     session.engine.restart(session.system).unwrap();
     assert_eq!(session.stop().reason, StopReason::Created);
     session.run_to("main");
-    session.step(StepKind::Into, StepUnit::Instruction, StepUntil::Call);
+    session.step(StepKind::Into, StepUnit::Instruction, StepUntil::Call(1));
     let stop = session.step(StepKind::Into, StepUnit::Instruction, StepUntil::Count(1));
     assert_eq!(stop.pc, session.address("twice"));
     let request = StepRequest {

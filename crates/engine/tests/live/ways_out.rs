@@ -121,7 +121,7 @@ fn a_longjmp_ends_the_step_where_it_lands() {
 fn instruction_steps_over_a_call_that_jumps_do_not_run_away() {
     let mut session = session();
     session.run_to(&format!("`ways.cpp:{}`", line("        jumper(3);")));
-    session.step(StepKind::Over, StepUnit::Instruction, StepUntil::Call);
+    session.step(StepKind::Over, StepUnit::Instruction, StepUntil::Call(1));
     session.step(StepKind::Over, StepUnit::Instruction, StepUntil::Count(1));
     assert_eq!(session.functions()[0], "main");
 }

@@ -59,7 +59,7 @@ pub struct StepMachine {
     from_sp: Va,
     /// Whether the last primitive was one instruction.
     stepped: bool,
-    /// Steps of the plan completed (a call stepped over is one).
+    /// Steps of the plan completed (a call stepped over is one); with `stop_before`, arrivals at such instructions.
     counted: u64,
     /// Instructions and runs executed.
     executed: u64,
@@ -90,6 +90,11 @@ impl StepMachine {
     /// The plan being carried out; its fences must be planted while [`Next::Run`] is carried out.
     pub fn plan(&self) -> &StepPlan {
         &self.plan
+    }
+
+    /// Steps of the plan that are done, as its `count` counts them. Those that go on are what a trace shows.
+    pub fn counted(&self) -> u64 {
+        self.counted
     }
 
     /// The first primitive. Conditions are not looked at yet: a step always moves.
@@ -150,8 +155,9 @@ impl StepMachine {
     /// The thread is somewhere and no call, return or stub explains it: the plan's own stop conditions decide.
     fn arrived(&mut self, view: &mut dyn StepView) -> Next {
         let pc = view.pc();
-        self.counted += 1;
-        if self.plan.count != 0 {
+        let by_kind = !self.plan.stop_before.is_empty();
+        self.counted += u64::from(!by_kind);
+        if self.plan.count != 0 && !by_kind {
             return if self.counted >= self.plan.count { Next::Stop(StepOutcome::Counted) } else { self.go_on(view) };
         }
         if !self.plan.ranges.is_empty() && !self.plan.ranges.iter().any(|range| range.contains(pc)) {
@@ -162,9 +168,9 @@ impl StepMachine {
             }
             return Next::Stop(StepOutcome::LeftRanges);
         }
-        if !self.plan.stop_before.is_empty() {
-            let kind = classify(&view.code());
-            if self.plan.stop_before.contains(kind) {
+        if by_kind && self.plan.stop_before.contains(classify(&view.code())) {
+            self.counted += 1;
+            if self.counted >= self.plan.count {
                 return Next::Stop(StepOutcome::BeforeInstruction);
             }
         }

@@ -193,3 +193,19 @@ fn stops_before_a_kind_of_instruction() {
     let answers = walk(plan, vec![at(0x1000, 0x8000), returning]);
     assert_eq!(answers[1], Next::Stop(StepOutcome::BeforeInstruction));
 }
+
+#[test]
+fn arrivals_at_a_kind_of_instruction_are_counted() {
+    let kinds = InstructionKinds::of(&[InstructionKind::Call]);
+    let mut machine = StepMachine::new(StepPlan { count: 2, stop_before: kinds, ..StepPlan::default() });
+    let mut calling = At { code: vec![0xe8, 0, 0, 0, 0], ..at(0x1001, 0x8000) };
+    machine.begin(&mut calling);
+    let mut counted = Vec::new();
+    for mut place in [at(0x1006, 0x8000), calling, at(0x1006, 0x8000)] {
+        assert_eq!(machine.next(&mut place), Next::StepInstruction);
+        counted.push(machine.counted());
+    }
+    assert_eq!(counted, [0, 1, 1], "where it began does not count, nor does what is none");
+    let mut second = At { code: vec![0xe8, 0, 0, 0, 0], ..at(0x1007, 0x8000) };
+    assert_eq!(machine.next(&mut second), Next::Stop(StepOutcome::BeforeInstruction));
+}
