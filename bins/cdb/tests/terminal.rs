@@ -89,6 +89,14 @@ fn tab_completes_commands_and_lists_symbols() {
     terminal.session.send(ControlCode::EndOfText).unwrap();
     terminal.expect("q quits");
     terminal.expect("0:000> ");
+    // Answers are typed at a prompt of their own.
+    terminal.line("r rbx =");
+    terminal.expect("Input> ");
+    terminal.line("4d2");
+    terminal.expect("0:000> ");
+    terminal.line("r rbx");
+    terminal.expect("rbx=00000000000004d2");
+    terminal.expect("0:000> ");
     terminal.line("q");
     terminal.ends();
 }

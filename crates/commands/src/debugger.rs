@@ -1,6 +1,7 @@
 //! The interpreter: command lines in, text out, stops shown as they come.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use outpost_engine::target::{CreateSpec, StdioSpec, StopReason, Target};
@@ -10,6 +11,7 @@ use outpost_engine::{
 
 use crate::language::{Arguments, cut_command, recognise};
 use crate::log::{Log, Tee};
+use crate::questions::{self, Question};
 use crate::script::alias::Aliases;
 use crate::script::{Frame, Script};
 use crate::settings::{Continuations, Settings};
@@ -75,6 +77,8 @@ pub struct Debugger {
     /// What is being carried out, and what of it waits for the next stop.
     pub(crate) script: Script,
     pub(crate) aliases: Aliases,
+    /// Values that are asked for; the next line is the answer to the first.
+    pub(crate) questions: VecDeque<Question>,
     last_line: String,
     /// The next stop is shown and gone on from, before anything else that waits for it.
     pub(crate) goes_on_at_stop: bool,
@@ -109,6 +113,7 @@ impl Debugger {
             link_marks: Vec::new(),
             script: Script::default(),
             aliases: Aliases::default(),
+            questions: VecDeque::new(),
             last_line: String::new(),
             goes_on_at_stop: false,
             nesting: 0,
@@ -181,8 +186,12 @@ impl Debugger {
         }
     }
 
-    /// The prompt: process and thread ordinal, before them the system's where there are several.
+    /// The prompt: process and thread ordinal, before them the system's where there are several; `Input>` where a command
+    /// asks for a value.
     pub fn prompt(&self) -> String {
+        if self.is_asking() {
+            return questions::PROMPT.to_owned();
+        }
         let current = self.engine.current_thread().and_then(|thread| self.engine.thread(thread));
         let Ok(thread) = current else { return "NoTarget> ".to_owned() };
         let systems = self.engine.systems();
@@ -193,11 +202,14 @@ impl Debugger {
         }
     }
 
-    /// Carries out a command line; an empty one repeats the last, commands that list going on where they ended.
+    /// Carries out a command line; an empty one repeats the last, commands that list going on where they ended. Where a
+    /// command has asked for a value, the line is that.
     ///
     /// Failures are shown and end the line.
     pub fn execute(&mut self, line: &str, out: &mut dyn Output) -> Progress {
+        let is_answer = self.is_asking();
         let line = match line.trim() {
+            _ if is_answer => line.to_owned(),
             "" => repeated(&self.last_line),
             line => {
                 line.clone_into(&mut self.last_line);
@@ -210,9 +222,13 @@ impl Debugger {
         }
         self.engine.clear_interrupt();
         let out = &mut Tee { out, log };
-        match self.block(&line) {
-            Ok(block) => self.script.enter(block),
-            Err(error) => out.write(OutputKind::Error, &format!("{}\n", error.message())),
+        if is_answer {
+            self.take_answer(&line, out);
+        } else {
+            match self.block(&line) {
+                Ok(block) => self.script.enter(block),
+                Err(error) => out.write(OutputKind::Error, &format!("{}\n", error.message())),
+            }
         }
         self.run_frames(out);
         // What the command brought about belongs to it, before the next prompt and not somewhere after it.
@@ -234,6 +250,7 @@ impl Debugger {
         match event {
             EngineEvent::Stopped(stop) => {
                 self.awaits_event = false;
+                self.questions.clear();
                 // What is listed next is where the debuggee is now.
                 self.continuations.unassemble_at = None;
                 if let Some(command) = self.step_command.take().filter(|_| stop.ends_step) {
@@ -265,7 +282,7 @@ impl Debugger {
             }
             EngineEvent::SystemLost { name, reason, .. } => {
                 self.awaits_event = false;
-                self.script.clear();
+                self.forget_what_waits();
                 out.write(OutputKind::Error, &format!("{name} is lost: {reason}\n"));
                 self.lost = Some(name);
             }
@@ -323,6 +340,12 @@ impl Debugger {
         // What runs will stop. The engine may have stopped it already, with notices to be told before the stop.
         self.awaits_event |= self.engine.state() == EngineState::Running || self.engine.is_stop_due();
         done
+    }
+
+    /// Drops what was to be done and asked for: something that it was meant to follow has failed.
+    pub(crate) fn forget_what_waits(&mut self) {
+        self.script.clear();
+        self.questions.clear();
     }
 }
 

@@ -19,6 +19,7 @@ mod language;
 mod log;
 mod nested;
 mod output;
+mod questions;
 pub mod reference;
 pub mod registry;
 mod script;

@@ -4,16 +4,18 @@ use outpost_base::Va;
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::language::Arguments;
+use crate::questions::Question;
 use crate::text::line;
 use crate::{CommandError, Debugger};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[
     CommandEntry {
         names: &["e", "eb", "ew", "ed", "eq", "ep", "ef", "eD"],
-        syntax: "e{b|w|d|q|p|f|D} Address Value ...",
+        syntax: SYNTAX,
         summary: "Write values to memory",
         details: "Bytes (eb, also texts in quotes), words, double words, quad words, pointers, floats (ef), doubles (eD). \
-                  Read-only pages are no obstacle; a breakpoint at the place stays.",
+                  Read-only pages are no obstacle; a breakpoint at the place stays. Without values, each is shown and \
+                  asked for at Input>: a blank keeps it, an empty line ends.",
         example: "ed @rsp+8 1 2; eb 601000 \"text\" 0",
         group: Group::Memory,
         eats_line: false,
@@ -61,6 +63,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
     },
 ];
 
+pub(crate) const SYNTAX: &str = "e{b|w|d|q|p|f|D} Address [Value ...]";
+
 /// Most bytes that one command writes or compares.
 const LIMIT: u64 = 64 << 20;
 
@@ -77,50 +81,85 @@ impl Command for Enter {
     type Data = ();
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Enter, CommandError> {
-        let form = arguments.name;
         let at = arguments.address(debugger)?;
         if arguments.is_empty() {
-            return Err(arguments.usage("the values are missing"));
+            debugger.ask(Question::Memory { form: arguments.name.to_owned(), at });
         }
-        let mut bytes = Vec::new();
-        while !arguments.is_empty() {
-            if arguments.rest().starts_with('"') {
-                bytes.extend(arguments.quoted().unwrap_or_default().bytes());
-                continue;
-            }
-            if form == "eD" || form.eq_ignore_ascii_case("ef") {
-                let word = arguments.word().unwrap_or_default();
-                let value: f64 = word.parse().map_err(|_| arguments.usage(format!("'{word}' is no number")))?;
-                match form {
-                    "eD" => bytes.extend(value.to_le_bytes()),
-                    _ => bytes.extend((value as f32).to_le_bytes()),
-                }
-                continue;
-            }
-            let value = arguments.number(debugger)?;
-            let size = match form.to_ascii_lowercase().as_str() {
-                "ew" => 2,
-                "ed" => 4,
-                "eq" | "ep" => 8,
-                _ => 1,
-            };
-            let excess = if size == 8 { 0 } else { value >> (8 * size) };
-            // A negative number is as good as its low part.
-            if excess != 0 && excess != u64::MAX >> (8 * size) {
-                return Err(CommandError::invalid(format!("{value:#x} does not fit {size} bytes")));
-            }
-            bytes.extend(&value.to_le_bytes()[..size]);
-        }
-        Ok(Enter { at, bytes })
+        Ok(Enter { at, bytes: values(arguments, debugger)? })
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        debugger.engine.memory()?.write(self.at, &self.bytes)?;
-        debugger.engine.state_changed();
-        Ok(())
+        write(self.at, &self.bytes, debugger)
     }
 
     fn render(_: &(), _: &mut String) {}
+}
+
+/// Bytes of one value of a form.
+pub(crate) fn size(form: &str) -> usize {
+    match form {
+        "eD" => 8,
+        _ => match form.to_ascii_lowercase().as_str() {
+            "ew" => 2,
+            "ed" | "ef" => 4,
+            "eq" | "ep" => 8,
+            _ => 1,
+        },
+    }
+}
+
+/// One value as its form shows it; `None` is what cannot be read.
+pub(crate) fn item(form: &str, bytes: Option<&Vec<u8>>) -> String {
+    let size = size(form);
+    let Some(bytes) = bytes else { return "??".repeat(size) };
+    let mut word = [0; 8];
+    word[..size].copy_from_slice(bytes);
+    let word = u64::from_le_bytes(word);
+    match form {
+        "eD" => crate::text::double(f64::from_bits(word)),
+        _ if form.eq_ignore_ascii_case("ef") => crate::text::single(f32::from_bits(word as u32)),
+        _ if size == 8 => crate::text::hex64(word),
+        _ => format!("{word:0width$x}", width = 2 * size),
+    }
+}
+
+/// The bytes of all values that follow.
+pub(crate) fn values(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Vec<u8>, CommandError> {
+    let form = arguments.name;
+    let size = size(form);
+    let mut bytes = Vec::new();
+    while !arguments.is_empty() {
+        if arguments.rest().starts_with('"') {
+            bytes.extend(arguments.quoted().unwrap_or_default().bytes());
+            continue;
+        }
+        if form == "eD" || form.eq_ignore_ascii_case("ef") {
+            let word = arguments.word().unwrap_or_default();
+            let value: f64 = word.parse().map_err(|_| arguments.usage(format!("'{word}' is no number")))?;
+            match form {
+                "eD" => bytes.extend(value.to_le_bytes()),
+                _ => bytes.extend((value as f32).to_le_bytes()),
+            }
+            continue;
+        }
+        let value = arguments.number(debugger)?;
+        let excess = if size == 8 { 0 } else { value >> (8 * size) };
+        // A negative number is as good as its low part.
+        if excess != 0 && excess != u64::MAX >> (8 * size) {
+            return Err(CommandError::invalid(format!("{value:#x} does not fit {size} bytes")));
+        }
+        bytes.extend(&value.to_le_bytes()[..size]);
+    }
+    Ok(bytes)
+}
+
+/// Writes bytes, if there are any.
+pub(crate) fn write(at: Va, bytes: &[u8], debugger: &mut Debugger) -> Result<(), CommandError> {
+    if !bytes.is_empty() {
+        debugger.engine.memory()?.write(at, bytes)?;
+        debugger.engine.state_changed();
+    }
+    Ok(())
 }
 
 /// Writes text.
@@ -141,7 +180,7 @@ impl Command for EnterText {
         if form.contains('z') {
             bytes.extend(if form.ends_with('u') { &[0, 0][..] } else { &[0][..] });
         }
-        Enter { at, bytes }.run(debugger)?;
+        write(at, &bytes, debugger)?;
         Ok(EnterText)
     }
 

@@ -5,6 +5,7 @@ use outpost_engine::target::RegisterSets;
 
 use crate::command::{CommandEntry, Group};
 use crate::language::{Arguments, ThreadSpec};
+use crate::questions::Question;
 use crate::settings::{MASK_DEBUG, MASK_FLOAT, MASK_XMM, MASK_YMM};
 use crate::text::{line, registers, stop, symbols, threads};
 use crate::{CommandError, Debugger, Output, OutputKind};
@@ -17,7 +18,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         details: "Without a name: those of the display mask (rm), the current symbol and instruction. Names are written \
                   without @; flags (zf) and parts (eax, al) are registers, too, as are $ip and $t0 to $t19. r. shows the \
                   registers that the current instruction uses. rF shows floating-point, rX XMM, rY YMM registers, rM those of \
-                  a mask. Types are ib ub iw uw id ud iq uq f d, showing vector registers by their parts.",
+                  a mask. Types are ib ub iw uw id ud iq uq f d, showing vector registers by their parts. \
+                  With = and no value, what is there is shown and the value is asked for at Input>; an empty line keeps it.",
         example: "r rax, rbx; r eax = 5; ~2 r rip",
         group: Group::State,
         eats_line: false,
@@ -116,29 +118,13 @@ fn one(arguments: &mut Arguments<'_>, debugger: &mut Debugger, text: &mut String
     let name = word.to_ascii_lowercase();
     let typed = if arguments.take(":") { Some(arguments.register_name()) } else { None };
     if arguments.take("=") {
-        if arguments.is_empty() {
-            return Err(CommandError::unsupported(
-                "r name =",
-                "prompting for a value needs a terminal; give the value",
-            ));
+        if arguments.is_empty() || arguments.take(",") {
+            check_can_be_set(&name, debugger)?;
+            let thread = debugger.engine.current_thread()?;
+            debugger.ask(Question::Register { thread, name });
+            return Ok(());
         }
-        let value = arguments.number(debugger)?;
-        let more = arguments.rest();
-        if !arguments.take(",")
-            && !more.is_empty()
-            && !more.starts_with(|c: char| c.is_ascii_alphabetic() || "$@".contains(c))
-        {
-            return Err(arguments
-                .usage(format!("'{more}' is no part of a number; a value that is not whole is given by its bits")));
-        }
-        // What a caller's register was is spread over the stack; writing the thread's instead would surprise.
-        if !name.starts_with('$') && debugger.engine.shown_frame_registers()?.is_some() {
-            let reason = "registers of a frame cannot be set; .frame 0 goes back to those of the thread";
-            return Err(CommandError::invalid(reason));
-        }
-        let value = register_value(&name, value, debugger)?;
-        debugger.engine.set_register(&name, value)?;
-        return Ok(());
+        return set(&name, arguments, debugger);
     }
     arguments.take(",");
     let value = debugger.engine.register(&name)?;
@@ -149,6 +135,33 @@ fn one(arguments: &mut Arguments<'_>, debugger: &mut Debugger, text: &mut String
             parts(&value, kind).ok_or_else(|| arguments.usage(format!("unknown type '{kind}'")))?
         ),
         None => line!(text, "{name}={}", registers::single(debugger.engine.arch(), &name, &value)),
+    }
+    Ok(())
+}
+
+/// Sets a register to the number that follows.
+pub(crate) fn set(name: &str, arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<(), CommandError> {
+    let value = arguments.number(debugger)?;
+    let more = arguments.rest();
+    if !arguments.take(",")
+        && !more.is_empty()
+        && !more.starts_with(|c: char| c.is_ascii_alphabetic() || "$@".contains(c))
+    {
+        return Err(
+            arguments.usage(format!("'{more}' is no part of a number; a value that is not whole is given by its bits"))
+        );
+    }
+    check_can_be_set(name, debugger)?;
+    let value = register_value(name, value, debugger)?;
+    debugger.engine.set_register(name, value)?;
+    Ok(())
+}
+
+/// What a caller's register was is spread over the stack; writing the thread's instead would surprise.
+fn check_can_be_set(name: &str, debugger: &mut Debugger) -> Result<(), CommandError> {
+    if !name.starts_with('$') && debugger.engine.shown_frame_registers()?.is_some() {
+        let reason = "registers of a frame cannot be set; .frame 0 goes back to those of the thread";
+        return Err(CommandError::invalid(reason));
     }
     Ok(())
 }

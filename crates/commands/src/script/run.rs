@@ -11,9 +11,9 @@ use crate::nested::resumes;
 use crate::{CommandError, Debugger, Output, OutputKind, registry};
 
 impl Debugger {
-    /// Carries out what is under way until something resumes the debuggee or ends the session.
+    /// Carries out what is under way until something resumes the debuggee, asks for a value or ends the session.
     pub(crate) fn run_frames(&mut self, out: &mut dyn Output) -> Progress {
-        while self.progress() == Progress::Prompt {
+        while self.progress() == Progress::Prompt && !self.waits_for_answer() {
             let done = match self.script.frames.len() > DEPTH_LIMIT {
                 true => Err(CommandError::invalid("commands are nested too deep")),
                 false => self.run_one(out),
@@ -24,7 +24,16 @@ impl Debugger {
                 Err(error) => self.failed(error, out),
             }
         }
+        if self.waits_for_answer() {
+            self.show_question(out);
+        }
         self.progress()
+    }
+
+    /// Whether whoever types has to answer before anything goes on; a file of lines answers by its next.
+    fn waits_for_answer(&self) -> bool {
+        let answers = matches!(self.script.frames.last(), Some(Frame::Lines(lines)) if !lines.is_empty());
+        self.is_asking() && self.script.nested.is_none() && !answers
     }
 
     /// Carries out commands that another command runs, apart from what is under way; commands that resume are refused with
@@ -86,6 +95,13 @@ impl Debugger {
             Some(Frame::Catch) => {}
             Some(Frame::Lines(mut lines)) => {
                 if let Some(line) = lines.pop_front() {
+                    if self.is_asking() {
+                        self.script.frames.push(Frame::Lines(lines));
+                        self.show_question(out);
+                        out.write(OutputKind::Normal, &format!("{}{line}\n", self.prompt()));
+                        self.take_answer(&line, out);
+                        return Ok(true);
+                    }
                     out.write(OutputKind::Normal, &format!("{}{line}\n", self.prompt()));
                     let block = self.block(&line)?;
                     self.script.frames.extend([Frame::Lines(lines), block]);
@@ -204,10 +220,11 @@ impl Debugger {
             (None, Some((_, Errors::Show))) if !is_cancelled => {}
             (None, Some((_, Errors::Keep(kept)))) => {
                 self.script.frames.clear();
+                self.questions.clear();
                 *kept = Some(error);
                 return;
             }
-            (None, _) => self.script.frames.clear(),
+            (None, _) => self.forget_what_waits(),
         }
         out.write(OutputKind::Error, &format!("{}\n", error.message()));
     }
