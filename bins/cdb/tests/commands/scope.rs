@@ -37,3 +37,50 @@ fn frame_r_shows_registers_once() {
     assert!(part(&output, "one").contains("rax=????????????????"), "{output}");
     assert!(!part(&output, "other").contains("????"), "{output}");
 }
+
+/// Names and values of a frame's parameters, from text between its parentheses; a value is what its first word says.
+fn parameters(text: &str, equals: &str) -> Vec<(String, u64)> {
+    let each = text.split(", ").map(|parameter| {
+        let (declared, value) = parameter.split_once(equals).unwrap_or_else(|| panic!("no {equals} in {parameter}"));
+        let name = declared.trim_start_matches("int ").trim_start_matches("struct node *").to_owned();
+        let value = value.split(' ').next().unwrap().replace('`', "");
+        let number = match value.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None => value.trim_start_matches("0n").parse(),
+        };
+        (name, number.unwrap_or_else(|error| panic!("{value}: {error}")))
+    });
+    each.collect()
+}
+
+/// The texts between the parentheses behind a function's name.
+fn in_parentheses<'a>(text: &'a str, before: &str, behind: &str) -> Vec<&'a str> {
+    text.split(before).skip(1).map(|rest| rest.split_once(behind).unwrap().0).collect()
+}
+
+#[test]
+fn parameters_in_the_stack_are_gdbs() {
+    let line = LISTS.lines().position(|line| line.contains("// bottom")).unwrap() + 1;
+    let output = cdb(lists(), &format!("bp `lists.c:{line}`; g; .echo [p]; kp; .echo [P]; kP; .echo [end]"));
+    let gdb = std::process::Command::new("gdb")
+        .args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", &format!("break lists.c:{line}")])
+        .args(["-ex", "run", "-ex", "bt -frame-arguments all"])
+        .arg(lists())
+        .output()
+        .unwrap();
+    let gdb = String::from_utf8_lossy(&gdb.stdout).into_owned();
+    let theirs: Vec<_> = in_parentheses(gdb.rsplit("#0 ").next().unwrap(), "down (", ") at");
+    let theirs: Vec<_> = theirs.iter().map(|text| parameters(text, "=")).collect();
+    assert_eq!(theirs.len(), 2, "{gdb}");
+    let same_line = in_parentheses(part(&output, "p"), "lists!down(", ")+");
+    let ours: Vec<_> = same_line.iter().map(|text| parameters(text, " = ")).collect();
+    assert_eq!(ours, theirs, "{output} {gdb}");
+    assert!(
+        same_line.iter().all(|text| text.contains("int depth = ") && text.contains("struct node *list = ")),
+        "{output}"
+    );
+    let own_lines = in_parentheses(part(&output, "P"), "lists!down(", ")+");
+    let joined: Vec<_> = own_lines.iter().map(|text| text.trim_start().replace(",\n            ", ", ")).collect();
+    assert_eq!(joined, same_line);
+    assert!(part(&output, "p").contains("lists!main()+"), "{output}");
+}

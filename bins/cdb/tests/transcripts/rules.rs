@@ -21,6 +21,8 @@ const PATTERNS: &[(&str, &str)] = &[
     (r"\b((?:lib\w+|ld_linux_x86_64_so|linux_vdso_so)!(?:[\w~.@]|::)+)\+0x[0-9a-f]+", "$1+*"),
     (r"\b((?:lib\w+|ld_linux_x86_64_so|linux_vdso_so)!(?:[\w~.@]|::)+(?:\+\*)?) \[[^\]\n]*\]", "$1 [*]"),
     (r"\[\./[^\]\n]*\]", "[*]"),
+    // The same behind a function's parameters.
+    (r"\)\+0x[0-9a-f]+ \[\*\]", ")+* [*]"),
     (r"/usr/lib/debug/\.build-id/[0-9a-f]{2}/[0-9a-f]+\.debug", "DEBUGFILE"),
     (r"(?i)(build[- ]id:? +)[0-9a-f]{40}", "$1*"),
     (r"/rustc/[0-9a-f]{40}", "/rustc/COMMIT"),

@@ -15,7 +15,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["k"],
         syntax: "[~Thread] k[b|p|P|v][c][n][f][L][M] [FrameCount]\n[~Thread] k[options] = StackPtr [InstructionPtr] FrameCount",
         summary: "Show the stack",
-        details: "b first three argument registers, p parameters with values, P one per line, v how each frame was found, \
+        details: "b first three argument registers, p parameters with types and values, P one per line, v how each frame was found, \
                   c call sites only, f distance between frames, L no source lines; n (frame numbers) and M are accepted. \
                   Inline frames are marked. The count is read in the default radix.",
         example: "k 5; ~*kv",
@@ -84,8 +84,8 @@ pub struct ShownStack {
     pub stack: ThreadStack,
     /// Row of the thread as `~` shows it.
     pub thread: String,
-    /// Parameters of each frame, name and text; empty lists where they are not asked for.
-    pub parameters: Vec<Vec<(String, String)>>,
+    /// Parameters of each frame, declaration and value as text; `None` where they are not known or not asked for.
+    pub parameters: Vec<Option<Vec<(String, String)>>>,
     /// The first three argument registers of each frame, as text.
     pub arguments: Vec<String>,
 }
@@ -166,7 +166,7 @@ impl Command for Stack {
                 debugger.engine.select_thread(stack.thread)?;
                 for frame in &stack.frames {
                     debugger.engine.check_interrupt()?;
-                    parameters.push(if wants_parameters { parameters_of(frame, debugger) } else { Vec::new() });
+                    parameters.push(if wants_parameters { parameters_of(frame, debugger) } else { None });
                     registers.push(if wants_arguments { argument_registers(frame, debugger) } else { String::new() });
                 }
             }
@@ -190,27 +190,14 @@ impl Command for Stack {
             let mut previous_sp = None;
             for (at, frame) in shown.stack.frames.iter().enumerate() {
                 let arguments = shown.arguments.get(at).map_or("", String::as_str);
-                let mut text_row = row(frame, data.columns, previous_sp, arguments);
+                let parameters = shown.parameters.get(at).and_then(Option::as_ref);
+                let parameters = parameters.map(|list| parameter_text(list, data.parameters)).unwrap_or_default();
+                let mut text_row = row(frame, data.columns, previous_sp, arguments, &parameters);
                 previous_sp = Some(frame.sp.0);
                 if data.columns.unwind {
                     text_row.push_str(&format!(" (found by {})", trust_words(frame.trust)));
                 }
-                let parameters = shown.parameters.get(at).map_or(&[][..], Vec::as_slice);
-                match data.parameters {
-                    Parameters::SameLine if !parameters.is_empty() => {
-                        let all: Vec<String> =
-                            parameters.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-                        insert_parameters(&mut text_row, frame, &all.join(", "));
-                        line!(text, "{text_row}");
-                    }
-                    Parameters::OwnLines => {
-                        line!(text, "{text_row}");
-                        for (name, value) in parameters {
-                            line!(text, "            {name} = {value}");
-                        }
-                    }
-                    _ => line!(text, "{text_row}"),
-                }
+                line!(text, "{text_row}");
             }
             if !shown.stack.problem.is_empty() {
                 line!(text, "The stack ends here: {}", shown.stack.problem);
@@ -219,24 +206,33 @@ impl Command for Stack {
     }
 }
 
-/// Puts `(parameters)` behind the function's name, before its source line.
-fn insert_parameters(row: &mut String, frame: &StackFrame, parameters: &str) {
-    let suffix = crate::text::symbols::line_suffix(frame.source.as_ref());
-    let at = row.strip_suffix(&suffix).map_or(row.len(), str::len);
-    row.insert_str(at, &format!(" ({parameters})"));
+/// `(int argc = 0n1, char **argv = 0x...)`, or the same with a line for each.
+fn parameter_text(parameters: &[(String, String)], shown: Parameters) -> String {
+    let each = parameters.iter().map(|(declaration, value)| match shown {
+        Parameters::OwnLines => format!("\n            {declaration} = {value}"),
+        _ => format!("{declaration} = {value}"),
+    });
+    let separator = if shown == Parameters::OwnLines { "," } else { ", " };
+    format!("({})", each.collect::<Vec<_>>().join(separator))
 }
 
 fn frame_count(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX).clamp(1, 0xffff)
 }
 
-fn parameters_of(frame: &StackFrame, debugger: &mut Debugger) -> Vec<(String, String)> {
-    if debugger.engine.select_frame(frame.index).is_err() {
-        return Vec::new();
+/// Declarations of a function's parameters and their values; `None` if the debug info does not know the function.
+fn parameters_of(frame: &StackFrame, debugger: &mut Debugger) -> Option<Vec<(String, String)>> {
+    debugger.engine.select_frame(frame.index).ok()?;
+    let found = debugger.engine.parameters().ok()?;
+    if found.is_empty() && frame.source.is_none() {
+        return None;
     }
-    let found = debugger.engine.parameters().unwrap_or_default();
     let visible = found.into_iter().filter(|parameter| !parameter.artificial || parameter.name == "this");
-    visible.map(|parameter| (parameter.name.clone(), values::one_line(debugger, &parameter.value))).collect()
+    let shown = visible.map(|parameter| {
+        let declared = outpost_engine::values::declaration(parameter.value.value_type(), &parameter.name);
+        (declared, values::one_line(debugger, &parameter.value))
+    });
+    Some(shown.collect())
 }
 
 /// rdi, rsi and rdx as far as the frame knows them: they carry the first three integer arguments (SysV x86-64 psABI,

@@ -38,9 +38,14 @@ pub(crate) fn head(columns: FrameColumns) -> String {
 
 /// `svc!main+0x1f`; the address where nothing is known.
 pub(crate) fn call_site(frame: &StackFrame) -> String {
+    call_site_with(frame, "")
+}
+
+/// `svc!main(int argc = 0n1)+0x1f`, the parameters being text with its parentheses.
+fn call_site_with(frame: &StackFrame, parameters: &str) -> String {
     let plus = |name: String| match frame.displacement {
-        0 => name,
-        more => format!("{name}+{more:#x}"),
+        0 => name + parameters,
+        more => format!("{name}{parameters}+{more:#x}"),
     };
     match (frame.module.as_str(), frame.function.as_str()) {
         ("", "") => frame.instruction.to_string(),
@@ -50,17 +55,23 @@ pub(crate) fn call_site(frame: &StackFrame) -> String {
     }
 }
 
-/// One row without what follows the call site (parameters, notes).
-pub(crate) fn row(frame: &StackFrame, columns: FrameColumns, previous_sp: Option<u64>, arguments: &str) -> String {
-    let site = call_site(frame);
+/// One row without notes behind the call site; `parameters` are text with its parentheses.
+pub(crate) fn row(
+    frame: &StackFrame,
+    columns: FrameColumns,
+    previous_sp: Option<u64>,
+    arguments: &str,
+    parameters: &str,
+) -> String {
+    let site = call_site_with(frame, parameters);
     let mut text = format!("{:02x} ", frame.index);
     if columns.names_only {
         // Names alone, so that stacks of two runs can be compared.
         let (module, function) = (frame.module.as_str(), frame.function.as_str());
         match (module, function) {
             (_, "") => text.push_str(&site),
-            ("", function) => text.push_str(function),
-            (module, function) => text.push_str(&format!("{module}!{function}")),
+            ("", function) => text.push_str(&format!("{function}{parameters}")),
+            (module, function) => text.push_str(&format!("{module}!{function}{parameters}")),
         }
         return text;
     } else {
@@ -114,10 +125,13 @@ mod tests {
     fn rows_as_scripts_expect_them() {
         assert_eq!(head(FrameColumns::default()), " # Child-SP          RetAddr               Call Site");
         let expected = "01 00007fff`ffffda10 00007fff`f7c29d90     svc!main+0x2f7 [/src/svc/main.c @ 140]";
-        assert_eq!(row(&frame(FrameKind::Physical), FrameColumns::default(), None, ""), expected);
+        assert_eq!(row(&frame(FrameKind::Physical), FrameColumns::default(), None, "", ""), expected);
         let inline = "01 (Inline Function) --------`--------     svc!main+0x2f7 [/src/svc/main.c @ 140]";
-        assert_eq!(row(&frame(FrameKind::Inline), FrameColumns::default(), None, ""), inline);
+        assert_eq!(row(&frame(FrameKind::Inline), FrameColumns::default(), None, "", ""), inline);
         let columns = FrameColumns { names_only: true, hide_lines: true, ..FrameColumns::default() };
-        assert_eq!(row(&frame(FrameKind::Physical), columns, None, ""), "01 svc!main");
+        assert_eq!(row(&frame(FrameKind::Physical), columns, None, "", ""), "01 svc!main");
+        assert_eq!(row(&frame(FrameKind::Physical), columns, None, "", "(int n = 0n1)"), "01 svc!main(int n = 0n1)");
+        let site = call_site_with(&frame(FrameKind::Physical), "(int n = 0n1)");
+        assert_eq!(site, "svc!main(int n = 0n1)+0x2f7");
     }
 }
