@@ -160,6 +160,9 @@ fn looking_around_costs_nothing_a_step_one_and_a_container_two() {
         ("p", 1),
         // What was read at one stop comes with the next.
         ("?? numbers", 0),
+        ("?? numbers[500]", 2),
+        // One of a thousand entries: all keys are compared.
+        ("?? words[77]", 2),
         // Over the whole loop.
         ("p", 1),
         // Into a function that was sent ahead.
@@ -181,6 +184,8 @@ fn looking_around_costs_nothing_a_step_one_and_a_container_two() {
     }
     assert_eq!(text.matches("size=1000").count(), 3, "{text}");
     assert_eq!(text.lines().filter(|line| line.starts_with("   [0n")).count(), 1000, "{text}");
+    // 7919 * 283 is 77 modulo 1000.
+    assert!(text.contains("> \"number 283\""), "{text}");
     assert!(text.contains("number 679") && text.contains("budgets!leaf"), "{text}");
     let line = |mark: &str| PROGRAM.lines().position(|line| line.contains(mark)).unwrap() + 1;
     let shown = |mark: &str| text.contains(&format!("budgets.cpp @ {}]", line(mark)));

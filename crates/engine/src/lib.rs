@@ -63,7 +63,8 @@ pub use variables::FrameVariable;
 /// Types and values of debuggees, as this crate's interface gives them.
 pub mod values {
     pub use outpost_symbols::{
-        BaseEncoding, BatchMemory, Child, FieldRole, FieldRow, Scalar, SymbolKind, TextOptions, Type, TypeKind,
-        TypeTable, Value, ValueLocation, VariableKind, ViewKind, ViewLimits, Wildcard, declaration, field_rows,
+        BaseEncoding, BatchMemory, Child, ElementKey, FieldRole, FieldRow, Scalar, SymbolKind, TextOptions, Type,
+        TypeKind, TypeTable, Value, ValueLocation, VariableKind, ViewKind, ViewLimits, Wildcard, declaration,
+        field_rows,
     };
 }

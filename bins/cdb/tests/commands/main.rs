@@ -5,6 +5,7 @@ mod attaching;
 mod breakpoints;
 mod children;
 mod common;
+mod elements;
 mod memory;
 mod scope;
 mod types;

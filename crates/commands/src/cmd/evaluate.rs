@@ -24,8 +24,9 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["??"],
         syntax: "?? Expression",
         summary: "Evaluate a C++ expression",
-        details: "Shows its type and value, of structures the fields. Assignments change the debuggee.",
-        example: "?? head->next->value; ?? total = 5",
+        details: "Shows its type and value, of structures the fields. Assignments change the debuggee. In brackets stands \
+                  the index of an array, vector or other sequence, or the key of a map.",
+        example: "?? head->next->value; ?? total = 5; ?? ages[\"ann\"]",
         group: Group::Symbols,
         eats_line: false,
         run: carry_out::<EvaluateCpp>,

@@ -8,11 +8,6 @@ use outpost_engine::{Engine, ProcessMemory};
 
 use crate::Debugger;
 
-/// Most rounds of "read, fetch what was missing" for one value.
-const ROUNDS: usize = 16;
-/// Bytes fetched around what is missing: nodes of trees and lists lie near each other.
-const READ_AHEAD: u64 = 64 << 10;
-
 /// Memory of the current process, or none.
 pub(crate) struct ValueMemory(pub(crate) Option<ProcessMemory>);
 
@@ -92,18 +87,8 @@ pub(crate) fn in_batches<T>(
         raw: amount.raw,
         symbol: &symbol,
     };
-    let fetch = |ranges: &[outpost_base::VaRange]| {
-        let reads: Vec<_> = ranges
-            .iter()
-            .map(|range| outpost_engine::target::ReadRequest { at: range.start, len: range.len() })
-            .collect();
-        let empty = || vec![Vec::new(); ranges.len()];
-        memory.as_ref().and_then(|memory| memory.read_around(&reads).ok()).unwrap_or_else(empty)
-    };
-    let batches = BatchMemory::with_read_ahead(READ_AHEAD);
-    let mut batches = match &memory {
-        Some(memory) => batches.over(memory.known()),
-        None => batches,
-    };
-    batches.run(ROUNDS, |memory| read(&options, memory), fetch)
+    match &memory {
+        Some(memory) => memory.in_batches(|memory| read(&options, memory)),
+        None => read(&options, &mut BatchMemory::new()),
+    }
 }

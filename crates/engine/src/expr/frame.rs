@@ -117,6 +117,13 @@ impl Scope for EngineScope<'_> {
         &mut self.memory
     }
 
+    fn in_batches(&mut self, read: &mut dyn FnMut(&mut dyn MemoryReader)) {
+        match &self.memory.0 {
+            Some(memory) => memory.in_batches(read),
+            None => read(&mut self.memory),
+        }
+    }
+
     fn register(&mut self, id: RegisterId) -> Option<RegisterValue> {
         let name = self.arch().register(id)?.name;
         self.engine.register(name).ok()

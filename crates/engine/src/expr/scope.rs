@@ -44,6 +44,11 @@ pub trait Scope {
     /// Memory of the process.
     fn memory(&mut self) -> &mut dyn MemoryReader;
 
+    /// Runs `read` over the memory of the process until it has what it asks for, in as few round trips as can be.
+    fn in_batches(&mut self, read: &mut dyn FnMut(&mut dyn MemoryReader)) {
+        read(self.memory());
+    }
+
     /// A register as the frame has it; `None` if the frame does not know it.
     fn register(&mut self, id: RegisterId) -> Option<RegisterValue>;
 

@@ -7,6 +7,7 @@
 
 mod batch;
 mod children;
+mod element;
 mod fields;
 mod location;
 mod scalar;
@@ -16,6 +17,7 @@ mod views;
 
 pub use batch::BatchMemory;
 pub use children::{Child, Children};
+pub use element::{ElementKey, NoElement};
 pub use fields::{FieldRole, FieldRow, field_rows};
 pub use location::{Piece, Unavailable, ValueLocation};
 pub use scalar::Scalar;

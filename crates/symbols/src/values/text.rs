@@ -183,7 +183,7 @@ impl Writer<'_, '_> {
             None => self.push(&unavailable(&Unavailable::Memory { at })),
             Some(bytes) => {
                 let shown = bytes.get(..limit).unwrap_or(&bytes);
-                let text = TextView { bytes: shown.to_vec(), unit: 1, length: bytes.len() as u64 };
+                let text = TextView { at: None, bytes: shown.to_vec(), unit: 1, length: bytes.len() as u64 };
                 self.push(&quoted(&text));
             }
         }
@@ -256,7 +256,7 @@ impl Writer<'_, '_> {
                 bytes.truncate(text.unwrap_or(bytes.len()));
                 let whole = rest_is_zero || text.is_none() && shown == count;
                 let length = bytes.len() as u64 + u64::from(!whole);
-                self.push(&quoted(&TextView { bytes, unit: 1, length }));
+                self.push(&quoted(&TextView { at: None, bytes, unit: 1, length }));
             }
         }
     }
@@ -492,7 +492,7 @@ mod tests {
 
     #[test]
     fn text_is_escaped_and_cut_visibly() {
-        let text = |bytes: &[u8], unit, length| quoted(&TextView { bytes: bytes.to_vec(), unit, length });
+        let text = |bytes: &[u8], unit, length| quoted(&TextView { at: None, bytes: bytes.to_vec(), unit, length });
         assert_eq!(text(b"a\"b\n\x01", 1, 5), r#""a\"b\n\x01""#);
         assert_eq!(text(b"ab", 1, 7), r#""ab"..."#);
         assert_eq!(text("€".as_bytes(), 1, 3), "\"€\"");

@@ -1,7 +1,7 @@
 //! Fields chosen by name, and what is opened of them.
 
 use outpost_base::Va;
-use outpost_engine::values::{FieldRole, FieldRow, Type, TypeKind, Value, ViewKind, Wildcard};
+use outpost_engine::values::{ElementKey, FieldRole, FieldRow, Type, TypeKind, Value, ViewKind, Wildcard};
 
 use super::options::Word;
 use crate::text::values::{self, Amount, ValueMemory};
@@ -245,8 +245,17 @@ fn open_element(
 
 /// The row of one element.
 fn element(array: &Value, index: u64, offset: Option<u64>, depth: usize, debugger: &mut Debugger) -> Option<FieldRow> {
-    let memory = debugger.engine.memory().ok();
-    let value = array.index(i64::try_from(index).ok()?, &mut ValueMemory(memory)).ok()?;
+    let key = ElementKey::Number(i128::from(index));
+    let found = values::in_batches(&mut debugger.engine, amount(), |_, memory| array.element_at(&key, memory));
+    let is_container = found.is_some() && array.value_type().element().is_none();
+    let value = match found {
+        Some(found) => found.ok()?,
+        None => {
+            let memory = debugger.engine.memory().ok();
+            array.index(i64::try_from(index).ok()?, &mut ValueMemory(memory)).ok()?
+        }
+    };
+    let offset = offset.filter(|_| !is_container);
     let size = value.value_type().size().unwrap_or(0);
     let text = values::text_of(&mut debugger.engine, &value, amount());
     Some(FieldRow {

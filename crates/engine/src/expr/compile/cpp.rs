@@ -97,6 +97,9 @@ impl Compiler<'_> {
             Cpp::Index(array, index) => {
                 let of = self.scalar(array)?;
                 let element = pointed_to(&of)?;
+                if element.view_kind().is_some() || is_rusts(&of) && element.is_aggregate() {
+                    return Err(beside("[]", "is of a container"));
+                }
                 self.scalar(index)?;
                 self.scale(&element)?;
                 self.code.op(Op::Add);
@@ -360,6 +363,11 @@ impl Compiler<'_> {
 fn pointed_to(of: &Type) -> Result<Type, CompileError> {
     let target = of.target().or_else(|| of.element().map(|(element, _)| element));
     Ok(target.ok_or_else(|| operand_error("*", "the operand is no pointer"))?)
+}
+
+/// Whether indexing goes through references, which a pointer of C does not.
+fn is_rusts(of: &Type) -> bool {
+    of.resolved().language() == outpost_symbols::Language::Rust
 }
 
 /// Size and signedness of an integer or pointer of at most 8 bytes.

@@ -1,7 +1,9 @@
 //! C++: typed values, assignment to the debuggee, no calls.
 
 use outpost_base::Va;
-use outpost_symbols::{PointerFlavour, Scalar, Store, Type, TypeKind, TypeTable, Unavailable, Value};
+use outpost_symbols::{
+    ElementKey, NoElement, PointerFlavour, Scalar, Store, Type, TypeKind, TypeTable, Unavailable, Value,
+};
 
 use super::number::{Number, apply, wrap};
 use super::types::{builtin, pointer_to, resolve};
@@ -46,9 +48,8 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
         }
         Cpp::Index(array, index) => {
             let array = evaluate(array, scope)?;
-            let index = number(index, scope)?;
-            let Number::Integer { value, .. } = index else { return Err(operand("[]", "the index is no integer")) };
-            let element = array.index(value as i64, scope.memory()).map_err(|reason| unavailable("[]", reason))?;
+            let key = element_key(index, scope)?;
+            let element = element_of(&array, &key, scope)?;
             through_reference(element, scope)
         }
         Cpp::Cast(to, operand) => cast(to, operand, scope),
@@ -196,6 +197,39 @@ fn base_named(value: &Value, class: &str, depth: usize, scope: &mut dyn Scope) -
         let base = value.base(number, scope.memory()).ok()?;
         base_named(&base, class, depth, scope)
     })
+}
+
+/// What stands in brackets: an integer, or the text that a literal, a string or a pointer to characters is.
+fn element_key(index: &Cpp, scope: &mut dyn Scope) -> Result<ElementKey, ExprError> {
+    if let Cpp::Text(text) = index {
+        return Ok(ElementKey::Text(text.as_bytes().to_vec()));
+    }
+    let index = evaluate(index, scope)?;
+    let mut text = None;
+    scope.in_batches(&mut |memory| text = index.text_bytes(TEXT_LIMIT, memory));
+    if let Some(text) = text {
+        return text.map(ElementKey::Text).map_err(|reason| unavailable("[]", reason));
+    }
+    match promoted(&index, scope)? {
+        Number::Integer { value, .. } => Ok(ElementKey::Number(value)),
+        _ => Err(operand("[]", "the index is no integer")),
+    }
+}
+
+/// An element of a container as its author thinks of it; else of an array or of what a pointer points to.
+fn element_of(array: &Value, key: &ElementKey, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let mut found = None;
+    scope.in_batches(&mut |memory| found = array.element_at(key, memory));
+    match (found, key) {
+        (Some(Ok(element)), _) => Ok(element),
+        (Some(Err(NoElement::Unreadable(reason))), _) => Err(unavailable("[]", reason)),
+        (Some(Err(reason)), _) => Err(operand("[]", &reason.to_string())),
+        (None, ElementKey::Number(index)) => {
+            let index = *index as i64;
+            array.index(index, scope.memory()).map_err(|reason| unavailable("[]", reason))
+        }
+        (None, ElementKey::Text(_)) => Err(operand("[]", "the index is no integer")),
+    }
 }
 
 fn unary(operator: CppUnary, operand_expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprError> {

@@ -51,6 +51,8 @@ pub enum View {
 /// Text and how it is encoded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TextView {
+    /// Where it begins, if it is in memory.
+    pub at: Option<Va>,
     /// Leading bytes, as many as were asked for.
     pub bytes: Vec<u8>,
     /// Bytes in one unit of the encoding: 1, 2 or 4.
@@ -223,5 +225,5 @@ fn text_at(
     if !bytes.is_empty() {
         memory.read_exact(at, &mut bytes).ok_or(Unavailable::Memory { at })?;
     }
-    Ok(View::Text(TextView { bytes, unit: unit as u8, length }))
+    Ok(View::Text(TextView { at: Some(at), bytes, unit: unit as u8, length }))
 }
