@@ -24,6 +24,7 @@ mod ordinals;
 mod process;
 mod registers;
 mod run;
+mod safety;
 mod scope;
 mod select;
 mod sources;

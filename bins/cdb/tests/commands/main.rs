@@ -7,5 +7,6 @@ mod children;
 mod common;
 mod elements;
 mod memory;
+mod safety;
 mod scope;
 mod types;

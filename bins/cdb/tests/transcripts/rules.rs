@@ -47,6 +47,7 @@ const PATTERNS: &[(&str, &str)] = &[
     (r"(The process server is ending\n(?:.*\n)*?)exit status: 3\n", "$1"),
     // Breakpoints that do not outlive a killed debugger are another test's.
     (r" \(not kill-safe: [^)\n]*\)", ""),
+    (r"(?m)^Steps over calls in process \d+ are not kill-safe: .*\n", ""),
 ];
 
 impl Rules {

@@ -3,7 +3,7 @@
 use outpost_engine::expr::{Evaluator, Expr, ExprError, Masm, Radix};
 use outpost_engine::target::{HardwareAccess, KillSafety};
 use outpost_engine::{
-    BreakpointAccess, BreakpointNumber, BreakpointPlace, BreakpointRequest, DepthLimit, ThreadOrdinal,
+    BreakpointAccess, BreakpointNumber, BreakpointPlace, BreakpointRequest, DepthLimit, ProcessOrdinal, ThreadOrdinal,
 };
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
@@ -45,7 +45,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: ".bpmode [safe|any]",
         summary: "Allow or refuse breakpoints that do not outlive their server",
         details: "With safe, a breakpoint at which a program could die if the server were killed is refused and its \
-                  reason told. At first any is allowed, and bl marks such ones.",
+                  reason told. At first any is allowed, and bl marks such ones. Steps over calls are never refused; where they \
+                  are not safe either, that and the reason is told here and by bl.",
         example: ".bpmode safe",
         group: Group::Breakpoints,
         eats_line: false,
@@ -295,7 +296,7 @@ pub struct BreakpointMode {
 }
 
 impl Command for BreakpointMode {
-    type Data = bool;
+    type Data = ShownMode;
 
     fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<BreakpointMode, CommandError> {
         let safe_only = match arguments.take_rest() {
@@ -307,17 +308,37 @@ impl Command for BreakpointMode {
         Ok(BreakpointMode { safe_only })
     }
 
-    fn run(self, debugger: &mut Debugger) -> Result<bool, CommandError> {
+    fn run(self, debugger: &mut Debugger) -> Result<ShownMode, CommandError> {
         if let Some(safe_only) = self.safe_only {
             debugger.settings.safe_breakpoints_only = safe_only;
         }
-        Ok(debugger.settings.safe_breakpoints_only)
+        Ok(ShownMode {
+            safe_only: debugger.settings.safe_breakpoints_only,
+            unsafe_steps: debugger.engine.unsafe_steps()?,
+        })
     }
 
-    fn render(safe_only: &bool, text: &mut String) {
-        match safe_only {
+    fn render(data: &ShownMode, text: &mut String) {
+        match data.safe_only {
             true => line!(text, "Breakpoint mode: safe (breakpoints that would not outlive their server are refused)"),
             false => line!(text, "Breakpoint mode: any"),
         }
+        unsafe_steps(&data.unsafe_steps, text);
+    }
+}
+
+/// What `.bpmode` shows.
+#[derive(Debug, Clone)]
+pub struct ShownMode {
+    /// Whether other breakpoints are refused.
+    pub safe_only: bool,
+    /// Processes in which steps over calls are not kill-safe, and why.
+    pub unsafe_steps: Vec<(ProcessOrdinal, String)>,
+}
+
+/// A line for each process in which steps over calls are not kill-safe.
+pub(super) fn unsafe_steps(processes: &[(ProcessOrdinal, String)], text: &mut String) {
+    for (process, reason) in processes {
+        line!(text, "Steps over calls in process {process} are not kill-safe: {reason}");
     }
 }

@@ -1,8 +1,11 @@
 //! `bl`, `bc`, `bd`, `be`: listing and changing breakpoints.
 
 use outpost_engine::target::{HardwareAccess, KillSafety};
-use outpost_engine::{BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointNumber, DepthLimit};
+use outpost_engine::{
+    BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointNumber, DepthLimit, ProcessOrdinal,
+};
 
+use super::breakpoint::unsafe_steps;
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::language::Arguments;
 use crate::text::symbols::{bracketed, name_of};
@@ -60,26 +63,40 @@ pub struct ListedBreakpoint {
     pub names: Vec<(String, String)>,
 }
 
+/// What `bl` shows.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// The breakpoints asked for.
+    pub breakpoints: Vec<ListedBreakpoint>,
+    /// Processes in which steps over calls are not kill-safe, and why; only with a list of all.
+    pub unsafe_steps: Vec<(ProcessOrdinal, String)>,
+}
+
 impl Command for List {
-    type Data = Vec<ListedBreakpoint>;
+    type Data = Listing;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<List, CommandError> {
         let numbers = if arguments.is_empty() { None } else { Some(numbers(arguments, debugger)?) };
         Ok(List { numbers })
     }
 
-    fn run(self, debugger: &mut Debugger) -> Result<Vec<ListedBreakpoint>, CommandError> {
+    fn run(self, debugger: &mut Debugger) -> Result<Listing, CommandError> {
         // Only the target knows which of them are kill-safe.
         debugger.engine.flush_breakpoints()?;
         let mut all = debugger.engine.breakpoints();
-        if let Some(numbers) = self.numbers {
-            all.retain(|info| numbers.contains(&info.number));
-        }
-        Ok(all.into_iter().map(|info| listed(info, debugger)).collect())
+        let unsafe_steps = match self.numbers {
+            Some(numbers) => {
+                all.retain(|info| numbers.contains(&info.number));
+                Vec::new()
+            }
+            None => debugger.engine.unsafe_steps()?,
+        };
+        Ok(Listing { breakpoints: all.into_iter().map(|info| listed(info, debugger)).collect(), unsafe_steps })
     }
 
-    fn render(data: &Vec<ListedBreakpoint>, text: &mut String) {
-        data.iter().for_each(|listed| render_row(listed, text));
+    fn render(data: &Listing, text: &mut String) {
+        data.breakpoints.iter().for_each(|listed| render_row(listed, text));
+        unsafe_steps(&data.unsafe_steps, text);
     }
 }
 
