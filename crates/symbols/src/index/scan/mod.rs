@@ -1,11 +1,13 @@
 //! Scanning units for names: every DIE is looked at, few attributes are read, nothing is built of the rest.
 
-use gimli::{DebugAddrIndex, DebugStrOffsetsIndex, Dwarf, RawRangeListsOffset, Section};
+mod addresses;
+mod entries;
+mod skip;
+
+use gimli::{DebugStrOffsetsIndex, Dwarf, Section};
 
 use super::abbrev::{AbbrevKey, AbbrevTable, Class, Compiled, Slot, Step};
-use super::chunk::{
-    Chunk, CodeRange, CrossReference, DataAddress, Entry, EntryKind, HAS_CODE, IS_INLINED, NO_ENTRY, WAITS, pack_die,
-};
+use super::chunk::{Chunk, CrossReference, Entry, EntryKind, NO_ENTRY, pack_die};
 use super::cursor::{Cursor, Value};
 use super::files;
 use super::strings::{Source, StringId, string_at};
@@ -13,6 +15,7 @@ use crate::debug_info::{UnitSpan, die_ranges, unit_header};
 use crate::dwarf_sections::DwarfSlice;
 use crate::hash::IntMap;
 use crate::{DieSection, ImageRange, Problem};
+use skip::{pass_over, skip_children};
 
 /// Deepest nesting of DIEs that is followed; compilers reach some dozens.
 const MAX_DEPTH: usize = 4096;
@@ -351,134 +354,6 @@ impl<'a> UnitScan<'a, '_, '_> {
         Some(id)
     }
 
-    /// Makes of a DIE what it deserves; the scope of its children, or `None` if they do not matter.
-    fn visit(&mut self, class: Class, tag: gimli::DwTag, offset: u64, scope: Scope, die: &Die<'a>) -> Option<Scope> {
-        match class {
-            Class::Namespace => {
-                let name = self.intern(die.name).unwrap_or_else(|| self.chunk.strings.intern(ANONYMOUS_NAMESPACE));
-                let entry = self.entry(offset, EntryKind::Scope, name, scope);
-                Some(Scope { parent: self.chunk.share(entry), in_function: false })
-            }
-            Class::Type => self.visit_type(tag, offset, scope, die),
-            Class::LeafType => {
-                // Those of a function are found by whoever stands in it.
-                if !die.declaration
-                    && !scope.in_function
-                    && let Some(name) = self.intern(die.name)
-                {
-                    let entry = self.entry(offset, EntryKind::LeafType, name, scope);
-                    self.chunk.share(Entry { size: die.size, ..entry });
-                }
-                None
-            }
-            Class::Enumerator => {
-                if !scope.in_function
-                    && let Some(name) = self.intern(die.name)
-                {
-                    let entry = self.entry(offset, EntryKind::Enumerator, name, scope);
-                    self.chunk.share(entry);
-                }
-                None
-            }
-            Class::Function => self.visit_function(offset, scope, die),
-            Class::Variable | Class::StaticMember => {
-                self.visit_variable(class, offset, scope, die);
-                None
-            }
-            Class::Inlined => {
-                if let Some(target) = die.origin.and_then(|origin| self.other_unit(origin))
-                    && self.inlined.insert(target, ()).is_none()
-                {
-                    self.chunk.inlined.push((target, self.number));
-                }
-                Some(scope)
-            }
-            Class::Skip | Class::Unit | Class::Transparent => None,
-        }
-    }
-
-    fn visit_type(&mut self, tag: gimli::DwTag, offset: u64, scope: Scope, die: &Die<'a>) -> Option<Scope> {
-        // What is left here of a class that lives in a type unit: its scope is there, and here it may have no name.
-        if let Some(target) = die.signature.and_then(|signature| self.scan.signatures.get(&signature)) {
-            let name = self.intern(die.name).unwrap_or_default();
-            let entry = Entry { flags: WAITS, ..self.entry(offset, EntryKind::Scope, name, scope) };
-            let number = self.chunk.push(entry);
-            self.chunk.cross_references.push(CrossReference { entry: number, target: *target });
-            self.named.push((offset, Named::Name(die.name, scope.parent)));
-            return Some(Scope { parent: number, in_function: false });
-        }
-        // A class defined outside of what declares it has its scope, and sometimes its name, from there.
-        let declared = match die.origin {
-            Some(Value::UnitRef(target)) => self.lookup(target),
-            _ => None,
-        };
-        let name = self.intern(die.name).or(declared.map(|(name, _)| name));
-        let parent = declared.map_or(scope.parent, |(_, parent)| parent);
-        // Members of a type without a name belong to what surrounds it.
-        let Some(name) = name else { return Some(scope) };
-        let scope = Scope { parent, ..scope };
-        if die.declaration {
-            self.named.push((offset, Named::Name(die.name, scope.parent)));
-        }
-        let kind = if die.declaration { EntryKind::Scope } else { EntryKind::Type };
-        let entry = Entry { size: die.size, ..self.entry(offset, kind, name, scope) };
-        let number = if die.origin.is_some() && declared.is_none() {
-            // The declaration comes later, or in another unit.
-            let number = self.chunk.push(Entry { flags: WAITS, ..entry });
-            self.defer(number, die);
-            number
-        } else {
-            self.chunk.share(entry)
-        };
-        // The constants of a plain enumeration belong to what surrounds it.
-        let transparent = tag == gimli::DW_TAG_enumeration_type && !die.enum_class;
-        Some(if transparent { scope } else { Scope { parent: number, in_function: false } })
-    }
-
-    fn visit_function(&mut self, offset: u64, scope: Scope, die: &Die<'a>) -> Option<Scope> {
-        if die.declaration {
-            let named = self.named_as(die, scope);
-            self.named.push((offset, named));
-            return None;
-        }
-        let name = self.intern(die.name);
-        let entry = self.entry(offset, EntryKind::Function, name.unwrap_or_default(), scope);
-        let number = self.chunk.push(entry);
-        let named = self.named_as(die, scope);
-        self.named.push((offset, named));
-        self.defer(number, die);
-        let has_code = self.code_ranges(number, die);
-        if let Some(entry) = self.chunk.entries.last_mut() {
-            entry.flags = if has_code { HAS_CODE } else { 0 } | if die.inlined { IS_INLINED } else { 0 };
-        }
-        Some(Scope { parent: number, in_function: true })
-    }
-
-    fn visit_variable(&mut self, class: Class, offset: u64, scope: Scope, die: &Die<'a>) {
-        if class == Class::StaticMember || die.declaration {
-            self.named.push((offset, Named::Name(die.name, scope.parent)));
-            return;
-        }
-        let address = die.location.and_then(|location| self.static_address(location));
-        let is_static = matches!(address, Some(Static::At(_) | Static::ThreadLocal));
-        if scope.in_function && !is_static {
-            // An inlined copy of a function may refer to it for the name of a static.
-            if die.origin.is_none() && die.location.is_none() {
-                self.named.push((offset, Named::Name(die.name, scope.parent)));
-            }
-            return;
-        }
-        let name = self.intern(die.name);
-        let entry = self.entry(offset, EntryKind::Variable, name.unwrap_or_default(), scope);
-        let number = self.chunk.push(entry);
-        let named = self.named_as(die, scope);
-        self.named.push((offset, named));
-        self.defer(number, die);
-        if let Some(Static::At(address)) = address {
-            self.chunk.data.push(DataAddress { address, entry: number });
-        }
-    }
-
     fn entry(&self, offset: u64, kind: EntryKind, name: StringId, scope: Scope) -> Entry {
         let die = pack_die(self.span.section, self.span.start + offset);
         Entry { die, name, parent: scope.parent, kind, flags: 0, size: 0 }
@@ -548,150 +423,4 @@ impl<'a> UnitScan<'a, '_, '_> {
         }
         None
     }
-
-    fn is_text(&self, range: ImageRange) -> bool {
-        if range.is_empty() {
-            return false;
-        }
-        let after = self.scan.text.partition_point(|text| text.start <= range.start);
-        let text = after.checked_sub(1).and_then(|at| self.scan.text.get(at));
-        text.is_some_and(|text| range.start < text.end && range.end <= text.end)
-    }
-
-    fn address(&self, value: Value<'a>) -> Option<u64> {
-        match value {
-            Value::Address(address) => Some(address),
-            Value::AddressIndex(index) => self.dwarf.address(&self.unit, DebugAddrIndex(index as usize)).ok(),
-            _ => None,
-        }
-    }
-
-    fn code_ranges(&mut self, entry: u32, die: &Die<'a>) -> bool {
-        let before = self.chunk.code.len();
-        if let Some(ranges) = die.ranges {
-            let _ = self.listed_ranges(entry, ranges);
-        } else if let (Some(low), Some(high)) = (die.low.and_then(|low| self.address(low)), die.high) {
-            let end = match high {
-                Value::Constant(size) => low.checked_add(size),
-                other => self.address(other),
-            };
-            self.push_range(entry, ImageRange::new(low, end.unwrap_or(low)), true);
-        }
-        self.chunk.code.len() > before
-    }
-
-    fn listed_ranges(&mut self, entry: u32, ranges: Value<'a>) -> gimli::Result<()> {
-        let offset = match ranges {
-            // DWARF 2 and 3 have no form of its own for offsets.
-            Value::SectionOffset(offset) | Value::Constant(offset) => {
-                self.dwarf.ranges_offset_from_raw(&self.unit, RawRangeListsOffset(offset as usize))
-            }
-            Value::ListIndex(index) => {
-                self.dwarf.ranges_offset(&self.unit, gimli::DebugRngListsIndex(index as usize))?
-            }
-            _ => return Ok(()),
-        };
-        let mut list = self.dwarf.ranges(&self.unit, offset)?;
-        // The range listed first holds the entry, wherever the cold parts lie.
-        let mut is_first = true;
-        while let Some(range) = list.next()? {
-            if !self.push_range(entry, ImageRange::new(range.begin, range.end), is_first) {
-                break;
-            }
-            is_first = false;
-        }
-        Ok(())
-    }
-
-    /// Notes code of a function, unless the linker discarded it; `false` when there is no room for more.
-    fn push_range(&mut self, entry: u32, range: ImageRange, is_first: bool) -> bool {
-        if self.chunk.code.len() >= self.scan.max_ranges {
-            return false;
-        }
-        if self.is_text(range) {
-            self.chunk.code.push(CodeRange { range, entry, is_first });
-        }
-        true
-    }
-
-    /// Where a variable with static storage lies, if its location says just that.
-    fn static_address(&self, location: Value<'a>) -> Option<Static> {
-        let Value::Expression(bytes) = location else { return None };
-        let mut cursor = Cursor::new(bytes, 0, self.unit.encoding());
-        let address_size = usize::from(self.unit.encoding().address_size);
-        // DWARF 5, 7.7.1: DW_OP_addr, DW_OP_addrx; their predecessors; constants are offsets for TLS.
-        let address = match cursor.unsigned(1)? {
-            0x03 => cursor.unsigned(address_size)?,
-            0xa1 | 0xfb => self.address(Value::AddressIndex(cursor.uleb()?))?,
-            0x0c | 0x0e | 0xa2 | 0xfc => return Some(Static::ThreadLocal),
-            _ => return None,
-        };
-        match cursor.unsigned(1) {
-            None => Some(Static::At(address)),
-            // DW_OP_form_tls_address, DW_OP_GNU_push_tls_address
-            Some(0x9b | 0xe0) => Some(Static::ThreadLocal),
-            // DW_OP_plus_uconst: a variable inside another, as merged globals are.
-            Some(0x23) => Some(Static::At(address.wrapping_add(cursor.uleb()?))),
-            // The value is computed from the address, or lies there only in part.
-            Some(_) => Some(Static::Elsewhere),
-        }
-    }
-}
-
-enum Static {
-    At(u64),
-    ThreadLocal,
-    Elsewhere,
-}
-
-/// Passes over a DIE's attributes; the offset of its sibling, if it says so.
-fn pass_over(abbreviation: &Compiled, cursor: &mut Cursor<'_>) -> Option<Option<u64>> {
-    if !(abbreviation.has_sibling && abbreviation.has_children) {
-        for pass in &abbreviation.skip {
-            cursor.pass(*pass)?;
-        }
-        return Some(None);
-    }
-    let mut sibling = None;
-    for step in &abbreviation.steps {
-        match *step {
-            Step::Pass(pass) => cursor.pass(pass)?,
-            Step::Take(slot, form, constant) => {
-                let value = cursor.value(form, constant)?;
-                if let (Slot::Sibling, Value::UnitRef(offset)) = (slot, value) {
-                    sibling = Some(offset);
-                }
-            }
-        }
-    }
-    Some(sibling)
-}
-
-/// Passes over all DIEs below the one just read.
-fn skip_children(
-    cursor: &mut Cursor<'_>,
-    table: &mut AbbrevTable,
-    abbreviations: &gimli::Abbreviations,
-    sibling: Option<u64>,
-) -> Option<()> {
-    if let Some(sibling) = sibling {
-        return cursor.jump(sibling);
-    }
-    let mut depth = 1_usize;
-    while depth > 0 {
-        match cursor.uleb()? {
-            0 => depth -= 1,
-            code => {
-                let abbreviation = table.get(code, abbreviations)?;
-                let sibling = pass_over(abbreviation, cursor)?;
-                if abbreviation.has_children {
-                    match sibling {
-                        Some(sibling) => cursor.jump(sibling)?,
-                        None => depth += 1,
-                    }
-                }
-            }
-        }
-    }
-    Some(())
 }
