@@ -15,6 +15,7 @@ use crate::questions::{self, Question};
 use crate::script::alias::Aliases;
 use crate::script::{Frame, Script};
 use crate::settings::{Continuations, Settings};
+use crate::text::debuggee::DebuggeeText;
 use crate::{CommandEntry, CommandError, Output, OutputKind, registry, text};
 
 /// How deep commands may run commands (`~*e ~*e k`).
@@ -68,6 +69,8 @@ pub struct Debugger {
     pub(crate) ending: Option<Ending>,
     /// The system that was lost last.
     pub(crate) lost: Option<String>,
+    /// What debuggees write, as it comes.
+    pub(crate) debuggee_text: DebuggeeText,
     /// Command for each stop (`p 3 "cmd"`), done when the step is.
     pub(crate) step_command: Option<String>,
     /// Program and arguments of this debugger (`vercommand`).
@@ -108,6 +111,7 @@ impl Debugger {
             awaits_event: false,
             ending: None,
             lost: None,
+            debuggee_text: DebuggeeText::default(),
             step_command: None,
             command_line: Vec::new(),
             link_marks: Vec::new(),
@@ -251,6 +255,12 @@ impl Debugger {
             EngineEvent::Stopped(stop) => {
                 self.awaits_event = false;
                 self.questions.clear();
+                let has_ended = matches!(stop.reason, StopReason::Exited { .. });
+                let is_there = |process| !has_ended || process != stop.process;
+                let unfinished = self.debuggee_text.rest_of_the_gone(is_there);
+                if !unfinished.is_empty() {
+                    out.write(OutputKind::Debuggee, &unfinished);
+                }
                 // What is listed next is where the debuggee is now.
                 self.continuations.unassemble_at = None;
                 if let Some(command) = self.step_command.take().filter(|_| stop.ends_step) {

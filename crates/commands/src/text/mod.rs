@@ -1,5 +1,6 @@
 //! How things look: the pieces of text that several commands share.
 
+pub(crate) mod debuggee;
 mod float;
 pub(crate) mod frames;
 pub(crate) mod notice;

@@ -6,12 +6,11 @@ use outpost_engine::{EngineEvent, Notice};
 use crate::{Debugger, OutputKind};
 
 /// The text of an event; empty if there is nothing to say.
-pub(crate) fn describe(_: &mut Debugger, event: &EngineEvent) -> (OutputKind, String) {
+pub(crate) fn describe(debugger: &mut Debugger, event: &EngineEvent) -> (OutputKind, String) {
     match event {
         EngineEvent::Noticed(notice) => (OutputKind::Stop, notice_line(notice)),
-        EngineEvent::Output { bytes, .. } => {
-            let text = String::from_utf8_lossy(bytes).into_owned();
-            (OutputKind::Debuggee, text)
+        EngineEvent::Output { process, stream, bytes } => {
+            (OutputKind::Debuggee, debugger.debuggee_text.decode(*process, *stream, bytes))
         }
         EngineEvent::ProcessAppeared { process, name, .. } => {
             (OutputKind::Normal, format!("Process {name} has started: 0n{process}\n"))
