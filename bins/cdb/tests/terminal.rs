@@ -125,3 +125,17 @@ fn without_a_terminal_a_debuggee_finds_the_end_of_its_input() {
     assert!(text.contains("before") && text.contains("after") && text.contains("Exit process, code 0"), "{text}");
     assert_eq!(output.status.code(), Some(0));
 }
+
+/// The debuggee is told of the window's size while it runs.
+#[test]
+fn the_window_is_the_debuggees_as_well() {
+    let mut terminal =
+        Terminal::cdb(&["-G", "sh", "-c", "until [ \"$(stty size)\" = '40 100' ]; do :; done; echo resi''zed"]);
+    terminal.expect("0:000> ");
+    terminal.go();
+    terminal.session.get_process_mut().set_window_size(100, 40).unwrap();
+    terminal.expect("resized");
+    terminal.expect("NoTarget> ");
+    terminal.line("q");
+    terminal.ends();
+}

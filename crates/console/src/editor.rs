@@ -49,7 +49,10 @@ pub(crate) fn run(client: Client, options: &ConsoleOptions) -> Result<Finish, Co
     let to_show = shown.clone();
     let typist = client.clone();
     let typed = move |bytes| typist.lock().unwrap_or_else(PoisonError::into_inner).type_input(bytes);
-    let keyboard = Keyboard::new(typed);
+    let watcher = client.clone();
+    let resized =
+        move |(columns, rows)| watcher.lock().unwrap_or_else(PoisonError::into_inner).resize_terminal(columns, rows);
+    let keyboard = Keyboard::new(typed, resized);
     thread::Builder::new().name("console".into()).spawn(move || show_all(&updates, &to_show, keyboard, &sender))?;
     editor.set_helper(Some(Assistant { client: client.clone(), colours }));
     if let Some(path) = &options.history {

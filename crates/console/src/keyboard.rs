@@ -1,21 +1,44 @@
 //! The keyboard, lent to the debuggee while it runs on a terminal of its own.
 //!
 //! Keys go to that terminal as they are typed: it echoes, edits lines and makes signals of them. Only Ctrl+C stays ours
-//! and breaks in. At the prompt the keyboard is the line editor's.
+//! and breaks in. At the prompt the keyboard is the line editor's. The window is the debuggee's as well: it is told of
+//! another size.
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
+/// How often the window's size is looked at while the keyboard is lent. SIGWINCH would tell at once, but its handler is
+/// the line editor's, which a process has once.
+const WINDOW_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
 /// The terminal on standard input.
 pub(crate) struct Keyboard {
-    typed: Arc<dyn Fn(Vec<u8>) + Send + Sync>,
+    to: Arc<Debuggee>,
     lent: Option<Lent>,
+}
+
+/// Where the debuggee is told of what happens at the terminal.
+struct Debuggee {
+    typed: Box<dyn Fn(Vec<u8>) + Send + Sync>,
+    resized: Box<dyn Fn((u16, u16)) + Send + Sync>,
+    /// The window's columns and rows that it knows.
+    size: Mutex<Option<(u16, u16)>>,
+}
+
+impl Debuggee {
+    fn look_at_window(&self) {
+        let now = crate::terminal_size();
+        let before = std::mem::replace(&mut *self.size.lock().unwrap_or_else(PoisonError::into_inner), now);
+        if let Some(size) = now.filter(|_| now != before) {
+            (self.resized)(size);
+        }
+    }
 }
 
 /// The terminal as it was, and the thread that reads it until the pipe is closed.
@@ -26,9 +49,14 @@ struct Lent {
 }
 
 impl Keyboard {
-    /// A keyboard that is not lent; `typed` is handed what is typed while it is.
-    pub(crate) fn new(typed: impl Fn(Vec<u8>) + Send + Sync + 'static) -> Keyboard {
-        Keyboard { typed: Arc::new(typed), lent: None }
+    /// A keyboard that is not lent; `typed` is handed what is typed while it is, `resized` columns and rows of the window
+    /// when they have changed.
+    pub(crate) fn new(
+        typed: impl Fn(Vec<u8>) + Send + Sync + 'static,
+        resized: impl Fn((u16, u16)) + Send + Sync + 'static,
+    ) -> Keyboard {
+        let size = Mutex::new(crate::terminal_size());
+        Keyboard { to: Arc::new(Debuggee { typed: Box::new(typed), resized: Box::new(resized), size }), lent: None }
     }
 
     /// Lends it.
@@ -41,8 +69,8 @@ impl Keyboard {
         }
         let before = tcgetattr(io::stdin())?;
         let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
-        let typed = self.typed.clone();
-        let reader = thread::Builder::new().name("keyboard".into()).spawn(move || read(&stopped, &*typed))?;
+        let to = self.to.clone();
+        let reader = thread::Builder::new().name("keyboard".into()).spawn(move || read(&stopped, &to))?;
         self.lent = Some(Lent { before: before.clone(), stop, reader });
         tcsetattr(io::stdin(), OptionalActions::Now, &as_typed(before))?;
         Ok(())
@@ -80,12 +108,14 @@ fn as_typed(mut modes: Termios) -> Termios {
 }
 
 /// Reads until the other end of `stopped` is closed.
-fn read(stopped: &OwnedFd, typed: &dyn Fn(Vec<u8>)) {
+fn read(stopped: &OwnedFd, to: &Debuggee) {
     let stdin = io::stdin();
     let mut buffer = [0; 4096];
     loop {
+        to.look_at_window();
         let mut ends = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
-        match poll(&mut ends, None) {
+        match poll(&mut ends, Some(&WINDOW_INTERVAL)) {
+            Ok(0) => continue,
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,
             Err(_) => return,
@@ -96,7 +126,7 @@ fn read(stopped: &OwnedFd, typed: &dyn Fn(Vec<u8>)) {
         // Not by the buffered handle, which would keep what is the editor's.
         match rustix::io::read(&stdin, &mut buffer) {
             Ok(0) | Err(_) => return,
-            Ok(count) => typed(buffer.get(..count).unwrap_or_default().to_vec()),
+            Ok(count) => (to.typed)(buffer.get(..count).unwrap_or_default().to_vec()),
         }
     }
 }

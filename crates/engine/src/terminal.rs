@@ -16,6 +16,19 @@ impl Engine {
         known.find(|process| !process.ended).map(|process| process.ordinal)
     }
 
+    /// Tells a process that was created on a terminal of its own that its window has another size.
+    ///
+    /// # Errors
+    /// [`EngineError::NoProcess`]; [`EngineError::Target`] if it has no terminal, or the server cannot do it.
+    pub fn resize_terminal(&mut self, process: ProcessOrdinal, columns: u16, rows: u16) -> Result<(), EngineError> {
+        let known = self.process(process)?;
+        let id = known.id();
+        let target = self.system(known.system)?.target.clone();
+        let mut target = target.borrow_mut();
+        let os = target.as_os().ok_or_else(|| cannot_run("resizing a terminal"))?;
+        Ok(os.resize_terminal(id, columns, rows)?)
+    }
+
     /// Sends bytes to a created process's standard input; none at all end it.
     ///
     /// # Errors

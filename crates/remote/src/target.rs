@@ -390,6 +390,14 @@ impl Os for RemoteTarget {
         self.done(Request::WriteStdin { process, bytes: bytes.to_vec() })
     }
 
+    fn resize_terminal(&mut self, process: ProcessId, columns: u16, rows: u16) -> Result<(), TargetError> {
+        if !self.capabilities.resizes_terminals {
+            let reason = "the server is of a release that cannot do it".into();
+            return Err(TargetError::Unsupported { operation: "resizing a terminal", reason });
+        }
+        self.done(Request::ResizeTerminal { process, columns, rows })
+    }
+
     fn clock(&mut self) -> Result<(u64, u64), TargetError> {
         expect!(self.link.call(Request::Clock), Reply::Clock { time_us, uptime_us } => (time_us, uptime_us))
     }

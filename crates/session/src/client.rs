@@ -158,6 +158,11 @@ impl Client {
         self.shared.send(Request::Input(bytes));
     }
 
+    /// Tells the debuggee's terminal, if it has one, that the window has another size.
+    pub fn resize_terminal(&self, columns: u16, rows: u16) {
+        self.shared.send(Request::Resize { columns, rows });
+    }
+
     /// Breaks in if the debuggee runs, else cancels the command in progress.
     pub fn interrupt(&self) {
         self.shared.interrupt();

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use outpost_commands::{Completion, Debugger, Output, OutputKind, Progress};
-use outpost_engine::target::LinkNews;
+use outpost_engine::target::{LinkNews, StdioSpec};
 use outpost_engine::{EngineError, Wait};
 
 use crate::Update;
@@ -15,6 +15,7 @@ use crate::wake::Wake;
 pub(crate) enum Request {
     Execute(String),
     Input(Vec<u8>),
+    Resize { columns: u16, rows: u16 },
     Connect(Sender<Update>),
     Complete { line: String, cursor: usize, answer: Sender<Completion> },
 }
@@ -157,6 +158,16 @@ impl Service {
                     && let Err(error) = self.debugger.engine.write_input(process, &bytes)
                 {
                     self.broadcast.write(OutputKind::Error, &format!("The debuggee takes no input: {error}\n"));
+                }
+            }
+            Request::Resize { columns, rows } => {
+                // Processes that are created from now on have this size, too.
+                if let StdioSpec::Pty { .. } = self.debugger.settings.stdio {
+                    self.debugger.settings.stdio = StdioSpec::Pty { columns, rows };
+                }
+                // A window that keeps its size, as one of an older server does, is worth no word.
+                if let Some(process) = self.debugger.engine.terminal_process() {
+                    let _ = self.debugger.engine.resize_terminal(process, columns, rows);
                 }
             }
             Request::Connect(client) => {

@@ -336,6 +336,16 @@ pub trait Os {
     /// Sends bytes to a created process's standard input; an empty slice closes it.
     fn write_stdin(&mut self, process: ProcessId, bytes: &[u8]) -> Result<(), TargetError>;
 
+    /// Tells a process that was created on a terminal of its own that its window has another size.
+    ///
+    /// # Errors
+    /// [`TargetError::Invalid`] if it has no terminal here; [`TargetError::Unsupported`] by a server that cannot do it.
+    fn resize_terminal(&mut self, process: ProcessId, columns: u16, rows: u16) -> Result<(), TargetError> {
+        let _ = (process, columns, rows);
+        let reason = "this target creates no processes on terminals".into();
+        Err(TargetError::Unsupported { operation: "resizing a terminal", reason })
+    }
+
     /// Time of the machine and its uptime, both in microseconds.
     fn clock(&mut self) -> Result<(u64, u64), TargetError>;
 

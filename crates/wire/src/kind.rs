@@ -121,6 +121,8 @@ kinds! {
     EndServer = 0x040a,
     /// `Empty` -> `SessionsReply`
     Sessions = 0x040b,
+    /// `ResizeTerminalRequest` -> `Empty`
+    ResizeTerminal = 0x040c,
 
     /// `StopBundle`
     Stopped = 0x4001,
@@ -184,6 +186,7 @@ impl Kind {
                 | OpenFile
                 | CloseFile
                 | WriteStdin
+                | ResizeTerminal
                 | EndServer
         )
     }

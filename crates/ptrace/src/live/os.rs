@@ -44,6 +44,10 @@ impl Os for LiveTarget {
         self.os.stdio.write_input(process, bytes)
     }
 
+    fn resize_terminal(&mut self, process: ProcessId, columns: u16, rows: u16) -> Result<(), TargetError> {
+        self.os.stdio.resize(process, columns, rows)
+    }
+
     fn clock(&mut self) -> Result<(u64, u64), TargetError> {
         Ok(self.os.clock())
     }

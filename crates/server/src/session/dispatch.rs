@@ -105,6 +105,9 @@ fn answer(
         Request::ListDirectory { path } => Reply::Directory(os(target)?.list_directory(&path)?),
         Request::Handles { process } => Reply::Handles(os(target)?.handles(process)?),
         Request::WriteStdin { process, bytes } => done(os(target)?.write_stdin(process, &bytes))?,
+        Request::ResizeTerminal { process, columns, rows } => {
+            done(os(target)?.resize_terminal(process, columns, rows))?
+        }
         Request::Clock => {
             let (time_us, uptime_us) = os(target)?.clock()?;
             Reply::Clock { time_us, uptime_us }

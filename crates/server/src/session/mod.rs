@@ -183,6 +183,7 @@ impl<'a> Session<'a> {
             live: self.target.as_live().is_some(),
             breakpoints: self.target.as_breakpoints().is_some(),
             os: self.target.as_os().is_some(),
+            ..Capabilities::default()
         };
         // The last stop of a process that is gone tells a newcomer nothing.
         let stop = self.target.last_stop().cloned();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::resume::{RESUME, decode_resumed, encode_resume};
+use super::resume::{RESIZE, RESUME, decode_resumed, encode_resume};
 use super::{
     Agreed, Capabilities, Identity, MAGIC, OnLost, Opened, RELEASE, RefusalCode, ResumeKey, VERSIONS, agree, limits,
 };
@@ -22,6 +22,8 @@ pub struct ClientHandshake {
     wish: Wish,
     hello: Vec<u8>,
     channel_binding: Vec<u8>,
+    /// The server knows how to resize terminals.
+    resizes_terminals: bool,
     state: State,
 }
 
@@ -89,7 +91,7 @@ impl ClientHandshake {
             magic: MAGIC.to_vec(),
             versions: VERSIONS.to_vec(),
             release: RELEASE.to_owned(),
-            features: vec![RESUME.to_owned()],
+            features: vec![RESUME.to_owned(), RESIZE.to_owned()],
             limits: Some(limits(super::MAX_FRAME)),
             nonce: nonce.to_vec(),
         };
@@ -100,6 +102,7 @@ impl ClientHandshake {
             wish,
             hello: payload.message.clone(),
             channel_binding: Vec::new(),
+            resizes_terminals: false,
             state: State::Hello,
         };
         (handshake, payload)
@@ -133,7 +136,9 @@ impl ClientHandshake {
                 Ok(ClientStep::Wait)
             }
             (State::Trusted { agreed }, Ok(Kind::SessionOpened)) => {
-                Ok(ClientStep::Opened { opened: opened(frame)?, agreed })
+                let mut opened = opened(frame)?;
+                opened.capabilities.resizes_terminals = self.resizes_terminals;
+                Ok(ClientStep::Opened { opened, agreed })
             }
             (State::Trusted { agreed }, Ok(Kind::SessionResumed)) => {
                 Ok(ClientStep::Resumed { carried_out: decode_resumed(frame)?, agreed })
@@ -149,6 +154,7 @@ impl ClientHandshake {
         if hello.magic != MAGIC {
             return Err(WireError::NotOutpost);
         }
+        self.resizes_terminals = hello.features.iter().any(|name| name == RESIZE);
         let known = VERSIONS.contains(&hello.version);
         let agreed = agree(hello.version, hello.limits, &hello.features)
             .filter(|_| known)
@@ -189,7 +195,12 @@ fn opened(frame: &Frame<'_>) -> Result<Opened, WireError> {
         session: message.session,
         token: message.token,
         info: required(message.info, "info")?.try_into()?,
-        capabilities: Capabilities { live: message.live, breakpoints: message.breakpoints, os: message.os },
+        capabilities: Capabilities {
+            live: message.live,
+            breakpoints: message.breakpoints,
+            os: message.os,
+            resizes_terminals: false,
+        },
         stop,
         command_line: message.command_line,
         grace: Duration::from_secs(message.grace_seconds.into()),

@@ -101,6 +101,8 @@ pub struct Capabilities {
     pub breakpoints: bool,
     /// There is a machine around it.
     pub os: bool,
+    /// Its server knows [`crate::Request::ResizeTerminal`], as the hellos have told.
+    pub resizes_terminals: bool,
 }
 
 /// Why a server refuses to go on.

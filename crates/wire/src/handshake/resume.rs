@@ -11,6 +11,8 @@ use crate::{Kind, WireError, proto};
 
 /// Name of the feature in the hellos.
 pub(crate) const RESUME: &str = "resume";
+/// The feature of servers that know [`crate::Request::ResizeTerminal`].
+pub(crate) const RESIZE: &str = "resize";
 
 /// What becomes of a session whose link is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

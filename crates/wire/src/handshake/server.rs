@@ -2,7 +2,7 @@
 
 use super::client::version_error;
 use super::query::check_query;
-use super::resume::{RESUME, decode_resume};
+use super::resume::{RESIZE, RESUME, decode_resume};
 use super::{
     Agreed, Identity, MAGIC, OnLost, Opened, RELEASE, RefusalCode, ResumeRequest, VERSIONS, agree, encode_refusal,
     limits,
@@ -129,8 +129,10 @@ impl ServerHandshake {
         if hello.nonce.len() != NONCE_LEN {
             return Err(WireError::Field { field: "nonce" });
         }
-        let known = |feature: &String| self.resume && feature == RESUME;
-        let features: Vec<String> = hello.features.into_iter().filter(known).take(1).collect();
+        let asked = |feature: &str| hello.features.iter().any(|name| name == feature);
+        let known = [(RESUME, self.resume), (RESIZE, true)];
+        let known = known.into_iter().filter(|(feature, offered)| *offered && asked(feature));
+        let features: Vec<String> = known.map(|(feature, _)| feature.to_owned()).collect();
         let agreed = agree(version, hello.limits, &features).ok_or(WireError::Field { field: "limits" })?;
         let answer = proto::ServerHello {
             magic: MAGIC.to_vec(),

@@ -146,6 +146,7 @@ pub fn decode_reply(to: Kind, frame: &Frame<'_>) -> Result<Reply, WireError> {
         | Kind::WaitForProcess
         | Kind::CloseFile
         | Kind::WriteStdin
+        | Kind::ResizeTerminal
         | Kind::EndServer => decode::<proto::Empty>(frame).map(|_| Reply::Done)?,
         _ => return Err(WireError::UnexpectedKind { kind: frame.header.kind }),
     };

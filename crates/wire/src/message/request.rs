@@ -44,6 +44,7 @@ pub enum Request {
     ListDirectory { path: String },
     Handles { process: ProcessId },
     WriteStdin { process: ProcessId, bytes: Vec<u8> },
+    ResizeTerminal { process: ProcessId, columns: u16, rows: u16 },
     Clock,
     EndServer,
     Sessions,
@@ -81,6 +82,7 @@ impl Request {
             Request::ListDirectory { .. } => Kind::ListDirectory,
             Request::Handles { .. } => Kind::Handles,
             Request::WriteStdin { .. } => Kind::WriteStdin,
+            Request::ResizeTerminal { .. } => Kind::ResizeTerminal,
             Request::Clock => Kind::Clock,
             Request::EndServer => Kind::EndServer,
             Request::Sessions => Kind::Sessions,
@@ -161,6 +163,10 @@ pub fn encode_request(request: Request) -> Payload {
         }
         Request::CloseFile { file } => with(&proto::CloseFileRequest { file: file.0 }),
         Request::ListDirectory { path } => with(&proto::ListDirectoryRequest { path }),
+        Request::ResizeTerminal { process, columns, rows } => {
+            let (columns, rows) = (u32::from(columns), u32::from(rows));
+            with(&proto::ResizeTerminalRequest { process: process.0, columns, rows })
+        }
         Request::WriteStdin { process, bytes } => {
             payload_with(kind, &proto::WriteStdinRequest { process: process.0 }, vec![bytes])
         }
@@ -255,6 +261,12 @@ pub fn decode_request(frame: &Frame<'_>) -> Result<Request, WireError> {
         Kind::WriteStdin => {
             let process = ProcessId(decoded::<proto::WriteStdinRequest>(frame)?.process);
             Request::WriteStdin { process, bytes: tail.take(frame.tail.len() as u64)?.to_vec() }
+        }
+        Kind::ResizeTerminal => {
+            let request: proto::ResizeTerminalRequest = decoded(frame)?;
+            let size = |number: u32| u16::try_from(number).map_err(|_| WireError::Field { field: "terminal size" });
+            let (columns, rows) = (size(request.columns)?, size(request.rows)?);
+            Request::ResizeTerminal { process: ProcessId(request.process), columns, rows }
         }
         Kind::Clock => decoded::<proto::Empty>(frame).map(|_| Request::Clock)?,
         Kind::EndServer => decoded::<proto::Empty>(frame).map(|_| Request::EndServer)?,

@@ -454,6 +454,9 @@ impl Values {
             Kind::ListDirectory => Request::ListDirectory { path: self.text() },
             Kind::Handles => Request::Handles { process },
             Kind::WriteStdin => Request::WriteStdin { process, bytes: self.bytes() },
+            Kind::ResizeTerminal => {
+                Request::ResizeTerminal { process, columns: self.u32() as u16, rows: self.u32() as u16 }
+            }
             Kind::Clock => Request::Clock,
             Kind::EndServer => Request::EndServer,
             Kind::Sessions => Request::Sessions,

@@ -87,14 +87,17 @@ fn terminal(columns: u16, rows: u16) -> Result<Stdio, TargetError> {
     let name = ptsname(&leader, Vec::new()).map_err(failed)?;
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let follower = rustix::fs::open(name.as_c_str(), flags, rustix::fs::Mode::empty()).map_err(failed)?;
-    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&leader, size).map_err(failed)?;
+    tcsetwinsize(&leader, window_size(columns, rows)).map_err(failed)?;
     let copy = |descriptor: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(descriptor, 3).map_err(failed);
     Ok(Stdio {
         child: Some([copy(&follower)?, copy(&follower)?, copy(&follower)?]),
         streams: Streams { input: Some(Input::new(copy(&leader)?, true)?), output: Some(ours(leader)?), error: None },
         session: ChildSession::OwnTerminal,
     })
+}
+
+fn window_size(columns: u16, rows: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
 fn files(
@@ -214,6 +217,18 @@ impl StdioTable {
         }
         self.flush_input();
         Ok(())
+    }
+
+    /// Gives the window of a process's terminal another size, of which the kernel tells those in its foreground.
+    ///
+    /// # Errors
+    /// [`TargetError::Invalid`] if the process has no terminal here.
+    pub fn resize(&mut self, process: ProcessId, columns: u16, rows: u16) -> Result<(), TargetError> {
+        let input = self.streams.get(&process).and_then(|streams| streams.input.as_ref());
+        let Some(terminal) = input.filter(|input| input.is_terminal) else {
+            return Err(TargetError::Invalid { reason: format!("process {process} has no terminal here") });
+        };
+        tcsetwinsize(&terminal.file, window_size(columns, rows)).map_err(|errno| os_error("resize a terminal", errno))
     }
 
     /// Writes input that waited, as far as it fits now.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outpost_target::{OutputStream, StdioSpec};
+use outpost_target::{OutputStream, StdioSpec, TargetError};
 use outpost_testkit::wait_until;
 use rustix::event::PollFlags;
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -216,4 +216,29 @@ fn a_child_that_is_not_released_ends_with_its_server() {
     let process = child.process();
     drop(child);
     assert_eq!(exit_code(process), Some(127));
+}
+
+#[test]
+fn a_terminal_takes_another_size() {
+    let mut spec = spec("sh", &["-c", "stty size; read line; stty size"]);
+    spec.stdio = StdioSpec::Pty { columns: 91, rows: 33 };
+    let mut child = prepare(&spec).unwrap();
+    let process = child.process();
+    child.release();
+    let mut table = StdioTable::default();
+    table.insert(process, child.outcome().unwrap());
+    let mut out = String::new();
+    let mut resized = false;
+    wait_until("the terminal closes", Duration::from_secs(10), || {
+        out.extend(table.read_output().iter().map(|output| String::from_utf8_lossy(&output.bytes).into_owned()));
+        if !resized && out.contains("33 91") {
+            table.resize(process, 100, 40).unwrap();
+            table.write_input(process, b"go\n").unwrap();
+            resized = true;
+        }
+        table.descriptors().is_empty()
+    });
+    assert!(out.contains("40 100"), "{out}");
+    table.process_ended(process);
+    assert!(matches!(table.resize(process, 1, 1), Err(TargetError::Invalid { .. })), "it is gone");
 }
