@@ -161,7 +161,8 @@ fn output_is_formatted() {
 #[test]
 fn shell_commands_run_here() {
     let check = |line: &str, expected: &str| assert_eq!(shown(&[line]), expected, "{line}");
-    check(".shell echo a; echo b >&2; exit 0", "a\nb\n");
+    check(".shell echo a; echo b", "a\nb\n");
+    check(".shell echo b >&2", "b\n");
     check(".shell -ci \".echo one; .echo two\" grep two", "two\n");
     check(".shell exit 3", ".shell: exit status: 3\n");
     check(".noshell; .shell echo a", "Shell commands disabled\nShell commands are disabled (.noshell)\n");

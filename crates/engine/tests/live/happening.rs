@@ -80,6 +80,10 @@ fn a_fault_breaks_at_its_first_chance_and_can_be_swallowed_or_delivered() {
     assert_eq!(session.stop().filter, Some("av"));
     let options = RunOptions { signal: SignalChoice::NotHandled, ..RunOptions::default() };
     session.engine.go(&options, &[]).unwrap();
+    let pc = session.engine.register("$ip").unwrap();
+    let stop = session.stop();
+    assert_eq!((stop.chance, stop.filter, pc.as_u64()), (Some(Chance::Second), Some("av"), stop.pc.0), "nothing ran");
+    session.engine.go(&options, &[]).unwrap();
     assert!(matches!(session.stop().reason, StopReason::Exited { status: ExitStatus::Signal { signo: 11, .. } }));
 }
 
