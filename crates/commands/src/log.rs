@@ -50,4 +50,8 @@ impl Output for Tee<'_> {
         }
         self.out.write(kind, text);
     }
+
+    fn flush(&mut self) {
+        self.out.flush();
+    }
 }

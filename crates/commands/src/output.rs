@@ -21,6 +21,9 @@ pub enum OutputKind {
 pub trait Output {
     /// Takes `text`.
     fn write(&mut self, kind: OutputKind, text: &str);
+
+    /// Something comes next that may take long: what was taken is to be seen before it.
+    fn flush(&mut self) {}
 }
 
 /// Output collected as text, whatever its kind.

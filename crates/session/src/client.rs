@@ -1,5 +1,7 @@
 //! The handles of a session: one for each client.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -78,12 +80,37 @@ pub struct Client {
 
 /// What a client is told, in order.
 #[derive(Debug)]
-pub struct Updates(Receiver<Update>);
+pub struct Updates {
+    /// Several at a time, since each message wakes a thread.
+    received: Receiver<Vec<Update>>,
+    /// Those that came and were not asked for yet.
+    ready: RefCell<VecDeque<Update>>,
+}
 
 impl Updates {
+    fn new(received: Receiver<Vec<Update>>) -> Updates {
+        Updates { received, ready: RefCell::default() }
+    }
+
     /// The next one; `None` when the session is gone.
     pub fn next(&self) -> Option<Update> {
-        self.0.recv().ok()
+        loop {
+            if let Some(update) = self.ready.borrow_mut().pop_front() {
+                return Some(update);
+            }
+            let more = self.received.recv().ok()?;
+            self.ready.borrow_mut().extend(more);
+        }
+    }
+
+    fn next_within(&self, time: Duration) -> Result<Update, RecvTimeoutError> {
+        loop {
+            if let Some(update) = self.ready.borrow_mut().pop_front() {
+                return Ok(update);
+            }
+            let more = self.received.recv_timeout(time)?;
+            self.ready.borrow_mut().extend(more);
+        }
     }
 }
 
@@ -108,7 +135,8 @@ impl Session {
                 Ok(mut debugger) => {
                     let told = broadcast.clone();
                     let progress = move |what: &str, permille: u32| {
-                        told.send(&Update::Progress { what: what.to_owned(), permille });
+                        told.send(Update::Progress { what: what.to_owned(), permille });
+                        told.send_pending();
                     };
                     debugger.engine.set_symbol_progress(Some(Arc::new(progress)));
                     let told = broadcast.clone();
@@ -117,11 +145,14 @@ impl Session {
                     let _ = interrupter.set(Interrupt(debugger.engine.interrupter()));
                     Service::new(debugger, inbox, wake, broadcast).run();
                 }
-                Err(reason) => broadcast.send(&Update::Failed(reason)),
+                Err(reason) => {
+                    broadcast.send(Update::Failed(reason));
+                    broadcast.send_pending();
+                }
             }
         };
         let thread = thread::Builder::new().name("session".into()).stack_size(STACK_SIZE).spawn(run)?;
-        let client = Client { shared: shared.clone(), updates: Updates(updates) };
+        let client = Client { shared: shared.clone(), updates: Updates::new(updates) };
         Ok((Session { shared, thread: Some(thread) }, client))
     }
 
@@ -129,7 +160,7 @@ impl Session {
     pub fn connect(&self) -> Client {
         let (sender, updates) = mpsc::channel();
         self.shared.send(Request::Connect(sender));
-        Client { shared: self.shared.clone(), updates: Updates(updates) }
+        Client { shared: self.shared.clone(), updates: Updates::new(updates) }
     }
 
     /// A handle that only interrupts, for signal handlers' threads.
@@ -176,7 +207,7 @@ impl Client {
     /// Takes the updates out, to be received by another thread; this client has none any more.
     pub fn split_updates(&mut self) -> Updates {
         let (_, none) = mpsc::channel();
-        std::mem::replace(&mut self.updates, Updates(none))
+        std::mem::replace(&mut self.updates, Updates::new(none))
     }
 
     /// The next update, if one comes within a time.
@@ -184,7 +215,7 @@ impl Client {
     /// # Errors
     /// [`RecvTimeoutError`].
     pub fn next_update_within(&self, time: Duration) -> Result<Update, RecvTimeoutError> {
-        self.updates.0.recv_timeout(time)
+        self.updates.next_within(time)
     }
 
     /// What a line could go on with at the byte position `cursor`; `None` if the session is busy for longer than a

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use outpost_commands::{Completion, Debugger, Output, OutputKind, Progress};
 use outpost_engine::target::{LinkNews, StdioSpec};
@@ -16,25 +17,52 @@ pub(crate) enum Request {
     Execute(String),
     Input(Vec<u8>),
     Resize { columns: u16, rows: u16 },
-    Connect(Sender<Update>),
+    Connect(Sender<Vec<Update>>),
     Complete { line: String, cursor: usize, answer: Sender<Completion> },
 }
 
 /// Everyone who is shown what happens. Cloning shares the list.
+///
+/// What is to be told is gathered, since each message wakes a thread on the way of every step: it goes out before
+/// anything that may take long, when the session waits, and when there is much of it.
 #[derive(Clone)]
 pub(crate) struct Broadcast {
-    clients: Arc<Mutex<Vec<Sender<Update>>>>,
+    shared: Arc<Mutex<Listeners>>,
 }
 
+struct Listeners {
+    clients: Vec<Sender<Vec<Update>>>,
+    pending: Vec<Update>,
+    /// Bytes of text in `pending`.
+    size: usize,
+    /// The session has begun: what is told while it is being made, which may take long, goes out at once.
+    gathers: bool,
+}
+
+/// So much text is sent at once.
+const MAX_PENDING: usize = 16 << 10;
+/// A debuggee that stops again sooner, as steps do, is not told to be running.
+const SOON: Duration = Duration::from_millis(2);
+
 impl Broadcast {
-    pub(crate) fn new(first: Sender<Update>) -> Broadcast {
-        Broadcast { clients: Arc::new(Mutex::new(vec![first])) }
+    pub(crate) fn new(first: Sender<Vec<Update>>) -> Broadcast {
+        let listeners = Listeners { clients: vec![first], pending: Vec::new(), size: 0, gathers: false };
+        Broadcast { shared: Arc::new(Mutex::new(listeners)) }
     }
 
-    /// Tells all; those who are gone are forgotten.
-    pub(crate) fn send(&self, update: &Update) {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.retain(|client| client.send(update.clone()).is_ok());
+    /// From now on what is told is gathered.
+    pub(crate) fn begin(&self) {
+        self.lock().gathers = true;
+    }
+
+    /// Adds to what all are told.
+    pub(crate) fn send(&self, update: Update) {
+        self.lock().add(update);
+    }
+
+    /// Tells all what was gathered; those who are gone are forgotten.
+    pub(crate) fn send_pending(&self) {
+        self.lock().send();
     }
 
     /// Tells what became of the link to a target.
@@ -44,16 +72,65 @@ impl Broadcast {
             LinkNews::Resumed => "link resumed\n".to_owned(),
         };
         self.write(OutputKind::Warning, &text);
+        self.send_pending();
     }
 
-    fn add(&self, client: Sender<Update>) {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+    fn add(&self, client: Sender<Vec<Update>>) {
+        let mut listeners = self.lock();
+        // What was gathered was before its time.
+        listeners.send();
+        listeners.clients.push(client);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Listeners> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listeners {
+    fn add(&mut self, update: Update) {
+        if let Update::Output { text, .. } = &update {
+            self.size += text.len();
+        }
+        self.pending.push(update);
+        self.send_if_due();
+    }
+
+    fn send_if_due(&mut self) {
+        if !self.gathers || self.size >= MAX_PENDING {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        self.size = 0;
+        let updates = std::mem::take(&mut self.pending);
+        self.clients.retain(|client| client.send(updates.clone()).is_ok());
     }
 }
 
 impl Output for Broadcast {
     fn write(&mut self, kind: OutputKind, text: &str) {
-        self.send(&Update::Output { kind, text: text.to_owned() });
+        let mut listeners = self.lock();
+        match listeners.pending.last_mut() {
+            Some(Update::Output { kind: last, text: shown }) if *last == kind => {
+                shown.push_str(text);
+                listeners.size += text.len();
+                listeners.send_if_due();
+            }
+            _ => listeners.add(Update::Output { kind, text: text.to_owned() }),
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut listeners = self.lock();
+        // That a command is under way is worth no message of its own.
+        if listeners.size > 0 {
+            listeners.send();
+        }
     }
 }
 
@@ -76,13 +153,15 @@ impl Service {
     }
 
     pub(crate) fn run(mut self) {
+        self.broadcast.begin();
         loop {
             let clients_left = self.take_requests();
             let progress = self.debugger.progress();
             self.told_running &= progress == Progress::Running;
             match progress {
                 Progress::Ended(ending) => {
-                    self.broadcast.send(&Update::Ended(ending));
+                    self.broadcast.send(Update::Ended(ending));
+                    self.broadcast.send_pending();
                     return;
                 }
                 // With nobody left to command it, the session ends as if by `q`.
@@ -92,13 +171,13 @@ impl Service {
                 Progress::Prompt => match self.lines.pop_front() {
                     Some(line) => {
                         self.prompted = None;
-                        self.broadcast.send(&Update::Busy);
+                        self.broadcast.send(Update::Busy);
                         self.debugger.execute(&line, &mut self.broadcast);
                     }
                     None => {
                         let prompt = self.debugger.prompt();
                         if self.prompted.as_ref() != Some(&prompt) {
-                            self.broadcast.send(&Update::Prompt(prompt.clone()));
+                            self.broadcast.send(Update::Prompt(prompt.clone()));
                             self.prompted = Some(prompt);
                         }
                         self.wait();
@@ -108,7 +187,7 @@ impl Service {
                     self.prompted = None;
                     if !std::mem::replace(&mut self.told_running, true) {
                         let takes_input = self.debugger.engine.terminal_process().is_some();
-                        self.broadcast.send(&Update::Running { takes_input });
+                        self.broadcast.send(Update::Running { takes_input });
                     }
                     self.wait();
                 }
@@ -118,7 +197,19 @@ impl Service {
 
     /// Waits for an event or a request.
     fn wait(&mut self) {
-        match self.debugger.engine.wait(None, &[self.wake.as_fd()]) {
+        if self.debugger.progress() == Progress::Running {
+            match self.debugger.engine.wait(Some(SOON), &[self.wake.as_fd()]) {
+                Ok(Wait::TimedOut) => {}
+                waited => return self.waited(waited),
+            }
+        }
+        self.broadcast.send_pending();
+        let waited = self.debugger.engine.wait(None, &[self.wake.as_fd()]);
+        self.waited(waited);
+    }
+
+    fn waited(&mut self, waited: Result<Wait, EngineError>) {
+        match waited {
             Ok(Wait::Event(event)) => {
                 // What is shown while a prompt stands makes it stale.
                 self.prompted = None;
@@ -173,7 +264,7 @@ impl Service {
             Request::Connect(client) => {
                 if let Some(prompt) = &self.prompted {
                     // Whoever is gone already need not be told.
-                    let _ = client.send(Update::Prompt(prompt.clone()));
+                    let _ = client.send(vec![Update::Prompt(prompt.clone())]);
                 }
                 self.broadcast.add(client);
             }

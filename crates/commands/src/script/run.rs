@@ -126,6 +126,7 @@ impl Debugger {
 
     /// The command that stands in a text at `from`.
     fn run_command(&mut self, text: Rc<str>, from: usize, out: &mut dyn Output) -> Result<(), CommandError> {
+        out.flush();
         let rest = &text[from..];
         let found = recognise(rest).map_err(registry::unknown)?;
         if registry::cuts_itself(found.entry) {
