@@ -39,6 +39,8 @@ const HIGH_WATER: usize = 4 << 20;
 /// behind a long row of pipelined requests.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 512 << 10;
+/// How long the answer to a resumption waits for a stop.
+const SOON: Duration = Duration::from_micros(500);
 /// How long the last words to a client may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -137,6 +139,8 @@ struct Session<'a> {
     processes: Vec<ProcessId>,
     /// The target's events cannot be waited for (any more).
     is_deaf: bool,
+    /// The debuggee was resumed, and the answer to that was not sent yet.
+    has_resumed: bool,
 }
 
 const LINK: u64 = 0;
@@ -175,6 +179,7 @@ impl<'a> Session<'a> {
             unseen_output: Vec::new(),
             processes: Vec::new(),
             is_deaf: false,
+            has_resumed: false,
         })
     }
 
@@ -213,6 +218,9 @@ impl<'a> Session<'a> {
 
     fn take_turn(&mut self) -> Result<(), SessionEnd> {
         self.answer_requests()?;
+        if std::mem::take(&mut self.has_resumed) {
+            self.take_soon();
+        }
         self.flush()?;
         let is_full = self.queue.len() >= HIGH_WATER;
         let has_request = !is_full && self.reader.has_frame().map_err(SessionEnd::Protocol)?;
@@ -250,6 +258,7 @@ impl<'a> Session<'a> {
                 self.carried_out = header.request;
             }
             let reply = dispatch::carry_out(self.target, self.superior, request, self.agreed.frame_bytes);
+            self.has_resumed |= kind == Kind::Resume;
             if matches!(kind, Kind::Attach | Kind::Create | Kind::Detach | Kind::Kill) {
                 self.note_processes();
             }
@@ -342,6 +351,18 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A step is over in no time: its stop and the answer to what began it go out together, and wake the client once.
+    fn take_soon(&mut self) {
+        if self.is_deaf || self.held.is_some() || self.kept.is_full() || self.superior.has_order() {
+            return;
+        }
+        let Some(live) = self.target.as_live() else { return };
+        // A failure is met again, and dealt with, by the wait that comes next.
+        if let Ok(Waited::Event(event)) = live.wait_event(Some(SOON), &[]) {
+            self.push_event(event);
+        }
     }
 
     /// Waits until something can be done, and takes in what came. With a request at hand it only looks.
