@@ -46,6 +46,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va};
 use outpost_target::{
@@ -107,6 +108,12 @@ pub(crate) struct Tracer {
     pub(crate) events: VecDeque<Event>,
     pub(crate) break_in: Arc<BreakInRequest>,
     sentinel: Option<Sentinel>,
+    /// The last thread that was waited for stopped at once.
+    stops_soon: bool,
+    /// Others wanted the processor lately.
+    crowded_until: Option<Instant>,
+    /// When the caller's descriptors are looked at without the sentinel.
+    look_at_others: Instant,
     next_sequence: u64,
     not_send: PhantomData<Rc<()>>,
 }
@@ -136,6 +143,9 @@ impl Tracer {
             events: VecDeque::new(),
             break_in: Arc::new(BreakInRequest::new()?),
             sentinel: None,
+            stops_soon: false,
+            crowded_until: None,
+            look_at_others: Instant::now(),
             next_sequence: 0,
             not_send: PhantomData,
         })

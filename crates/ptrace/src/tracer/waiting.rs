@@ -19,6 +19,25 @@ const STOPPED_LOOK: Duration = Duration::from_millis(50);
 /// ended, and the kernel waits for them.
 const HELD_LOOK: Duration = Duration::from_millis(20);
 
+/// A thread that stops again within this is looked for without sleeping, where it takes [`SLOW`] to be woken: on a virtual
+/// machine whose processors idle, that is several times what a step takes.
+const SOON: Duration = Duration::from_micros(150);
+/// Where to sleep and be woken takes less, that is done.
+const SLOW: Duration = Duration::from_micros(25);
+/// Whoever waits no longer than this counts on a stop as soon.
+const BRIEF: Duration = Duration::from_millis(1);
+/// While stops come so soon that the sentinel is not asked, the descriptors are looked at this often.
+const OTHERS_LOOK: Duration = Duration::from_millis(4);
+/// With more threads than this, there is always somebody who does something soon, and each look costs more.
+const FEW: usize = 4;
+/// Others have the processor when it takes this long to get it back: whoever sleeps has it sooner then, since he is woken
+/// ahead of them.
+const CROWDED: Duration = Duration::from_micros(40);
+/// After that, sleeping it is for so long.
+const CROWDED_FOR: Duration = Duration::from_millis(50);
+/// Pauses of the processor between two looks, each of some tens of nanoseconds: the kernel's list of processes is everybody's.
+const PAUSES: u32 = 24;
+
 /// What ended one wait.
 enum Woken {
     Status(ThreadId, WaitStatus),
@@ -175,9 +194,26 @@ impl Tracer {
                 _ => Whom::Any,
             };
             let look = (matches!(whom, Whom::Thread(_)) && self.threads.len() > 1).then(|| Instant::now() + HELD_LOOK);
+            let begin = Instant::now();
+            if !others.is_empty() && begin >= self.look_at_others {
+                self.look_at_others = begin + OTHERS_LOOK;
+                if ready(others) {
+                    return Ok(Woken::Others);
+                }
+            }
+            let brief = deadline.filter(|deadline| *deadline <= begin + BRIEF);
+            if let Some((tid, status)) = self.look_soon(whom, brief.unwrap_or(begin + SOON), brief.is_some()) {
+                return Ok(Woken::Status(tid, status));
+            }
+            if brief.is_some_and(|until| Instant::now() >= until) {
+                continue;
+            }
             self.arm(look.into_iter().chain(deadline).min(), others)?;
             match wait_blocking(whom) {
-                Ok((tid, status)) => return Ok(Woken::Status(ThreadId(tid), status)),
+                Ok((tid, status)) => {
+                    self.stops_soon = (SLOW..SOON).contains(&begin.elapsed());
+                    return Ok(Woken::Status(ThreadId(tid), status));
+                }
                 Err(Errno::CHILD) => match self.status_now(Whom::Any) {
                     Some((tid, status)) => return Ok(Woken::Status(tid, status)),
                     None => self.forget_lost(whom),
@@ -185,6 +221,30 @@ impl Tracer {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Looks for a status for a moment, if the last one came so soon or this one is expected to.
+    fn look_soon(&mut self, whom: Whom, until: Instant, is_expected: bool) -> Option<(ThreadId, WaitStatus)> {
+        let is_crowded = self.crowded_until.is_some_and(|until| Instant::now() < until);
+        if !(self.stops_soon || is_expected) || is_crowded || self.threads.len() > FEW {
+            return None;
+        }
+        let mut now = Instant::now();
+        while now < until && self.crowded_until.is_none_or(|crowded| crowded < now) && !self.break_in.is_wanted() {
+            // The thread may well be waiting for this very processor.
+            std::thread::yield_now();
+            let before = std::mem::replace(&mut now, Instant::now());
+            if now - before > CROWDED {
+                self.crowded_until = Some(now + CROWDED_FOR);
+            }
+            let found = self.status_now(whom);
+            if found.is_some() {
+                return found;
+            }
+            (0..PAUSES).for_each(|_| std::hint::spin_loop());
+        }
+        self.stops_soon = false;
+        None
     }
 
     fn status_now(&self, whom: Whom) -> Option<(ThreadId, WaitStatus)> {

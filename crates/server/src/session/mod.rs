@@ -360,7 +360,7 @@ impl<'a> Session<'a> {
         }
         let Some(live) = self.target.as_live() else { return };
         // A failure is met again, and dealt with, by the wait that comes next.
-        if let Ok(Waited::Event(event)) = live.wait_event(Some(SOON), &[]) {
+        if let Ok(Waited::Event(event)) = live.wait_event(Some(SOON), &[self.watch.as_fd()]) {
             self.push_event(event);
         }
     }
