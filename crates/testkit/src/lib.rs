@@ -4,13 +4,17 @@
 
 mod build;
 pub mod link;
+mod namespace;
 mod process;
 mod serial;
 mod server;
 mod skip;
+mod sshd;
 
 pub use build::{Build, Compiler, fixture};
+pub use namespace::sleeper_in_its_own_network;
 pub use process::{Running, state, text_differences, tracer, wait_until};
 pub use serial::SerialLine;
 pub use server::{ProcessServer, program};
 pub use skip::skip;
+pub use sshd::{Sshd, script};

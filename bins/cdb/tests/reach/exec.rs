@@ -1,8 +1,6 @@
 //! `exec:`, a command whose input and output are the link.
 
-use std::process::Command;
-
-use outpost_testkit::{skip, state, tracer, wait_until};
+use outpost_testkit::{sleeper_in_its_own_network, state, tracer, wait_until};
 
 use crate::support::{LIMIT, Program, assert_debugged, cdb, dbgsrv, pid_in, run, signal, sleeper};
 
@@ -37,18 +35,8 @@ fn two_pipes_are_as_good_as_a_socket() {
 
 #[test]
 fn another_namespace_is_entered_by_nsenter() {
-    // A process in a network of its own; whoever may not make one is told.
-    let made = Command::new("unshare").args(["-n", "true"]).output();
-    if !made.is_ok_and(|output| output.status.success()) {
-        return skip("unshare -n is not allowed here");
-    }
-    let mut inside = outpost_testkit::Running::start("unshare", &["-n", "sleep", "1000"]);
-    let network = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
-    let (pid, own) = (inside.pid(), network(std::process::id()));
-    wait_until("it is in its network", LIMIT, || network(pid) != own);
-    wait_until("it sleeps", LIMIT, || {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")
-    });
+    let Some(mut inside) = sleeper_in_its_own_network() else { return };
+    let pid = inside.pid();
     let transport = format!("exec:nsenter -t {pid} -n -- {} --stdio", dbgsrv().display());
     let ended = run(["-premote", &transport, "-p", &pid.to_string(), "-c", "r rip; qd"]);
     assert_debugged(&ended, &mut inside);

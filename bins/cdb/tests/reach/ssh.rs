@@ -1,79 +1,28 @@
 //! `ssh:`, through a real sshd on loopback with keys of its own.
 
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use outpost_testkit::{skip, wait_until};
+use outpost_testkit::{script, wait_until};
 
 use crate::support::{Ended, LIMIT, Program, assert_debugged, cdb, dbgsrv, sleeper};
 
-const SSHD: &str = "/usr/sbin/sshd";
-
-/// An sshd, and a configuration in which it is `alder`.
-struct Sshd {
-    child: Child,
-    place: tempfile::TempDir,
-}
+/// An sshd, and debuggers that know it.
+struct Sshd(outpost_testkit::Sshd);
 
 impl Sshd {
-    /// `None`, and a skip, if the machine has none.
     fn start() -> Option<Sshd> {
-        if !Path::new(SSHD).exists() {
-            skip("there is no sshd");
-            return None;
-        }
-        // Below the system's own place for such, since sshd looks at who may write where a key lies.
-        let place = tempfile::tempdir().unwrap();
-        let path = |name: &str| place.path().join(name).display().to_string();
-        for name in ["host", "key", "stranger"] {
-            let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &path(name)]).status();
-            assert!(made.unwrap().success());
-        }
-        std::fs::copy(path("key.pub"), path("authorized")).unwrap();
-        // As root it wants a directory to lock its first half in.
-        let _ = std::fs::create_dir_all("/run/sshd");
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
-             PidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n",
-            path("host"),
-            path("authorized"),
-        );
-        std::fs::write(path("sshd_config"), server).unwrap();
-        let common = format!(
-            "HostName 127.0.0.1\nPort {port}\nIdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile {}\n\
-             StrictHostKeyChecking no\nLogLevel ERROR\n",
-            path("known"),
-        );
-        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let client = format!(
-            "Host alder\nIdentityFile {}\n{common}\nHost birch\nIdentityFile {}\n{common}\n\
-             Host cedar\nPort {closed}\n{common}",
-            path("key"),
-            path("stranger"),
-        );
-        std::fs::write(path("config"), client).unwrap();
-        std::fs::create_dir(path("bin")).unwrap();
-        script(&place.path().join("bin/ssh"), &format!("exec /usr/bin/ssh -F {} \"$@\"", path("config")));
-        let mut sshd = Command::new(SSHD);
-        sshd.args(["-D", "-e", "-f", &path("sshd_config")]);
-        let child = sshd.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let sshd = Sshd { child, place };
-        wait_until("sshd listens", LIMIT, || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Some(sshd)
+        outpost_testkit::Sshd::start().map(Sshd)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
+        self.0.path(name)
     }
 
     /// `cdb` whose `ssh` knows this configuration; its own server is the one under test.
     fn cdb(&self, arguments: &[&str]) -> Command {
         let mut command = cdb(arguments);
-        let path = std::env::var("PATH").unwrap();
-        command.env("PATH", format!("{}:{path}", self.path("bin").display())).env("OUTPOST_DBGSRV", dbgsrv());
+        command.env("PATH", self.0.search_path()).env("OUTPOST_DBGSRV", dbgsrv());
         command
     }
 
@@ -81,18 +30,6 @@ impl Sshd {
         let arguments = ["-premote", transport, "-p", &pid.to_string(), "-c", "r rip; qd"];
         Program::start(&mut self.cdb(&arguments)).end()
     }
-}
-
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn script(path: &Path, text: &str) {
-    std::fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Files of a directory.
