@@ -1,33 +1,19 @@
-//! One body of checks over every way to a live system: in this process, over memory, tcp, a pipe,
-//! both inside TLS, and a slow link.
-//!
-//! What a check sees must not depend on what lies between; only round trips differ, and they are counted against the
-//! budgets of the architecture.
-
-#![expect(clippy::unwrap_used, reason = "a failure in a test helper fails the test")]
-
-mod common;
-mod debuggee;
+//! The checks: what a live system does, whatever lies between it and us.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use common::Server;
-use debuggee::{
+use outpost_base::{Arch, ProcessId, RegisterValue, ThreadId, Va, VaRange};
+use outpost_target::condition::{Assembler, Op};
+use outpost_target::*;
+use outpost_testkit::{Build, Compiler, Running, state, text_differences, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::debuggee::{
     Debuggee, LIMIT, attach, breakpoint, clear, event, generation, go, is_free, live, read, run, set, space, step,
     stop, symbol, worker_program,
 };
-use outpost_base::{Arch, ProcessId, RegisterValue, ThreadId, Va, VaRange};
-use outpost_ptrace::LiveTarget;
-use outpost_remote::{Options, RemoteTarget};
-use outpost_server::{NoSuperior, serve_connection};
-use outpost_target::condition::{Assembler, Op};
-use outpost_target::*;
-use outpost_testkit::link::DelayLink;
-use outpost_testkit::{Build, Compiler, Running, state, text_differences, wait_until};
-use outpost_transport::Connection;
-use rustix::process::{Pid, Signal, kill_process};
 
 type Check = fn(&mut dyn Target, &Path);
 
@@ -47,68 +33,22 @@ const CHECKS: [(&str, Check); 13] = [
     ("letting go", letting_go),
 ];
 
-fn conforms(way: &str, make: &dyn Fn() -> Box<dyn Target>) {
+/// Every check over targets that `make` makes, one for each; whose name is `way`.
+pub(crate) fn conforms(way: &str, make: &dyn Fn() -> Box<dyn Target>) {
+    conforms_with(way, 3_000_000, make);
+}
+
+/// The same with less to carry: the file that is read has so many bytes, at least 2,000.
+pub(crate) fn conforms_with(way: &str, bulk: u32, make: &dyn Fn() -> Box<dyn Target>) {
+    let bytes: Vec<u8> = (0..bulk).map(|at| (at % 249) as u8).collect();
     let fails = |(name, check): &(&'static str, Check)| {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a file"), &bytes).unwrap();
         let body = || check(make().as_mut(), folder.path());
         catch_unwind(AssertUnwindSafe(body)).is_err().then_some(*name)
     };
     let failed: Vec<_> = CHECKS.iter().filter_map(fails).collect();
     assert!(failed.is_empty(), "{way}: {failed:?}");
-}
-
-#[test]
-fn in_this_process() {
-    conforms("direct", &|| Box::new(LiveTarget::new("<Local>").unwrap()));
-}
-
-#[test]
-fn over_memory() {
-    conforms("memory", &|| Box::new(over_a_pair(Options::default())));
-}
-
-#[test]
-fn over_tcp() {
-    let server = Server::start(&["-t", "tcp:port=0"]);
-    conforms("tcp", &|| Box::new(server.connect()));
-}
-
-#[test]
-fn over_a_pipe() {
-    let name = format!("conformance{}", std::process::id());
-    let server = Server::start(&["-t", &format!("npipe:pipe={name}")]);
-    conforms("npipe", &|| Box::new(server.connect()));
-}
-
-#[test]
-fn over_tls() {
-    let server = Server::start(&["-t", "ssl:port=0,bind=localhost"]);
-    conforms("ssl", &|| Box::new(server.connect()));
-}
-
-#[test]
-fn over_tls_on_a_pipe() {
-    let name = format!("tls_conformance{}", std::process::id());
-    let server = Server::start(&["-t", &format!("spipe:pipe={name}")]);
-    conforms("spipe", &|| Box::new(server.connect()));
-}
-
-#[test]
-fn over_a_slow_link() {
-    let server = Server::start(&["-t", "tcp:port=0"]);
-    let link = DelayLink::start(server.port(), Duration::from_millis(50)).unwrap();
-    let transport = format!("tcp:server=127.0.0.1,port={}", link.port()).parse().unwrap();
-    conforms("50 ms", &|| Box::new(RemoteTarget::connect(&transport, Options::default()).unwrap().0));
-}
-
-/// A client of a tracer in another thread of this process.
-fn over_a_pair(options: Options) -> RemoteTarget {
-    let (near, far) = Connection::pair().unwrap();
-    std::thread::spawn(move || {
-        let mut target = LiveTarget::new("<Local>").unwrap();
-        serve_connection(far, "", &mut target, &mut NoSuperior)
-    });
-    RemoteTarget::open(near, options).unwrap().0
 }
 
 /// Starts off the tracer's thread, which must have no children of its own.
@@ -251,7 +191,7 @@ fn breakpoints(target: &mut dyn Target, folder: &Path) {
     assert_eq!(debuggee.end(), Some(42));
 }
 
-fn set_many(
+pub(crate) fn set_many(
     target: &mut dyn Target,
     specs: impl Iterator<Item = BreakpointSpec>,
 ) -> Vec<Result<BreakpointState, TargetError>> {
@@ -522,13 +462,14 @@ fn files_and_processes(target: &mut dyn Target, folder: &Path) {
     let debuggee = slow(folder);
     let process = ProcessId(debuggee.pid());
     attach(target, debuggee.pid());
-    let bytes: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 249) as u8).collect();
     let path = folder.join("a file");
-    std::fs::write(&path, &bytes).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
     let (file, len) = os(target).open_file(Some(process), path.to_str().unwrap()).unwrap();
-    assert_eq!(len, 3_000_000);
-    let parts = os(target).read_file(file, &[(0, 2_000_000), (2_999_990, 100), (4_000_000, 5)]).unwrap();
-    assert!(parts[0] == bytes[..2_000_000] && parts[1] == bytes[2_999_990..] && parts[2].is_empty());
+    assert_eq!(len, bytes.len() as u64);
+    // The first two thirds, some bytes at the end, and some beyond it.
+    let (most, end) = (bytes.len() / 3 * 2, bytes.len() - 10);
+    let parts = os(target).read_file(file, &[(0, most as u64), (end as u64, 100), (len + 1_000_000, 5)]).unwrap();
+    assert!(parts[0] == bytes[..most] && parts[1] == bytes[end..] && parts[2].is_empty());
     os(target).close_file(file).unwrap();
     assert!(os(target).read_file(file, &[(0, 1)]).is_err());
     let error = os(target).open_file(None, "/no/such/file").unwrap_err();
@@ -585,73 +526,4 @@ fn letting_go(target: &mut dyn Target, folder: &Path) {
     let other = create(target, "sleep", &["100"], StdioSpec::Client);
     live(target).kill(other).unwrap();
     assert!(matches!(state(other.0), None | Some('Z')));
-}
-
-/// Round trips of what the architecture gives budgets for, on a real process of a thousand threads.
-#[test]
-fn round_trips_stay_in_their_budgets() {
-    let program = Build::source(
-        Compiler::Gcc,
-        "thousand",
-        "#include <pthread.h>\n#include <stdio.h>\n#include <unistd.h>\n\
-         void *run(void *unused) { for (;;) pause(); }\n\
-         int main(void) { pthread_attr_t small; pthread_t thread; pthread_attr_init(&small);\n\
-         pthread_attr_setstacksize(&small, 65536);\n\
-         for (int i = 1; i < 1000; i++) if (pthread_create(&thread, &small, run, 0)) return 1;\n\
-         puts(\"ready\"); fflush(stdout); run(0); }\n",
-    )
-    .flags("-no-pie")
-    .path();
-    let mut running = Running::start(&program, &[]);
-    assert_eq!(running.line(), "ready");
-    let server = Server::start(&["-t", "tcp:port=0"]);
-    let query = ProcessQuery::All;
-    let options = Options { first_query: Some(query.clone()), ..Options::default() };
-    let (mut remote, _) = RemoteTarget::connect(&server.transport(), options).unwrap();
-    assert!(remote.list_processes(&query, true).unwrap().iter().any(|listed| listed.id.0 == running.pid()));
-    assert_eq!(remote.link_statistics().round_trips, 2, "connect, authenticate and list");
-    let trips = |remote: &mut RemoteTarget, what: &str, budget: u64, work: &mut dyn FnMut(&mut RemoteTarget)| {
-        let before = remote.link_statistics().round_trips;
-        work(remote);
-        let spent = remote.link_statistics().round_trips - before;
-        eprintln!("{what}: {spent} round trips");
-        assert!(spent <= budget, "{what}: {spent} round trips, {budget} allowed");
-    };
-    let process = ProcessId(running.pid());
-    let mut threads = Vec::new();
-    trips(&mut remote, "attach to 1,000 threads, lists and the stack's memory", 1, &mut |remote| {
-        let bundle = attach(remote, process.0);
-        threads = remote.threads(process).unwrap();
-        assert_eq!(threads.len(), 1000);
-        assert!(remote.modules(process).unwrap().len() >= 3);
-        let registers = remote.registers_many(&[bundle.stop.thread], RegisterSets::default()).unwrap();
-        let sp = registers[0].as_ref().unwrap().sp();
-        let space = outpost_base::AddressSpaceId(bundle.memory[0].space.0);
-        assert_eq!(read(remote, space, sp, 64).len(), 64);
-    });
-    trips(&mut remote, "registers of 1,000 threads", 1, &mut |remote| {
-        let ids: Vec<ThreadId> = threads.iter().map(|thread| thread.id).collect();
-        assert!(remote.registers_many(&ids, RegisterSets::default()).unwrap().iter().all(Result::is_ok));
-    });
-    let space = space(&mut remote, process);
-    let run_function = symbol(&program, "run");
-    trips(&mut remote, "100 breakpoints", 1, &mut |remote| {
-        // In the middle of instructions no thread executes: every place is as good as another.
-        let states = set_many(remote, (0..100).map(|id| breakpoint(id, space, run_function + u64::from(id % 8))));
-        assert!(states.iter().all(Result::is_ok), "{states:?}");
-    });
-    trips(&mut remote, "clear them", 1, &mut |remote| {
-        let changes: Vec<_> = (0..100).map(|id| BreakpointChange::Clear(BreakpointId(id))).collect();
-        remote.change_breakpoints(&changes).unwrap();
-    });
-    remote.detach(process, DetachMode::Deliver).unwrap();
-    assert_eq!(text_differences(process.0), []);
-}
-
-#[test]
-fn over_memory_connecting_and_listing_cost_two_round_trips() {
-    let query = ProcessQuery::Id(ProcessId(std::process::id()));
-    let mut remote = over_a_pair(Options { first_query: Some(query.clone()), ..Options::default() });
-    assert_eq!(remote.list_processes(&query, true).unwrap().len(), 1);
-    assert_eq!(remote.link_statistics().round_trips, 2);
 }
