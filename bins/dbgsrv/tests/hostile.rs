@@ -100,6 +100,7 @@ fn garbage_and_impossible_lengths_end_the_connection_at_once() {
 fn versions_that_differ_are_told_to_both_sides() {
     for transport in TRANSPORTS {
         let server = Server::start(&["-t", transport]);
+        let mut other = server.connect();
         // ClientHello: magic (1), versions packed (2), release (3).
         let message = b"\x0a\x07OUTPOST\x12\x01\x63\x1a\x039.9".to_vec();
         let stream = dial(&server);
@@ -111,6 +112,7 @@ fn versions_that_differ_are_told_to_both_sides() {
             assert!(said.contains(words), "{words}: {said:?}");
         }
         server.wait_for_line("protocol versions differ");
+        assert!(other.clock().is_ok());
     }
 }
 
@@ -122,10 +124,24 @@ fn slow_and_silent_peers_keep_nobody_out() {
         let silent: Vec<Connection> = (0..40).map(|_| dial(&server)).collect();
         let slow = dial(&server);
         (&slow).write_all(b"\x24\x00").unwrap();
+        // A byte now and then is no reason to wait longer.
+        let dripping = dial(&server);
+        let drip = dripping.try_clone().unwrap();
+        let drips = std::thread::spawn(move || {
+            let hello = [0x24, 0, 0, 0, 1].into_iter().chain(std::iter::repeat(0)).take(36);
+            hello
+                .take_while(|byte| {
+                    std::thread::sleep(Duration::from_millis(400));
+                    (&drip).write_all(&[*byte]).is_ok()
+                })
+                .count()
+        });
         let begin = Instant::now();
         assert!(server.connect().clock().is_ok());
         assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
         rest(&slow);
+        rest(&dripping);
+        assert!(drips.join().unwrap() < 36, "it was cut before its hello was whole");
         silent.iter().for_each(|stream| drop(rest(stream)));
         assert!(begin.elapsed() < Duration::from_secs(30));
     }
