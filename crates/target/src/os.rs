@@ -7,7 +7,8 @@ use outpost_base::ProcessId;
 /// How to look at a running process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttachMode {
-    /// Become its debugger. `break_in`: stop it at once (else it runs on until an event).
+    /// Become its debugger. `break_in`: stop it at once (else it runs until an event, also if job control had stopped it).
+    /// A process that job control had stopped runs when it is resumed for the first time; let go before, it stays stopped.
     Invasive {
         /// Stop all threads and report [`crate::StopReason::Attached`].
         break_in: bool,

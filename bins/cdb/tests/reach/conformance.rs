@@ -57,10 +57,6 @@ fn check_10_a_suspended_program_begins_when_a_debugger_attaches() {
     assert!(!maps.contains("libc.so") && !file.exists(), "{maps}");
     let arguments = ["-premote", &server.connection(), "-pb", "-p", &pid.to_string(), "-c", "g"];
     let debugger = Program::start(&mut cdb(arguments));
-    wait_until("it is attached", LIMIT, || tracer(pid) != 0);
-    assert!(!file.exists());
-    // FIXME: the specification lets it resume by this attach; today it stays in its stop until somebody sends SIGCONT.
-    signal(pid, "CONT");
     wait_until("it runs", LIMIT, || file.exists());
     assert_ne!(tracer(pid), 0, "under the debugger");
     drop(debugger);

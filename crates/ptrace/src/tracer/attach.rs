@@ -7,7 +7,7 @@ use outpost_target::{AttachMode, BundleRequest, ProcessOrigin, StopBundle, StopR
 use rustix::io::Errno;
 
 use super::stopping::state_letter;
-use super::{Part, Process, Report, Space, State, Thread, Tracer, family};
+use super::{Found, Part, Process, Report, Space, State, Thread, Tracer, family};
 use crate::breakpoints::DebugRegisters;
 use crate::error::os_error;
 use crate::memory::ProcessMemory;
@@ -36,13 +36,18 @@ impl Tracer {
             AttachMode::Existing => (ProcessOrigin::Attached, true, true),
             AttachMode::Noninvasive { suspend } => (ProcessOrigin::Noninvasive, suspend, suspend),
         };
+        let found = match mode {
+            AttachMode::Existing => Found::Abandoned,
+            AttachMode::Invasive { .. } if is_stopped(process) => Found::Stopped,
+            _ => Found::Running,
+        };
         self.join(process, origin, traces)?;
         if traces && let Err(error) = self.seize_all(process, stops) {
             self.let_go(process);
             return Err(error);
         }
         if let Some(known) = self.processes.get_mut(&process) {
-            known.continue_first = mode == AttachMode::Existing;
+            known.found = found;
         }
         if origin == ProcessOrigin::Attached {
             self.watch_loader(process);
@@ -50,6 +55,7 @@ impl Tracer {
             self.read_modules(process);
         }
         if !stops {
+            self.continue_found_stopped(&[process]);
             return Ok(None);
         }
         self.stop_joined(process, StopReason::Attached).map(Some)
@@ -77,7 +83,7 @@ impl Tracer {
                 origin,
                 hidden: false,
                 leaving: false,
-                continue_first: false,
+                found: Found::Running,
                 only_looked_at: origin == ProcessOrigin::Noninvasive,
                 debug: DebugRegisters::default(),
                 modules: Vec::new(),
@@ -222,6 +228,13 @@ fn tracer_of(tid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
     let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
     tracer.trim().parse().ok().filter(|tracer| *tracer != 0)
+}
+
+/// Whether job control has stopped it. Its leader may have ended before its other threads.
+fn is_stopped(process: ProcessId) -> bool {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return false };
+    let mut ids = tasks.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).map(ThreadId);
+    ids.any(|tid| state_letter(tid) == Some(b'T'))
 }
 
 fn only_thread(process: ProcessId) -> bool {

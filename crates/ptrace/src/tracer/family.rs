@@ -5,7 +5,7 @@ use std::fs;
 use outpost_base::{AddressSpaceId, ProcessId, ThreadId};
 use outpost_target::{Event, ExitStatus, ProcessOrigin, StopReason, StopRecord};
 
-use super::{Part, Process, Report, Space, State, Thread, Tracer};
+use super::{Found, Part, Process, Report, Space, State, Thread, Tracer};
 use crate::breakpoints::DebugRegisters;
 use crate::memory::ProcessMemory;
 use crate::modules;
@@ -73,7 +73,7 @@ impl Tracer {
             origin: ProcessOrigin::Child,
             hidden: !followed,
             leaving: !followed && !shares,
-            continue_first: false,
+            found: Found::Running,
             only_looked_at: false,
             debug: DebugRegisters::default(),
             modules: Vec::new(),

@@ -6,7 +6,7 @@ use outpost_base::{ProcessId, ThreadId, Va};
 use outpost_target::{DetachMode, Event, ProcessOrigin, StopReason, StopRecord, TargetError};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Tracer, trap_code};
+use super::{Found, Tracer, trap_code};
 use crate::breakpoints::TRAP;
 use crate::memory::ProcessMemory;
 use crate::sys::ptrace;
@@ -36,7 +36,7 @@ impl Tracer {
             }
         }
         // Taken over as another debugger had left it: stopped, and nothing has resumed it yet.
-        let continues = self.processes.get(&process).is_some_and(|known| known.continue_first);
+        let continues = self.processes.get(&process).is_some_and(|known| known.found == Found::Abandoned);
         self.let_go(process);
         if continues && mode != DetachMode::LeaveStopped {
             send(process, Signal::CONT);
@@ -299,7 +299,7 @@ fn is_our_trap(process: ProcessId, tid: ThreadId) -> bool {
     !is_foreign
 }
 
-fn send(process: ProcessId, signal: Signal) {
+pub(super) fn send(process: ProcessId, signal: Signal) {
     if let Some(pid) = Pid::from_raw(process.0 as i32) {
         // It may be gone already.
         let _ = kill_process(pid, signal);

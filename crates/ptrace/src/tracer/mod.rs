@@ -63,7 +63,7 @@ use sentinel::Sentinel;
 pub(crate) use sentinel::ready;
 pub(crate) use signals::{blocked_signals, has_handler, siginfo_of, trap_code};
 pub(crate) use stopping::state_letter;
-pub(crate) use table::{Arrival, Part, Process, Space, State, Thread};
+pub(crate) use table::{Arrival, Found, Part, Process, Space, State, Thread};
 
 /// A stop that means something.
 #[derive(Debug)]

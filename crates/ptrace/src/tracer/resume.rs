@@ -1,10 +1,12 @@
 //! Setting threads going: a plan's parts, and going on after stops of no interest.
 
-use outpost_base::{ThreadId, Va};
+use outpost_base::{ProcessId, ThreadId, Va};
 use outpost_target::{Action, Plan, SignalAction, TargetError};
+use rustix::process::Signal;
 
+use super::letting_go::send;
 use super::signals::raw_of;
-use super::{Part, State, Tracer};
+use super::{Found, Part, State, Tracer};
 use crate::breakpoints::Passed;
 use crate::step::Stepping;
 use crate::sys::ptrace::{self, Go};
@@ -32,7 +34,7 @@ impl Tracer {
         if self.has_deliverable_report() {
             return Ok(());
         }
-        self.send_first_continue(plan);
+        self.continue_found_stopped(&plan.processes);
         self.pass_all(&going);
         for tid in going {
             self.settle(tid);
@@ -79,13 +81,13 @@ impl Tracer {
         going
     }
 
-    /// An abandoned process was left stopped by SIGSTOP: its first run takes that back.
-    fn send_first_continue(&mut self, plan: &Plan) {
+    /// Processes (all, if none is named) that were found stopped are let run for the first time. Their SIGCONT ends the
+    /// group-stop for good: threads set going without it would be stopped again when they are let go.
+    pub(super) fn continue_found_stopped(&mut self, processes: &[ProcessId]) {
         for process in self.processes.values_mut() {
-            let concerned = plan.processes.is_empty() || plan.processes.contains(&process.id);
-            if concerned && std::mem::take(&mut process.continue_first) {
-                let pid = rustix::process::Pid::from_raw(process.id.0 as i32);
-                pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::CONT).ok());
+            let concerned = processes.is_empty() || processes.contains(&process.id);
+            if concerned && std::mem::replace(&mut process.found, Found::Running) != Found::Running {
+                send(process.id, Signal::CONT);
             }
         }
     }

@@ -94,6 +94,17 @@ pub(crate) struct Thread {
     pub(crate) sequence: u64,
 }
 
+/// How a process was when it was attached. A stop by SIGSTOP is taken back by SIGCONT when the client lets it run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Running, or nothing is left of the stop it was in.
+    Running,
+    /// Stopped by job control, by `dbgsrv -cs` for one: if it is let go before it was resumed, it stays so, as with gdb.
+    Stopped,
+    /// Left stopped by a debugger that is gone: it is continued also if it is let go before.
+    Abandoned,
+}
+
 /// A traced process, or one looked at.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -104,8 +115,8 @@ pub(crate) struct Process {
     pub(crate) hidden: bool,
     /// Let go as soon as its threads can be.
     pub(crate) leaving: bool,
-    /// It was left stopped by another debugger: the first resume sends SIGCONT.
-    pub(crate) continue_first: bool,
+    /// How it was found, until it is resumed for the first time.
+    pub(crate) found: Found,
     pub(crate) debug: DebugRegisters,
     /// The last list that was read.
     pub(crate) modules: Vec<ModuleInfo>,

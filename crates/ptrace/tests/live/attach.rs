@@ -95,6 +95,67 @@ fn dropping_the_target_lets_attached_go_and_ends_created() {
     assert!(!std::path::Path::new(&format!("/proc/{created}")).exists());
 }
 
+/// As gdb has it: `continue` lets a process run that was stopped by SIGSTOP, `detach` without it leaves it stopped.
+#[test]
+fn a_process_found_stopped_runs_when_it_is_resumed_and_not_before() {
+    let program = compile("threads", THREADS, "-no-pie");
+    let mut debuggee = start(&program, &["3"]);
+    debuggee.line();
+    let pid = debuggee.pid();
+    let process = ProcessId(pid);
+    let is_stopped = || outpost_testkit::state(pid) == Some('T');
+    let memory = outpost_ptrace::memory::ProcessMemory::open(process).unwrap();
+    let counts = symbol(&program, "counts");
+    let sum = || {
+        let mut bytes = [0; 24];
+        memory.read(counts, &mut bytes);
+        bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect::<Vec<_>>()
+    };
+    let all_count = || {
+        let before = sum();
+        wait_until("every thread counts", LIMIT, || sum().iter().zip(&before).all(|(now, then)| now > then));
+    };
+    debuggee.signal("STOP");
+    wait_until("it is stopped", LIMIT, is_stopped);
+
+    // Let go unresumed, with a breakpoint that came and went.
+    let mut target = target();
+    let quiet = |target: &mut LiveTarget| {
+        let mut plan = Plan::run_all(generation(target));
+        plan.events.pass_signals = u128::MAX;
+        target.resume(&plan).unwrap();
+        let waited = target.wait_event(Some(Duration::from_millis(50)), &[]).unwrap();
+        assert!(matches!(waited, Waited::TimedOut), "{waited:?}");
+    };
+    let stopped = sum();
+    assert_eq!(attach(&mut target, pid).stop.reason, StopReason::Attached);
+    let space = space(&mut target, process);
+    set(&mut target, breakpoint(1, space, symbol(&program, "count")));
+    clear(&mut target, 1);
+    target.detach(process, DetachMode::Deliver).unwrap();
+    wait_until("it is stopped again", LIMIT, is_stopped);
+    assert_eq!(sum(), stopped);
+
+    // Resumed: it runs, also when it is let go.
+    attach(&mut target, pid);
+    quiet(&mut target);
+    all_count();
+    target.detach(process, DetachMode::Deliver).unwrap();
+    all_count();
+    assert!(!is_stopped());
+
+    // Without a break-in the attaching itself lets it run.
+    debuggee.signal("STOP");
+    wait_until("it is stopped", LIMIT, is_stopped);
+    let mode = AttachMode::Invasive { break_in: false };
+    assert!(target.attach(process, mode, &BundleRequest::default()).unwrap().is_none());
+    drop(target.wait_event(Some(Duration::from_millis(50)), &[]).unwrap());
+    all_count();
+    target.detach(process, DetachMode::Deliver).unwrap();
+    all_count();
+    assert_eq!(text_differences(pid), []);
+}
+
 #[test]
 fn a_created_process_runs_to_its_end_with_its_output() {
     let mut target = target();
