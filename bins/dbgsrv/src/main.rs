@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use outpost_live::LiveBackend;
-use outpost_server::{Grace, Log, Outcome, ServeOptions, Source, StdioLink, serve, serve_reverse};
+use outpost_server::{Grace, Log, Outcome, ServeOptions, Source, StdioLink, serve, serve_reverse, serve_stdio};
 use outpost_transport::{Listener, Password, ReverseDial, ServerTransport, hide_passwords};
 
 use options::{Options, Request};
@@ -35,7 +35,10 @@ fn main() -> ExitCode {
     }
     let result = match request {
         Request::Show(text) => show(&text).map(|()| exit_codes::SUCCESS),
-        Request::Stdio(command_line) => serve_stdio(command_line),
+        Request::Stdio { command_line, grace } => StdioLink::take()
+            .and_then(|link| serve_stdio(link, &command_line, grace))
+            .map_err(Into::into)
+            .map(|()| exit_codes::SUCCESS),
         Request::Serve(options) if options.daemon => match daemon::start(&arguments[1..]) {
             Ok(code) => return code,
             Err(error) => Err(error),
@@ -91,23 +94,6 @@ fn run(options: Options) -> anyhow::Result<u8> {
         daemon::is_ready();
     }
     serve(Source::Listener(listener), &LiveBackend, serve_options)?;
-    Ok(exit_codes::SUCCESS)
-}
-
-/// One debugger, at the other end of standard input and output.
-fn serve_stdio(command_line: Vec<String>) -> anyhow::Result<u8> {
-    let mut link = StdioLink::take()?;
-    let options = ServeOptions {
-        log: link.log(),
-        command_line,
-        grace: Grace::NONE,
-        // It serves nobody else.
-        remote_end: true,
-        idle_exit: None,
-    };
-    if let Some(connection) = link.connection() {
-        serve(Source::Connection(connection), &LiveBackend, options)?;
-    }
     Ok(exit_codes::SUCCESS)
 }
 

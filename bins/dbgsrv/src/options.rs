@@ -17,7 +17,7 @@ const HELP: &str = "\
 dbgsrv: process server. Debuggers elsewhere (cdb -premote) see this machine's processes through it.
 
 usage: dbgsrv [-t TRANSPORT] [--daemon] [--grace SECONDS[:MAX]] [-x | -pc COMMAND | -c COMMAND | -cs COMMAND]
-       dbgsrv --stdio [-pc COMMAND]
+       dbgsrv --stdio [--grace SECONDS[:MAX]] [-pc COMMAND]
 
 Without -t it is ssl:port=0: encrypted, on a free port of every address, with a certificate made on first
 use and a password for this run. What to type at the other end is said when it listens.
@@ -42,7 +42,8 @@ use and a password for this run. What to type at the other end is said when it l
                   serial line: com1 (which is /dev/ttyS0), /dev/ttyUSB0, any terminal device;
                   one line carries connections on channels 0 to 254, for any number of programs
       --stdio                 serve one debugger on standard input and output, as ssh:, docker exec -i and
-                              the like start it (cdb -premote exec:...); no password, ends with it
+                              the like start it (cdb -premote exec:...); no password, ends with it, but
+                              waits in the background for the next one if the link is lost
   -c, --command COMMAND...    also start a program, not debugged; takes the rest of the line
   -cs, --command-suspended COMMAND...
                               the same, held before its first instruction
@@ -66,14 +67,18 @@ exit status: 0 ended in order, 1 could not start or go on, 2 wrong command line,
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "one value per program")]
 pub(crate) enum Request {
     /// Print this and leave.
     Show(String),
     /// Serve.
     Serve(Options),
-    /// Serve on standard input and output, with this pending command line.
-    Stdio(Vec<String>),
+    /// Serve on standard input and output.
+    Stdio {
+        /// Words of the process creation held pending; empty: none.
+        command_line: Vec<String>,
+        /// How long the session outlives its link.
+        grace: Grace,
+    },
 }
 
 /// How to serve.
@@ -204,7 +209,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     }
     if stdio {
         return match (transport, options) {
-            (None, (None, implicit_command, false, false)) => Ok(Request::Stdio(implicit_command)),
+            (None, (None, command_line, false, false)) => Ok(Request::Stdio { command_line, grace }),
             _ => Err(UsageError("--stdio serves one debugger, here: it goes without -t, -c, -cs and --daemon".into())),
         };
     }
@@ -377,11 +382,11 @@ mod tests {
 
     #[test]
     fn standard_input_and_output_are_a_transport_of_their_own() {
-        assert_eq!(check(&["--stdio"]), Ok(Request::Stdio(Vec::new())));
-        assert_eq!(
-            check(&["--stdio", "-pc", "./svc", "-f"]),
-            Ok(Request::Stdio(["./svc", "-f"].map(String::from).into()))
-        );
+        let stdio = |words: &[&str], grace| {
+            Ok(Request::Stdio { command_line: words.iter().map(|&word| word.into()).collect(), grace })
+        };
+        assert_eq!(check(&["--stdio"]), stdio(&[], Grace::default()));
+        assert_eq!(check(&["--stdio", "--grace", "0", "-pc", "./svc", "-f"]), stdio(&["./svc", "-f"], Grace::NONE));
         refuses(&["--stdio", "-t", "tcp:port=1"], "goes without -t");
         refuses(&["--stdio", "--daemon"], "goes without -t");
     }

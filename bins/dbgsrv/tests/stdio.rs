@@ -5,23 +5,28 @@
 mod common;
 
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
 
 use common::{LIMIT, dbgsrv};
 use outpost_base::ProcessId;
-use outpost_remote::{Options, RemoteTarget};
-use outpost_target::{AttachMode, BundleRequest, CreateSpec, DetachMode, Live, Os, StdioSpec};
+use outpost_remote::{Connector, Options, RemoteTarget};
+use outpost_target::{AttachMode, BundleRequest, CreateSpec, DetachMode, Live, Os, StdioSpec, Target};
 use outpost_testkit::{Running, state, tracer, wait_until};
 use outpost_transport::Connection;
 
-/// A server on one end of a socket pair, and a session on the other.
-fn serve() -> (Child, RemoteTarget) {
+/// A server on one end of a socket pair, and the other end.
+fn start() -> (Child, Connection) {
     let (near, far) = Connection::pair().unwrap();
     let far = far.into_fd();
     let mut command = dbgsrv();
     command.arg("--stdio").stdin(Stdio::from(far.try_clone().unwrap())).stdout(Stdio::from(far));
-    let server = command.stderr(Stdio::null()).spawn().unwrap();
     // What the command holds of the far end would keep the link open.
-    drop(command);
+    (command.stderr(Stdio::null()).spawn().unwrap(), near)
+}
+
+/// The same with a session.
+fn serve() -> (Child, RemoteTarget) {
+    let (server, near) = start();
     let (remote, _) = RemoteTarget::open(near, Options::default()).unwrap();
     (server, remote)
 }
@@ -74,4 +79,58 @@ fn created_programs_do_not_have_the_link() {
     assert!(remote.clock().is_ok(), "the link is whole");
     drop(remote);
     assert_eq!(status(server), Some(0));
+}
+
+#[test]
+fn a_session_outlives_its_link_and_goes_on_over_that_of_the_next_server() {
+    let mut sleeper = Running::start("sleep", &["1000"]);
+    let (server, link) = start();
+    let cut = link.try_clone().unwrap();
+    let again: Arc<Mutex<Vec<(Child, Connection)>>> = Arc::default();
+    let connector = Connector::new({
+        let again = Arc::clone(&again);
+        move || {
+            let (server, link) = start();
+            again.lock().unwrap().push((server, link.try_clone().unwrap()));
+            Ok(link)
+        }
+    });
+    let options = Options { connector: Some(connector), ..Options::default() };
+    let (mut remote, session) = RemoteTarget::open(link, options).unwrap();
+    assert!(session.resume && !session.grace.is_zero());
+    let mode = AttachMode::Invasive { break_in: true };
+    remote.attach(ProcessId(sleeper.pid()), mode, &BundleRequest::default()).unwrap();
+    let worker = tracer(sleeper.pid());
+
+    cut.shutdown();
+    assert_eq!(status(server), Some(0), "it has nothing to wait for");
+    assert!(remote.clock().is_ok());
+    assert_eq!((tracer(sleeper.pid()), remote.link_statistics().resumes), (worker, 1));
+    // Once more, from a link that was handed over.
+    let (second, cut) = again.lock().unwrap().pop().unwrap();
+    cut.shutdown();
+    assert_eq!(status(second), Some(0));
+    assert!(remote.clock().is_ok());
+    assert_eq!(tracer(sleeper.pid()), worker);
+    let own = remote.sessions().unwrap().into_iter().find(|one| one.own).unwrap();
+    assert_eq!((own.number, own.processes), (session.number, vec![ProcessId(sleeper.pid())]));
+    drop(remote);
+    let (last, _) = again.lock().unwrap().pop().unwrap();
+    assert_eq!(status(last), Some(0), "with the session");
+    wait_until("it is let go", LIMIT, || tracer(sleeper.pid()) == 0);
+    assert!(sleeper.is_running());
+}
+
+#[test]
+fn a_signal_to_the_process_in_front_ends_the_session_in_order() {
+    let mut sleeper = Running::start("sleep", &["1000"]);
+    let (server, mut remote) = serve();
+    let mode = AttachMode::Invasive { break_in: true };
+    remote.attach(ProcessId(sleeper.pid()), mode, &BundleRequest::default()).unwrap();
+    let front = rustix::process::Pid::from_child(&server);
+    rustix::process::kill_process(front, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(status(server), Some(0));
+    wait_until("it is let go", LIMIT, || tracer(sleeper.pid()) == 0);
+    assert!(sleeper.is_running());
+    assert!(remote.clock().unwrap_err().to_string().contains("SIGTERM"), "its client is told");
 }

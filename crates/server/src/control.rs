@@ -90,6 +90,13 @@ impl Control {
     }
 }
 
+impl From<OwnedFd> for Control {
+    /// A socket of this kind that was connected elsewhere.
+    fn from(socket: OwnedFd) -> Control {
+        Control(socket)
+    }
+}
+
 impl AsFd for Control {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

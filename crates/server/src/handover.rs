@@ -22,6 +22,8 @@ pub(crate) struct Handover {
     pub(crate) on_lost: OnLost,
     /// Whether its client may end the server.
     pub(crate) remote_end: bool,
+    /// Sessions of this user's other servers are its client's as well: see `rendezvous`.
+    pub(crate) has_neighbours: bool,
     pub(crate) log: Log,
     pub(crate) link: Connection,
     pub(crate) journal: OwnedFd,
@@ -37,9 +39,10 @@ impl Handover {
         let resume = u8::from(agreed.resume);
         let quiet = u8::from(self.log == Log::Quiet);
         let remote_end = u8::from(self.remote_end);
+        let neighbours = u8::from(self.has_neighbours);
         let mut text = format!(
             "session {}\ntoken {token}\nrequest {}\nversion {}\nframe {}\nrequests {}\nquiet {quiet}\n\
-             resume {resume}\nremoteend {remote_end}\nonlost {on_lost}\ngrace {grace}\nuser {}\nhost {}\n",
+             resume {resume}\nremoteend {remote_end}\nneighbours {neighbours}\nonlost {on_lost}\ngrace {grace}\nuser {}\nhost {}\n",
             self.session,
             request.0,
             agreed.version,
@@ -92,6 +95,7 @@ impl Handover {
             command_line: words.collect::<Result<_, _>>()?,
             on_lost: policy(find("onlost")?, number("grace")?).ok_or(missing("no policy"))?,
             remote_end: find("remoteend")? == "1",
+            has_neighbours: find("neighbours")? == "1",
             log: if find("quiet")? == "1" { Log::Quiet } else { Log::Stderr },
             // Who is at the other end was logged when it was accepted.
             link: Connection::new(link, Peer::Memory),
@@ -147,7 +151,44 @@ pub(crate) fn read_link_order(text: &str, descriptor: OwnedFd) -> Option<NewLink
     Some(NewLink { connection, request: RequestId(request.parse().ok()?), agreed, claim })
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// What one server says to another whose session its client claims.
+pub(crate) fn claim_order(session: u64, request: &ResumeRequest) -> String {
+    let ResumeRequest { request: id, token, seen, identity, agreed, .. } = request;
+    let word = |bytes: &[u8]| if bytes.is_empty() { "-".to_owned() } else { hex(bytes) };
+    format!(
+        "claim {session} {} {} {} {} {seen} {} {} {}",
+        word(token),
+        word(identity.user.as_bytes()),
+        word(identity.host.as_bytes()),
+        id.0,
+        agreed.version,
+        agreed.frame_bytes,
+        agreed.requests,
+    )
+}
+
+/// The same, read.
+pub(crate) fn read_claim_order(text: &str) -> Option<ResumeRequest> {
+    let words: Vec<&str> = text.strip_prefix("claim ")?.split(' ').collect();
+    let [session, token, user, host, request, seen, version, frame, requests] = <[&str; 9]>::try_from(words).ok()?;
+    let bytes = |word: &str| if word == "-" { Some(Vec::new()) } else { unhex(word) };
+    let name = |word: &str| Some(one_line(&String::from_utf8(bytes(word)?).ok()?));
+    Some(ResumeRequest {
+        request: RequestId(request.parse().ok()?),
+        session: session.parse().ok()?,
+        token: bytes(token)?,
+        seen: seen.parse().ok()?,
+        identity: Identity { user: name(user)?, host: name(host)? },
+        agreed: Agreed {
+            version: version.parse().ok()?,
+            frame_bytes: frame.parse().ok()?,
+            requests: requests.parse().ok()?,
+            resume: true,
+        },
+    })
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -155,7 +196,7 @@ fn one_line(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
     let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     pairs.iter().map(byte).collect()
@@ -166,6 +207,33 @@ mod tests {
     use std::io::{Read, Write};
 
     use super::*;
+
+    #[test]
+    fn a_claim_is_read_as_it_was_made_and_nothing_else_is_one() {
+        let request = ResumeRequest {
+            request: RequestId(1),
+            session: 77,
+            token: vec![0, 255, 16],
+            seen: 5,
+            identity: Identity { user: "ada lovelace".into(), host: String::new() },
+            agreed: Agreed { version: 1, frame_bytes: 1 << 20, requests: 9, resume: true },
+        };
+        let text = claim_order(77, &request);
+        assert_eq!(read_claim_order(&text), Some(request.clone()));
+        let taking_over = ResumeRequest { token: Vec::new(), session: 0, ..request };
+        let expected = ResumeRequest { session: 8, ..taking_over.clone() };
+        assert_eq!(read_claim_order(&claim_order(8, &taking_over)), Some(expected));
+        for text in [
+            "",
+            "claim ",
+            "claim 1 2 3",
+            &text.replace("claim", "link"),
+            &text.replace("00ff10", "00f"),
+            &(text.clone() + " 1"),
+        ] {
+            assert_eq!(read_claim_order(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_handover_arrives_with_its_descriptors() {
@@ -181,6 +249,7 @@ mod tests {
             command_line: vec!["./a b".into(), String::new(), "x\ny".into()],
             on_lost: OnLost::Run(Some(Duration::from_secs(7))),
             remote_end: true,
+            has_neighbours: true,
             log: Log::Quiet,
             link: far,
             journal: file(),
@@ -190,7 +259,7 @@ mod tests {
         let got = Handover::receive(&worker).unwrap();
         assert_eq!((got.session, &got.token, got.log), (3, &sent.token, Log::Quiet));
         assert_eq!(got.open.identity, Identity { user: "ada lovelace".into(), host: "birchsession 9".into() });
-        assert_eq!((got.on_lost, got.remote_end), (sent.on_lost, true));
+        assert_eq!((got.on_lost, got.remote_end, got.has_neighbours), (sent.on_lost, true, true));
         assert_eq!((got.open.agreed, &got.command_line), (agreed, &sent.command_line));
         drop(sent);
         (&got.link).write_all(b"!").unwrap();

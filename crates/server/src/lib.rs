@@ -29,6 +29,7 @@
 //! It knows no ptrace: `dbgsrv` hands it the backend. [`serve_connection`] does all of it in the caller's thread, for
 //! tests and for targets that need no process of their own.
 
+mod attended;
 mod control;
 mod dial;
 mod error;
@@ -38,6 +39,7 @@ mod handover;
 mod local;
 mod log;
 pub mod registry;
+mod rendezvous;
 mod role;
 mod session;
 mod signals;
@@ -45,10 +47,11 @@ mod stdio;
 mod version;
 mod worker;
 
+pub use attended::serve_stdio;
 pub use dial::serve_reverse;
 pub use error::ServerError;
 pub use grace::Grace;
-pub use guardian::{Outcome, ServeOptions, Source, serve};
+pub use guardian::{Leash, Outcome, ServeOptions, Source, serve};
 pub use local::{Local, spawn_local};
 pub use log::Log;
 pub use role::{Backend, Doorbell, Guard, NoGuard, WorkerSetup, run_hidden_role};

@@ -10,7 +10,7 @@ use outpost_transport::{Connection, Peer};
 use crate::control::{Control, Received};
 use crate::guardian::{ServeOptions, Source, serve};
 use crate::role::{Backend, GUARDIAN};
-use crate::{Grace, Log, ServerError};
+use crate::{Grace, Log, ServerError, attended};
 
 /// A server of this debugger's own.
 #[derive(Debug)]
@@ -28,28 +28,41 @@ pub struct Local {
 /// Out of processes or descriptors.
 pub fn spawn_local() -> Result<Local, ServerError> {
     let (near, far) = Connection::pair().map_err(ServerError::io("make a socket pair"))?;
-    let (control, theirs) = Control::pair().map_err(ServerError::io("make a control socket"))?;
-    let mut command = Command::new("/proc/self/exe");
-    if let Some(name) = std::env::args_os().next() {
-        command.arg0(name);
-    }
+    let (control, mut command) = guardian()?;
     // A group of its own: Ctrl+C at the debugger's terminal is a break-in, not the end of the guardian.
-    command.arg(GUARDIAN).stdin(Stdio::from(theirs.into_fd())).process_group(0);
-    let child = command.spawn().map_err(ServerError::io("start a guardian"))?;
+    let child = command.process_group(0).spawn().map_err(ServerError::io("start a guardian"))?;
     let stdin = std::io::stdin();
     control.send(b"serve", &[far.as_fd(), stdin.as_fd()]).map_err(ServerError::io("hand the link to the guardian"))?;
     Ok(Local { connection: near, guardian: child.id() })
 }
 
-/// Runs this process as the guardian of a debugger.
+/// This program again, to be started as a guardian, and where it takes its orders.
+pub(crate) fn guardian() -> Result<(Control, Command), ServerError> {
+    let (control, theirs) = Control::pair().map_err(ServerError::io("make a control socket"))?;
+    let mut command = Command::new("/proc/self/exe");
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    command.arg(GUARDIAN).stdin(Stdio::from(theirs.into_fd()));
+    Ok((control, command))
+}
+
+/// Runs this process as the guardian of a debugger, or of one link (`attended`).
 pub(crate) fn run_guardian(backend: &dyn Backend) -> Result<(), ServerError> {
     let control = Control::from_stdin().map_err(ServerError::io("open the control socket"))?;
     let missing = |reason| ServerError::Handover { reason };
     let received = control.receive(true).map_err(|_| missing("standard input is no control socket"))?;
-    let Received::Message(_, descriptors) = received else { return Err(missing("no connection was handed over")) };
+    let Received::Message(text, descriptors) = received else {
+        return Err(missing("no connection was handed over"));
+    };
+    drop(control);
+    if text != b"serve" {
+        let text = String::from_utf8(text).map_err(|_| missing("the orders are no text"))?;
+        return attended::run_guardian(backend, &text, descriptors);
+    }
     let [link, stdin] = <[_; 2]>::try_from(descriptors).map_err(|_| missing("wrong number of descriptors"))?;
     rustix::stdio::dup2_stdin(&stdin).map_err(ServerError::io("restore standard input"))?;
-    drop((stdin, control));
+    drop(stdin);
     // A debugger that is gone cannot come back to its own end of a socket pair.
     let options = ServeOptions {
         log: Log::Quiet,

@@ -11,13 +11,13 @@ use crate::guardian::listing;
 use crate::handover::{self, Handover};
 use crate::role::{Backend, Doorbell, WorkerSetup};
 use crate::session::{Order, SessionEnd, SessionSetup, Standing, Superior, serve_session};
-use crate::{Log, ServerError, signals};
+use crate::{Log, ServerError, rendezvous, signals};
 
 /// Runs this process as a worker.
 pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
     signals::unblock_all()?;
     let control = Control::from_stdin().map_err(ServerError::io("open the control socket"))?;
-    let Handover { session, token, open, command_line, on_lost, remote_end, log, link, journal, stdin } =
+    let Handover { session, token, open, command_line, on_lost, remote_end, has_neighbours, log, link, journal, stdin } =
         Handover::receive(&control)?;
     // From here on the control socket has one handle, closed by exec, and created processes find the server's terminal.
     rustix::stdio::dup2_stdin(&stdin).map_err(ServerError::io("restore standard input"))?;
@@ -33,7 +33,7 @@ pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
         }
     };
     let setup = SessionSetup { session, token, request: open.request, agreed: open.agreed, command_line, on_lost };
-    let mut guardian = Guardian { control, session, log, remote_end, orders: VecDeque::new() };
+    let mut guardian = Guardian { control, session, log, remote_end, has_neighbours, orders: VecDeque::new() };
     let end = serve_session(link, target.as_mut(), setup, &mut guardian);
     drop(target);
     guardian.log(format_args!("{end}"));
@@ -58,6 +58,8 @@ struct Guardian {
     log: Log,
     /// Whether the client may end the server.
     remote_end: bool,
+    /// Sessions of this user's other servers are listed, too.
+    has_neighbours: bool,
     /// Orders that came while something else was waited for.
     orders: VecDeque<Order>,
 }
@@ -127,7 +129,11 @@ impl Superior for Guardian {
                 Ok(Received::Message(message, descriptors)) => {
                     let text = String::from_utf8_lossy(&message);
                     if let Some(lines) = text.strip_prefix("sessions\n") {
-                        return Ok(listing::decode(lines));
+                        let mut sessions = listing::decode(lines);
+                        if self.has_neighbours {
+                            sessions.extend(rendezvous::sessions(self.session));
+                        }
+                        return Ok(sessions);
                     }
                     let order = self.read(&message, descriptors);
                     self.orders.extend(order);

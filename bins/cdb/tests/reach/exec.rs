@@ -4,9 +4,9 @@ use outpost_testkit::{sleeper_in_its_own_network, state, tracer, wait_until};
 
 use crate::support::{LIMIT, Program, assert_debugged, cdb, dbgsrv, pid_in, run, signal, sleeper};
 
-/// A shell that writes its process id and becomes the server.
+/// A shell that writes its process id and becomes a server, whose session ends with its link.
 fn server_with_pid_in(file: &std::path::Path) -> String {
-    format!("exec:sh -c 'echo $$ >{}; exec {} --stdio'", file.display(), dbgsrv().display())
+    format!("exec:sh -c 'echo $$ >{}; exec {} --stdio --grace 0'", file.display(), dbgsrv().display())
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_command_that_dies_within_a_session_is_named() {
     let pid = place.path().join("pid");
     let sleeper = sleeper();
     let transport = format!(
-        "exec:sh -c 'echo $$ >{}; cat | {} --stdio | cat; echo the container was removed >&2; exit 137'",
+        "exec:sh -c 'echo $$ >{}; cat | {} --stdio --grace 0 | cat; echo the container was removed >&2; exit 137'",
         pid.display(),
         dbgsrv().display()
     );
@@ -105,4 +105,34 @@ fn a_command_that_dies_within_a_session_is_named() {
     assert!(ended.text.contains("sh ended with status 137: "), "{}", ended.text);
     assert!(ended.text.contains("the container was removed"), "{}", ended.text);
     wait_until("the process is let go", LIMIT, || tracer(sleeper.pid()) == 0);
+}
+
+/// The session of a killed debugger waits behind the command that carried its link, for the next such command.
+#[test]
+fn a_killed_debuggers_session_is_taken_over_by_the_same_command() {
+    let mut sleeper = sleeper();
+    let transport = format!("exec:{} --stdio", dbgsrv().display());
+    let pid = sleeper.pid().to_string();
+    let mut first = Program::start(&mut cdb(["-premote", &transport, "-p", &pid, "-c", ".sessions; g"]));
+    // Other tests' sessions of this user are listed as well.
+    let own = format!("Processes: 0n{pid}");
+    first.line(&own);
+    let lines = first.lines();
+    let number = lines.iter().find_map(|line| line.strip_prefix("* ")?.split(' ').next());
+    let number = number.unwrap_or_else(|| panic!("{lines:#?}"));
+    wait_until("it runs", LIMIT, || state(sleeper.pid()) == Some('S'));
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    let mut text = String::new();
+    // The server may notice the death a moment later.
+    wait_until("it can be taken over", LIMIT, || {
+        let ended = run(["-premote", &transport, "-resume", number, "-c", "r rip; qd"]);
+        text = ended.text;
+        ended.code == Some(0)
+    });
+    assert!(text.contains("rip="), "{text}");
+    assert_eq!(tracer(sleeper.pid()), 0, "{text}");
+    assert!(sleeper.is_running());
+    let again = run(["-premote", &transport, "-resume", number, "-c", "q"]);
+    assert_eq!(again.code, Some(1), "{}", again.text);
 }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use outpost_testkit::{script, wait_until};
+use outpost_testkit::{script, state, wait_until};
 
-use crate::support::{Ended, LIMIT, Program, assert_debugged, cdb, dbgsrv, sleeper};
+use crate::support::{Ended, LIMIT, Program, assert_debugged, cdb, dbgsrv, signal, sleeper};
 
 /// An sshd, and debuggers that know it.
 struct Sshd(outpost_testkit::Sshd);
@@ -127,4 +127,45 @@ fn a_failing_ssh_is_explained_in_its_own_words() {
     fails("ssh:server=birch", "Permission denied (publickey");
     fails("ssh:server=cedar", "Connection refused");
     fails("ssh:server=a..b", "resolve hostname");
+}
+
+/// Every line of the debuggee arrives once and in order, although each link is killed under it.
+#[test]
+fn a_killed_ssh_is_made_anew_and_nothing_is_missed_or_done_twice() {
+    let Some(sshd) = Sshd::start() else { return };
+    let transport = format!("ssh:server=alder,path={}", dbgsrv().display());
+    let count = "i=0; while [ $i -lt 80 ]; do i=$((i+1)); echo line $i; sleep 0.02; done";
+    let debugger = Program::start(&mut sshd.cdb(&["-premote", &transport, "-c", "g; q", "sh", "-c", count]));
+    // A thread of the debugger may have started it.
+    let ssh_of = |pid: u32| {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let tasks = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        let all: Vec<u32> = tasks
+            .flat_map(|task| {
+                let text = std::fs::read_to_string(format!("/proc/{pid}/task/{task}/children")).unwrap_or_default();
+                text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
+            })
+            .collect();
+        all.into_iter().find(|child| {
+            std::fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == "ssh")
+                && state(*child) != Some('Z')
+        })
+    };
+    let mut last = 0;
+    for line in ["line 10", "line 30", "line 50"] {
+        debugger.line(line);
+        let mut ssh = None;
+        wait_until("there is an ssh that was not killed yet", LIMIT, || {
+            ssh = ssh_of(debugger.pid()).filter(|ssh| *ssh != last);
+            ssh.is_some()
+        });
+        last = ssh.unwrap();
+        signal(last, "KILL");
+    }
+    let ended = debugger.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    assert!(ended.text.contains("link resumed"), "{}", ended.text);
+    let lines: Vec<&str> = ended.text.lines().filter(|line| line.starts_with("line ")).collect();
+    let expected: Vec<String> = (1..=80).map(|number| format!("line {number}")).collect();
+    assert_eq!(lines, expected, "{}", ended.text);
 }

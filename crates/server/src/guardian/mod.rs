@@ -7,6 +7,7 @@
 
 mod attempts;
 pub(crate) mod listing;
+mod neighbours;
 mod pending;
 mod sessions;
 
@@ -19,8 +20,10 @@ use outpost_wire::{Key, NONCE_LEN, OpenRequest, Payload, ResumeRequest, ServerKi
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use crate::control::Control;
 use crate::log::BoundedLog;
 use crate::registry::{Registration, Registry};
+use crate::rendezvous::Rendezvous;
 use crate::role::Backend;
 use crate::signals::{Arrived, Signals};
 use crate::{Grace, Log, ServerError};
@@ -51,7 +54,13 @@ pub enum Source {
     Connection(Connection),
     /// One that this server dialled; the server ends with its session.
     Dialled(Connection, Option<Password>),
+    /// As [`Source::Connection`], but its session outlives the link and is found by the next server (`rendezvous`).
+    Attended(Connection, Leash),
 }
+
+/// Held by whoever serves a link that somebody else waits with.
+#[derive(Debug)]
+pub struct Leash(pub(crate) Control);
 
 /// Why a server ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +114,10 @@ struct Guardian<'a> {
     next_session: u64,
     /// Our entry in the machine's registry, while we listen.
     registration: Option<Registration>,
+    /// Where the server of a lost link's next attempt finds us.
+    rendezvous: Option<Rendezvous>,
+    /// Of the connection that has no session yet.
+    leash: Option<Control>,
     listed: Listed,
     /// Since when there is nobody.
     idle_since: Instant,
@@ -120,14 +133,17 @@ impl<'a> Guardian<'a> {
         let own = rustix::process::getpid();
         rustix::process::set_child_subreaper(Some(own)).map_err(ServerError::io("become a child subreaper"))?;
         let salt = random()?;
-        let (listener, connection, password) = match source {
+        let (listener, connection, password, leash) = match source {
             Source::Listener(listener) => {
                 let password = listener.transport().password().cloned();
-                (Some(listener), None, password)
+                (Some(listener), None, password, None)
             }
-            Source::Connection(connection) => (None, Some(connection), None),
-            Source::Dialled(connection, password) => (None, Some(connection), password),
+            Source::Connection(connection) => (None, Some(connection), None, None),
+            Source::Dialled(connection, password) => (None, Some(connection), password, None),
+            Source::Attended(connection, Leash(leash)) => (None, Some(connection), None, Some(leash)),
         };
+        let mut options = options;
+        let rendezvous = leash.as_ref().and_then(|_| neighbours::prepare_rendezvous(&mut options));
         let key = Key::derive(password.as_ref().map_or("", |password| password.reveal()), &salt, Key::ITERATIONS);
         let transport = listener.as_ref().map(Listener::transport).filter(|transport| !transport.is_hidden());
         let registration = transport
@@ -145,6 +161,8 @@ impl<'a> Guardian<'a> {
             sessions: Vec::new(),
             next_session: 1,
             registration,
+            rendezvous,
+            leash,
             listed: Listed::default(),
             idle_since: Instant::now(),
             ending: None,
@@ -167,6 +185,8 @@ impl<'a> Guardian<'a> {
             }
             self.hear_sessions();
             self.advance_pending();
+            self.answer_others();
+            self.hear_leashes();
             self.end_if_idle();
             // The places are looked through with every one that is accepted, so they are filled by some at a time.
             if ready.listener {
@@ -212,6 +232,9 @@ impl<'a> Guardian<'a> {
         // One that waits for its refusal is not watched at all: its end would wake us again and again.
         let watched = self.pending.iter().filter(|one| !one.interest().is_empty());
         fds.extend(watched.map(|one| PollFd::new(one, one.interest())));
+        let leashes = self.sessions.iter().filter_map(Session::leash).chain(&self.leash);
+        fds.extend(leashes.map(|leash| PollFd::new(leash, PollFlags::IN)));
+        fds.extend(self.rendezvous.iter().map(|rendezvous| PollFd::new(rendezvous, PollFlags::IN)));
         let listener = self.listener.as_ref();
         fds.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
 
@@ -297,8 +320,19 @@ impl<'a> Guardian<'a> {
                 }
                 Progress::Resume(request) => {
                     let mut one = self.pending.swap_remove(at);
-                    match self.claimed(&request, &one) {
-                        Ok(session) => self.resume(one, session, request),
+                    if self.leash.is_some() {
+                        if let Err(reason) = self.pass_on(&mut one, &request) {
+                            one.refuse_session(reason, now);
+                            self.pending.push(one);
+                        }
+                        continue;
+                    }
+                    match self.claimed(&request, one.peer(), one.certificate()) {
+                        Ok(session) => {
+                            let (peer, certificate) = (one.peer(), one.certificate());
+                            let link = one.into_connection();
+                            self.resume(link, peer, certificate, session, request, None);
+                        }
                         Err(reason) => {
                             // It is the last now, and comes by once more; what it waits for is its refusal.
                             one.refuse_session(reason, now);
@@ -319,7 +353,15 @@ impl<'a> Guardian<'a> {
             true => std::mem::take(&mut self.options.command_line),
             false => Vec::new(),
         };
-        let number = self.next_session;
+        let number = match self.rendezvous.as_mut().map(Rendezvous::open) {
+            Some(Ok(number)) => number,
+            Some(Err(error)) => {
+                self.options.grace = Grace::NONE;
+                self.options.log.line(format_args!("the session ends with its link: {error}"));
+                self.next_session
+            }
+            None => self.next_session,
+        };
         let log = self.options.log;
         let identity = request.identity.clone();
         let link = match pending.into_connection() {
@@ -327,9 +369,11 @@ impl<'a> Guardian<'a> {
             Err(error) => return log.line(format_args!("{peer}: {error}")),
         };
         let on_lost = self.options.grace.apply(request.on_lost);
-        let policy = Policy { on_lost, remote_end: self.options.remote_end };
+        let (remote_end, has_neighbours) = (self.options.remote_end, self.rendezvous.is_some());
+        let policy = Policy { on_lost, remote_end, has_neighbours };
         match sessions::start(self.backend, number, request, command_line.clone(), policy, log, link) {
-            Ok(session) => {
+            Ok(mut session) => {
+                session.set_leash(self.leash.take());
                 self.next_session += 1;
                 self.outcome = Outcome::Ended;
                 log.line(format_args!("session {number}: opened for {}", who(&identity, peer, certificate)));
@@ -343,9 +387,9 @@ impl<'a> Guardian<'a> {
     }
 
     /// The place in the list of the session that is asked for, if whoever asks may have it.
-    fn claimed(&self, request: &ResumeRequest, pending: &Pending) -> Result<usize, String> {
+    fn claimed(&self, request: &ResumeRequest, peer: Peer, certificate: Option<Thumbprint>) -> Result<usize, String> {
         if request.token.is_empty() {
-            return self.to_take_over(request.session, pending);
+            return self.to_take_over(request.session, peer, certificate);
         }
         // A wrong number and a wrong secret are refused alike.
         let found = self.sessions.iter().position(|session| session.is_named(request.session, &request.token));
@@ -353,8 +397,7 @@ impl<'a> Guardian<'a> {
     }
 
     /// One whose client is gone: the one named, or the only one.
-    fn to_take_over(&self, number: u64, pending: &Pending) -> Result<usize, String> {
-        let (peer, certificate) = (pending.peer(), pending.certificate());
+    fn to_take_over(&self, number: u64, peer: Peer, certificate: Option<Thumbprint>) -> Result<usize, String> {
         let may_have = |session: &Session| session.held_for().is_some() && session.may_be_taken_by(peer, certificate);
         let held = self.sessions.iter().enumerate().filter(|(_, session)| may_have(session));
         let held: Vec<(usize, &Session)> = held.collect();
@@ -369,14 +412,22 @@ impl<'a> Guardian<'a> {
     }
 
     /// Gives a connection to a session's worker.
-    fn resume(&mut self, pending: Pending, at: usize, request: ResumeRequest) {
-        let (log, peer, certificate) = (self.options.log, pending.peer(), pending.certificate());
+    fn resume(
+        &mut self,
+        link: Result<Connection, ServerError>,
+        peer: Peer,
+        certificate: Option<Thumbprint>,
+        at: usize,
+        request: ResumeRequest,
+        leash: Option<Control>,
+    ) {
+        let log = self.options.log;
         let Some(session) = self.sessions.get_mut(at) else { return };
         let number = session.number();
         let is_new = request.token.is_empty();
-        let given = pending.into_connection().and_then(|link| session.give_link(&link, &request));
-        match given {
+        match link.and_then(|link| session.give_link(&link, &request)) {
             Ok(()) => {
+                session.set_leash(leash);
                 let why = if is_new { "to be taken over by" } else { "its client is back:" };
                 log.line(format_args!("session {number}: {why} {}", who(&request.identity, peer, certificate)));
                 if is_new {
@@ -439,6 +490,7 @@ impl<'a> Guardian<'a> {
         self.options.log.line(format_args!("ending: {reason}"));
         self.listener = None;
         self.registration = None;
+        self.rendezvous = None;
         self.pending.clear();
         let text = format!("the server ends: {reason}");
         self.sessions.iter().for_each(|session| session.order_to_end(&text));

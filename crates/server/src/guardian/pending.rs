@@ -106,12 +106,22 @@ impl Pending {
 
     /// The connection, for its worker; everything that follows the request for a session is still in its socket.
     pub(crate) fn into_connection(mut self) -> Result<Connection, ServerError> {
+        self.settle()?;
+        Ok(self.connection)
+    }
+
+    /// Makes the connection fit for [`Pending::into_connection`], or for another server.
+    pub(crate) fn settle(&mut self) -> Result<(), ServerError> {
         // Some hundred bytes into an empty socket buffer: this does not block.
         self.connection.set_nonblocking(false).map_err(ServerError::io("hand over a connection"))?;
         while !self.queue.is_empty() {
             self.queue.write_to(&mut &self.connection).map_err(ServerError::io("answer a client"))?;
         }
-        Ok(self.connection)
+        Ok(())
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     pub(crate) fn advance(&mut self, now: Instant, attempts: &mut Attempts) -> Progress {

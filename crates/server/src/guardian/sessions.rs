@@ -34,6 +34,8 @@ pub(super) struct Policy {
     pub(super) on_lost: OnLost,
     /// Whether its client may end the server.
     pub(super) remote_end: bool,
+    /// Whether its client hears of the sessions of this user's other servers.
+    pub(super) has_neighbours: bool,
 }
 
 /// One session.
@@ -50,6 +52,8 @@ pub(super) struct Session {
     /// Without a client until then.
     held: Option<Instant>,
     processes: Vec<ProcessId>,
+    /// Whoever brought the link waits at the other end for as long as it is in use.
+    leash: Option<Control>,
 }
 
 enum State {
@@ -95,7 +99,7 @@ pub(super) fn start(
     let stdin = stdin.map_err(ServerError::io("share standard input"))?;
     let token = random::<16>()?.to_vec();
     let (identity, peer, certificate) = (open.identity.clone(), link.peer(), link.peer_certificate());
-    let Policy { on_lost, remote_end } = policy;
+    let Policy { on_lost, remote_end, has_neighbours } = policy;
     let handover = Handover {
         session: number,
         token: token.clone(),
@@ -103,6 +107,7 @@ pub(super) fn start(
         command_line,
         on_lost,
         remote_end,
+        has_neighbours,
         log,
         link,
         journal,
@@ -111,7 +116,8 @@ pub(super) fn start(
     handover.send(&control).map_err(ServerError::io("hand a session over"))?;
     let state = State::Running { control, guard };
     let opened = SystemTime::now();
-    Ok(Session { number, state, token, identity, peer, certificate, opened, held: None, processes: Vec::new() })
+    let (held, processes, leash) = (None, Vec::new(), None);
+    Ok(Session { number, state, token, identity, peer, certificate, opened, held, processes, leash })
 }
 
 fn start_worker(backend: &dyn Backend) -> Result<(Control, OwnedFd, Box<dyn Guard>), ServerError> {
@@ -128,6 +134,18 @@ fn start_worker(backend: &dyn Backend) -> Result<(Control, OwnedFd, Box<dyn Guar
     // Its end is seen on the control socket, its status is collected with everybody's.
     command.spawn().map_err(ServerError::io("start a worker"))?;
     Ok((control, journal, guard))
+}
+
+/// An order to end that came over a leash; drops one whose other end is gone.
+pub(super) fn hear_leash(leash: &mut Option<Control>) -> Option<String> {
+    match leash.as_ref()?.receive(false) {
+        Ok(Received::Message(text, _)) => Some(String::from_utf8_lossy(&text).into_owned()),
+        Ok(Received::Nothing) => None,
+        Ok(Received::Closed) | Err(_) => {
+            *leash = None;
+            None
+        }
+    }
 }
 
 fn null() -> std::io::Result<OwnedFd> {
@@ -174,6 +192,21 @@ impl Session {
         (self.identity, self.peer) = (identity, peer);
     }
 
+    /// Whoever brought its link may leave when this is dropped, and may ask for the end through it.
+    pub(super) fn set_leash(&mut self, leash: Option<Control>) {
+        self.leash = leash;
+    }
+
+    /// What to watch besides [`Session::control`].
+    pub(super) fn leash(&self) -> Option<&Control> {
+        self.leash.as_ref()
+    }
+
+    /// Why whoever brought the link wants the end of it all, if so.
+    pub(super) fn hear_leash(&mut self) -> Option<String> {
+        hear_leash(&mut self.leash)
+    }
+
     /// For a list.
     pub(super) fn describe(&self) -> ServerSession {
         ServerSession {
@@ -218,6 +251,7 @@ impl Session {
             (Some("held"), Some(seconds)) => {
                 let grace = Duration::from_secs(seconds.parse().unwrap_or(0));
                 self.held = Some(Instant::now() + grace);
+                self.leash = None;
             }
             (Some("served"), _) => self.held = None,
             (Some("processes"), first) => {
