@@ -12,10 +12,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use outpost_live::LiveBackend;
-use outpost_server::{Grace, Log, Outcome, ServeOptions, Source, StdioLink, serve, serve_reverse, serve_stdio};
+use outpost_server::{Audit, Grace, Log, Outcome, ServeOptions, Source, StdioLink, serve, serve_reverse, serve_stdio};
 use outpost_transport::{Listener, Password, ReverseDial, ServerTransport, hide_passwords};
 
-use options::{Options, Request};
+use options::{AuditTo, Options, Request};
 
 fn main() -> ExitCode {
     // A worker is this same program, started again by its guardian.
@@ -76,6 +76,7 @@ fn run(options: Options) -> anyhow::Result<u8> {
         grace,
         remote_end: options.remote_end,
         idle_exit: options.idle_exit,
+        audit: options.audit.as_ref().map_or(Ok(Audit::default()), AuditTo::open)?,
     };
     if let ServerTransport::TcpReverse(dial) = &transport {
         if options.is_daemon {

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use outpost_server::Grace;
+use outpost_server::{Audit, Grace, JOURNAL_SOCKET, ServerError};
 use outpost_transport::{ServerTransport, without_passwords};
 
 /// First argument of the process that `--daemon` leaves behind.
@@ -55,6 +56,8 @@ use and a password for this run. What to type at the other end is said when it l
       --grace SECONDS[:MAX]   how long a session whose link is lost waits for its debugger to come back,
                               and how long one may ask for (cdb -onlost): 60:3600 if not given; 0: not at all
       --no-remote-end         no debugger can end this server (.endpsrv)
+      --audit FILE|journald   write who did what: each connection, refusal, attach, create, detach, kill,
+                              write, signal and end, a line each, to the end of FILE or to the journal
       --idle-exit SECONDS     end once there was no session and nobody knocking for so long
   -?, -h, --help              this text
       --version               release and protocol
@@ -94,10 +97,36 @@ pub(crate) struct Options {
     pub(crate) remote_end: bool,
     /// The server ends once nobody was there for so long.
     pub(crate) idle_exit: Option<Duration>,
+    /// Where it is written who did what.
+    pub(crate) audit: Option<AuditTo>,
     /// Start the server in the background.
     pub(crate) daemon: bool,
     /// This is the server that was started in the background.
     pub(crate) is_daemon: bool,
+}
+
+/// Where audit lines go.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum AuditTo {
+    File(PathBuf),
+    Journal,
+}
+
+impl AuditTo {
+    fn of(value: &str) -> Result<AuditTo, UsageError> {
+        match value {
+            "" => Err(UsageError("--audit needs a file, or the word journald".into())),
+            "journald" => Ok(AuditTo::Journal),
+            path => Ok(AuditTo::File(path.into())),
+        }
+    }
+
+    pub(crate) fn open(&self) -> Result<Audit, ServerError> {
+        match self {
+            AuditTo::File(path) => Audit::file(path),
+            AuditTo::Journal => Audit::journal(Path::new(JOURNAL_SOCKET)),
+        }
+    }
 }
 
 /// A program to start at once.
@@ -129,6 +158,7 @@ enum Word {
     Grace,
     NoRemoteEnd,
     IdleExit,
+    Audit,
     Stdio,
     Daemon,
     DaemonChild,
@@ -147,6 +177,7 @@ impl Word {
             "--grace" => Word::Grace,
             "--no-remote-end" => Word::NoRemoteEnd,
             "--idle-exit" => Word::IdleExit,
+            "--audit" => Word::Audit,
             "--stdio" => Word::Stdio,
             "--daemon" => Word::Daemon,
             DAEMON_CHILD => Word::DaemonChild,
@@ -161,7 +192,7 @@ impl Word {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
     let mut parser = lexopt::Parser::from_iter(arguments);
     let (mut transport, mut stdio) = (None, false);
-    let (mut grace, mut remote_end, mut idle_exit) = (Grace::default(), true, None);
+    let (mut grace, mut remote_end, mut idle_exit, mut audit) = (Grace::default(), true, None, None);
     let mut options = (None, Vec::new(), false, false);
     // Single-dash words of several letters are no clusters of short options, so arguments are taken raw.
     let mut raw = parser.raw_args().map_err(|error| UsageError(error.to_string()))?;
@@ -172,7 +203,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             _ => (argument.as_str(), None),
         };
         let word = Word::of(name).ok_or_else(|| unknown(&argument))?;
-        if attached.is_some() && !matches!(word, Word::Transport | Word::Grace | Word::IdleExit) {
+        if attached.is_some() && !matches!(word, Word::Transport | Word::Grace | Word::IdleExit | Word::Audit) {
             return Err(UsageError(format!("{name} takes no value")));
         }
         match word {
@@ -194,6 +225,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
                 let wrong = || UsageError(format!("--idle-exit {value}: seconds are wanted, such as 600"));
                 idle_exit = Some(Duration::from_secs(seconds.ok_or_else(wrong)?.into()));
             }
+            Word::Audit => {
+                let value = attached.map(Ok).or_else(|| raw.next().map(text)).transpose()?;
+                audit = Some(AuditTo::of(&value.unwrap_or_default())?);
+            }
             Word::Command | Word::CommandSuspended => {
                 let words = rest(name, &mut raw)?;
                 options.0 = Some(Program { words, suspended: word == Word::CommandSuspended });
@@ -208,6 +243,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         }
     }
     if stdio {
+        if audit.is_some() {
+            return Err(UsageError("--audit needs a server that listens or dials: it goes without --stdio".into()));
+        }
         return match (transport, options) {
             (None, (None, command_line, false, false)) => Ok(Request::Stdio { command_line, grace }),
             _ => Err(UsageError("--stdio serves one debugger, here: it goes without -t, -c, -cs and --daemon".into())),
@@ -224,6 +262,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         grace,
         remote_end,
         idle_exit,
+        audit,
         daemon,
         is_daemon,
     }))
@@ -372,6 +411,15 @@ mod tests {
         refuses(&["--idle-exit", "0"], "seconds are wanted");
         refuses(&["--idle-exit"], "seconds are wanted");
         refuses(&["--no-remote-end=yes"], "takes no value");
+    }
+
+    #[test]
+    fn the_audit_log_is_a_file_or_the_journal() {
+        assert_eq!(serve(&[]).audit, None);
+        assert_eq!(serve(&["--audit", "journald"]).audit, Some(AuditTo::Journal));
+        assert_eq!(serve(&["--audit=/a/b"]).audit, Some(AuditTo::File("/a/b".into())));
+        refuses(&["--audit"], "needs a file");
+        refuses(&["--stdio", "--audit", "journald"], "goes without --stdio");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::guardian::{Leash, ServeOptions, Source, serve};
 use crate::handover::{hex, unhex};
 use crate::role::Backend;
 use crate::signals::{Arrived, Signals};
-use crate::{Grace, Log, ServerError, StdioLink, local};
+use crate::{Audit, Grace, Log, ServerError, StdioLink, local};
 
 /// Bytes of the guardian's log passed on at once.
 const LOG_PIECE: usize = 4 << 10;
@@ -119,6 +119,7 @@ fn read_orders(text: &str) -> Option<ServeOptions> {
         // It serves nobody else.
         remote_end: true,
         idle_exit: None,
+        audit: Audit::default(),
     })
 }
 
@@ -146,7 +147,7 @@ mod tests {
         let words = ["./a b".to_owned(), String::new(), "x\ny".to_owned()];
         let options = read_orders(&orders(Log::Quiet, &words, grace)).unwrap();
         assert_eq!((options.log, options.grace, &options.command_line[..]), (Log::Quiet, grace, &words[..]));
-        assert_eq!(read_orders("serve"), None);
-        assert_eq!(read_orders("attend\nquiet 0\ngrace soon\nmost 1\n"), None);
+        assert!(read_orders("serve").is_none());
+        assert!(read_orders("attend\nquiet 0\ngrace soon\nmost 1\n").is_none());
     }
 }

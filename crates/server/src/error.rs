@@ -1,6 +1,7 @@
 //! What can go wrong with a server as a whole; a session's errors go to its client.
 
 use std::io;
+use std::path::PathBuf;
 
 use outpost_transport::TransportError;
 
@@ -19,6 +20,14 @@ pub enum ServerError {
     /// Listening failed.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// There is no place for the audit log.
+    #[error("cannot write the audit log to {}: {source}", path.display())]
+    Audit {
+        /// The file, or the journal's socket.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// A process that was started as guardian or worker did not get what it was to work with.
     #[error("this process was not started by an Outpost program: {reason}")]
     Handover {

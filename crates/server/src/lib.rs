@@ -19,6 +19,7 @@
 //! | guardian | `lost` | the same, because its link broke |
 //! | guardian | `end server` | the client asked for the end of everything |
 //! | guardian | `held SECONDS`, `served`, `processes PIDS` | how the session stands, for lists |
+//! | guardian | `audit ...` | what its client did, for the audit log |
 //! | guardian | `sessions` | its client asks for such a list: answered by `sessions` and one line for each |
 //! | guardian | `journal` | the journal names another process |
 //! | guardian | closed without either | the worker died: [`Guard::rescue`] |
@@ -30,6 +31,7 @@
 //! tests and for targets that need no process of their own.
 
 mod attended;
+mod audit;
 mod control;
 mod dial;
 mod error;
@@ -48,6 +50,7 @@ mod version;
 mod worker;
 
 pub use attended::serve_stdio;
+pub use audit::{Audit, JOURNAL_SOCKET, Record};
 pub use dial::serve_reverse;
 pub use error::ServerError;
 pub use grace::Grace;

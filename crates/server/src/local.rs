@@ -10,7 +10,7 @@ use outpost_transport::{Connection, Peer};
 use crate::control::{Control, Received};
 use crate::guardian::{ServeOptions, Source, serve};
 use crate::role::{Backend, GUARDIAN};
-use crate::{Grace, Log, ServerError, attended};
+use crate::{Audit, Grace, Log, ServerError, attended};
 
 /// A server of this debugger's own.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ pub(crate) fn run_guardian(backend: &dyn Backend) -> Result<(), ServerError> {
         grace: Grace::NONE,
         remote_end: true,
         idle_exit: None,
+        audit: Audit::default(),
     };
     serve(Source::Connection(Connection::new(link, Peer::Memory)), backend, options).map(drop)
 }

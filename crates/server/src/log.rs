@@ -23,39 +23,55 @@ impl Log {
     }
 }
 
-/// Lines about those who have proved nothing, and who could fill a disk with them: some at once, then a few a second, and
-/// the number of the others.
+/// How many lines may be written about those who could fill a disk with them: some at once, then a few a second.
 #[derive(Debug)]
-pub(crate) struct BoundedLog {
-    log: Log,
+pub(crate) struct Bucket {
     /// Lines that may be written at once.
     left: u32,
     since: Instant,
     left_out: u64,
 }
 
-impl BoundedLog {
+impl Bucket {
     /// Lines at once.
     const BURST: u32 = 40;
     /// Time for which one more is allowed.
     const INTERVAL: Duration = Duration::from_millis(500);
 
-    pub(crate) fn new(log: Log, now: Instant) -> BoundedLog {
-        BoundedLog { log, left: BoundedLog::BURST, since: now, left_out: 0 }
+    pub(crate) fn new(now: Instant) -> Bucket {
+        Bucket { left: Bucket::BURST, since: now, left_out: 0 }
     }
 
-    pub(crate) fn line(&mut self, now: Instant, text: fmt::Arguments<'_>) {
-        let earned = now.saturating_duration_since(self.since).as_millis() / BoundedLog::INTERVAL.as_millis();
+    /// Whether a line may be written: then with the number of those that were left out before it.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<u64> {
+        let earned = now.saturating_duration_since(self.since).as_millis() / Bucket::INTERVAL.as_millis();
         if earned > 0 {
-            self.left = BoundedLog::BURST.min(self.left.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)));
+            self.left = Bucket::BURST.min(self.left.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)));
             self.since = now;
         }
         if self.left == 0 {
             self.left_out += 1;
-            return;
+            return None;
         }
         self.left -= 1;
-        let left_out = std::mem::take(&mut self.left_out);
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+/// Lines about those who have proved nothing.
+#[derive(Debug)]
+pub(crate) struct BoundedLog {
+    log: Log,
+    bucket: Bucket,
+}
+
+impl BoundedLog {
+    pub(crate) fn new(log: Log, now: Instant) -> BoundedLog {
+        BoundedLog { log, bucket: Bucket::new(now) }
+    }
+
+    pub(crate) fn line(&mut self, now: Instant, text: fmt::Arguments<'_>) {
+        let Some(left_out) = self.bucket.take(now) else { return };
         if left_out > 0 {
             self.log.line(format_args!("{left_out} lines about refused connections were left out"));
         }
@@ -70,12 +86,12 @@ mod tests {
     #[test]
     fn a_flood_of_lines_is_cut_and_counted() {
         let now = Instant::now();
-        let mut log = BoundedLog::new(Log::Quiet, now);
-        (0..1000).for_each(|_| log.line(now, format_args!("")));
-        assert_eq!((log.left, log.left_out), (0, 1000 - u64::from(BoundedLog::BURST)));
-        log.line(now + BoundedLog::INTERVAL * 3, format_args!(""));
-        assert_eq!((log.left, log.left_out), (2, 0));
-        log.line(now + BoundedLog::INTERVAL * 3000, format_args!(""));
-        assert_eq!(log.left, BoundedLog::BURST - 1);
+        let mut bucket = Bucket::new(now);
+        assert_eq!((0..1000).filter(|_| bucket.take(now) == Some(0)).count(), 40);
+        assert_eq!((bucket.left, bucket.left_out), (0, 960));
+        assert_eq!(bucket.take(now + Bucket::INTERVAL * 3), Some(960));
+        assert_eq!((bucket.left, bucket.left_out), (2, 0));
+        assert_eq!(bucket.take(now + Bucket::INTERVAL * 3000), Some(0));
+        assert_eq!(bucket.left, Bucket::BURST - 1);
     }
 }

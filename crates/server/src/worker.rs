@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use outpost_target::{ServerSession, TargetError};
 use outpost_wire::{FrameQueue, Header, RefusalCode, encode_refusal};
 
+use crate::audit::{Record, Tally};
 use crate::control::{Control, Received};
 use crate::guardian::listing;
 use crate::handover::{self, Handover};
@@ -28,15 +30,19 @@ pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
         Ok(target) => target,
         Err(error) => {
             refuse(&link, &error);
+            let record = Record::new("end").field("error", &error);
+            let _ = control.send(record.message().as_bytes(), &[]);
             let _ = control.send(b"done", &[]);
             return Ok(());
         }
     };
     let setup = SessionSetup { session, token, request: open.request, agreed: open.agreed, command_line, on_lost };
-    let mut guardian = Guardian { control, session, log, remote_end, has_neighbours, orders: VecDeque::new() };
+    let tally = Tally::new(Instant::now());
+    let mut guardian = Guardian { control, session, log, remote_end, has_neighbours, tally, orders: VecDeque::new() };
     let end = serve_session(link, target.as_mut(), setup, &mut guardian);
     drop(target);
     guardian.log(format_args!("{end}"));
+    let _ = guardian.control.send(guardian.tally.end(&end).message().as_bytes(), &[]);
     // A guardian that is gone needs no report.
     let how: &[u8] = if matches!(end, SessionEnd::LinkLost(_) | SessionEnd::GivenUp(_)) { b"lost" } else { b"done" };
     let _ = guardian.control.send(how, &[]);
@@ -60,6 +66,7 @@ struct Guardian {
     remote_end: bool,
     /// Sessions of this user's other servers are listed, too.
     has_neighbours: bool,
+    tally: Tally,
     /// Orders that came while something else was waited for.
     orders: VecDeque<Order>,
 }
@@ -153,6 +160,13 @@ impl Superior for Guardian {
             return Err(TargetError::Unsupported { operation: "ending the server", reason });
         }
         self.ask(b"end server")
+    }
+
+    fn audit(&mut self, record: Record) {
+        if let Some(record) = self.tally.count(Instant::now(), record) {
+            // A guardian that is gone writes nothing more.
+            let _ = self.control.send(record.message().as_bytes(), &[]);
+        }
     }
 
     fn log(&mut self, text: std::fmt::Arguments<'_>) {

@@ -20,6 +20,7 @@ use outpost_wire::{Key, NONCE_LEN, OpenRequest, Payload, ResumeRequest, ServerKi
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use crate::audit::{Audit, Auditor, Record};
 use crate::control::Control;
 use crate::log::BoundedLog;
 use crate::registry::{Registration, Registry};
@@ -43,6 +44,9 @@ const MAX_SESSIONS: usize = 1024;
 
 /// How long an answer to those who ask for servers is good for the next one.
 const LISTED_FOR: Duration = Duration::from_secs(1);
+
+/// What is said of those who only ask.
+const ASKED: &str = "asked which servers there are";
 
 /// Where clients come from.
 #[derive(Debug)]
@@ -74,7 +78,7 @@ pub enum Outcome {
 }
 
 /// How to serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ServeOptions {
     /// Where lifecycle events go.
     pub log: Log,
@@ -86,6 +90,8 @@ pub struct ServeOptions {
     pub remote_end: bool,
     /// The server ends by itself once nobody was there for so long; `None`: never.
     pub idle_exit: Option<Duration>,
+    /// Where it is written who did what.
+    pub audit: Audit,
 }
 
 /// Serves until SIGTERM, SIGINT, SIGHUP, a client's request, or (without a listener) the end of the only session.
@@ -110,6 +116,7 @@ struct Guardian<'a> {
     attempts: Attempts,
     /// For what strangers cause.
     strangers: BoundedLog,
+    auditor: Auditor,
     sessions: Vec<Session>,
     next_session: u64,
     /// Our entry in the machine's registry, while we listen.
@@ -148,9 +155,13 @@ impl<'a> Guardian<'a> {
         let transport = listener.as_ref().map(Listener::transport).filter(|transport| !transport.is_hidden());
         let registration = transport
             .and_then(|transport| Registry::of_this_machine().register(ServerKind::Process, &transport.to_string()));
+        let mut auditor = Auditor::new(options.audit.clone(), options.log, Instant::now());
+        let place = listener.as_ref().map(|listener| listener.transport().to_string());
+        auditor.write(Record::new("start").field("transport", place.as_deref().unwrap_or("one connection")));
         let mut guardian = Guardian {
             backend,
             strangers: BoundedLog::new(options.log, Instant::now()),
+            auditor,
             options,
             signals,
             listener,
@@ -193,6 +204,8 @@ impl<'a> Guardian<'a> {
                 (0..MAX_ACCEPTED).all(|_| self.accept());
             }
         }
+        let reason = self.ending.as_ref().map_or("its only session is over", |(reason, _)| reason);
+        self.auditor.write(Record::new("stop").field("reason", reason));
         if let Some((reason, _)) = &self.ending {
             self.options.log.line(format_args!("ended: {reason}"));
             return Ok(Outcome::Ended);
@@ -281,8 +294,16 @@ impl<'a> Guardian<'a> {
         let least = self.pending.iter().enumerate().max_by_key(|(_, one)| claim(one)).map(|(at, _)| at);
         if let Some(at) = least {
             let dropped = self.pending.swap_remove(at);
-            self.strangers.line(now, format_args!("{} made no use of its place in time", dropped.peer()));
+            self.turn_away(now, &dropped, "made no use of its place in time");
         }
+    }
+
+    /// Says that one came who does not get in.
+    fn turn_away(&mut self, now: Instant, one: &Pending, reason: &str) {
+        self.strangers.line(now, format_args!("{}: {reason}", one.peer()));
+        let event = if reason == ASKED { "query" } else { "refused" };
+        let record = Record::new(event).field("reason", reason).by(one.peer(), one.certificate(), None);
+        self.auditor.write_bounded(now, record);
     }
 
     fn admit(&mut self, connection: Connection) -> Result<(), ServerError> {
@@ -305,12 +326,12 @@ impl<'a> Guardian<'a> {
             match one.advance(now, &mut self.attempts) {
                 Progress::Waiting => at += 1,
                 // Looked at once more, it sends the answer and is over.
-                Progress::List => one.answer(self.listed.answer(now), now, "asked which servers there are"),
+                Progress::List => one.answer(self.listed.answer(now), now, ASKED),
                 Progress::Over(reason) => {
                     let one = self.pending.swap_remove(at);
                     // Somebody who only looked whether there is a server said nothing.
                     if let Some(reason) = &reason {
-                        self.strangers.line(now, format_args!("{}: {reason}", one.peer()));
+                        self.turn_away(now, &one, reason);
                     }
                     self.outcome = Outcome::NoSession(reason);
                 }
@@ -347,6 +368,8 @@ impl<'a> Guardian<'a> {
     fn open(&mut self, pending: Pending, request: OpenRequest) {
         let (peer, certificate) = (pending.peer(), pending.certificate());
         if self.sessions.len() >= MAX_SESSIONS || self.ending.is_some() {
+            let record = Record::new("refused").field("reason", "no further sessions");
+            self.auditor.write(record.by(peer, certificate, Some(&request.identity)));
             return self.options.log.line(format_args!("{peer}: refused: no further sessions"));
         }
         let command_line = match request.take_command_line {
@@ -366,7 +389,11 @@ impl<'a> Guardian<'a> {
         let identity = request.identity.clone();
         let link = match pending.into_connection() {
             Ok(link) => link,
-            Err(error) => return log.line(format_args!("{peer}: {error}")),
+            Err(error) => {
+                let record = Record::new("refused").field("reason", &error);
+                self.auditor.write(record.by(peer, certificate, Some(&identity)));
+                return log.line(format_args!("{peer}: {error}"));
+            }
         };
         let on_lost = self.options.grace.apply(request.on_lost);
         let (remote_end, has_neighbours) = (self.options.remote_end, self.rendezvous.is_some());
@@ -377,9 +404,12 @@ impl<'a> Guardian<'a> {
                 self.next_session += 1;
                 self.outcome = Outcome::Ended;
                 log.line(format_args!("session {number}: opened for {}", who(&identity, peer, certificate)));
+                self.auditor.write(session.name(Record::new("connect")));
                 self.sessions.push(session);
             }
             Err(error) => {
+                let record = Record::new("refused").field("reason", &error);
+                self.auditor.write(record.by(peer, certificate, Some(&identity)));
                 self.options.command_line = command_line;
                 log.line(format_args!("{peer}: no session could be started: {error}"));
             }
@@ -425,16 +455,23 @@ impl<'a> Guardian<'a> {
         let Some(session) = self.sessions.get_mut(at) else { return };
         let number = session.number();
         let is_new = request.token.is_empty();
-        match link.and_then(|link| session.give_link(&link, &request)) {
+        let record = Record::new(if is_new { "takeover" } else { "resume" }).field("session", number);
+        let record = record.by(peer, certificate, Some(&request.identity));
+        let given = link.and_then(|link| session.give_link(&link, &request));
+        match given {
             Ok(()) => {
                 session.set_leash(leash);
                 let why = if is_new { "to be taken over by" } else { "its client is back:" };
                 log.line(format_args!("session {number}: {why} {}", who(&request.identity, peer, certificate)));
+                self.auditor.write(record);
                 if is_new {
                     session.belongs_to(request.identity, peer);
                 }
             }
-            Err(error) => log.line(format_args!("session {number}: {peer}: {error}")),
+            Err(error) => {
+                self.auditor.write(record.field("error", &error));
+                log.line(format_args!("session {number}: {peer}: {error}"));
+            }
         }
     }
 
@@ -457,7 +494,12 @@ impl<'a> Guardian<'a> {
                     News::EndServer => wants_end |= self.options.remote_end,
                     News::WantsList => asked.push(session.number()),
                     News::LinkLost => self.outcome = Outcome::LinkLost,
-                    News::Died => log.line(format_args!("session {}: its worker died; rescuing", session.number())),
+                    News::Deed(record) => self.auditor.write(record),
+                    News::Died => {
+                        let record = Record::new("end").field("reason", "its worker died; rescuing");
+                        self.auditor.write(session.name(record));
+                        log.line(format_args!("session {}: its worker died; rescuing", session.number()));
+                    }
                     News::Rescued => {
                         was_rescued = true;
                         log.line(format_args!("session {}: rescued", session.number()));

@@ -22,7 +22,7 @@ use super::{microseconds, pending, random, who};
 use crate::control::{Control, Received};
 use crate::handover::{self, Handover};
 use crate::role::{Backend, Guard, WORKER};
-use crate::{Log, ServerError};
+use crate::{Log, Record, ServerError};
 
 /// A rescue walks threads and writes bytes; it needs no deep stack, and a server may carry out many at once.
 const RESCUE_STACK: usize = 256 << 10;
@@ -63,8 +63,10 @@ enum State {
 }
 
 /// What there is to tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum News {
+    /// Its client did something, or was refused.
+    Deed(Record),
     /// Its client asked for the end of the server.
     EndServer,
     /// Its client asks for a list of the sessions.
@@ -187,6 +189,11 @@ impl Session {
         is_user && certificate == self.certificate
     }
 
+    /// A record of it: its number, and who its client is.
+    pub(super) fn name(&self, record: Record) -> Record {
+        record.field("session", self.number).by(self.peer, self.certificate, Some(&self.identity))
+    }
+
     /// It has another client from now on.
     pub(super) fn belongs_to(&mut self, identity: Identity, peer: Peer) {
         (self.identity, self.peer) = (identity, peer);
@@ -297,6 +304,9 @@ impl Session {
                     }
                     other => {
                         let text = String::from_utf8_lossy(other).into_owned();
+                        if let Some(record) = Record::read(&text) {
+                            return Some(News::Deed(self.name(record)));
+                        }
                         self.note_standing(&text);
                         self.hear()
                     }

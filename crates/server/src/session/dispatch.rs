@@ -1,9 +1,11 @@
 //! Requests, carried out on a target.
 
-use outpost_target::{Breakpoints, Live, Os, StopBundle, Target, TargetError};
+use outpost_base::{ProcessId, Va};
+use outpost_target::{AttachMode, Breakpoints, Live, Os, SignalAction, StopBundle, Target, TargetError};
 use outpost_wire::{Reply, Request};
 
 use super::Superior;
+use crate::Record;
 
 /// Most bytes one read may ask for; clients split larger ones, so that an event never waits behind them for long.
 const MAX_READ: u64 = 8 << 20;
@@ -25,7 +27,7 @@ pub(super) fn carry_out(
         }
         return None;
     }
-    let deed = deed(&request);
+    let (deed, record) = (deed(&request), audited(&request));
     let result = answer(target, superior, request, frame_limit);
     if let Some(deed) = deed {
         match &result {
@@ -33,6 +35,13 @@ pub(super) fn carry_out(
             Ok(_) => superior.log(format_args!("{deed}")),
             Err(error) => superior.log(format_args!("{deed}: refused: {error}")),
         }
+    }
+    if let Some(record) = record {
+        superior.audit(match &result {
+            Ok(Reply::Created(process, _)) => record.field("process", process),
+            Ok(_) => record,
+            Err(error) => record.field("error", error),
+        });
     }
     Some(result.unwrap_or_else(Reply::Failed))
 }
@@ -47,6 +56,47 @@ fn deed(request: &Request) -> Option<String> {
         Request::EndServer => Some("end the server".into()),
         _ => None,
     }
+}
+
+/// What goes into the audit log: all that changes a debuggee or the machine. Arguments of programs do not, since
+/// secrets are passed in them.
+fn audited(request: &Request) -> Option<Record> {
+    let of = |event, process: &ProcessId| Record::new(event).field("process", process);
+    Some(match request {
+        Request::Attach { process, mode, .. } => {
+            let mode = match mode {
+                AttachMode::Invasive { .. } => "invasive",
+                AttachMode::Noninvasive { .. } => "noninvasive",
+                AttachMode::Existing => "existing",
+            };
+            // As it is called now; what it is allowed to be is another matter.
+            let program = std::fs::read_link(format!("/proc/{process}/exe")).unwrap_or_default();
+            of("attach", process).field("mode", mode).field("program", program.display())
+        }
+        Request::Create { spec, .. } => Record::new("create").field("program", &spec.program),
+        Request::Detach { process, .. } => of("detach", process),
+        Request::Kill { process } => of("kill", process),
+        Request::EndServer => Record::new("endserver"),
+        Request::Write { space, writes } => {
+            let bytes: usize = writes.iter().map(|write| write.bytes.len()).sum();
+            let at = writes.first().map_or(Va(0), |write| write.at);
+            Record::new("write").field("space", space.0).field("at", at).field("bytes", bytes)
+        }
+        Request::SetRegisters { thread, .. } => Record::new("registers").field("thread", thread),
+        Request::Resume { plan } => {
+            let own = plan.threads.iter().map(|part| (Some(part.thread), &part.signal));
+            let replaced = own.chain([(None, &plan.others_signal)]).find_map(|(thread, signal)| match signal {
+                SignalAction::Replace(info) => Some((thread, info.signo)),
+                SignalAction::Deliver | SignalAction::Swallow => None,
+            });
+            let (thread, signal) = replaced?;
+            let record = Record::new("signal").field("signal", signal);
+            thread.into_iter().fold(record, |record, thread| record.field("thread", thread))
+        }
+        Request::ChangeBreakpoints { changes } => Record::new("breakpoints").field("changes", changes.len()),
+        Request::WriteStdin { process, bytes } => of("input", process).field("bytes", bytes.len()),
+        _ => return None,
+    })
 }
 
 fn answer(

@@ -9,6 +9,8 @@ use outpost_target::{ServerSession, TargetError};
 use outpost_transport::Connection;
 use outpost_wire::{Agreed, RequestId};
 
+use crate::Record;
+
 /// Who is above a session: its guardian.
 pub trait Superior {
     /// Becomes readable when there may be an order.
@@ -39,6 +41,9 @@ pub trait Superior {
         let reason = "this session has no server of its own".into();
         Err(TargetError::Unsupported { operation: "listing sessions", reason })
     }
+
+    /// What the client did, or was refused, for the audit log.
+    fn audit(&mut self, _record: Record) {}
 
     /// A line for the server's log.
     fn log(&mut self, text: fmt::Arguments<'_>);
