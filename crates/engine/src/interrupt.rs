@@ -79,9 +79,11 @@ impl Engine {
         self.interrupter.clone()
     }
 
-    /// Forgets an interrupt that came before the work that now begins. Call it before each command.
-    pub fn clear_interrupt(&self) {
+    /// Forgets an interrupt that came before the work that now begins. Call it before each command: from then until the next
+    /// stop questions wait for symbols that servers have.
+    pub fn clear_interrupt(&mut self) {
         self.interrupter.take_cancel();
+        self.await_symbols();
     }
 
     /// Ends long work when the user interrupted: call it in every loop of unknown length.

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let (found, report) = find_debug_files(&image, Some(Path::new(&path)), &SymbolPath::default(), &LocalFiles);
+    let (found, report) = find_debug_files(&image, Some(Path::new(&path)), &SymbolPath::default(), &LocalFiles, None);
     if let Some(missing) = report.missing() {
         println!("{missing}");
     }

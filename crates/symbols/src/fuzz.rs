@@ -25,7 +25,7 @@ pub fn fuzz_elf(data: &[u8]) {
     black_box((file.text_ranges(), file.loaded_range(), file.build_id(), file.mini_symtab().is_ok()));
     black_box(file.image_bytes(file.entry(), 64));
     black_box(file.symbols());
-    black_box(find_debug_files(&file, None, &SymbolPath { items: Vec::new() }, &LocalFiles).1.missing());
+    black_box(find_debug_files(&file, None, &SymbolPath { items: Vec::new() }, &LocalFiles, None).1.missing());
     ask(&Module::new(ModuleFiles { image: file, debug: None, alt: None, cache: None }));
 }
 

@@ -12,6 +12,7 @@ mod demangle;
 mod dwarf_sections;
 mod elf;
 mod error;
+mod fetch;
 #[doc(hidden)]
 pub mod fuzz;
 mod hash;
@@ -35,6 +36,9 @@ pub use elf::{
     DebugLink, ElfFile, ElfKind, ElfSection, ElfSegment, ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource,
 };
 pub use error::{Problem, SymbolsError};
+pub use fetch::{
+    Artifact, Debuginfod, Fetch, FetchOptions, FetchRequest, FetchResult, Fetching, Patience, ServerLayout,
+};
 pub use index::CaseRule;
 pub use module::{
     CodeLocation, Function, InlineFrame, InlinedCopy, LineAddress, LineMatch, Module, ModuleFiles, SourceLocation,
@@ -42,7 +46,7 @@ pub use module::{
 };
 pub use range::ImageRange;
 pub use search::{
-    FileFinder, FoundFiles, LocalFiles, SearchOutcome, SearchReport, SearchRule, SearchStep, SymbolPath,
+    FileFinder, FoundFiles, LocalFiles, SearchOutcome, SearchReport, SearchRule, SearchStep, ServerItem, SymbolPath,
     SymbolPathItem, find_debug_files,
 };
 pub use section::SectionData;

@@ -27,7 +27,8 @@ fn split(flags: &str) -> Arc<support::Built> {
 }
 
 fn find(image: &Path, symbol_path: &str) -> (Option<Arc<outpost_symbols::ElfFile>>, outpost_symbols::SearchReport) {
-    let (found, report) = find_debug_files(&open(image), Some(image), &SymbolPath::parse(symbol_path), &LocalFiles);
+    let (found, report) =
+        find_debug_files(&open(image), Some(image), &SymbolPath::parse(symbol_path), &LocalFiles, None);
     (found.debug, report)
 }
 
@@ -62,12 +63,12 @@ fn by_build_id_below_the_symbol_path() {
     let symbols = dir.join("symbols").display().to_string();
     assert!(find(&dir.join("stripped"), &symbols).0.is_some());
     assert!(find(&dir.join("stripped"), &format!("{symbols}/.build-id")).0.is_some());
-    let (found, report) = find(&dir.join("stripped"), "/nonexistent;srv*https://example.org/");
+    let (found, report) = find(&dir.join("stripped"), "/nonexistent;odd*thing");
     assert!(found.is_none());
     let missing = report.missing().expect("is missing");
     assert!(missing.contains("build-id 0123456789abcdef"), "{missing}");
     assert!(missing.contains("/nonexistent/.build-id/01/23456789abcdef.debug, "), "{missing}");
-    assert!(missing.contains("srv*https://example.org/ (not supported)"), "{missing}");
+    assert!(missing.contains("odd*thing (not supported)"), "{missing}");
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn shared_dwarf_of_dwz_is_found_and_read() {
     let image = Arc::new(open(&dir.join("program")));
     assert!(image.debug_alt_link().is_some(), "dwz found something to share");
     let path = dir.join("program");
-    let (found, report) = find_debug_files(&image, Some(&path), &SymbolPath::default(), &LocalFiles);
+    let (found, report) = find_debug_files(&image, Some(&path), &SymbolPath::default(), &LocalFiles, None);
     let alt = found.alt.unwrap_or_else(|| panic!("{report:?}"));
     let module = Module::new(ModuleFiles { image, debug: None, alt: Some(alt), cache: None });
     assert_eq!(module.types_named("Shared", CaseRule::Exact).len(), 1, "{:?}", module.problems());

@@ -78,7 +78,7 @@ fn our_layout(module: &Module, name: &str) -> Vec<String> {
 fn types_of_libc() {
     let path = Path::new("/lib/x86_64-linux-gnu/libc.so.6");
     let image = open(path);
-    let (found, _) = find_debug_files(&image, Some(path), &SymbolPath::default(), &LocalFiles);
+    let (found, _) = find_debug_files(&image, Some(path), &SymbolPath::default(), &LocalFiles, None);
     if found.debug.is_none() {
         outpost_testkit::skip("libc's debug file is not installed");
         return;

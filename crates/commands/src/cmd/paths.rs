@@ -12,8 +12,10 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &[".sympath", ".sympath+"],
         syntax: ".sympath[+] [Path[;...]]",
         summary: "Show or set where symbols are looked for",
-        details: "Directories, cache*Directory, srv*URL, separated by ;. + adds behind what is there. Nothing is loaded until \
-                  it is needed; .reload looks anew. Build-id directories below /usr/lib/debug are always looked into.",
+        details: "Directories; DebugInfoD*URL[*URL...], debuginfod servers, all asked at once; srv*[Directory*...]URL, one of either \
+                  kind, with its own cache; cache*Directory, where the servers behind it keep what they send. Separated by ;, \
+                  tried in order. DebugInfoD* alone means those in DEBUGINFOD_URLS, which are in the path at first. + adds \
+                  behind what is there. Nothing is loaded until it is needed; .reload looks anew.",
         example: ".sympath+ /build/debug",
         group: Group::Symbols,
         eats_line: true,
@@ -190,6 +192,9 @@ fn report(name: Option<&str>, debugger: &mut Debugger) -> Result<LoadReport, Com
         }
         if noisy || !module.problems.is_empty() {
             rows.extend(module.problems.iter().map(|problem| format!("    {problem}")));
+        }
+        if noisy && let Some(search) = debugger.engine.symbol_search(&module.name)? {
+            rows.extend(search.steps.iter().map(|step| format!("    {step}")));
         }
     }
     Ok(rows)

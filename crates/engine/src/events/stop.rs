@@ -13,6 +13,8 @@ impl Engine {
     /// Takes in a stop. Its consequences are queued as events, or the system is set going again where no user wants to
     /// see it.
     pub(crate) fn take_stop(&mut self, system: SystemOrdinal, mut bundle: StopBundle) -> Result<(), EngineError> {
+        // What a stop shows is what is at hand; the next command waits for what servers have.
+        self.symbols.patient.set(false);
         let previous_pc = self.last_event.as_ref().map(|event| event.pc);
         if matches!(bundle.stop.reason, StopReason::Execed { .. }) {
             self.forget_image(system, bundle.stop.process);

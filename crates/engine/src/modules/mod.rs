@@ -5,3 +5,4 @@ mod naming;
 mod query;
 
 pub(crate) use list::{Module, ModuleList};
+pub(crate) use naming::module_name;

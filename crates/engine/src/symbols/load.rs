@@ -1,6 +1,6 @@
 //! Finding symbols by build-id and keeping them for all loads of the same build.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use outpost_base::{BuildId, ProcessId, RegisterContext, ThreadId, VaRange};
 use outpost_symbols::{
-    ByteSource, ElfFile, FileSource, LocalFiles, MemorySource, ModuleFiles, SymbolPath, SymbolsError, find_debug_files,
+    ByteSource, Debuginfod, ElfFile, FetchOptions, FetchRequest, Fetching, FileSource, LocalFiles, MemorySource,
+    ModuleFiles, Patience, SymbolPath, SymbolsError, find_debug_files,
 };
 use outpost_target::{ModuleInfo, ReadRequest, RegisterSets};
 
 use super::ModuleSymbols;
 use super::server_file::ServerFile;
-use crate::modules::Module;
+use crate::modules::{Module, module_name};
 use crate::system::TargetHandle;
 use crate::{Engine, EngineError, Interrupter, ProcessMemory, ProcessOrdinal};
 
@@ -31,6 +32,10 @@ pub(crate) struct SymbolStore {
     pub(super) cache: RefCell<Option<PathBuf>>,
     pub(super) progress: RefCell<Option<SymbolProgress>>,
     pub(super) interrupter: Interrupter,
+    /// Who fetches what only servers have.
+    pub(super) client: RefCell<Debuginfod>,
+    /// Whether a user waits for a command. A stop never waits for servers.
+    pub(crate) patient: Cell<bool>,
     by_build: RefCell<HashMap<BuildId, Rc<ModuleSymbols>>>,
 }
 
@@ -55,10 +60,32 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Says that a user waits from now on, and looks anew for symbols that were still being fetched when they were needed.
+    pub(crate) fn await_symbols(&mut self) {
+        self.symbols.patient.set(true);
+        let is_pending = |module: &Module| module.symbols.get().is_some_and(|symbols| symbols.is_pending());
+        let mut any = false;
+        for process in &mut self.processes {
+            for module in process.modules.iter().filter(|module| is_pending(module)) {
+                self.symbols.forget(module.info.build_id.as_ref());
+                any = true;
+            }
+            process.modules.forget_symbols(is_pending);
+        }
+        if any {
+            self.epoch += 1;
+        }
+    }
+}
+
 impl SymbolStore {
     pub(crate) fn new(interrupter: Interrupter) -> SymbolStore {
+        let options = FetchOptions::from_environment();
         SymbolStore {
-            path: RefCell::new(SymbolPath::default()),
+            path: RefCell::new(SymbolPath::usual(&options, false, None)),
+            client: RefCell::new(Debuginfod::new(options)),
+            patient: Cell::new(true),
             cache: RefCell::new(outpost_symbols::default_cache_directory()),
             progress: RefCell::new(None),
             interrupter,
@@ -149,7 +176,7 @@ impl SymbolLoader {
         ModuleSymbols::missing(problems)
     }
 
-    /// Looks for the debug file of an image that was found: by the symbol path on this machine.
+    /// Looks for the debug file of an image that was found: by the symbol path, on this machine and on servers.
     fn with_debug_file(
         &self,
         info: &ModuleInfo,
@@ -158,7 +185,17 @@ impl SymbolLoader {
         problems: Vec<String>,
     ) -> ModuleSymbols {
         let path = Some(Path::new(&info.path)).filter(|path| path.is_absolute());
-        let (found, report) = find_debug_files(&image, path, &self.store.path.borrow(), &LocalFiles);
+        let told = self.store.progress.borrow().clone();
+        let shown = module_name(&info.path, info.is_main);
+        let tell = |_: &FetchRequest, done: u64, total: u64| {
+            if let (Some(told), Some(part)) = (&told, done.saturating_mul(1000).checked_div(total)) {
+                told(&format!("fetching symbols of {shown}"), u32::try_from(part).unwrap_or(0).min(1000));
+            }
+        };
+        let patience = Patience { cancel: self.store.interrupter.cancel_flag(), tell: &tell };
+        let client = self.store.client.borrow().clone();
+        let servers = Fetching { client: &client, patience: self.store.patient.get().then_some(patience) };
+        let (found, report) = find_debug_files(&image, path, &self.store.path.borrow(), &LocalFiles, Some(&servers));
         let cache = self.store.cache.borrow().clone();
         let files = ModuleFiles { image, debug: found.debug, alt: found.alt, cache };
         ModuleSymbols::found(Arc::new(outpost_symbols::Module::new(files)), name, report, problems)

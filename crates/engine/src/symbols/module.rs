@@ -47,6 +47,11 @@ impl ModuleSymbols {
         self.module.as_ref()
     }
 
+    /// Whether a debug file is still being fetched.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.report.as_ref().is_some_and(SearchReport::is_pending)
+    }
+
     pub(crate) fn state(&self) -> SymbolState {
         match self.module.as_ref().map(|module| module.status()) {
             None | Some(SymbolStatus::None) => SymbolState::None,

@@ -69,6 +69,8 @@ impl Engine {
         for module in &chosen {
             self.symbols.forget(module.info.build_id.as_ref());
         }
+        // Who did not answer may do so now.
+        self.symbols.client.borrow().forget();
         let names: Vec<String> = chosen.iter().map(|module| module.name.clone()).collect();
         self.process_mut(ordinal)?.modules.forget_symbols(|module| names.contains(&module.name));
         self.epoch += 1;

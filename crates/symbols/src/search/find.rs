@@ -8,7 +8,7 @@ use outpost_base::BuildId;
 
 use super::report::{SearchOutcome, SearchReport, SearchRule, SearchStep};
 use super::{SymbolPath, SymbolPathItem};
-use crate::{ByteSource, ElfFile, FileSource, SymbolsError};
+use crate::{Artifact, ByteSource, ElfFile, FetchRequest, Fetching, FileSource, SymbolsError};
 
 /// Bytes that are read at once to compute a checksum.
 const CHECKSUM_WINDOW: u64 = 1 << 20;
@@ -54,16 +54,18 @@ pub struct FoundFiles {
 ///
 /// An image that holds DWARF needs none. Otherwise the items of the symbol path come first, each by build-id and by
 /// name, then the places of `.gnu_debuglink`: beside the image, in `.debug/` there, and in the system's directory. A
-/// file is used only if its build-id is the image's; without build-ids, if its checksum is the link's.
+/// file is used only if its build-id is the image's; without build-ids, if its checksum is the link's. `servers` asks those of
+/// the path; `None`: they are passed over.
 pub fn find_debug_files(
     image: &ElfFile,
     image_path: Option<&Path>,
     symbol_path: &SymbolPath,
     files: &dyn FileFinder,
+    servers: Option<&Fetching<'_>>,
 ) -> (FoundFiles, SearchReport) {
     let report =
         SearchReport { image: image.name(), build_id: image.build_id().cloned(), steps: Vec::new(), found: false };
-    let mut search = Search { image, files, report };
+    let mut search = Search { image, files, servers, report };
     let mut found = FoundFiles::default();
     let own = image_path.map_or_else(|| PathBuf::from(image.name()), Path::to_owned);
     if image.has_dwarf() {
@@ -88,7 +90,15 @@ pub fn find_debug_files(
 struct Search<'a> {
     image: &'a ElfFile,
     files: &'a dyn FileFinder,
+    servers: Option<&'a Fetching<'a>>,
     report: SearchReport,
+}
+
+/// Where to look next.
+enum Candidate {
+    File(PathBuf, SearchRule),
+    Ask(FetchRequest),
+    Skip(String),
 }
 
 impl Search<'_> {
@@ -96,12 +106,30 @@ impl Search<'_> {
         self.report.steps.push(SearchStep { place, rule, outcome });
     }
 
+    /// Asks servers, and returns what came.
+    fn fetch(&mut self, request: FetchRequest) -> Option<PathBuf> {
+        let result = self.servers?.fetch(request);
+        self.report.steps.extend(result.steps);
+        result.file
+    }
+
     fn debug_file(&mut self, image_path: Option<&Path>, symbol_path: &SymbolPath) -> Option<(PathBuf, ElfFile)> {
-        for (place, rule) in self.candidates(image_path, symbol_path) {
-            if rule == SearchRule::Item {
-                self.note(place, rule, SearchOutcome::Skipped);
-                continue;
-            }
+        for candidate in self.candidates(image_path, symbol_path) {
+            let (place, rule) = match candidate {
+                Candidate::File(place, rule) => (place, rule),
+                Candidate::Skip(text) => {
+                    self.note(text.into(), SearchRule::Item, SearchOutcome::Skipped);
+                    continue;
+                }
+                Candidate::Ask(request) => {
+                    let Some(place) = self.fetch(request) else { continue };
+                    match self.try_debug_file(&place, SearchRule::BuildId) {
+                        (Some(file), _) => return Some((place, file)),
+                        (None, outcome) => self.note(place, SearchRule::Cache, outcome),
+                    }
+                    continue;
+                }
+            };
             // Two rules may name one place, and a link may name the image itself.
             let known = self.report.steps.iter().any(|step| step.place == place);
             if known || image_path == Some(&place) {
@@ -117,45 +145,56 @@ impl Search<'_> {
     }
 
     /// Places in the order in which they are looked at.
-    fn candidates(&self, image_path: Option<&Path>, symbol_path: &SymbolPath) -> Vec<(PathBuf, SearchRule)> {
+    fn candidates(&self, image_path: Option<&Path>, symbol_path: &SymbolPath) -> Vec<Candidate> {
         let id = self.image.build_id();
         let link = self.image.debug_link().map(|link| link.file_name);
         let base = image_path.and_then(Path::file_name);
         let directory = image_path.and_then(Path::parent);
         let inside = directory.map(|directory| directory.strip_prefix("/").unwrap_or(directory));
         let mut places = Vec::new();
+        let mut cache = None;
         for item in &symbol_path.items {
             let root = match item {
                 SymbolPathItem::Directory(root) => root,
+                SymbolPathItem::Cache(directory) => {
+                    cache = directory.as_ref();
+                    continue;
+                }
+                SymbolPathItem::Servers(item) => {
+                    places.extend(id.zip(self.servers).map(|(id, servers)| {
+                        Candidate::Ask(item.request(id, Artifact::DebugInfo, cache, servers.client.options()))
+                    }));
+                    continue;
+                }
                 SymbolPathItem::Other(text) => {
-                    places.push((PathBuf::from(text), SearchRule::Item));
+                    places.push(Candidate::Skip(text.clone()));
                     continue;
                 }
             };
             if let Some(rest) = id.and_then(by_build_id) {
-                places.push((root.join(".build-id").join(&rest), SearchRule::BuildId));
+                places.push(Candidate::File(root.join(".build-id").join(&rest), SearchRule::BuildId));
                 if root.ends_with(".build-id") {
-                    places.push((root.join(&rest), SearchRule::BuildId));
+                    places.push(Candidate::File(root.join(&rest), SearchRule::BuildId));
                 }
             }
             if let Some(link) = &link {
-                places.push((root.join(link), SearchRule::DebugLink));
+                places.push(Candidate::File(root.join(link), SearchRule::DebugLink));
                 if let Some(inside) = inside {
-                    places.push((root.join(inside).join(link), SearchRule::DebugLink));
+                    places.push(Candidate::File(root.join(inside).join(link), SearchRule::DebugLink));
                 }
             }
             if let Some(base) = base {
-                places.push((root.join(base), SearchRule::ImageName));
+                places.push(Candidate::File(root.join(base), SearchRule::ImageName));
                 let mut with_suffix = base.to_owned();
                 with_suffix.push(".debug");
-                places.push((root.join(with_suffix), SearchRule::ImageName));
+                places.push(Candidate::File(root.join(with_suffix), SearchRule::ImageName));
             }
         }
         // gdb manual, "Debugging Information in Separate Files".
         if let (Some(link), Some(directory), Some(inside)) = (&link, directory, inside) {
-            places.push((directory.join(link), SearchRule::DebugLink));
-            places.push((directory.join(".debug").join(link), SearchRule::DebugLink));
-            places.push((Path::new("/usr/lib/debug").join(inside).join(link), SearchRule::DebugLink));
+            places.push(Candidate::File(directory.join(link), SearchRule::DebugLink));
+            places.push(Candidate::File(directory.join(".debug").join(link), SearchRule::DebugLink));
+            places.push(Candidate::File(Path::new("/usr/lib/debug").join(inside).join(link), SearchRule::DebugLink));
         }
         places
     }
@@ -216,7 +255,15 @@ impl Search<'_> {
             };
             self.note(place, SearchRule::AltLink, outcome);
         }
-        None
+        let place = self.ask_path(symbol_path, id, &Artifact::DebugInfo)?;
+        ElfFile::parse(self.files.open(&place).ok()??).ok()
+    }
+
+    /// Asks the servers of the path, item by item.
+    fn ask_path(&mut self, symbol_path: &SymbolPath, id: &BuildId, artifact: &Artifact) -> Option<PathBuf> {
+        let options = self.servers?.client.options();
+        let requests = symbol_path.requests(id, artifact, options);
+        requests.into_iter().find_map(|request| self.fetch(request))
     }
 }
 

@@ -5,5 +5,5 @@ mod path;
 mod report;
 
 pub use find::{FileFinder, FoundFiles, LocalFiles, find_debug_files};
-pub use path::{SymbolPath, SymbolPathItem};
+pub use path::{ServerItem, SymbolPath, SymbolPathItem};
 pub use report::{SearchOutcome, SearchReport, SearchRule, SearchStep};

@@ -18,6 +18,10 @@ pub enum SearchRule {
     ImageName,
     /// Named by `.gnu_debugaltlink`.
     AltLink,
+    /// Kept from an earlier answer of a server.
+    Cache,
+    /// Asked of a server, by build-id.
+    Server,
     /// An item of the symbol path that is not understood.
     Item,
 }
@@ -45,6 +49,14 @@ pub enum SearchOutcome {
     },
     /// A file of the right build, but without debug info or symbols.
     Empty,
+    /// No server had it a short while ago.
+    KnownMissing,
+    /// Being fetched; until it has come, what else there is has to do.
+    Pending,
+    /// The user did not want to wait. It is not tried again until `.reload`.
+    Cancelled,
+    /// Asking failed.
+    Failed(String),
     /// Not looked at.
     Skipped,
 }
@@ -74,6 +86,11 @@ pub struct SearchReport {
 }
 
 impl SearchReport {
+    /// Whether a better answer is on its way.
+    pub fn is_pending(&self) -> bool {
+        self.steps.iter().any(|step| step.outcome == SearchOutcome::Pending)
+    }
+
     /// One sentence on what is missing and where it was looked for; `None` if nothing is.
     pub fn missing(&self) -> Option<String> {
         if self.found {
@@ -109,6 +126,10 @@ impl fmt::Display for SearchOutcome {
                 write!(f, "mismatched: its checksum is {found:08x}, the link's {wanted:08x}")
             }
             SearchOutcome::Empty => f.write_str("no debug info in it"),
+            SearchOutcome::KnownMissing => f.write_str("not found a short while ago"),
+            SearchOutcome::Pending => f.write_str("being fetched"),
+            SearchOutcome::Cancelled => f.write_str("cancelled; .reload tries again"),
+            SearchOutcome::Failed(reason) => write!(f, "failed: {reason}"),
             SearchOutcome::Skipped => f.write_str("not supported"),
         }
     }
@@ -122,6 +143,8 @@ impl fmt::Display for SearchRule {
             SearchRule::DebugLink => "debuglink",
             SearchRule::ImageName => "name",
             SearchRule::AltLink => "debugaltlink",
+            SearchRule::Cache => "cache",
+            SearchRule::Server => "server",
             SearchRule::Item => "item",
         })
     }

@@ -35,7 +35,7 @@ impl Program {
     /// As [`Program::new`], of any program; `settings` go to the script's environment.
     pub(crate) fn of_file(path: PathBuf, settings: &[(&str, &str)]) -> Program {
         let image = ElfFile::parse(FileSource::open(&path).expect("opens")).expect("is ELF");
-        let (found, _) = find_debug_files(&image, Some(&path), &SymbolPath::default(), &LocalFiles);
+        let (found, _) = find_debug_files(&image, Some(&path), &SymbolPath::default(), &LocalFiles, None);
         let files = ModuleFiles { image: Arc::new(image), debug: found.debug, alt: found.alt, cache: None };
         let module = Module::new(files);
         let variables = module.variables().expect("has DWARF").clone();
