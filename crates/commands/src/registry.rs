@@ -16,6 +16,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::registers::ENTRIES,
     cmd::event::ENTRIES,
     cmd::filters::ENTRIES,
+    cmd::analyze::ENTRIES,
     cmd::display::ENTRIES,
     cmd::display_text::ENTRIES,
     cmd::display_pointers::ENTRIES,

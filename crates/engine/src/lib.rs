@@ -33,6 +33,7 @@ mod summary;
 mod symbols;
 mod system;
 mod terminal;
+pub mod triage;
 mod variables;
 
 pub use acquire::Leave;

@@ -41,6 +41,7 @@ impl Build {
         let path = fixture(file);
         let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let (stem, extension) = file.rsplit_once('.').expect("a fixture's name has an extension");
+        let stem = stem.rsplit('/').next().unwrap_or(stem);
         let compiler = match extension {
             "c" => Compiler::Gcc,
             "cpp" => Compiler::Gxx,

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub(crate) mod alias;
+pub mod analyze;
 pub mod attach;
 pub mod breakpoint;
 pub mod breakpoint_list;

@@ -97,7 +97,6 @@ const REASONS: &[(&str, &[&str])] = &[
             ".typeopt",
             ".unload",
             "!addsourcemap",
-            "!analyze",
             "!chkimg",
             "!chksym",
             "!corephdrs",

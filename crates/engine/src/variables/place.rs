@@ -51,6 +51,27 @@ impl Engine {
         Some(Place { at: PlaceKind::Fixed(value.address()?), value_type: value.value_type().clone() })
     }
 
+    /// How each local of the code at `at` is reached, inlined functions' first; those that are not that simple are left
+    /// out.
+    pub(crate) fn places_at(&mut self, at: Va) -> Vec<(String, Place)> {
+        let found = (|| {
+            let process = self.current_process().ok()?;
+            let (module, symbols) = self.module_symbols(process, at).ok()??;
+            let variables = symbols.variables()?;
+            let bias = module.info.bias;
+            let activations = variables.activations_at(at.to_image(bias));
+            let all = activations.into_iter().flat_map(|activation| activation.scopes);
+            let all = all.flat_map(|scope| scope.variables).filter(|variable| !variable.shadowed);
+            let all: Vec<_> = all.filter(|variable| !variable.name.is_empty()).collect();
+            let places = all.iter().filter_map(|variable| {
+                let place = self.place_of_local(variable, &variables, bias, at)?;
+                Some((variable.name.clone(), place))
+            });
+            Some(places.collect())
+        })();
+        found.unwrap_or_default()
+    }
+
     /// The local `name` of the code at `at`, with the variables of its image and where that is loaded.
     pub(crate) fn local_at(&mut self, name: &Name, at: Va) -> Option<(Variable, Arc<Variables>, LoadBias)> {
         if name.module.is_some() {
@@ -68,13 +89,23 @@ impl Engine {
 
     fn local_place(&mut self, name: &Name, at: Va) -> Option<Place> {
         let (variable, variables, bias) = self.local_at(name, at)?;
+        self.place_of_local(&variable, &variables, bias, at)
+    }
+
+    fn place_of_local(
+        &mut self,
+        variable: &Variable,
+        variables: &Arc<Variables>,
+        bias: LoadBias,
+        at: Va,
+    ) -> Option<Place> {
         let process = self.current_process().ok()?;
         let mut code = self.process_code(process).ok()?;
         let mut evaluate = |first: u64| {
             let registers = made_up_registers(self.arch(), first, at);
             let cfa = cfa_of(&registers, &mut code);
             let mut frame = MadeUpFrame { registers: registers.clone(), cfa, at, bias, memory: &mut NoMemory };
-            (registers, variables.value(&variable, &mut frame))
+            (registers, variables.value(variable, &mut frame))
         };
         let (first, value) = evaluate(0x10);
         let (second, again) = evaluate(0x55);
