@@ -70,6 +70,7 @@ exit status: 0 ended in order, 1 could not start or go on, 2 wrong command line,
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one value per program")]
 pub(crate) enum Request {
     /// Print this and leave.
     Show(String),

@@ -219,7 +219,7 @@ impl Engine {
     /// Goes on after a stop that [`Stop::goes_on`] says is for its commands alone.
     ///
     /// # Errors
-    /// As [`Engine::run`](crate::Engine::run).
+    /// As [`Engine::go`](crate::Engine::go).
     pub fn go_on(&mut self) -> Result<(), EngineError> {
         match self.passing.take() {
             Some(stop) => self.resume_unseen(&stop),
