@@ -98,7 +98,7 @@ impl Rules {
 
     /// Ids of processes and threads become `p1`, `p2`, in the order in which they come up.
     fn without_ids(&mut self, text: &str) -> String {
-        let places = r"(?m)(^\(|\bId: |Last event: )([0-9a-f]+)\.([0-9a-f]+)|(\bid: )([0-9a-f]+)";
+        let places = r"(?m)(^\(|\bId: |Last event: |THREAD: )([0-9a-f]+)\.([0-9a-f]+)|(\bid: )([0-9a-f]+)";
         let text = Regex::new(places).unwrap().replace_all(text, |found: &Captures<'_>| {
             let mut name = |group: usize| self.name(u64::from_str_radix(&found[group], 16).unwrap());
             match found.get(1) {
