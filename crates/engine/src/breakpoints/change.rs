@@ -46,16 +46,7 @@ impl Engine {
             request.symbolic = true;
         }
         let number = request.number.unwrap_or_else(|| self.breakpoints.free_number());
-        self.breakpoints.breakpoints.push(Breakpoint {
-            number,
-            process,
-            request,
-            enabled: true,
-            locations: Vec::new(),
-            condition: CompiledCondition::None,
-            hits: 0,
-            awaits_restart: None,
-        });
+        self.breakpoints.breakpoints.push(Breakpoint::new(number, process, request));
         self.set_locations(number, &places);
         Ok(number)
     }

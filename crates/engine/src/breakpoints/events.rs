@@ -1,6 +1,6 @@
 //! Breakpoints that make events: where libraries pass when a program throws or panics.
 
-use super::table::{Breakpoint, CompiledCondition};
+use super::table::Breakpoint;
 use super::{BreakpointPlace, BreakpointRequest};
 use crate::events::BreakStatus;
 use crate::{Engine, ProcessOrdinal};
@@ -38,16 +38,8 @@ impl Engine {
     fn add_event_breakpoint(&mut self, process: ProcessOrdinal, code: &'static str, function: &str) {
         let place = BreakpointPlace::Expression(function.to_owned());
         let request = BreakpointRequest { symbolic: true, event: Some(code), ..BreakpointRequest::code(place) };
-        self.breakpoints.breakpoints.push(Breakpoint {
-            number: self.breakpoints.hidden_number(),
-            process,
-            request,
-            enabled: true,
-            locations: Vec::new(),
-            condition: CompiledCondition::None,
-            hits: 0,
-            awaits_restart: None,
-        });
+        let number = self.breakpoints.hidden_number();
+        self.breakpoints.breakpoints.push(Breakpoint::new(number, process, request));
         self.resolve_deferred(process);
     }
 }

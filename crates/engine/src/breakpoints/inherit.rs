@@ -1,6 +1,6 @@
 //! Breakpoints of processes that are made by fork: those of the parent, since its code is theirs.
 
-use super::table::{Breakpoint, CompiledCondition};
+use super::table::Breakpoint;
 use crate::{Engine, EngineError, ProcessOrdinal, SystemOrdinal};
 use outpost_base::ProcessId;
 
@@ -43,16 +43,7 @@ impl Engine {
             .collect();
         for (request, enabled) in copied {
             let number = self.breakpoints.free_number();
-            self.breakpoints.breakpoints.push(Breakpoint {
-                number,
-                process: child,
-                request,
-                enabled,
-                locations: Vec::new(),
-                condition: CompiledCondition::None,
-                hits: 0,
-                awaits_restart: None,
-            });
+            self.breakpoints.breakpoints.push(Breakpoint { enabled, ..Breakpoint::new(number, child, request) });
         }
         self.resolve_deferred(child);
     }

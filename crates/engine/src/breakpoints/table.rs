@@ -7,6 +7,9 @@ use outpost_target::condition::Condition;
 use super::{BreakpointLocation, BreakpointRequest};
 use crate::{BreakpointNumber, ProcessOrdinal, SystemOrdinal, Temporary, ThreadOrdinal};
 
+/// Numbers from here on are of breakpoints that are not listed.
+const HIDDEN: u32 = 1 << 31;
+
 /// All breakpoints of all processes, and what the targets do not know of them yet.
 #[derive(Default)]
 pub(crate) struct BreakpointTable {
@@ -30,9 +33,6 @@ pub(super) struct Breakpoint {
     /// Its process ended by `.restart` and comes back.
     pub(super) awaits_restart: Option<SystemOrdinal>,
 }
-
-/// Numbers from here on are of breakpoints that are not listed.
-const HIDDEN: u32 = 1 << 31;
 
 /// A breakpoint's condition, as far as it could be compiled.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -72,6 +72,22 @@ pub(super) struct TemporaryBreakpoint {
     pub(super) is_set: bool,
     /// Why the target did not take it.
     pub(super) refused: Option<String>,
+}
+
+impl Breakpoint {
+    /// An enabled one that has no locations yet.
+    pub(super) fn new(number: BreakpointNumber, process: ProcessOrdinal, request: BreakpointRequest) -> Breakpoint {
+        Breakpoint {
+            number,
+            process,
+            request,
+            enabled: true,
+            locations: Vec::new(),
+            condition: CompiledCondition::None,
+            hits: 0,
+            awaits_restart: None,
+        }
+    }
 }
 
 impl BreakpointTable {
