@@ -4,24 +4,30 @@
 ///
 /// A `;` in double quotes, in grave accents of a source line or inside braces separates nothing.
 pub(crate) fn cut_command(line: &str) -> (&str, &str) {
-    let mut quoted = false;
     let mut depth = 0usize;
-    let mut escaped = false;
-    for (at, c) in line.char_indices() {
-        if escaped {
-            escaped = false;
-            continue;
-        }
+    for (at, c) in unquoted(line) {
         match c {
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            '{' if !quoted => depth += 1,
-            '}' if !quoted => depth = depth.saturating_sub(1),
-            ';' | '\n' if !quoted && depth == 0 => return (&line[..at], &line[at + 1..]),
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ';' | '\n' if depth == 0 => return (&line[..at], &line[at + 1..]),
             _ => {}
         }
     }
     (line, "")
+}
+
+/// The characters of `text` that stand outside double quotes, and where; a backslash in quotes protects what follows it.
+pub(crate) fn unquoted(text: &str) -> impl Iterator<Item = (usize, char)> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.char_indices().filter(move |&(_, c)| {
+        match c {
+            _ if std::mem::take(&mut escaped) => {}
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => return !quoted,
+        }
+        false
+    })
 }
 
 /// Splits a command line of a program into words: blanks separate, quotes keep together, a backslash takes the next

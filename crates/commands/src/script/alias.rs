@@ -61,80 +61,68 @@ impl Aliases {
             return Some(text.to_owned());
         }
         let value = |word: &str| self.named.get(word).map(String::as_str);
-        replace(text, &value, &self.fixed)
+        replace(text, &value, Some(&self.fixed))
     }
 }
 
 /// `text` with the one name `name` replaced by `value`, as an alias would be.
 pub(crate) fn substitute(text: &str, name: &str, value: &str) -> Option<String> {
-    // What else is written with `$` is left for the aliases.
+    replace(text, &|word| (word == name).then_some(value), None)
+}
+
+/// `fixed` is there if all names are ours: whichever has no value is none, and behind commands about names they stay. Else
+/// those without a value are left for whoever knows them.
+fn replace<'v>(text: &str, value: &dyn Fn(&str) -> Option<&'v str>, fixed: Option<&'v [String; 10]>) -> Option<String> {
     let mut replaced = String::new();
     let mut rest = text;
     let mut previous = None;
+    let mut at_command = fixed.is_some();
     while let Some(c) = rest.chars().next() {
         let word = if previous.is_none_or(is_delimiter) { word_of(rest) } else { "" };
-        let marked = interpreter_of(rest).filter(|(_, form, named, _)| *named == name && *form != "v");
-        let len = if let Some((len, form, ..)) = marked {
-            replaced.push_str(match form {
-                "d" => "1",
-                "n" => name,
-                _ => value,
-            });
-            len
-        } else if word == name {
-            replaced.push_str(value);
-            word.len()
+        let (len, text) = if at_command && OWN_COMMANDS.contains(&word) {
+            let len = word.len() + name_behind(&rest[word.len()..]);
+            (len, &rest[..len])
+        } else if let Some((fixed, index)) = fixed.zip(fixed_of(rest)) {
+            ("$u0".len(), fixed[index].as_str())
+        } else if let Some(interpreted) = interpreted(rest, value, fixed.is_some()) {
+            interpreted
+        } else if let Some(found) = value(word).filter(|_| !word.is_empty()) {
+            (word.len(), found)
         } else {
-            replaced.push(c);
-            c.len_utf8()
+            (c.len_utf8(), &rest[..c.len_utf8()])
         };
+        replaced.push_str(text);
         if replaced.len() > MAX_EXPANDED {
             return None;
         }
+        at_command = fixed.is_some() && (matches!(c, ';' | '{') || (at_command && c.is_whitespace()));
         previous = rest[..len].chars().next_back();
         rest = &rest[len..];
     }
     Some(replaced)
 }
 
-fn replace<'v>(text: &str, value: &dyn Fn(&str) -> Option<&'v str>, fixed: &[String; 10]) -> Option<String> {
-    let mut replaced = String::new();
-    let mut rest = text;
-    let mut previous = None;
-    let mut at_command = true;
-    while let Some(c) = rest.chars().next() {
-        let begins = previous.is_none_or(is_delimiter);
-        let word = if begins { word_of(rest) } else { "" };
-        let len = if at_command && OWN_COMMANDS.contains(&word) {
-            let len = word.len() + name_behind(&rest[word.len()..]);
-            replaced.push_str(&rest[..len]);
-            len
-        } else if let Some(index) = fixed_of(rest) {
-            replaced.push_str(&fixed[index]);
-            "$u0".len()
-        } else if let Some((len, form, name, _)) = interpreter_of(rest) {
-            match (form, value(name)) {
-                ("v", _) | ("" | "n", None) => replaced.push_str(&rest[..len]),
-                ("d", found) => replaced.push(if found.is_some() { '1' } else { '0' }),
-                ("n", Some(_)) => replaced.push_str(name),
-                (_, found) => replaced.push_str(found.unwrap_or_default()),
+/// The length of a `${...}` at the start of `text` and what it becomes; `None` if it is not for us.
+fn interpreted<'t, 'v: 't>(
+    text: &'t str,
+    value: &dyn Fn(&str) -> Option<&'v str>,
+    all_ours: bool,
+) -> Option<(usize, &'t str)> {
+    let (len, form, name, _) = interpreter_of(text)?;
+    let becomes = match (form, value(name)) {
+        ("v", _) | (_, None) if !all_ours => return None,
+        ("v", _) | ("" | "n", None) => &text[..len],
+        ("d", found) => {
+            if found.is_some() {
+                "1"
+            } else {
+                "0"
             }
-            len
-        } else if let Some(found) = value(word).filter(|_| !word.is_empty()) {
-            replaced.push_str(found);
-            word.len()
-        } else {
-            replaced.push(c);
-            c.len_utf8()
-        };
-        if replaced.len() > MAX_EXPANDED {
-            return None;
         }
-        at_command = matches!(c, ';' | '{') || (at_command && c.is_whitespace());
-        previous = rest[..len].chars().next_back();
-        rest = &rest[len..];
-    }
-    Some(replaced)
+        ("n", Some(_)) => name,
+        (_, found) => found.unwrap_or_default(),
+    };
+    Some((len, becomes))
 }
 
 fn is_delimiter(c: char) -> bool {

@@ -1,6 +1,7 @@
 //! Pieces of control tokens: `{ commands }` and `( text )`, cut from the start of a text.
 
 use crate::CommandError;
+use crate::language::unquoted;
 
 /// The inside of the braces that `text` begins with, and what follows them.
 ///
@@ -22,17 +23,12 @@ pub(crate) fn parentheses(text: &str) -> Result<(&str, &str), CommandError> {
 pub(crate) fn pieces(text: &str, count: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut begin = 0;
-    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
-    for (at, c) in text.char_indices() {
-        if std::mem::take(&mut escaped) {
-            continue;
-        }
+    let mut depth = 0_usize;
+    for (at, c) in unquoted(text) {
         match c {
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            '(' | '{' if !quoted => depth += 1,
-            ')' | '}' if !quoted => depth = depth.saturating_sub(1),
-            ';' if !quoted && depth == 0 && pieces.len() + 1 < count => {
+            '(' | '{' => depth += 1,
+            ')' | '}' => depth = depth.saturating_sub(1),
+            ';' if depth == 0 && pieces.len() + 1 < count => {
                 pieces.push(&text[begin..at]);
                 begin = at + 1;
             }
@@ -49,15 +45,9 @@ fn enclosed(text: &str, open: char, close: char) -> Result<(&str, &str), Command
         let found = text.split_whitespace().next().unwrap_or("the end");
         return Err(CommandError::invalid(format!("'{open}' is missing before {found}")));
     }
-    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
-    for (at, c) in text.char_indices() {
-        if std::mem::take(&mut escaped) {
-            continue;
-        }
+    let mut depth = 0_usize;
+    for (at, c) in unquoted(text) {
         match c {
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ if quoted => {}
             c if c == open => depth += 1,
             c if c == close => {
                 depth -= 1;
