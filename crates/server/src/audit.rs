@@ -18,10 +18,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use outpost_transport::{Peer, Thumbprint};
 use outpost_wire::Identity;
+use time::UtcDateTime;
 
 use crate::log::{Bucket, Log};
 use crate::{ServerError, SessionEnd};
@@ -215,20 +216,9 @@ struct Time(SystemTime);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-        // Civil date from days, by eras of 400 years counted from 1 March 0000 (H. Hinnant, "chrono-compatible date
-        // algorithms"): a crate for dates would be larger than the rest of this file by far.
-        let shifted = days + 719_468;
-        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = (month_from_march + 2) % 12 + 1;
-        let year = year_of_era + era * 400 + u64::from(month < 3);
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", since.subsec_micros())
+        let at = UtcDateTime::from(self.0);
+        let (date, (hour, minute, second, micros)) = (at.date(), at.time().as_hms_micro());
+        write!(f, "{date}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
     }
 }
 
@@ -314,7 +304,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 

@@ -2,10 +2,15 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use time::UtcDateTime;
+
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
+
+/// What `.formats` shows of a number that is no date.
+const INVALID: &str = "***** Invalid";
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     names: &[".time"],
@@ -88,38 +93,18 @@ fn duration(microseconds: u64) -> String {
 
 /// A date from seconds since the epoch, for `.formats`.
 pub(super) fn date_of(seconds: u64) -> String {
-    match seconds.checked_mul(1000).filter(|_| seconds < 1 << 40) {
-        Some(milliseconds) => date(milliseconds),
-        None => "***** Invalid".to_owned(),
-    }
+    seconds.checked_mul(1000).map_or_else(|| INVALID.to_owned(), date)
 }
 
 /// `Mon Mar  3 10:15:02.117 2025` from milliseconds since the epoch.
 fn date(milliseconds: u64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let seconds = milliseconds / 1000;
-    let days = seconds / 86_400;
-    // Civil date from days, by eras of 400 years counted from 1 March 0000 (H. Hinnant, "chrono-compatible date
-    // algorithms").
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12;
-    let year = year_of_era + era * 400 + u64::from(month < 2);
-    let name = |list: &[&'static str], at: u64| list.get(at as usize).copied().unwrap_or("???");
-    format!(
-        "{} {} {day:2} {:02}:{:02}:{:02}.{:03} {year}",
-        name(&DAYS, days % 7),
-        name(&MONTHS, month),
-        seconds / 3600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-        milliseconds % 1000
-    )
+    let Ok(at) = UtcDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000) else {
+        return INVALID.to_owned();
+    };
+    let (weekday, month) = (at.weekday().to_string(), at.month().to_string());
+    let (hour, minute, second, milli) = at.time().as_hms_milli();
+    let (day, year) = (at.day(), at.year());
+    format!("{weekday:.3} {month:.3} {day:2} {hour:02}:{minute:02}:{second:02}.{milli:03} {year}")
 }
 
 #[cfg(test)]
