@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outpost_commands::{Completion, Debugger, Output, OutputKind, Progress};
 use outpost_engine::target::{LinkNews, StdioSpec};
@@ -24,7 +24,7 @@ pub(crate) enum Request {
 /// Everyone who is shown what happens. Cloning shares the list.
 ///
 /// What is to be told is gathered, since each message wakes a thread on the way of every step: it goes out before
-/// anything that may take long, when the session waits, and when there is much of it.
+/// anything that may take long, when the session waits, and when there is much of it or some of it is old.
 #[derive(Clone)]
 pub(crate) struct Broadcast {
     shared: Arc<Mutex<Listeners>>,
@@ -35,18 +35,23 @@ struct Listeners {
     pending: Vec<Update>,
     /// Bytes of text in `pending`.
     size: usize,
+    /// When the first of `pending` was told.
+    since: Instant,
     /// The session has begun: what is told while it is being made, which may take long, goes out at once.
     gathers: bool,
 }
 
 /// So much text is sent at once.
 const MAX_PENDING: usize = 16 << 10;
+/// What is older is sent: where events come ever sooner than [`SOON`], the session never waits.
+const MAX_AGE: Duration = Duration::from_millis(20);
 /// A debuggee that stops again sooner, as steps do, is not told to be running.
 const SOON: Duration = Duration::from_millis(2);
 
 impl Broadcast {
     pub(crate) fn new(first: Sender<Vec<Update>>) -> Broadcast {
-        let listeners = Listeners { clients: vec![first], pending: Vec::new(), size: 0, gathers: false };
+        let listeners =
+            Listeners { clients: vec![first], pending: Vec::new(), size: 0, since: Instant::now(), gathers: false };
         Broadcast { shared: Arc::new(Mutex::new(listeners)) }
     }
 
@@ -63,6 +68,11 @@ impl Broadcast {
     /// Tells all what was gathered; those who are gone are forgotten.
     pub(crate) fn send_pending(&self) {
         self.lock().send();
+    }
+
+    /// The same, if it is time.
+    fn send_if_due(&self) {
+        self.lock().send_if_due();
     }
 
     /// Tells what became of the link to a target.
@@ -92,12 +102,16 @@ impl Listeners {
         if let Update::Output { text, .. } = &update {
             self.size += text.len();
         }
+        if self.pending.is_empty() {
+            self.since = Instant::now();
+        }
         self.pending.push(update);
         self.send_if_due();
     }
 
     fn send_if_due(&mut self) {
-        if !self.gathers || self.size >= MAX_PENDING {
+        let is_due = self.size >= MAX_PENDING || (!self.pending.is_empty() && self.since.elapsed() >= MAX_AGE);
+        if !self.gathers || is_due {
             self.send();
         }
     }
@@ -198,6 +212,7 @@ impl Service {
     /// Waits for an event or a request.
     fn wait(&mut self) {
         if self.debugger.progress() == Progress::Running {
+            self.broadcast.send_if_due();
             match self.debugger.engine.wait(Some(SOON), &[self.wake.as_fd()]) {
                 Ok(Wait::TimedOut) => {}
                 waited => return self.waited(waited),
