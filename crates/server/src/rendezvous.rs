@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use outpost_target::ServerSession;
-use outpost_transport::Connection;
+use outpost_transport::{BACKLOG, Connection};
 use outpost_wire::ResumeRequest;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, RenameFlags};
@@ -32,8 +32,6 @@ use crate::handover::claim_order;
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long what was asked may take to come behind its connection: it is sent at once.
 const QUESTION: Duration = Duration::from_secs(1);
-/// Connections that wait to be taken.
-const BACKLOG: i32 = 16;
 /// Most sockets that are looked at.
 const MAX_SOCKETS: usize = 1024;
 /// Process ids are below this (`PID_MAX_LIMIT`, proc_sys_kernel(5)), so a second name of the same id is above.

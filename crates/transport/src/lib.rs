@@ -37,7 +37,7 @@ pub use com::end_serial_lines;
 pub use com::fuzz::serial_line as fuzz_serial_line;
 pub use connection::Connection;
 pub use error::TransportError;
-pub use listener::Listener;
+pub use listener::{BACKLOG, Listener};
 pub use npipe::{is_this_machine, runtime_directory};
 pub use password::Password;
 pub use peer::Peer;

@@ -14,6 +14,10 @@ use crate::{
     TransportError, tcp,
 };
 
+/// Connections that wait to be accepted, of every listening socket: as many as the kernel allows (`net.core.somaxconn`,
+/// listen(2)). With fewer, a newcomer's packets are dropped in a flood, and it comes again a second later.
+pub const BACKLOG: i32 = i32::MAX;
+
 /// A listening socket. Dropping it frees the port or the pipe name; connections already accepted stay.
 #[derive(Debug)]
 pub struct Listener {

@@ -15,10 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
-use crate::{Connection, Peer, PipeClient, PipeListen, TransportError};
-
-/// Connections the kernel queues before they are accepted (listen(2)).
-const BACKLOG: i32 = 128;
+use crate::{BACKLOG, Connection, Peer, PipeClient, PipeListen, TransportError};
 
 /// Where pipes are: `/run/outpost` for root, else `$XDG_RUNTIME_DIR/outpost`, else below `/run/user/UID` if there.
 ///

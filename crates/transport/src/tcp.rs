@@ -4,15 +4,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use rustix::net::{SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::{Connection, PortRange, TcpClient, TcpListen, TransportError};
+use crate::{BACKLOG, Connection, PortRange, TcpClient, TcpListen, TransportError};
 
 /// How long one address may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Connections the kernel queues before they are accepted (listen(2)); what Rust asks for, too.
-const BACKLOG: i32 = 4096;
 
 /// A silent peer is probed after this long, ...
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
@@ -63,12 +60,13 @@ pub(crate) fn listen_on(address: IpAddr, range: PortRange) -> Result<(TcpListene
 /// A port with connections left in TIME_WAIT counts as free (tcp(7)); the unspecified IPv6 address takes IPv4 along,
 /// whatever the system's default is.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let family = rustix::net::AddressFamily::INET6;
-    let SocketAddr::V6(ipv6) = address else { return TcpListener::bind(address) };
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    sockopt::set_ipv6_v6only(&socket, !ipv6.ip().is_unspecified())?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+    }
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    rustix::net::bind(&socket, &ipv6)?;
+    rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket.into())
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test helper fails the test")]
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use outpost_transport::{ClientTransport, Connection, Listener, Peer, ServerTransport, TransportError};
@@ -77,4 +77,22 @@ fn a_refused_connection_names_the_address() {
     let transport: ClientTransport = format!("tcp:server=127.0.0.1,port={port}").parse().unwrap();
     let error = transport.connect().unwrap_err().to_string();
     assert!(error.starts_with(&format!("cannot connect to 127.0.0.1:{port}: Connection refused")), "{error}");
+}
+
+#[test]
+fn a_crowd_waits_in_the_queue_and_nobody_is_told_to_come_again() {
+    let most: usize = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
+    // Beyond what is usual for a queue, and with two descriptors each still below the usual limit of 1,024.
+    let crowd = most.min(400);
+    for text in ["tcp:port=0", "tcp:port=0,ipversion=6"] {
+        let transport: ServerTransport = text.parse().unwrap();
+        // A machine without IPv6 refuses the address.
+        let Ok(listener) = Listener::bind(&transport) else { continue };
+        let [ClientTransport::Tcp(to)] = &listener.client_transports()[..] else { panic!("one address") };
+        let address = SocketAddr::new(to.server.parse().unwrap(), to.port);
+        // Whoever finds the queue full gets no answer, however often it asks.
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_secs(20)).unwrap();
+        let waiting: Vec<TcpStream> = (0..crowd).map(connect).collect();
+        assert_eq!(waiting.len(), crowd);
+    }
 }

@@ -35,12 +35,10 @@ use rustix::fs::Mode;
 use rustix::net::{SocketAddrUnix, sockopt};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 
-use crate::{ComClient, ComListen, Connection, Peer, TransportError};
+use crate::{BACKLOG, ComClient, ComListen, Connection, Peer, TransportError};
 use control::{Answer, Received, Request, Wish};
 pub use owner::end_serial_lines;
 
-/// Processes that ask the owner at once (listen(2)).
-const BACKLOG: i32 = 64;
 /// How long an owner may take to connect; it gives up before that itself.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an owner may take to register a listener, which it does at once; whoever waits has other things to do.
