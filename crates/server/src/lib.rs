@@ -46,6 +46,7 @@ mod role;
 mod session;
 mod signals;
 mod stdio;
+mod takeover;
 mod version;
 mod worker;
 

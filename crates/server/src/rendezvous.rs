@@ -27,6 +27,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use crate::control::{Control, Received};
 use crate::guardian::{listing, timespec};
 use crate::handover::claim_order;
+use crate::takeover;
 
 /// How long another server may take to answer: it never waits for anybody, but the machine may be busy.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -136,7 +137,7 @@ pub(crate) fn hand_over(request: &ResumeRequest, link: &Connection, leash: &Cont
     let directory = directory().map_err(|error| error.to_string())?;
     let number = match request.token.is_empty() {
         false => request.session,
-        true => choose(request.session, &sessions_in(&directory, 0))?,
+        true => takeover::choose(request.session, &sessions_in(&directory, 0))?,
     };
     let gone = || format!("session {} is gone", request.session);
     let owner = connect(&directory.join(number.to_string())).ok_or_else(gone)?;
@@ -145,25 +146,6 @@ pub(crate) fn hand_over(request: &ResumeRequest, link: &Connection, leash: &Cont
         Some("yes") => Ok(()),
         Some(other) => Err(other.strip_prefix("no ").map_or_else(gone, str::to_owned)),
         None => Err(gone()),
-    }
-}
-
-/// The session to take over: the one named, or with 0 the only one that is held.
-fn choose(number: u64, sessions: &[ServerSession]) -> Result<u64, String> {
-    let held: Vec<&ServerSession> = sessions.iter().filter(|session| session.held.is_some()).collect();
-    let line = |one: &&ServerSession| {
-        let processes: Vec<String> = one.processes.iter().map(ToString::to_string).collect();
-        let left = one.held.unwrap_or_default().as_secs();
-        let (number, processes) = (one.number, processes.join(" "));
-        format!("session {number} of {}@{}, processes: {processes}; held for another {left} s", one.user, one.host)
-    };
-    let list = || held.iter().map(line).collect::<Vec<_>>().join("\n  ");
-    let found: Vec<_> = held.iter().filter(|session| number == 0 || session.number == number).collect();
-    match found.as_slice() {
-        [one] => Ok(one.number),
-        _ if held.is_empty() => Err("no session is held here that could be taken over".into()),
-        [] => Err(format!("session {number} is not held; held are:\n  {}", list())),
-        _ => Err(format!("several sessions are held; name one of them:\n  {}", list())),
     }
 }
 
@@ -276,23 +258,5 @@ mod tests {
         rustix::net::bind(&socket, &SocketAddrUnix::new(&stale).unwrap()).unwrap();
         drop(socket);
         assert!(connect(&stale).is_none() && !stale.exists());
-    }
-
-    #[test]
-    fn the_only_held_session_needs_no_name() {
-        let check = |number, sessions: &[ServerSession], expected: Result<u64, &str>| match (
-            choose(number, sessions),
-            expected,
-        ) {
-            (Ok(chosen), Ok(expected)) => assert_eq!(chosen, expected),
-            (Err(text), Err(words)) => assert!(text.contains(words), "{text}"),
-            (chosen, _) => panic!("{chosen:?}"),
-        };
-        let sessions = [session(1, false), session(2, true)];
-        check(0, &sessions, Ok(2));
-        check(2, &sessions, Ok(2));
-        check(1, &sessions, Err("session 1 is not held; held are:\n  session 2 of ada@birch, processes: 42; held for"));
-        check(0, &sessions[..1], Err("no session is held here"));
-        check(0, &[session(2, true), session(3, true)], Err("several sessions are held"));
     }
 }

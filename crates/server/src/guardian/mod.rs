@@ -27,7 +27,7 @@ use crate::registry::{Registration, Registry};
 use crate::rendezvous::Rendezvous;
 use crate::role::Backend;
 use crate::signals::{Arrived, Signals};
-use crate::{Grace, Log, ServerError};
+use crate::{Grace, Log, ServerError, takeover};
 use attempts::{Attempts, Source as Origin};
 use pending::{Pending, Progress};
 use sessions::{News, Policy, Session};
@@ -428,17 +428,10 @@ impl<'a> Guardian<'a> {
 
     /// One whose client is gone: the one named, or the only one.
     fn to_take_over(&self, number: u64, peer: Peer, certificate: Option<Thumbprint>) -> Result<usize, String> {
-        let may_have = |session: &Session| session.held_for().is_some() && session.may_be_taken_by(peer, certificate);
-        let held = self.sessions.iter().enumerate().filter(|(_, session)| may_have(session));
-        let held: Vec<(usize, &Session)> = held.collect();
-        let found: Vec<_> = held.iter().filter(|(_, session)| number == 0 || session.number() == number).collect();
-        let list: Vec<String> = held.iter().map(|(_, session)| session.to_string()).collect();
-        match (found.as_slice(), list.is_empty()) {
-            ([(at, _)], _) => Ok(*at),
-            (_, true) => Err("no session is held here that could be taken over".into()),
-            ([], false) => Err(format!("session {number} is not held; held are:\n  {}", list.join("\n  "))),
-            _ => Err(format!("several sessions are held; name one of them:\n  {}", list.join("\n  "))),
-        }
+        let may_have = self.sessions.iter().filter(|session| session.may_be_taken_by(peer, certificate));
+        let number = takeover::choose(number, &may_have.map(Session::describe).collect::<Vec<_>>())?;
+        let found = self.sessions.iter().position(|session| session.number() == number);
+        found.ok_or_else(|| format!("session {number} is gone"))
     }
 
     /// Gives a connection to a session's worker.

@@ -5,7 +5,6 @@
 //! | running | `done`, `lost`: over; control socket closed without it: rescuing |
 //! | rescuing | the rescue thread returns: over |
 
-use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -18,7 +17,7 @@ use outpost_transport::{Connection, Peer, Thumbprint};
 use outpost_wire::{Identity, OnLost, OpenRequest, ResumeRequest};
 use subtle::ConstantTimeEq;
 
-use super::{microseconds, pending, random, who};
+use super::{microseconds, pending, random};
 use crate::control::{Control, Received};
 use crate::handover::{self, Handover};
 use crate::role::{Backend, Guard, WORKER};
@@ -342,14 +341,5 @@ impl Session {
             }
             Err(_) => guard.rescue(),
         }
-    }
-}
-
-impl fmt::Display for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let processes: Vec<String> = self.processes.iter().map(ToString::to_string).collect();
-        let left = self.held_for().unwrap_or_default().as_secs();
-        let who = who(&self.identity, self.peer, self.certificate);
-        write!(f, "session {} of {who}, processes: {}; held for another {left} s", self.number, processes.join(" "))
     }
 }
