@@ -10,7 +10,7 @@ use outpost_transport::{ClientTransport, Connection, ReverseListen, ReverseListe
 /// A sentence for the user.
 pub(crate) fn make_early(transport: Option<&ClientTransport>) -> Result<Option<Connection>, String> {
     match transport {
-        Some(ClientTransport::TcpReverse(listen)) => wait(listen).map(Some),
+        Some(ClientTransport::Reverse(listen)) => wait(listen).map(Some),
         Some(ClientTransport::Ssh(ssh)) => start(ssh).map(Some),
         _ => Ok(None),
     }
@@ -19,12 +19,17 @@ pub(crate) fn make_early(transport: Option<&ClientTransport>) -> Result<Option<C
 /// Waits for a server that dials.
 fn wait(listen: &ReverseListen) -> Result<Connection, String> {
     let listener = ReverseListener::bind(listen).map_err(|error| error.to_string())?;
-    let ReverseListen { host, port, password, .. } = listener.transport();
-    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let password = if password.is_some() { ",password=..." } else { "" };
-    tell(&format!("waiting on port {} for the server of {host} (Ctrl+C ends that)", port.first));
-    tell(&format!("there: dbgsrv -t tcp:port={},clicon={own}{password}", port.first));
-    let connection = listener.accept(&mut |other| tell(&format!("sent away: {other}, which is not {host}")));
+    let host = match listener.transport().host.as_str() {
+        "." => "this machine",
+        host => host,
+    };
+    tell(&format!("waiting on {} for the server of {host} (Ctrl+C ends that)", listener.place()));
+    let certificate = if listener.transport().asks_for_certificate() { ",ClientCert=NAME" } else { "" };
+    let password = if listener.transport().password().is_some() { ",Password=*" } else { "" };
+    for dial in listener.counterparts() {
+        tell(&format!("there: dbgsrv -t {dial}{certificate}{password}"));
+    }
+    let connection = listener.accept(&mut |other, why| tell(&format!("sent away: {other}: {why}")));
     let connection = connection.map_err(|error| error.to_string())?;
     tell(&format!("connected: {}", connection.peer()));
     Ok(connection)

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         complain(&format!("passwords on the command line stay in the process list: {error}"));
     }
     let finish = debug(options);
-    outpost_transport::end_serial_lines();
+    outpost_transport::end_links();
     match finish {
         // It was told when it happened.
         Ok(Finish::Ended(Ending::Lost)) => exit_codes::BROKEN.into(),

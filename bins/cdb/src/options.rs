@@ -25,7 +25,8 @@ usage: cdb [-premote TRANSPORT] [OPTIONS] PROGRAM [ARGUMENTS...]     debug a new
                   there first with copy=yes, or if you say so when it is missing
         exec:COMMAND            any command whose input and output are the link, such as
                   \"exec:docker exec -i web /tmp/dbgsrv --stdio\"
-        tcp:port=N[:M],clicon=HOST[,password=P]   waits for the server of HOST, which dials
+        tcp:port=N[:M],clicon=HOST[,password=P]   waits for the server of HOST, which dials; the same with ssl:
+                  ([,certuser=C][,clientcert=T], as a server has them), and with npipe:, spipe: on this machine
         com:port=LINE,baud=N,channel=N[,password=P]
         Programs and PIDs are that machine's, all other paths are this one's.
   -QR, --query-servers HOST[:PORT]  list the servers that HOST shows, and leave; it is asked through

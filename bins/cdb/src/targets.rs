@@ -72,7 +72,7 @@ pub(crate) fn connect(transport: Option<&str>) -> Result<Box<dyn Target>, String
         Some(text) => {
             let mut transport: ClientTransport =
                 text.parse().map_err(|error| format!("{}: {error}", without_passwords(text)))?;
-            if matches!(transport, ClientTransport::TcpReverse(_)) {
+            if matches!(transport, ClientTransport::Reverse(_)) {
                 return Err(
                     "a reverse connection is awaited by cdb -premote only: start another debugger for it".into()
                 );

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             return ExitCode::from(exit_codes::USAGE);
         }
     };
-    outpost_transport::end_serial_lines();
+    outpost_transport::end_links();
     match result {
         Ok(()) => ExitCode::from(exit_codes::SUCCESS),
         Err(error) => {

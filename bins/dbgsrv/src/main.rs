@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         },
         Request::Serve(options) => run(options),
     };
-    outpost_transport::end_serial_lines();
+    outpost_transport::end_links();
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -69,7 +69,7 @@ fn run(options: Options) -> anyhow::Result<u8> {
     }
     let mut transport = options.transport;
     // A reverse connection is made once: nobody could come back over another.
-    let grace = if matches!(transport, ServerTransport::TcpReverse(_)) { Grace::NONE } else { options.grace };
+    let grace = if matches!(transport, ServerTransport::Reverse(_)) { Grace::NONE } else { options.grace };
     let serve_options = ServeOptions {
         log: Log::Stderr,
         command_line: options.implicit_command,
@@ -78,7 +78,9 @@ fn run(options: Options) -> anyhow::Result<u8> {
         idle_exit: options.idle_exit,
         audit: options.audit.as_ref().map_or(Ok(Audit::default()), AuditTo::open)?,
     };
-    if let ServerTransport::TcpReverse(dial) = &transport {
+    if let ServerTransport::Reverse(dial) = &transport {
+        dial.check()?;
+        announce_dial(dial)?;
         if options.is_daemon {
             daemon::is_ready();
         }
@@ -100,14 +102,6 @@ fn run(options: Options) -> anyhow::Result<u8> {
 
 /// One debugger, which waits for this server.
 fn serve_dialled(dial: &ReverseDial, options: ServeOptions) -> anyhow::Result<u8> {
-    let ReverseDial { host, port, .. } = dial;
-    Log::Stderr.line(format_args!("dialling {host} port {port}"));
-    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let password = if dial.password.is_some() { ",password=..." } else { "" };
-    Log::Stderr.line(format_args!("there: cdb -premote tcp:port={port},clicon={own}{password} -p PID"));
-    if dial.password.is_none() && !outpost_transport::is_this_machine(host) {
-        Log::Stderr.line(format_args!("without password= whoever answers there has this machine's processes"));
-    }
     let again = "no other debugger can come: start this server again for the next one";
     match serve_reverse(dial, &LiveBackend, options)? {
         Outcome::Ended => Ok(exit_codes::SUCCESS),
@@ -122,6 +116,19 @@ fn serve_dialled(dial: &ReverseDial, options: ServeOptions) -> anyhow::Result<u8
     }
 }
 
+/// Says whom it dials, and what to type there.
+fn announce_dial(dial: &ReverseDial) -> anyhow::Result<()> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let awaited = dial.counterpart(&host)?;
+    let password = if dial.password().is_some() { ",Password=*" } else { "" };
+    Log::Stderr.line(format_args!("dialling {dial}"));
+    Log::Stderr.line(format_args!("there: cdb -premote {} -p PID", quoted(format!("{awaited}{password}"))));
+    if dial.password().is_none() && !dial.proves_the_client() {
+        Log::Stderr.line(format_args!("without password= whoever answers there has this machine's processes"));
+    }
+    Ok(())
+}
+
 /// Says where it listens, and what to type at the other end. A password is said only if nobody knows it otherwise.
 fn announce(listener: &Listener, one_time: Option<&Password>) {
     let transport = listener.transport();
@@ -131,7 +138,7 @@ fn announce(listener: &Listener, one_time: Option<&Password>) {
         (None, Some(_)) => ",Password=*".to_owned(),
         (None, None) => String::new(),
     };
-    let own = if asks_for_certificate(transport) { ",ClientCert=NAME" } else { "" };
+    let own = if transport.asks_for_certificate() { ",ClientCert=NAME" } else { "" };
     for client in listener.client_transports() {
         let line = quoted(format!("{client}{own}{password}"));
         Log::Stderr.line(format_args!("connect with: cdb -premote {line} -p PID"));
@@ -142,13 +149,6 @@ fn announce(listener: &Listener, one_time: Option<&Password>) {
     }
     if matches!(transport, ServerTransport::Tcp(tcp) if tcp.open_firewall) {
         Log::Stderr.line(format_args!("IcfEnable: this release leaves the firewall alone; open the port yourself"));
-    }
-}
-
-fn asks_for_certificate(transport: &ServerTransport) -> bool {
-    match transport {
-        ServerTransport::Ssl(_, tls) | ServerTransport::Spipe(_, tls) => !tls.clients.is_empty(),
-        _ => false,
     }
 }
 

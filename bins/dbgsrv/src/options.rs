@@ -39,6 +39,9 @@ use and a password for this run. What to type at the other end is said when it l
                   TLS 1.3 over such a socket
         tcp:port=N,clicon=HOST[,password=P][,ipversion=6]
                   the other way round: dials the debugger that waits on HOST, serves it and ends
+        ssl:port=N,clicon=HOST,certuser=THUMBPRINT[,clientcert=NAME] and the keys of tcp:
+                  the same inside TLS: THUMBPRINT is the waiting debugger's, which shows it; npipe:pipe=
+                  and spipe:pipe= with clicon=. dial a debugger of this machine
         com:port=LINE,baud=N,channel=N[,password=P][,hidden]
                   serial line: com1 (which is /dev/ttyS0), /dev/ttyUSB0, any terminal device;
                   one line carries connections on channels 0 to 254, for any number of programs

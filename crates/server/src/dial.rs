@@ -39,7 +39,7 @@ pub fn serve_reverse(dial: &ReverseDial, backend: &dyn Backend, options: ServeOp
             Attempt::Failed(error) => error.to_string(),
             Attempt::Connected(connection) => {
                 log.line(format_args!("connected to {}", connection.peer()));
-                let source = Source::Dialled(connection, dial.password.clone());
+                let source = Source::Dialled(connection, dial.password().cloned());
                 match serve(source, backend, options.clone())? {
                     Outcome::NoSession(None) => "the other end closes the connection without a word".to_owned(),
                     outcome => return Ok(outcome),

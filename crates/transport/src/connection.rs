@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 
 use crate::tls::Near;
-use crate::{LinkProgram, Peer, Thumbprint};
+use crate::{LinkProgram, Peer, Thumbprint, TransportError};
 
 /// An established byte stream: one owned socket, closed on drop.
 ///
@@ -56,6 +56,16 @@ impl Connection {
     /// can be read; empty without TLS. A proof that has it in it is of no use on another connection.
     pub fn channel_binding(&self) -> &[u8] {
         self.tls.as_ref().map_or(&[], |near| near.channel_binding())
+    }
+
+    /// Waits for the end of the handshake where there is one, for the side that was connected to.
+    pub(crate) fn finish_handshake(&self) -> Result<(), TransportError> {
+        self.tls.as_ref().map_or(Ok(()), |near| near.finish_handshake())
+    }
+
+    /// Whether dropping the last handle waits for what was written to reach the network: for who may end with it.
+    pub(crate) fn set_waits(&self, waits: bool) {
+        self.tls.iter().for_each(|near| near.set_waits(waits));
     }
 
     /// Thumbprint of the certificate that the other end has proved to own, once the first byte can be read.

@@ -13,7 +13,7 @@
 //! | `ssl`, `spipe` | the same inside TLS 1.3; `ssl` listens on every address, unless `bind=` says otherwise |
 //! | `exec` | a command of the client's machine whose standard input and output are the link |
 //! | `ssh` | the user's ssh, as such a command; it starts the server there, and copies it there before if need be |
-//! | `tcp` with `clicon` | the other way round: the server dials, the client listens |
+//! | the first four with `clicon` | the other way round: the server dials, the client listens |
 //! | `com` | a channel of a serial line, which an owner per line carries for all processes (`com`'s own documentation) |
 //! | `gdb` | checked, then refused: not in this release |
 
@@ -32,7 +32,6 @@ mod text;
 mod title;
 mod tls;
 
-pub use com::end_serial_lines;
 #[doc(hidden)]
 pub use com::fuzz::serial_line as fuzz_serial_line;
 pub use connection::Connection;
@@ -49,3 +48,10 @@ pub use text::{
 };
 pub use title::{hide_passwords, without_passwords};
 pub use tls::{CertificateName, Store, Thumbprint, TlsClient, TlsListen, Which};
+
+/// To be called last in `main`: what was written to connections of this process is given some seconds to reach the other
+/// end, where a thread of ours carries it: over TLS, and over serial lines, which this process gives up.
+pub fn end_links() {
+    tls::hear_last_words();
+    com::end_serial_lines();
+}

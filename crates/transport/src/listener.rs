@@ -75,7 +75,7 @@ impl Listener {
                 socket.name().clone_into(&mut pipe.name);
                 Kind::Npipe(socket)
             }
-            ServerTransport::TcpReverse(_) => return Err(TransportError::Reverse { operation: "listened for" }),
+            ServerTransport::Reverse(_) => return Err(TransportError::Reverse { operation: "listened for" }),
             ServerTransport::Com(com) => Kind::Com(ComListener::bind(com, crate::runtime_directory()?)?),
         };
         Ok(Listener { kind, tls, transport: chosen })

@@ -51,11 +51,106 @@ fn the_server_may_wait_for_the_debugger() {
     assert!(!ended.text.contains("Xy12"), "{}", ended.text);
 }
 
+/// The string that a waiting debugger shows for its server, with the password in it.
+fn to_paste(debugger: &Program, password: &str) -> String {
+    let line = debugger.line("there: dbgsrv -t ");
+    line.split_once(" -t ").unwrap().1.replace("Password=*", &format!("password={password}"))
+}
+
+fn pipe(name: &str) -> String {
+    format!("spipe:pipe={name}{},clicon=.", std::process::id())
+}
+
+#[test]
+fn inside_tls_the_debugger_may_wait_for_the_server() {
+    for waiting in ["ssl:port=0:0,clicon=localhost,password=Xy12".to_owned(), pipe("waits") + ",password=Xy12"] {
+        let mut sleeper = sleeper();
+        let pid = sleeper.pid().to_string();
+        let debugger = Program::start(&mut cdb(["-premote", &waiting, "-p", &pid, "-c", "r rip; qd"]));
+        let line = to_paste(&debugger, "Xy12");
+        assert!(line.contains(",CertUser="), "{line}");
+        let server = Program::server(&["-t", &line]);
+        assert_debugged(&debugger.end(), &mut sleeper);
+        let ended = server.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.text);
+        assert!(!ended.text.contains("Xy12"), "{}", ended.text);
+    }
+}
+
+#[test]
+fn inside_tls_the_server_may_wait_for_the_debugger_that_it_names() {
+    for waiting in [format!("ssl:port={},clicon=127.0.0.1", free_port()), pipe("dials")] {
+        // The certificate of the debugger stays, so that its thumbprint is known from then on.
+        let debugger = Program::start(&mut cdb(["-premote", &waiting, "-p", "1"]));
+        let line = to_paste(&debugger, "");
+        debugger.signal("INT");
+        debugger.end();
+        let server = Program::server(&["-t", &line]);
+        server.line("trying again");
+        // What the server shows is as good as what the debugger knows.
+        let there = server.line("there: cdb -premote ").split(' ').nth(4).unwrap().to_owned();
+        let mut sleeper = sleeper();
+        let pid = sleeper.pid().to_string();
+        assert_debugged(&run(["-premote", &there, "-p", &pid, "-c", "r rip; qd"]), &mut sleeper);
+        let ended = server.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.text);
+    }
+}
+
+#[test]
+fn a_debugger_with_another_certificate_gets_no_session() {
+    let (debugger, port) = waiting("ssl:port=0,clicon=127.0.0.1", 1, "qd");
+    let right = to_paste(&debugger, "");
+    let (before, thumbprint) = right.split_once("CertUser=").unwrap();
+    let wrong = Program::server(&["-t", &format!("{before}CertUser=0000{}", &thumbprint[4..])]);
+    let told = wrong.line("which was not named; trying again");
+    assert!(told.contains(thumbprint), "{told}");
+    debugger.line("sent away: tcp 127.0.0.1:");
+    // A stranger that speaks no TLS is sent away, too, and the one that is waited for gets through.
+    TcpStream::connect(("127.0.0.1", port)).unwrap().write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    debugger.line("does not speak TLS");
+    wrong.signal("TERM");
+    assert_eq!(wrong.end().code, Some(0));
+    let server = Program::server(&["-t", &right]);
+    server.line("session 1: opened");
+    drop(debugger);
+    server.end();
+}
+
+#[test]
+fn a_debugger_lets_in_the_certificate_that_it_names() {
+    // The server's certificate is made by its first attempt, which does not find anybody.
+    let port = free_port();
+    let named = "AB".repeat(32);
+    let shown = format!("ssl:port={port},clicon=127.0.0.1,certuser={named},clientcert=reverse");
+    let first = Program::server(&["-t", &shown]);
+    let there = first.line("there: cdb -premote ").split(' ').nth(4).unwrap().to_owned();
+    let thumbprint = there.split_once(",ClientCert=").unwrap().1.to_owned();
+    first.signal("TERM");
+    first.end();
+    let mut sleeper = sleeper();
+    let waiting_for = |thumbprint: &str| {
+        waiting(&format!("ssl:port=0,clicon=localhost,clientcert={thumbprint}"), sleeper.pid(), "qd")
+    };
+    let (debugger, _) = waiting_for(&named);
+    let line = to_paste(&debugger, "");
+    assert!(line.ends_with(",ClientCert=NAME"), "{line}");
+    let server = Program::server(&["-t", &line.replace("NAME", "reverse")]);
+    assert_eq!(server.end().code, Some(3), "its certificate is not the one that is let in");
+    debugger.line("the certificate of the other end is not accepted");
+    drop(debugger);
+    let (debugger, _) = waiting_for(&thumbprint);
+    let server = Program::server(&["-t", &to_paste(&debugger, "").replace("NAME", "reverse")]);
+    let ended = debugger.end();
+    assert_eq!((ended.code, server.end().code), (Some(0), Some(0)), "{}", ended.text);
+    assert!(sleeper.is_running());
+}
+
 #[test]
 fn one_server_and_one_debugger_find_each_other_and_nobody_else() {
     let sleeper = sleeper();
-    let (debugger, port) = waiting("tcp:port=0,clicon=127.0.0.1", sleeper.pid(), "g");
-    let server = dialling(port, "");
+    let (debugger, port) = waiting("ssl:port=0,clicon=127.0.0.1", sleeper.pid(), "g");
+    let server = Program::server(&["-t", &to_paste(&debugger, "")]);
     wait_until("it is attached", LIMIT, || tracer(sleeper.pid()) != 0);
     // Neither of the two can be reached by a third.
     assert_eq!(TcpStream::connect(("127.0.0.1", port)).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
@@ -73,7 +168,7 @@ fn a_server_of_another_host_is_sent_away_and_both_can_be_ended() {
     // Both addresses are this machine's, but what dials comes from the first.
     let (debugger, port) = waiting("tcp:port=0,clicon=127.0.0.2", 1, "qd");
     let server = dialling(port, "");
-    assert!(debugger.line("sent away: 127.0.0.1:").ends_with("which is not 127.0.0.2"));
+    assert!(debugger.line("sent away: tcp 127.0.0.1:").ends_with("which is not 127.0.0.2"));
     server.line("closes the connection without a word; trying again");
     server.signal("TERM");
     assert_eq!(server.end().code, Some(0));

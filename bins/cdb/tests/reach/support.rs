@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use outpost_testkit::{Running, tracer, wait_until};
 
+/// Certificates that are made here are kept apart from the user's own.
+const CONFIG: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/config");
+
 /// No wait takes longer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -34,7 +37,7 @@ pub(crate) fn dbgsrv() -> PathBuf {
 
 pub(crate) fn cdb<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cdb"));
-    command.args(arguments).env("HOME", "/nonexistent");
+    command.args(arguments).env("HOME", "/nonexistent").env("XDG_CONFIG_HOME", CONFIG);
     command
 }
 
@@ -58,7 +61,7 @@ impl Program {
 
     /// `dbgsrv` with these arguments.
     pub(crate) fn server(arguments: &[&str]) -> Program {
-        Program::start(Command::new(dbgsrv()).args(arguments))
+        Program::start(Command::new(dbgsrv()).args(arguments).env("XDG_CONFIG_HOME", CONFIG))
     }
 
     pub(crate) fn pid(&self) -> u32 {

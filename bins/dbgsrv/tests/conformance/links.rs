@@ -133,13 +133,24 @@ fn over_a_chain_of_repeaters() {
 
 #[test]
 fn over_reverse() {
+    reverse("tcp:port=0,clicon=127.0.0.1");
+}
+
+#[test]
+fn over_encrypted_reverse() {
+    reverse(&format!("spipe:pipe={},clicon=.", pipe_name("reverse")));
+    reverse("ssl:port=0,clicon=127.0.0.1");
+}
+
+/// The suite over connections that a server makes.
+fn reverse(waiting: &str) {
     let ended = RefCell::new(Vec::new());
     conforms("reverse", &|| {
-        let ClientTransport::TcpReverse(listen) = "tcp:port=0,clicon=127.0.0.1".parse().unwrap() else { panic!() };
+        let ClientTransport::Reverse(listen) = waiting.parse().unwrap() else { panic!() };
         let listener = ReverseListener::bind(&listen).unwrap();
-        let dial = format!("tcp:port={},clicon=127.0.0.1", listener.transport().port.first);
+        let dial = listener.counterparts().remove(0).to_string();
         ended.borrow_mut().push(Server::spawn(dbgsrv().args(["-t", &dial])));
-        let connection = listener.accept(&mut |other| panic!("{other}")).unwrap();
+        let connection = listener.accept(&mut |other, why| panic!("{other}: {why}")).unwrap();
         Box::new(RemoteTarget::open(connection, Options::default()).unwrap().0)
     });
     // Each server was for one debugger.

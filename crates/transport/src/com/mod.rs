@@ -37,7 +37,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 
 use crate::{BACKLOG, ComClient, ComListen, Connection, Peer, TransportError};
 use control::{Answer, Received, Request, Wish};
-pub use owner::end_serial_lines;
+pub(crate) use owner::end_serial_lines;
 
 /// How long an owner may take to connect; it gives up before that itself.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -46,7 +46,7 @@ struct Handle {
 
 /// Gives up the serial lines of this process, once what was written to its connections has reached the other end or
 /// some seconds are over. To be called last in `main`: a line ends with its owner's process.
-pub fn end_serial_lines() {
+pub(crate) fn end_serial_lines() {
     let lines = std::mem::take(&mut *LINES.lock().unwrap_or_else(PoisonError::into_inner));
     for line in lines {
         line.state.lock().unwrap_or_else(PoisonError::into_inner).0 = true;

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::keys::{Checked, PortRange, Side};
+use super::ReverseListen;
+use super::keys::{Checked, Side};
 use crate::npipe::is_this_machine;
 use crate::{Connection, Password, ReverseListener, TlsClient, TransportError, com, npipe, program, ssh, tcp, tls};
 
@@ -23,8 +24,8 @@ pub enum ClientTransport {
     Ssh(SshClient),
     /// `exec:`
     Exec(ExecClient),
-    /// `tcp:` with `clicon=`: the client listens.
-    TcpReverse(ReverseListen),
+    /// `tcp:`, `npipe:`, `ssl:` or `spipe:` with `clicon=`: the client listens.
+    Reverse(ReverseListen),
     /// `com:`
     Com(ComClient),
 }
@@ -74,19 +75,6 @@ pub struct ExecClient {
     words: Vec<String>,
 }
 
-/// `tcp:port=N[:M],clicon=HOST[,password=][,ipversion=6]`, on the client's side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReverseListen {
-    /// The only host that may come.
-    pub host: String,
-    /// Ports to try, in order; 0 lets the system choose.
-    pub port: PortRange,
-    /// Only IPv6.
-    pub ipv6: bool,
-    /// What the server asks for.
-    pub password: Option<Password>,
-}
-
 /// `com:port=LINE,baud=N,channel=N[,password=]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComClient {
@@ -120,7 +108,7 @@ impl ClientTransport {
             }
             ClientTransport::Ssh(ssh) => ssh::connect(ssh),
             ClientTransport::Exec(exec) => program::start(&exec.words),
-            ClientTransport::TcpReverse(reverse) => ReverseListener::bind(reverse)?.accept(&mut |_| {}),
+            ClientTransport::Reverse(reverse) => ReverseListener::bind(reverse)?.accept(&mut |_, _| {}),
             ClientTransport::Com(com) => com::connect(com, &crate::runtime_directory()?),
         }
     }
@@ -130,10 +118,23 @@ impl ClientTransport {
         match self {
             ClientTransport::Tcp(tcp) | ClientTransport::Ssl(tcp, _) => tcp.password.as_ref(),
             ClientTransport::Npipe(pipe) | ClientTransport::Spipe(pipe, _) => pipe.password.as_ref(),
-            ClientTransport::TcpReverse(reverse) => reverse.password.as_ref(),
+            ClientTransport::Reverse(reverse) => reverse.password(),
             // Who can start the server there has its rights already.
             ClientTransport::Ssh(_) | ClientTransport::Exec(_) => None,
             ClientTransport::Com(com) => com.password.as_ref(),
+        }
+    }
+}
+
+impl ClientTransport {
+    /// Changes what the server asks for; of no effect where it asks for nothing.
+    pub fn set_password(&mut self, password: Password) {
+        match self {
+            ClientTransport::Tcp(tcp) | ClientTransport::Ssl(tcp, _) => tcp.password = Some(password),
+            ClientTransport::Npipe(pipe) | ClientTransport::Spipe(pipe, _) => pipe.password = Some(password),
+            ClientTransport::Reverse(reverse) => reverse.at.set_password(password),
+            ClientTransport::Ssh(_) | ClientTransport::Exec(_) => {}
+            ClientTransport::Com(com) => com.password = Some(password),
         }
     }
 }
@@ -181,13 +182,31 @@ impl FromStr for ClientTransport {
             return ExecClient::new(&text.trim_start()[command.len()..]).map(ClientTransport::Exec);
         }
         let checked = Checked::parse(text, Side::Client)?;
-        let password = checked.password()?;
+        if let Some(host) = checked.clicon() {
+            return ReverseListen::new(&checked, host).map(ClientTransport::Reverse);
+        }
         let server = checked.server().unwrap_or(".");
-        let tls = match (checked.protocol, checked.certificate()) {
-            ("ssl" | "spipe", None) => return Err(TransportError::MissingThumbprint { protocol: checked.protocol }),
-            (_, None) => None,
-            (_, Some(server)) => Some(TlsClient { server, own: checked.get("clientcert").map(str::to_owned) }),
-        };
+        if checked.protocol == "ssh" {
+            return Ok(ClientTransport::Ssh(SshClient {
+                server: server.to_owned(),
+                port: checked.has("port").then(|| checked.ports()).transpose()?.map(|ports| ports.first),
+                path: checked.get("path").map(str::to_owned),
+                copy: checked.get("copy").map(|value| value == "yes"),
+            }));
+        }
+        if checked.protocol == "com" {
+            let (port, baud, channel) = checked.serial();
+            return Ok(ClientTransport::Com(ComClient { port, baud, channel, password: checked.password()? }));
+        }
+        ClientTransport::connecting(&checked, server)
+    }
+}
+
+impl ClientTransport {
+    /// Who connects to a host, on whichever side that is.
+    pub(super) fn connecting(checked: &Checked<'_>, server: &str) -> Result<ClientTransport, TransportError> {
+        let password = checked.password()?;
+        let tls = matches!(checked.protocol, "ssl" | "spipe").then(|| checked.tls_client()).transpose()?;
         if matches!(checked.protocol, "npipe" | "spipe") {
             if !is_this_machine(server) {
                 return Err(TransportError::RemotePipe { protocol: checked.protocol, server: server.to_owned() });
@@ -198,22 +217,6 @@ impl FromStr for ClientTransport {
                 Some(tls) => ClientTransport::Spipe(pipe, tls),
             });
         }
-        if checked.protocol == "ssh" {
-            return Ok(ClientTransport::Ssh(SshClient {
-                server: server.to_owned(),
-                port: checked.has("port").then(|| checked.ports()).transpose()?.map(|ports| ports.first),
-                path: checked.get("path").map(str::to_owned),
-                copy: checked.get("copy").map(|value| value == "yes"),
-            }));
-        }
-        if let Some(host) = checked.clicon() {
-            let (host, ipv6) = (host.to_owned(), checked.wants_ipv6());
-            return Ok(ClientTransport::TcpReverse(ReverseListen { host, port: checked.ports()?, ipv6, password }));
-        }
-        if checked.protocol == "com" {
-            let (port, baud, channel) = checked.serial();
-            return Ok(ClientTransport::Com(ComClient { port, baud, channel, password }));
-        }
         let port = checked.ports()?.first;
         let server = if server == "." { "localhost" } else { server };
         let tcp = TcpClient { server: server.to_owned(), port, ipv6: checked.wants_ipv6(), password };
@@ -222,28 +225,22 @@ impl FromStr for ClientTransport {
             Some(tls) => ClientTransport::Ssl(tcp, tls),
         })
     }
-}
 
-impl fmt::Display for ClientTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The string less its password; `host` is the key that names the other machine.
+    pub(super) fn show(&self, f: &mut fmt::Formatter<'_>, host: &str) -> fmt::Result {
         let mut tls = None;
         match self {
-            ClientTransport::Tcp(tcp) => show_tcp(f, "tcp", tcp)?,
+            ClientTransport::Tcp(tcp) => show_tcp(f, "tcp", host, tcp)?,
             ClientTransport::Ssl(tcp, own) => {
-                show_tcp(f, "ssl", tcp)?;
+                show_tcp(f, "ssl", host, tcp)?;
                 tls = Some(own);
             }
-            ClientTransport::Npipe(pipe) => write!(f, "npipe:Pipe={},Server=.", pipe.name)?,
+            ClientTransport::Npipe(pipe) => write!(f, "npipe:Pipe={},{host}=.", pipe.name)?,
             ClientTransport::Spipe(pipe, own) => {
-                write!(f, "spipe:Pipe={},Server=.", pipe.name)?;
+                write!(f, "spipe:Pipe={},{host}=.", pipe.name)?;
                 tls = Some(own);
             }
-            ClientTransport::TcpReverse(reverse) => {
-                write!(f, "tcp:Port={},CliCon={}", reverse.port, reverse.host)?;
-                if reverse.ipv6 {
-                    f.write_str(",IpVersion=6")?;
-                }
-            }
+            ClientTransport::Reverse(reverse) => return write!(f, "{reverse}"),
             ClientTransport::Ssh(ssh) => show_ssh(f, ssh)?,
             ClientTransport::Exec(exec) => write!(f, "exec:{}", exec.command)?,
             ClientTransport::Com(com) => write!(f, "com:Port={},Baud={},Channel={}", com.port, com.baud, com.channel)?,
@@ -261,8 +258,14 @@ impl fmt::Display for ClientTransport {
     }
 }
 
-fn show_tcp(f: &mut fmt::Formatter<'_>, protocol: &str, tcp: &TcpClient) -> fmt::Result {
-    write!(f, "{protocol}:Port={},Server={}", tcp.port, tcp.server)?;
+impl fmt::Display for ClientTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(f, "Server")
+    }
+}
+
+fn show_tcp(f: &mut fmt::Formatter<'_>, protocol: &str, host: &str, tcp: &TcpClient) -> fmt::Result {
+    write!(f, "{protocol}:Port={},{host}={}", tcp.port, tcp.server)?;
     match tcp.ipv6 {
         true => f.write_str(",IpVersion=6"),
         false => Ok(()),

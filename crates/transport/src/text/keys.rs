@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::params::{RawParam, RawTransport, split_params, split_protocol};
 use crate::com::is_valid_port;
 use crate::npipe::is_valid_name;
-use crate::{CertificateName, Password, Store, Thumbprint, TransportError};
+use crate::{CertificateName, Password, Store, Thumbprint, TlsClient, TlsListen, TransportError};
 
 /// Ports to try, first to last; usually one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +66,10 @@ enum Rule {
     Bool,
     /// `yes` or `no`.
     YesNo,
-    /// Name of a certificate of one's own.
-    FileName,
     /// A thumbprint, or the name of a file in a store.
     Certificate,
-    /// Thumbprints, parted by semicolons.
-    Thumbprints,
+    /// For who listens: thumbprints, parted by semicolons; for who connects: name of a certificate of one's own.
+    ClientCertificate,
     /// Anything that is not empty.
     Text,
 }
@@ -99,9 +97,8 @@ const PIPE: Key = key("pipe", Rule::PipeName);
 const TLS: Key = key("proto", Rule::TlsProtocol);
 const CERTUSER: Key = key("certuser", Rule::Certificate);
 const MACHUSER: Key = key("machuser", Rule::Certificate);
-/// Whom a server lets in, and what a client shows.
-const CLIENT_CERTIFICATES: Key = key("clientcert", Rule::Thumbprints);
-const CLIENT_CERTIFICATE: Key = key("clientcert", Rule::FileName);
+/// Whom one side lets in, and what the other shows.
+const CLIENT_CERTIFICATE: Key = key("clientcert", Rule::ClientCertificate);
 const SERIAL: Key = key("port", Rule::SerialPort);
 const BAUD: Key = key("baud", Rule::Baud);
 const CHANNEL: Key = key("channel", Rule::Channel);
@@ -125,31 +122,20 @@ const PROTOCOLS: &[Protocol] = &[
     },
     Protocol {
         name: "npipe",
-        server: Some(&[PIPE, HIDDEN, PASSWORD, ICF_ENABLE]),
-        client: Some(&[SERVER, PIPE, PASSWORD]),
+        server: Some(&[PIPE, HIDDEN, PASSWORD, ICF_ENABLE, CLICON]),
+        client: Some(&[SERVER, PIPE, PASSWORD, CLICON]),
         required: &["pipe"],
     },
     Protocol {
         name: "ssl",
-        server: Some(&[
-            TLS,
-            CERTUSER,
-            MACHUSER,
-            CLIENT_CERTIFICATES,
-            PORTS,
-            HIDDEN,
-            PASSWORD,
-            IP_VERSION,
-            BIND,
-            CLICON,
-        ]),
+        server: Some(&[TLS, CERTUSER, MACHUSER, CLIENT_CERTIFICATE, PORTS, HIDDEN, PASSWORD, IP_VERSION, BIND, CLICON]),
         client: Some(&[TLS, CERTUSER, MACHUSER, CLIENT_CERTIFICATE, SERVER, PORTS, PASSWORD, IP_VERSION, CLICON]),
         required: &["port", "server"],
     },
     Protocol {
         name: "spipe",
-        server: Some(&[TLS, CERTUSER, MACHUSER, CLIENT_CERTIFICATES, PIPE, HIDDEN, PASSWORD]),
-        client: Some(&[TLS, CERTUSER, MACHUSER, CLIENT_CERTIFICATE, SERVER, PIPE, PASSWORD]),
+        server: Some(&[TLS, CERTUSER, MACHUSER, CLIENT_CERTIFICATE, PIPE, HIDDEN, PASSWORD, CLICON]),
+        client: Some(&[TLS, CERTUSER, MACHUSER, CLIENT_CERTIFICATE, SERVER, PIPE, PASSWORD, CLICON]),
         required: &["pipe"],
     },
     Protocol {
@@ -197,21 +183,21 @@ impl<'a> Checked<'a> {
         let keys = keys.ok_or(TransportError::WrongSide { protocol: protocol.name, side: ON_CLIENT })?;
 
         let mut checked = Checked { protocol: protocol.name, params: Vec::new() };
-        for RawParam { key: name, value } in split_params(rest)? {
+        let params = split_params(rest)?;
+        let is_reverse = params.iter().any(|param| param.key.eq_ignore_ascii_case(CLICON.name));
+        let listens = (side == Side::Server) != is_reverse;
+        for RawParam { key: name, value } in params {
             let key = keys.iter().find(|key| key.name.eq_ignore_ascii_case(name));
             let key = key.ok_or_else(|| unknown_key(protocol.name, name, keys))?;
             if checked.has(key.name) {
                 return Err(TransportError::DuplicateKey { key: key.name });
             }
-            check_value(key, value, side)?;
+            check_value(key, value, listens)?;
             checked.params.push((key.name, value.unwrap_or_default()));
         }
-        checked.check_combinations(protocol, keys, side)?;
+        checked.check_combinations(protocol, keys, listens)?;
         if !matches!(protocol.name, "tcp" | "npipe" | "ssl" | "spipe" | "com" | "ssh") {
             return Err(TransportError::NotInThisRelease { what: format!("{}:", protocol.name) });
-        }
-        if protocol.name == "ssl" && checked.has("clicon") {
-            return Err(TransportError::NotInThisRelease { what: "clicon= with ssl: (a reverse connection)".into() });
         }
         Ok(checked)
     }
@@ -232,14 +218,24 @@ impl<'a> Checked<'a> {
     }
 
     /// The value of `certuser=` or `machuser=`.
-    pub(crate) fn certificate(&self) -> Option<CertificateName> {
+    fn certificate(&self) -> Option<CertificateName> {
         let named = |key, store| self.get(key).map(|text| CertificateName::new(store, text));
         named("certuser", Store::User).or_else(|| named("machuser", Store::Machine))
     }
 
-    /// The value of a server's `clientcert=`.
-    pub(crate) fn client_certificates(&self) -> Vec<Thumbprint> {
-        self.get("clientcert").and_then(parse_thumbprints).unwrap_or_default()
+    /// The TLS part of who listens.
+    pub(crate) fn tls_listen(&self) -> TlsListen {
+        let clients = self.get("clientcert").and_then(parse_thumbprints).unwrap_or_default();
+        TlsListen { certificate: self.certificate(), clients }
+    }
+
+    /// The TLS part of who connects.
+    ///
+    /// # Errors
+    /// It is not said which certificate the other end must show.
+    pub(crate) fn tls_client(&self) -> Result<TlsClient, TransportError> {
+        let server = self.certificate().ok_or(TransportError::MissingThumbprint { protocol: self.protocol })?;
+        Ok(TlsClient { server, own: self.get("clientcert").map(str::to_owned) })
     }
 
     /// The value of `port=`.
@@ -275,7 +271,7 @@ impl<'a> Checked<'a> {
         self.get("clicon").map(bare_host)
     }
 
-    fn check_combinations(&self, protocol: &Protocol, keys: &[Key], side: Side) -> Result<(), TransportError> {
+    fn check_combinations(&self, protocol: &Protocol, keys: &[Key], listens: bool) -> Result<(), TransportError> {
         for (first, second) in
             [("hidden", "clicon"), ("certuser", "machuser"), ("server", "clicon"), ("bind", "clicon")]
         {
@@ -290,7 +286,6 @@ impl<'a> Checked<'a> {
             }
         }
         // Whoever dials must know the exact port; whoever listens may try several.
-        let listens = (side == Side::Server) != self.has("clicon");
         let port = self.get("port").unwrap_or_default();
         let is_tcp = matches!(protocol.name, "tcp" | "ssl");
         if !listens && is_tcp && (port.contains(':') || port == "0") {
@@ -317,7 +312,7 @@ fn invalid(key: &'static str, value: &str, expected: &'static str) -> TransportE
     TransportError::InvalidValue { key, value: value.to_owned(), expected }
 }
 
-fn check_value(key: &Key, value: Option<&str>, side: Side) -> Result<(), TransportError> {
+fn check_value(key: &Key, value: Option<&str>, listens: bool) -> Result<(), TransportError> {
     let Some(text) = value else {
         return match key.rule {
             Rule::Flag => Ok(()),
@@ -330,9 +325,9 @@ fn check_value(key: &Key, value: Option<&str>, side: Side) -> Result<(), Transpo
         Rule::Port => (text.parse::<u16>().is_ok(), "a port is a number from 0 to 65535"),
         Rule::PortRange => (parse_ports(text).is_some(), PORT_EXPECTED),
         Rule::PipeName => (
-            is_valid_name(text) && (side == Side::Client || has_valid_codes(text)),
+            is_valid_name(text) && (!listens || has_valid_codes(text)),
             "a pipe name has 1 to 64 characters, does not start with a dot, and has no slash, space, quotation mark or \
-             control character; the server's may contain %d or %x twice at most",
+             control character; where it listens it may contain %d or %x twice at most",
         ),
         Rule::Host => (is_valid_host(text), "a host is a name or an address"),
         Rule::Address => (parse_address(text, false).is_ok(), "an address of this machine, or * for all of them"),
@@ -350,11 +345,15 @@ fn check_value(key: &Key, value: Option<&str>, side: Side) -> Result<(), Transpo
             Thumbprint::parse(text).is_some() || is_valid_name(text),
             "a thumbprint (40 or 64 hexadecimal digits), or NAME for NAME.crt and NAME.key of the store",
         ),
-        Rule::Thumbprints => (
+        Rule::ClientCertificate if listens => (
             parse_thumbprints(text).is_some(),
             "thumbprints (40 or 64 hexadecimal digits) of the certificates that are let in, parted by semicolons",
         ),
-        Rule::FileName => (is_valid_name(text), "NAME, for NAME.crt and NAME.key of your certificates"),
+        // The other side's value would make a certificate of that name.
+        Rule::ClientCertificate => (
+            is_valid_name(text) && Thumbprint::parse(text).is_none(),
+            "NAME, for NAME.crt and NAME.key of your certificates",
+        ),
         Rule::Text => (!text.is_empty(), "a text"),
     };
     match is_valid {

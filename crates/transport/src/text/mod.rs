@@ -3,8 +3,10 @@
 mod client;
 mod keys;
 mod params;
+mod reverse;
 mod server;
 
-pub use client::{ClientTransport, ComClient, ExecClient, PipeClient, ReverseListen, SshClient, TcpClient};
+pub use client::{ClientTransport, ComClient, ExecClient, PipeClient, SshClient, TcpClient};
 pub use keys::PortRange;
-pub use server::{ComListen, PipeListen, ReverseDial, ServerTransport, TcpListen};
+pub use reverse::{ReverseDial, ReverseListen};
+pub use server::{ComListen, PipeListen, ServerTransport, TcpListen};

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::ReverseDial;
 use super::keys::{Checked, PortRange, Side};
-use crate::{Connection, Password, TcpClient, TlsListen, TransportError, com, tcp};
+use crate::{Password, TlsListen, TransportError, com};
 
 /// A server's connection string. `Display` gives the form that is shown in listings: never a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +20,8 @@ pub enum ServerTransport {
     Ssl(TcpListen, TlsListen),
     /// `spipe:`, the keys of `npipe:` and those of TLS
     Spipe(PipeListen, TlsListen),
-    /// `tcp:` with `clicon=`: the server dials.
-    TcpReverse(ReverseDial),
+    /// Any of these with `clicon=`: the server dials.
+    Reverse(ReverseDial),
     /// `com:`
     Com(ComListen),
 }
@@ -53,30 +54,6 @@ pub struct PipeListen {
     pub password: Option<Password>,
 }
 
-/// `tcp:port=N,clicon=HOST[,password=][,ipversion=6]`, on the server's side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReverseDial {
-    /// The host whose client is dialled.
-    pub host: String,
-    /// The port on which it listens.
-    pub port: u16,
-    /// Only IPv6 addresses of the host.
-    pub ipv6: bool,
-    /// What the client must know.
-    pub password: Option<Password>,
-}
-
-impl ReverseDial {
-    /// Dials once.
-    ///
-    /// # Errors
-    /// Host unknown; nobody listens there, or nobody answers in time.
-    pub fn dial(&self) -> Result<Connection, TransportError> {
-        let ReverseDial { host, port, ipv6, .. } = self;
-        tcp::connect(&TcpClient { server: host.clone(), port: *port, ipv6: *ipv6, password: None })
-    }
-}
-
 /// `com:port=LINE,baud=N,channel=N[,password=][,hidden]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComListen {
@@ -99,7 +76,7 @@ impl ServerTransport {
             ServerTransport::Tcp(tcp) | ServerTransport::Ssl(tcp, _) => tcp.hidden,
             ServerTransport::Npipe(pipe) | ServerTransport::Spipe(pipe, _) => pipe.hidden,
             ServerTransport::Com(com) => com.hidden,
-            ServerTransport::TcpReverse(_) => true,
+            ServerTransport::Reverse(_) => true,
         }
     }
 
@@ -108,7 +85,7 @@ impl ServerTransport {
         match self {
             ServerTransport::Tcp(tcp) | ServerTransport::Ssl(tcp, _) => tcp.password.as_ref(),
             ServerTransport::Npipe(pipe) | ServerTransport::Spipe(pipe, _) => pipe.password.as_ref(),
-            ServerTransport::TcpReverse(dial) => dial.password.as_ref(),
+            ServerTransport::Reverse(dial) => dial.password(),
             ServerTransport::Com(com) => com.password.as_ref(),
         }
     }
@@ -118,7 +95,7 @@ impl ServerTransport {
         match self {
             ServerTransport::Tcp(tcp) | ServerTransport::Ssl(tcp, _) => tcp.password = Some(password),
             ServerTransport::Npipe(pipe) | ServerTransport::Spipe(pipe, _) => pipe.password = Some(password),
-            ServerTransport::TcpReverse(dial) => dial.password = Some(password),
+            ServerTransport::Reverse(dial) => dial.set_password(password),
             ServerTransport::Com(com) => com.password = Some(password),
         }
     }
@@ -131,7 +108,7 @@ impl ServerTransport {
             // Of a reverse connection only its one client is at the other end.
             ServerTransport::Npipe(_)
             | ServerTransport::Spipe(..)
-            | ServerTransport::TcpReverse(_)
+            | ServerTransport::Reverse(_)
             | ServerTransport::Com(_) => false,
         }
     }
@@ -141,14 +118,18 @@ impl ServerTransport {
         matches!(self, ServerTransport::Ssl(..) | ServerTransport::Spipe(..))
     }
 
+    /// Whether who comes must show a certificate.
+    pub fn asks_for_certificate(&self) -> bool {
+        match self {
+            ServerTransport::Ssl(_, tls) | ServerTransport::Spipe(_, tls) => !tls.clients.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Whether it has to be decided who may come in, and nothing decides it: neither a password nor a client's
     /// certificate.
     pub fn lacks_secret(&self) -> bool {
-        let lets_in_by_certificate = match self {
-            ServerTransport::Ssl(_, tls) | ServerTransport::Spipe(_, tls) => !tls.clients.is_empty(),
-            _ => false,
-        };
-        self.is_beyond_this_machine() && self.password().is_none() && !lets_in_by_certificate
+        self.is_beyond_this_machine() && self.password().is_none() && !self.asks_for_certificate()
     }
 }
 
@@ -181,19 +162,24 @@ impl FromStr for ServerTransport {
 
     fn from_str(text: &str) -> Result<ServerTransport, TransportError> {
         let checked = Checked::parse(text, Side::Server)?;
+        match checked.clicon() {
+            Some(host) => ReverseDial::new(&checked, host).map(ServerTransport::Reverse),
+            None => ServerTransport::listening(&checked),
+        }
+    }
+}
+
+impl ServerTransport {
+    /// Who listens, on whichever side that is.
+    pub(super) fn listening(checked: &Checked<'_>) -> Result<ServerTransport, TransportError> {
         let (hidden, password) = (checked.has("hidden"), checked.password()?);
-        let tls = TlsListen { certificate: checked.certificate(), clients: checked.client_certificates() };
         if matches!(checked.protocol, "npipe" | "spipe") {
             let name = checked.get("pipe").unwrap_or_default().to_owned();
             let pipe = PipeListen { name, hidden, password };
             return Ok(match checked.protocol {
                 "npipe" => ServerTransport::Npipe(pipe),
-                _ => ServerTransport::Spipe(pipe, tls),
+                _ => ServerTransport::Spipe(pipe, checked.tls_listen()),
             });
-        }
-        if let Some(host) = checked.clicon() {
-            let (host, port, ipv6) = (host.to_owned(), checked.ports()?.first, checked.wants_ipv6());
-            return Ok(ServerTransport::TcpReverse(ReverseDial { host, port, ipv6, password }));
         }
         if checked.protocol == "com" {
             let (port, baud, channel) = checked.serial();
@@ -209,28 +195,21 @@ impl FromStr for ServerTransport {
         };
         Ok(match checked.protocol {
             "tcp" => ServerTransport::Tcp(tcp),
-            _ => ServerTransport::Ssl(tcp, tls),
+            _ => ServerTransport::Ssl(tcp, checked.tls_listen()),
         })
     }
-}
 
-impl fmt::Display for ServerTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (hidden, password, tls) = match self {
-            ServerTransport::Tcp(tcp) => (show_tcp(f, "tcp", tcp)?, &tcp.password, None),
-            ServerTransport::Ssl(tcp, tls) => (show_tcp(f, "ssl", tcp)?, &tcp.password, Some(tls)),
-            ServerTransport::Npipe(pipe) => (show_pipe(f, "npipe", pipe)?, &pipe.password, None),
-            ServerTransport::Spipe(pipe, tls) => (show_pipe(f, "spipe", pipe)?, &pipe.password, Some(tls)),
-            ServerTransport::TcpReverse(dial) => {
-                write!(f, "tcp:Port={},CliCon={}", dial.port, dial.host)?;
-                if dial.ipv6 {
-                    f.write_str(",IpVersion=6")?;
-                }
-                (false, &dial.password, None)
-            }
+    /// The string less its password; `clicon` is the host of a reverse connection.
+    pub(super) fn show(&self, f: &mut fmt::Formatter<'_>, clicon: Option<&str>) -> fmt::Result {
+        let tls = match self {
+            ServerTransport::Tcp(tcp) => show_tcp(f, "tcp", tcp, clicon).map(|()| None)?,
+            ServerTransport::Ssl(tcp, tls) => show_tcp(f, "ssl", tcp, clicon).map(|()| Some(tls))?,
+            ServerTransport::Npipe(pipe) => show_pipe(f, "npipe", pipe, clicon).map(|()| None)?,
+            ServerTransport::Spipe(pipe, tls) => show_pipe(f, "spipe", pipe, clicon).map(|()| Some(tls))?,
+            ServerTransport::Reverse(dial) => return write!(f, "{dial}"),
             ServerTransport::Com(com) => {
                 write!(f, "com:Port={},Baud={},Channel={}", com.port, com.baud, com.channel)?;
-                (com.hidden, &com.password, None)
+                None
             }
         };
         if let Some(TlsListen { certificate, clients }) = tls {
@@ -241,30 +220,39 @@ impl fmt::Display for ServerTransport {
                 write!(f, "{}{client}", if at == 0 { ",ClientCert=" } else { ";" })?;
             }
         }
-        if hidden {
+        if self.is_hidden() {
             f.write_str(",Hidden")?;
         }
-        if password.is_some() {
-            f.write_str(",Password=*")?;
+        match self.password() {
+            Some(_) => f.write_str(",Password=*"),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
-/// Gives whether it is hidden.
-fn show_tcp(f: &mut fmt::Formatter<'_>, protocol: &str, tcp: &TcpListen) -> Result<bool, fmt::Error> {
+impl fmt::Display for ServerTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(f, None)
+    }
+}
+
+fn show_tcp(f: &mut fmt::Formatter<'_>, protocol: &str, tcp: &TcpListen, clicon: Option<&str>) -> fmt::Result {
     write!(f, "{protocol}:Port={}", tcp.port)?;
-    if let Some(address) = tcp.bind {
-        write!(f, ",Bind={address}")?;
+    match (clicon, tcp.bind) {
+        (Some(host), _) => write!(f, ",CliCon={host}")?,
+        (None, Some(address)) => write!(f, ",Bind={address}")?,
+        (None, None) => {}
     }
-    if tcp.ipv6 {
-        f.write_str(",IpVersion=6")?;
+    match tcp.ipv6 {
+        true => f.write_str(",IpVersion=6"),
+        false => Ok(()),
     }
-    Ok(tcp.hidden)
 }
 
-/// Gives whether it is hidden.
-fn show_pipe(f: &mut fmt::Formatter<'_>, protocol: &str, pipe: &PipeListen) -> Result<bool, fmt::Error> {
+fn show_pipe(f: &mut fmt::Formatter<'_>, protocol: &str, pipe: &PipeListen, clicon: Option<&str>) -> fmt::Result {
     write!(f, "{protocol}:Pipe={}", pipe.name)?;
-    Ok(pipe.hidden)
+    match clicon {
+        Some(host) => write!(f, ",CliCon={host}"),
+        None => Ok(()),
+    }
 }

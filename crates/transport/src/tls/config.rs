@@ -32,6 +32,11 @@ pub(super) fn server(listen: &TlsListen) -> Result<(Arc<ServerConfig>, Certifica
     Ok((server_of(pair, &listen.clients)?, certificate))
 }
 
+/// The thumbprint of the user's certificate of this name, which is made now if it is not there.
+pub(super) fn own_thumbprint(name: &str) -> Result<Thumbprint, TransportError> {
+    Ok(store::load_or_make(&Store::User.directory()?, name)?.thumbprint())
+}
+
 /// A server's side with this certificate.
 pub(super) fn server_of(pair: Pair, clients: &[Thumbprint]) -> Result<Arc<ServerConfig>, TransportError> {
     let provider = Arc::new(ring::default_provider());

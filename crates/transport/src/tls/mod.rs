@@ -22,7 +22,7 @@ use rustls::{ClientConfig, ServerConfig};
 pub use store::Store;
 pub use thumbprint::{CertificateName, Thumbprint, Which};
 
-pub(crate) use pump::Near;
+pub(crate) use pump::{Near, hear_last_words};
 
 use crate::{Connection, TransportError};
 
@@ -46,6 +46,31 @@ pub struct TlsClient {
     pub server: CertificateName,
     /// The certificate of the user's store that is shown to the server, made on first use.
     pub own: Option<String>,
+}
+
+impl TlsClient {
+    /// What the other end is given to accept this one.
+    ///
+    /// # Errors
+    /// The certificate that is shown there cannot be had.
+    pub(crate) fn counterpart(&self) -> Result<TlsListen, TransportError> {
+        let own = self.own.as_ref().map(|name| config::own_thumbprint(name)).transpose()?;
+        Ok(TlsListen { certificate: Some(self.server.clone()), clients: own.into_iter().collect() })
+    }
+}
+
+impl TlsListen {
+    /// Names the certificate that is shown, the user's own of that name if none was named; it is made now if need be.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub(crate) fn use_own(&mut self, name: &str) -> Result<(), TransportError> {
+        if self.certificate.is_none() {
+            let which = Which::Thumbprint(config::own_thumbprint(name)?);
+            self.certificate = Some(CertificateName { store: Store::User, which });
+        }
+        Ok(())
+    }
 }
 
 /// Wraps what a listener accepts.

@@ -16,6 +16,7 @@
 //! and not in the accepting thread, which one slow client would hold up otherwise.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,8 +45,8 @@ const BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 #[derive(Debug)]
 pub(crate) struct Near {
     shared: Arc<Shared>,
-    /// A client's process may end with its connection: the last words are waited for.
-    waits: bool,
+    /// The process may end with the connection: the last words are waited for.
+    waits: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +77,22 @@ impl Near {
         self.shared.established.get()?.certificate
     }
 
+    pub(crate) fn set_waits(&self, waits: bool) {
+        self.waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// Waits for the end of the handshake.
+    pub(crate) fn finish_handshake(&self) -> Result<(), TransportError> {
+        self.shared.wait(HANDSHAKE_TIMEOUT * 2, |shared| shared.established.get().is_some());
+        match (self.shared.established.get(), self.failure()) {
+            (Some(_), _) => Ok(()),
+            (None, failure) => {
+                let reason = failure.unwrap_or("the handshake was not finished").to_owned();
+                Err(TransportError::Tls { reason })
+            }
+        }
+    }
+
     /// Why the stream has ended, unless it did in order.
     pub(crate) fn failure(&self) -> Option<&str> {
         self.shared.failure.get().map(String::as_str)
@@ -84,7 +101,7 @@ impl Near {
 
 impl Drop for Near {
     fn drop(&mut self) {
-        if self.waits {
+        if *self.waits.get_mut() {
             self.shared.wait(LAST_WORDS, |_| false);
         }
     }
@@ -104,6 +121,34 @@ impl Shared {
     }
 }
 
+/// How many pumps of this process run.
+static RUNNING: Mutex<usize> = Mutex::new(0);
+/// Notified when one of them ends.
+static ENDED: Condvar = Condvar::new();
+
+/// One of them, for as long as it lives.
+struct Running;
+
+impl Running {
+    fn begin() -> Running {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ENDED.notify_all();
+    }
+}
+
+/// Waits until everything that was written to closed connections of this process has left it, for a while.
+pub(crate) fn hear_last_words() {
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(ENDED.wait_timeout_while(running, LAST_WORDS, |running| *running > 0));
+}
+
 /// The server's side of an accepted connection. `token` is dropped when the pump ends.
 pub(super) fn serve(
     network: Connection,
@@ -114,7 +159,7 @@ pub(super) fn serve(
         let _held = &token;
         ServerConnection::new(Arc::clone(&config)).map(Tls::Server)
     };
-    start(network, make, false).map(|(near, _)| near)
+    start(network, make, false)
 }
 
 /// The client's side; waits for the end of the handshake.
@@ -124,30 +169,24 @@ pub(super) fn connect(network: Connection, config: Arc<ClientConfig>) -> Result<
         let name = ServerName::IpAddress(std::net::IpAddr::from([127, 0, 0, 1]).into());
         ClientConnection::new(Arc::clone(&config), name).map(Tls::Client)
     };
-    let (near, shared) = start(network, make, true)?;
-    shared.wait(HANDSHAKE_TIMEOUT * 2, |shared| shared.established.get().is_some());
-    match (shared.established.get(), shared.failure.get()) {
-        (Some(_), _) => Ok(near),
-        (None, failure) => {
-            let reason = failure.cloned().unwrap_or_else(|| "the handshake was not finished".into());
-            Err(TransportError::Tls { reason })
-        }
-    }
+    let near = start(network, make, true)?;
+    near.finish_handshake()?;
+    Ok(near)
 }
 
 fn start(
     network: Connection,
     make: impl Fn() -> Result<Tls, Error> + Send + 'static,
     is_client: bool,
-) -> Result<(Connection, Arc<Shared>), TransportError> {
+) -> Result<Connection, TransportError> {
     let failed = |source| TransportError::Io { operation: "start an encrypted connection".into(), source };
     let (near, far) = Connection::pair().map_err(failed)?;
     for end in [&network, &far] {
         end.set_nonblocking(true).map_err(failed)?;
     }
     let shared = Arc::new(Shared::default());
-    let near = near.over_tls(network.peer(), Near { shared: Arc::clone(&shared), waits: is_client });
-    let pumping = Arc::clone(&shared);
+    let near = near.over_tls(network.peer(), Near { shared: Arc::clone(&shared), waits: AtomicBool::new(is_client) });
+    let pumping = shared;
     let body = move || {
         // Signals are for the threads that wait for them.
         let _ = SigSet::all().thread_block();
@@ -170,8 +209,13 @@ fn start(
         }
         drop((network, make));
     };
+    let running = Running::begin();
+    let body = move || {
+        let _running = running;
+        body();
+    };
     std::thread::Builder::new().name("tls".into()).stack_size(STACK).spawn(body).map_err(failed)?;
-    Ok((near, shared))
+    Ok(near)
 }
 
 /// Waits for a client to say something; nothing is spent on one that does not.
