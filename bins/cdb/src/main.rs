@@ -17,6 +17,7 @@ use outpost_session::{Ending, Session};
 use outpost_transport::hide_passwords;
 
 use options::{Options, Request};
+use servers::Listing;
 
 fn main() -> ExitCode {
     // A debugger of local processes is its own server: guardian and worker are this program again.
@@ -31,8 +32,9 @@ fn main() -> ExitCode {
         }
         Ok(Request::Query(host)) => {
             return match servers::of(&host) {
-                Ok(text) => {
+                Ok(Listing { text, remark }) => {
                     let _ = write!(std::io::stdout(), "{text}");
+                    remark.iter().for_each(|remark| complain(remark));
                     exit_codes::ORDERLY.into()
                 }
                 Err(reason) => {

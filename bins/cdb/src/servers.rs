@@ -4,34 +4,38 @@ use std::fmt::Write;
 
 use outpost_remote::list_servers;
 use outpost_server::registry::Registry;
-use outpost_transport::{ClientTransport, TcpClient, is_this_machine};
+use outpost_transport::{TcpClient, is_this_machine};
 
 /// Where a machine is asked if no port is named: that of the examples, which many servers have.
 const DEFAULT_PORT: u16 = 1025;
+
+/// What a query found.
+pub(crate) struct Listing {
+    pub(crate) text: String,
+    /// What else there is to say, apart from the list.
+    pub(crate) remark: Option<String>,
+}
 
 /// The servers of a machine, as text: this one's are looked up, another's asked for through one of them.
 ///
 /// # Errors
 /// A sentence for the user: nobody answers there, or no such host.
-pub(crate) fn of(host: &str) -> Result<String, String> {
+pub(crate) fn of(host: &str) -> Result<Listing, String> {
     let host = host.trim_start_matches('\\');
     if host == "*" {
         return Err("-QR * (the whole local network) is not in this release: name a host".into());
     }
     let (name, port) = split(host)?;
     if port.is_none() && is_this_machine(name) {
-        return Ok(of_this_machine());
+        return Ok(Listing { text: of_this_machine(), remark: None });
     }
-    let transport = ClientTransport::Tcp(TcpClient::new(name.to_owned(), port.unwrap_or(DEFAULT_PORT)));
-    let list = list_servers(&transport).map_err(|error| {
-        let hint = if port.is_none() { "; -QR HOST:PORT names the port of any server there" } else { "" };
-        format!("the servers of {name} are not known: {error}{hint}")
+    let server = TcpClient::new(name.to_owned(), port.unwrap_or(DEFAULT_PORT));
+    let list = list_servers(&server).map_err(|error| {
+        let which = if port.is_none() { "any" } else { "another" };
+        format!("the servers of {name} are not known: {error}; -QR HOST:PORT names the port of {which} server there")
     })?;
-    let mut text = listing(name, list.servers.iter());
-    if list.more {
-        text += "(and others)\n";
-    }
-    Ok(text)
+    let remark = list.more.then(|| format!("{name} has more servers than its answer has room for"));
+    Ok(Listing { text: listing(name, list.servers.iter()), remark })
 }
 
 /// The servers of this machine.

@@ -45,16 +45,30 @@ fn this_machine_lists_servers_that_are_there_and_not_hidden() {
 
 #[test]
 fn another_machine_is_asked_through_any_of_its_servers_without_a_password() {
-    let asked = Program::server(&["-t", "tcp:port=0,password=Xy12secret,hidden"]);
-    let listed = Program::server(&["-t", "tcp:port=0"]);
-    listed.connection();
-    let host = format!("127.0.0.1:{}", asked.port());
-    wait_until("it is listed", LIMIT, || query(&host).text.contains(&row(&format!("tcp:Port={}", listed.port()))));
-    let ended = query(&host);
-    assert_eq!((ended.code, ended.text.lines().next()), (Some(0), Some("Servers on \\\\127.0.0.1:")));
-    assert!(!ended.text.contains(&format!("Port={}", asked.port())), "a hidden server does not list itself");
-    asked.line("asked which servers there are");
-    assert!(asked.lines().iter().all(|line| !line.contains("session")), "nothing was started for it");
+    let listed = Program::server(&["-t", "ssl:port=0,bind=localhost,password=Xy12secret"]);
+    let certificate = listed.connection().split_once(",CertUser=").unwrap().1[..64].to_owned();
+    let expected = row(&format!("ssl:Port={},Bind=127.0.0.1,CertUser={certificate},Password=*", listed.port()));
+    for transport in ["tcp:port=0,password=Xy12secret,hidden", "ssl:port=0,bind=localhost,password=Xy12secret,hidden"] {
+        let asked = Program::server(&["-t", transport]);
+        let host = format!("127.0.0.1:{}", asked.port());
+        wait_until("it is listed", LIMIT, || query(&host).text.lines().any(|line| line == expected));
+        let ended = query(&host);
+        assert_eq!((ended.code, ended.text.lines().next()), (Some(0), Some("Servers on \\\\127.0.0.1:")));
+        assert!(!ended.text.contains(&format!("Port={}", asked.port())), "a hidden server does not list itself");
+        assert!(!ended.text.contains("secret"), "{}", ended.text);
+        asked.line("asked which servers there are");
+        assert!(asked.lines().iter().all(|line| !line.contains("session")), "nothing was started for it");
+    }
+}
+
+#[test]
+fn a_server_that_lets_in_certificates_alone_tells_strangers_nothing() {
+    let thumbprint = "AB".repeat(32);
+    let closed = Program::server(&["-t", &format!("ssl:port=0,bind=localhost,clientcert={thumbprint}")]);
+    let ended = query(&format!("127.0.0.1:{}", closed.port()));
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.text.contains("asks for a certificate") && ended.text.contains("another server there"), "{ended:?}");
+    assert!(!ended.text.contains("Servers on"), "{ended:?}");
 }
 
 #[test]

@@ -144,6 +144,15 @@ impl TcpClient {
     pub fn new(server: String, port: u16) -> TcpClient {
         TcpClient { server, port, ipv6: false, password: None }
     }
+
+    /// Connects inside TLS to whoever answers there, whatever its certificate: for questions that anybody may ask, and
+    /// whose answers prove nothing.
+    ///
+    /// # Errors
+    /// As [`ClientTransport::connect`].
+    pub fn connect_to_anybody(&self) -> Result<Connection, TransportError> {
+        tls::connect_to_anybody(tcp::connect(self)?)
+    }
 }
 
 impl PipeClient {

@@ -46,7 +46,9 @@ pub(super) fn server_of(pair: Pair, clients: &[Thumbprint]) -> Result<Arc<Server
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).map_err(failed)?;
     let builder = match clients {
         [] => builder.with_no_client_auth(),
-        clients => builder.with_client_cert_verifier(Arc::new(Pinned { named: clients.to_vec(), algorithms })),
+        clients => {
+            builder.with_client_cert_verifier(Arc::new(Pinned { named: Named::These(clients.to_vec()), algorithms }))
+        }
     };
     let mut config = builder.with_single_cert(pair.chain, pair.key).map_err(failed)?;
     // Every connection proves everything anew.
@@ -67,8 +69,17 @@ pub(super) fn client(tls: &TlsClient) -> Result<Arc<ClientConfig>, TransportErro
 
 /// A client's side that takes this server only.
 pub(super) fn client_of(server: Thumbprint, own: Option<Pair>) -> Result<Arc<ClientConfig>, TransportError> {
+    client_taking(Named::These(vec![server]), own)
+}
+
+/// A client's side that takes any server that has the key of the certificate that it shows.
+pub(super) fn client_of_anybody() -> Result<Arc<ClientConfig>, TransportError> {
+    client_taking(Named::Anybody, None)
+}
+
+fn client_taking(named: Named, own: Option<Pair>) -> Result<Arc<ClientConfig>, TransportError> {
     let provider = Arc::new(ring::default_provider());
-    let pinned = Pinned { named: vec![server], algorithms: provider.signature_verification_algorithms };
+    let pinned = Pinned { named, algorithms: provider.signature_verification_algorithms };
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).map_err(failed)?;
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned));
     let mut config = match own {
@@ -101,10 +112,18 @@ pub(super) fn fault(error: &CertificateError) -> String {
     }
 }
 
+/// Whose certificate is taken.
+#[derive(Debug)]
+enum Named {
+    These(Vec<Thumbprint>),
+    /// Whoever answers, where nothing depends on who it is.
+    Anybody,
+}
+
 /// Takes the certificates that were named and no others.
 #[derive(Debug)]
 struct Pinned {
-    named: Vec<Thumbprint>,
+    named: Named,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -124,7 +143,8 @@ impl std::error::Error for NotNamed {}
 
 impl Pinned {
     fn check(&self, certificate: &CertificateDer<'_>, now: UnixTime, usage: KeyUsage) -> Result<(), Error> {
-        if !self.named.iter().any(|thumbprint| thumbprint.matches(certificate)) {
+        let Named::These(named) = &self.named else { return Ok(()) };
+        if !named.iter().any(|thumbprint| thumbprint.matches(certificate)) {
             let other = OtherError(Arc::new(NotNamed { shown: Thumbprint::of(certificate) }));
             return Err(Error::InvalidCertificate(CertificateError::Other(other)));
         }

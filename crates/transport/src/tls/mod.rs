@@ -108,6 +108,11 @@ pub(crate) fn client_config(tls: &TlsClient) -> Result<Arc<ClientConfig>, Transp
     config::client(tls)
 }
 
+/// Encrypts a connection to whoever answers.
+pub(crate) fn connect_to_anybody(network: Connection) -> Result<Connection, TransportError> {
+    pump::connect(network, config::client_of_anybody()?)
+}
+
 /// Encrypts a connection; returns once the server has shown the right certificate.
 pub(crate) fn connect(network: Connection, config: Arc<ClientConfig>) -> Result<Connection, TransportError> {
     pump::connect(network, config)
