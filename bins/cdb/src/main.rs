@@ -2,6 +2,7 @@
 
 mod exit_codes;
 mod links;
+mod network;
 mod options;
 mod servers;
 mod startup;

@@ -16,7 +16,7 @@ usage: cdb [-premote TRANSPORT] [OPTIONS] PROGRAM [ARGUMENTS...]     debug a new
        cdb -premote TRANSPORT [OPTIONS] -resume [SESSION]           take over a session whose debugger is gone
        cdb [OPTIONS] -z CORE                                        open a core dump
        cdb [OPTIONS]                                                begin with nothing; .attach, .create
-       cdb -QR HOST[:PORT]                                          list the servers of a machine
+       cdb -QR HOST[:PORT] | '*'                                    list the servers of a machine, or network
 
   -premote, --premote TRANSPORT   processes of another machine, through its process server:
         tcp:server=HOST,port=N[,password=P]    npipe:pipe=NAME[,password=P]
@@ -30,7 +30,8 @@ usage: cdb [-premote TRANSPORT] [OPTIONS] PROGRAM [ARGUMENTS...]     debug a new
         com:port=LINE,baud=N,channel=N[,password=P]
         Programs and PIDs are that machine's, all other paths are this one's.
   -QR, --query-servers HOST[:PORT]  list the servers that HOST shows, and leave; it is asked through
-                          one of them, the one on PORT (1025). This machine needs none
+                          one of them, the one on PORT (1025). This machine needs none. *: those that
+                          say on the local network that they are there (dbgsrv --announce)
   -p, --pid PID           attach to the process of this id
   -pn, --process-name NAME  attach to the process of this name
   -onlost, --on-lost WHAT  what becomes of the debuggee if the link to the server is lost, until it is made anew:

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
-use outpost_remote::list_servers;
+use outpost_remote::{RemoteError, list_servers};
 use outpost_server::registry::Registry;
 use outpost_transport::{TcpClient, is_this_machine};
+
+use crate::network::{self, Machine};
 
 /// Where a machine is asked if no port is named: that of the examples, which many servers have.
 const DEFAULT_PORT: u16 = 1025;
@@ -23,19 +25,37 @@ pub(crate) struct Listing {
 pub(crate) fn of(host: &str) -> Result<Listing, String> {
     let host = host.trim_start_matches('\\');
     if host == "*" {
-        return Err("-QR * (the whole local network) is not in this release: name a host".into());
+        return announced(|_| true)?.ok_or_else(|| {
+            "no server says on the local network that it is there (dbgsrv --announce); -QR HOST asks one machine".into()
+        });
     }
     let (name, port) = split(host)?;
     if port.is_none() && is_this_machine(name) {
         return Ok(Listing { text: of_this_machine(), remark: None });
     }
     let server = TcpClient::new(name.to_owned(), port.unwrap_or(DEFAULT_PORT));
-    let list = list_servers(&server).map_err(|error| {
-        let which = if port.is_none() { "any" } else { "another" };
-        format!("the servers of {name} are not known: {error}; -QR HOST:PORT names the port of {which} server there")
-    })?;
+    let list = match list_servers(&server) {
+        Ok(list) => list,
+        // It may say by itself where its servers are.
+        Err(RemoteError::Transport(error)) if port.is_none() => {
+            return announced(|machine| machine.is_called(name))?.ok_or_else(|| unknown(name, port, &error));
+        }
+        Err(error) => return Err(unknown(name, port, &error)),
+    };
     let remark = list.more.then(|| format!("{name} has more servers than its answer has room for"));
     Ok(Listing { text: listing(name, list.servers.iter()), remark })
+}
+
+fn unknown(name: &str, port: Option<u16>, error: &dyn std::fmt::Display) -> String {
+    let which = if port.is_none() { "any" } else { "another" };
+    format!("the servers of {name} are not known: {error}; -QR HOST:PORT names the port of {which} server there")
+}
+
+/// Servers that say on the local network that they are there, of the machines that are wanted; `None`: there are none.
+fn announced(is_wanted: impl Fn(&Machine) -> bool) -> Result<Option<Listing>, String> {
+    let machines: Vec<Machine> = network::machines()?.into_iter().filter(|machine| is_wanted(machine)).collect();
+    let text: String = machines.iter().map(|machine| listing(&machine.name, machine.servers.iter())).collect();
+    Ok((!machines.is_empty()).then_some(Listing { text, remark: None }))
 }
 
 /// The servers of this machine.

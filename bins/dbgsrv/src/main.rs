@@ -76,6 +76,7 @@ fn run(options: Options) -> anyhow::Result<u8> {
         grace,
         remote_end: options.remote_end,
         idle_exit: options.idle_exit,
+        announce: options.announce,
         audit: options.audit.as_ref().map_or(Ok(Audit::default()), AuditTo::open)?,
     };
     if let ServerTransport::Reverse(dial) = &transport {

@@ -61,6 +61,8 @@ use and a password for this run. What to type at the other end is said when it l
       --no-remote-end         no debugger can end this server (.endpsrv)
       --audit FILE|journald   write who did what: each connection, refusal, attach, create, detach, kill,
                               write, signal and end, a line each, to the end of FILE or to the journal
+      --announce              say on the local network that this server is there (multicast DNS, for cdb -QR *);
+                              not if it is hidden or reached from this machine only
       --idle-exit SECONDS     end once there was no session and nobody knocking for so long
   -?, -h, --help              this text
       --version               release and protocol
@@ -103,6 +105,8 @@ pub(crate) struct Options {
     pub(crate) idle_exit: Option<Duration>,
     /// Where it is written who did what.
     pub(crate) audit: Option<AuditTo>,
+    /// Whether it says on the local network that it is there.
+    pub(crate) announce: bool,
     /// Start the server in the background.
     pub(crate) daemon: bool,
     /// This is the server that was started in the background.
@@ -163,6 +167,7 @@ enum Word {
     NoRemoteEnd,
     IdleExit,
     Audit,
+    Announce,
     Stdio,
     Daemon,
     DaemonChild,
@@ -182,6 +187,7 @@ impl Word {
             "--no-remote-end" => Word::NoRemoteEnd,
             "--idle-exit" => Word::IdleExit,
             "--audit" => Word::Audit,
+            "--announce" => Word::Announce,
             "--stdio" => Word::Stdio,
             "--daemon" => Word::Daemon,
             DAEMON_CHILD => Word::DaemonChild,
@@ -197,6 +203,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     let mut parser = lexopt::Parser::from_iter(arguments);
     let (mut transport, mut stdio) = (None, false);
     let (mut grace, mut remote_end, mut idle_exit, mut audit) = (Grace::default(), true, None, None);
+    let mut announce = false;
     let mut options = (None, Vec::new(), false, false);
     // Single-dash words of several letters are no clusters of short options, so arguments are taken raw.
     let mut raw = parser.raw_args().map_err(|error| UsageError(error.to_string()))?;
@@ -239,6 +246,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             }
             Word::ImplicitCommand => options.1 = rest(name, &mut raw)?,
             Word::IgnoreRest => break,
+            Word::Announce => announce = true,
             Word::Stdio => stdio = true,
             Word::Daemon => options.2 = true,
             Word::DaemonChild => options.3 = true,
@@ -247,6 +255,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         }
     }
     if stdio {
+        if announce {
+            return Err(UsageError("--announce needs a server that listens: it goes without --stdio".into()));
+        }
         if audit.is_some() {
             return Err(UsageError("--audit needs a server that listens or dials: it goes without --stdio".into()));
         }
@@ -257,6 +268,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     }
     let transport =
         transport.map_or_else(|| QUICK_START.parse().map_err(|error| UsageError(format!("{error}"))), Ok)?;
+    if announce {
+        check_announced(&transport)?;
+    }
     let (program, implicit_command, daemon, is_daemon) = options;
     let daemon = daemon && !is_daemon;
     Ok(Request::Serve(Options {
@@ -267,9 +281,23 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         remote_end,
         idle_exit,
         audit,
+        announce,
         daemon,
         is_daemon,
     }))
+}
+
+/// Only what may be found is announced, and only what others can reach.
+fn check_announced(transport: &ServerTransport) -> Result<(), UsageError> {
+    let reason = match transport {
+        ServerTransport::Reverse(_) => "a server that dials is never announced",
+        transport if transport.is_hidden() => "a hidden server is never announced",
+        transport if !transport.is_beyond_this_machine() => {
+            "it is reached from this machine only; ssl:, or tcp: with bind=, is reached by others"
+        }
+        _ => return Ok(()),
+    };
+    Err(UsageError(format!("--announce does not go with {transport}: {reason}")))
 }
 
 /// `SECONDS[:MAX]`.
@@ -415,6 +443,18 @@ mod tests {
         refuses(&["--idle-exit", "0"], "seconds are wanted");
         refuses(&["--idle-exit"], "seconds are wanted");
         refuses(&["--no-remote-end=yes"], "takes no value");
+    }
+
+    #[test]
+    fn only_what_others_may_find_and_reach_is_announced() {
+        assert!(!serve(&[]).announce);
+        assert!(serve(&["--announce"]).announce);
+        assert!(serve(&["--announce", "-t", "tcp:port=1,bind=*,password=x"]).announce);
+        refuses(&["--announce", "-t", "ssl:port=1,hidden"], "a hidden server is never announced");
+        refuses(&["--announce", "-t", "tcp:port=1"], "reached from this machine only");
+        refuses(&["--announce", "-t", "npipe:pipe=x"], "reached from this machine only");
+        refuses(&["--announce", "-t", "tcp:port=1,clicon=birch"], "a server that dials is never announced");
+        refuses(&["--announce", "--stdio"], "without --stdio");
     }
 
     #[test]

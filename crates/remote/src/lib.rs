@@ -24,6 +24,6 @@ mod transfer;
 
 pub use connect::{Connector, Options, Session};
 pub use error::RemoteError;
-pub use outpost_wire::{Identity, ListedServer, OnLost, ServerList};
+pub use outpost_wire::{Identity, ListedServer, OnLost, ServerKind, ServerList};
 pub use query::list_servers;
 pub use target::RemoteTarget;

@@ -120,6 +120,7 @@ fn read_orders(text: &str) -> Option<ServeOptions> {
         remote_end: true,
         idle_exit: None,
         audit: Audit::default(),
+        announce: false,
     })
 }
 

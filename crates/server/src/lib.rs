@@ -30,6 +30,7 @@
 //! It knows no ptrace: `dbgsrv` hands it the backend. [`serve_connection`] does all of it in the caller's thread, for
 //! tests and for targets that need no process of their own.
 
+mod announce;
 mod attended;
 mod audit;
 mod control;

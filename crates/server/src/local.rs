@@ -71,6 +71,7 @@ pub(crate) fn run_guardian(backend: &dyn Backend) -> Result<(), ServerError> {
         remote_end: true,
         idle_exit: None,
         audit: Audit::default(),
+        announce: false,
     };
     serve(Source::Connection(Connection::new(link, Peer::Memory)), backend, options).map(drop)
 }

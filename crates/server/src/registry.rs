@@ -87,7 +87,7 @@ impl Drop for Registration {
     }
 }
 
-fn keyword(kind: ServerKind) -> &'static str {
+pub(crate) fn keyword(kind: ServerKind) -> &'static str {
     match kind {
         ServerKind::Debugger => "debugger",
         ServerKind::Process => "process",
@@ -170,14 +170,19 @@ struct Entry {
     start: u64,
 }
 
+/// The kind that a keyword stands for.
+pub fn kind(keyword: &str) -> Option<ServerKind> {
+    match keyword {
+        "debugger" => Some(ServerKind::Debugger),
+        "process" => Some(ServerKind::Process),
+        "kernel" => Some(ServerKind::Kernel),
+        _ => None,
+    }
+}
+
 fn parse(text: &str) -> Option<Entry> {
     let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
-    let kind = match field("kind")? {
-        "debugger" => ServerKind::Debugger,
-        "process" => ServerKind::Process,
-        "kernel" => ServerKind::Kernel,
-        _ => return None,
-    };
+    let kind = kind(field("kind")?)?;
     let transport = field("transport")?.chars().filter(|c| !c.is_control()).collect();
     let (pid, start) = (field("pid")?.parse().ok()?, field("start")?.parse().ok()?);
     Some(Entry { server: ListedServer { kind, transport }, pid, start })

@@ -9,10 +9,12 @@ use std::process::ExitCode;
 use outpost_target::{Target, TargetError};
 
 use crate::control::Control;
-use crate::{local, worker};
+use crate::{announce, local, worker};
 
 /// First argument of a worker.
 pub(crate) const WORKER: &str = "--outpost-worker";
+/// First argument of a process that announces a server.
+pub(crate) const ANNOUNCER: &str = "--outpost-announcer";
 /// First argument of the guardian of a local debugger.
 pub(crate) const GUARDIAN: &str = "--outpost-guardian";
 
@@ -87,6 +89,7 @@ pub fn run_hidden_role(backend: &dyn Backend) -> Option<ExitCode> {
     let run: fn(&dyn Backend) -> _ = match words.next()?.to_str()? {
         WORKER => worker::run,
         GUARDIAN => local::run_guardian,
+        ANNOUNCER => announce::run,
         _ => return None,
     };
     name_process(&program);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test helper fails the test")]
 
+mod announced;
 mod conformance;
 mod discovery;
 mod exec;

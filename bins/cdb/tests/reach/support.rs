@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use outpost_testkit::{Running, tracer, wait_until};
 
 /// Certificates that are made here are kept apart from the user's own.
-const CONFIG: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/config");
+pub(crate) const CONFIG: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/config");
 
 /// No wait takes longer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

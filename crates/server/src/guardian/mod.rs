@@ -20,6 +20,7 @@ use outpost_wire::{Key, NONCE_LEN, OpenRequest, Payload, ResumeRequest, ServerKi
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use crate::announce::Announcement;
 use crate::audit::{Audit, Auditor, Record};
 use crate::control::Control;
 use crate::log::BoundedLog;
@@ -92,6 +93,8 @@ pub struct ServeOptions {
     pub idle_exit: Option<Duration>,
     /// Where it is written who did what.
     pub audit: Audit,
+    /// Whether a listening server says on the local network that it is there.
+    pub announce: bool,
 }
 
 /// Serves until SIGTERM, SIGINT, SIGHUP, a client's request, or (without a listener) the end of the only session.
@@ -121,6 +124,8 @@ struct Guardian<'a> {
     next_session: u64,
     /// Our entry in the machine's registry, while we listen.
     registration: Option<Registration>,
+    /// While we listen, and were told to.
+    announcement: Option<Announcement>,
     /// Where the server of a lost link's next attempt finds us.
     rendezvous: Option<Rendezvous>,
     /// Of the connection that has no session yet.
@@ -155,6 +160,12 @@ impl<'a> Guardian<'a> {
         let transport = listener.as_ref().map(Listener::transport).filter(|transport| !transport.is_hidden());
         let registration = transport
             .and_then(|transport| Registry::of_this_machine().register(ServerKind::Process, &transport.to_string()));
+        let announced = listener.as_ref().filter(|_| options.announce);
+        let announced = announced.map(|listener| Announcement::start(ServerKind::Process, listener)).transpose();
+        let announcement = announced.unwrap_or_else(|error| {
+            options.log.line(format_args!("not announced: {error}"));
+            None
+        });
         let mut auditor = Auditor::new(options.audit.clone(), options.log, Instant::now());
         let place = listener.as_ref().map(|listener| listener.transport().to_string());
         auditor.write(Record::new("start").field("transport", place.as_deref().unwrap_or("one connection")));
@@ -172,6 +183,7 @@ impl<'a> Guardian<'a> {
             sessions: Vec::new(),
             next_session: 1,
             registration,
+            announcement: announcement.flatten(),
             rendezvous,
             leash,
             listed: Listed::default(),
@@ -525,6 +537,7 @@ impl<'a> Guardian<'a> {
         self.options.log.line(format_args!("ending: {reason}"));
         self.listener = None;
         self.registration = None;
+        self.announcement = None;
         self.rendezvous = None;
         self.pending.clear();
         let text = format!("the server ends: {reason}");
