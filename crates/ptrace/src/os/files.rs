@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use outpost_base::ProcessId;
 use outpost_target::{DirectoryEntry, FileId, TargetError};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
 use super::proc_files::ProcRoot;
@@ -53,16 +54,19 @@ impl FileTable {
         if self.open.len() >= MAX_OPEN {
             return Err(TargetError::File { path: path.to_owned(), reason: "too many files are open".into() });
         }
-        let file = open_in_root(proc, process, path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
+        let found = find_in_root(proc, process, path).map_err(failed)?;
+        let metadata = found.metadata().map_err(failed)?;
         let kind = metadata.file_type();
         if kind.is_dir() {
             return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
         }
-        // Reading a pipe or a terminal would block the session and take bytes away from others.
-        if kind.is_fifo() || kind.is_char_device() || kind.is_socket() {
+        // Opening a device does things to it, and reading a pipe takes bytes away from others. What has a length in
+        // `/proc` is the kernel's memory (kcore, proc_kcore(5)).
+        let is_proc = rustix::fs::fstatfs(&found).is_ok_and(|system| system.f_type == PROC_SUPER_MAGIC);
+        if !kind.is_file() || (is_proc && metadata.len() != 0) {
             return Err(TargetError::File { path: path.to_owned(), reason: "not a file that can be read".into() });
         }
+        let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).map_err(failed)?;
         let (open, len) = match metadata.len() {
             0 => {
                 let taken = take(&file).map_err(failed)?;
@@ -143,9 +147,9 @@ pub(crate) fn list_directory(path: &str) -> Result<Vec<DirectoryEntry>, TargetEr
     Ok(entries)
 }
 
-fn open_in_root(proc: &ProcRoot, process: Option<ProcessId>, path: &str) -> io::Result<File> {
-    // Not blocking: opening a pipe would wait for its writer.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+/// A handle that names the file, and nothing more.
+fn find_in_root(proc: &ProcRoot, process: Option<ProcessId>, path: &str) -> io::Result<File> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
     let Some(process) = process else {
         return Ok(File::from(openat(CWD, path, flags, Mode::empty())?));
     };
@@ -155,7 +159,7 @@ fn open_in_root(proc: &ProcRoot, process: Option<ProcessId>, path: &str) -> io::
         let path = proc.of(process.0, "").join(below);
         return Ok(File::from(openat(CWD, path, flags, Mode::empty())?));
     }
-    let root = openat(CWD, proc.root_of(process.0), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let root = openat(CWD, proc.root_of(process.0), flags, Mode::empty())?;
     match openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
         Ok(file) => Ok(File::from(file)),
         // Before Linux 5.6 there is only the way that follows links from our root.
