@@ -12,8 +12,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use outpost_live::LiveBackend;
-use outpost_server::{Audit, Grace, Log, Outcome, ServeOptions, Source, StdioLink, serve, serve_reverse, serve_stdio};
-use outpost_transport::{Listener, Password, ReverseDial, ServerTransport, hide_passwords};
+use outpost_server::{
+    Audit, Grace, Grant, Log, Outcome, ServeOptions, Source, StdioLink, serve, serve_reverse, serve_stdio,
+};
+use outpost_transport::{Credential, Listener, Password, ReverseDial, ServerTransport, hide_passwords};
 
 use options::{AuditTo, Options, Request};
 
@@ -67,6 +69,7 @@ fn run(options: Options) -> anyhow::Result<u8> {
         let how = if program.suspended { ", suspended" } else { "" };
         Log::Stderr.line(format_args!("created process {process}{how}: {}", program.words.join(" ")));
     }
+    keep_secrets().context("cannot keep others out of this process's memory")?;
     let mut transport = options.transport;
     // A reverse connection is made once: nobody could come back over another.
     let grace = if matches!(transport, ServerTransport::Reverse(_)) { Grace::NONE } else { options.grace };
@@ -77,6 +80,7 @@ fn run(options: Options) -> anyhow::Result<u8> {
         remote_end: options.remote_end,
         idle_exit: options.idle_exit,
         announce: options.announce,
+        roles: options.roles,
         audit: options.audit.as_ref().map_or(Ok(Audit::default()), AuditTo::open)?,
     };
     if let ServerTransport::Reverse(dial) = &transport {
@@ -87,18 +91,28 @@ fn run(options: Options) -> anyhow::Result<u8> {
         }
         return serve_dialled(dial, serve_options);
     }
-    let one_time = (transport.is_encrypted() && transport.lacks_secret()).then(Password::random).transpose();
+    let is_password = |grant: &Grant| matches!(grant.credential, Credential::Password(_));
+    let has_roles = serve_options.roles.iter().any(is_password);
+    let one_time =
+        (transport.is_encrypted() && transport.lacks_secret() && !has_roles).then(Password::random).transpose();
     let one_time = one_time.context("cannot make a password")?;
     if let Some(password) = &one_time {
         transport.set_password(password.clone());
     }
-    let listener = Listener::bind(&transport)?;
-    announce(&listener, one_time.as_ref());
+    // A role's password is a secret as good as the transport's.
+    let listener = if has_roles { Listener::bind_relay(&transport) } else { Listener::bind(&transport) }?;
+    announce(&listener, one_time.as_ref(), has_roles);
     if options.is_daemon {
         daemon::is_ready();
     }
     serve(Source::Listener(listener), &LiveBackend, serve_options)?;
     Ok(exit_codes::SUCCESS)
+}
+
+/// Nobody may read the passwords and the key out of this process's memory, nor out of a core of it: no debugger of the
+/// same user either (`PR_SET_DUMPABLE`, prctl(2)). Workers have none of them, and are started as usual.
+fn keep_secrets() -> std::io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?)
 }
 
 /// One debugger, which waits for this server.
@@ -131,12 +145,13 @@ fn announce_dial(dial: &ReverseDial) -> anyhow::Result<()> {
 }
 
 /// Says where it listens, and what to type at the other end. A password is said only if nobody knows it otherwise.
-fn announce(listener: &Listener, one_time: Option<&Password>) {
+fn announce(listener: &Listener, one_time: Option<&Password>, has_roles: bool) {
     let transport = listener.transport();
     Log::Stderr.line(format_args!("listening on {transport}"));
     let password = match (one_time, transport.password()) {
         (Some(password), _) => format!(",Password={}", password.reveal()),
         (None, Some(_)) => ",Password=*".to_owned(),
+        (None, None) if has_roles => ",Password=*".to_owned(),
         (None, None) => String::new(),
     };
     let own = if transport.asks_for_certificate() { ",ClientCert=NAME" } else { "" };

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use outpost_server::{Audit, Grace, JOURNAL_SOCKET, ServerError};
-use outpost_transport::{ServerTransport, without_passwords};
+use outpost_server::{Audit, Grace, Grant, JOURNAL_SOCKET, Role, ServerError};
+use outpost_transport::{Credential, Password, ServerTransport, Thumbprint, without_passwords};
 
 /// First argument of the process that `--daemon` leaves behind.
 pub(crate) const DAEMON_CHILD: &str = "--outpost-daemon";
@@ -59,6 +59,10 @@ use and a password for this run. What to type at the other end is said when it l
       --grace SECONDS[:MAX]   how long a session whose link is lost waits for its debugger to come back,
                               and how long one may ask for (cdb -onlost): 60:3600 if not given; 0: not at all
       --no-remote-end         no debugger can end this server (.endpsrv)
+      --role ROLE:password=P|clientcert=THUMBPRINT[;...]
+                              what who knows P, or owns the certificate, may do (given once for each password):
+                              observe, control (observe, and debug what runs), launch (control, and start
+                              programs) or end-server (all); with it the password of -t, if any, allows everything
       --audit FILE|journald   write who did what: each connection, refusal, attach, create, detach, kill,
                               write, signal and end, a line each, to the end of FILE or to the journal
       --announce              say on the local network that this server is there (multicast DNS, for cdb -QR *);
@@ -103,6 +107,8 @@ pub(crate) struct Options {
     pub(crate) remote_end: bool,
     /// The server ends once nobody was there for so long.
     pub(crate) idle_exit: Option<Duration>,
+    /// Roles by password.
+    pub(crate) roles: Vec<Grant>,
     /// Where it is written who did what.
     pub(crate) audit: Option<AuditTo>,
     /// Whether it says on the local network that it is there.
@@ -168,6 +174,7 @@ enum Word {
     IdleExit,
     Audit,
     Announce,
+    Role,
     Stdio,
     Daemon,
     DaemonChild,
@@ -186,6 +193,7 @@ impl Word {
             "--grace" => Word::Grace,
             "--no-remote-end" => Word::NoRemoteEnd,
             "--idle-exit" => Word::IdleExit,
+            "--role" => Word::Role,
             "--audit" => Word::Audit,
             "--announce" => Word::Announce,
             "--stdio" => Word::Stdio,
@@ -204,6 +212,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     let (mut transport, mut stdio) = (None, false);
     let (mut grace, mut remote_end, mut idle_exit, mut audit) = (Grace::default(), true, None, None);
     let mut announce = false;
+    let mut roles: Vec<Grant> = Vec::new();
     let mut options = (None, Vec::new(), false, false);
     // Single-dash words of several letters are no clusters of short options, so arguments are taken raw.
     let mut raw = parser.raw_args().map_err(|error| UsageError(error.to_string()))?;
@@ -214,7 +223,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             _ => (argument.as_str(), None),
         };
         let word = Word::of(name).ok_or_else(|| unknown(&argument))?;
-        if attached.is_some() && !matches!(word, Word::Transport | Word::Grace | Word::IdleExit | Word::Audit) {
+        if attached.is_some()
+            && !matches!(word, Word::Transport | Word::Grace | Word::IdleExit | Word::Audit | Word::Role)
+        {
             return Err(UsageError(format!("{name} takes no value")));
         }
         match word {
@@ -235,6 +246,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
                 let seconds = value.parse::<u32>().ok().filter(|seconds| *seconds > 0);
                 let wrong = || UsageError(format!("--idle-exit {value}: seconds are wanted, such as 600"));
                 idle_exit = Some(Duration::from_secs(seconds.ok_or_else(wrong)?.into()));
+            }
+            Word::Role => {
+                let value = attached.map(Ok).or_else(|| raw.next().map(text)).transpose()?;
+                roles.push(grant(&value.unwrap_or_default())?);
             }
             Word::Audit => {
                 let value = attached.map(Ok).or_else(|| raw.next().map(text)).transpose()?;
@@ -261,15 +276,31 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         if audit.is_some() {
             return Err(UsageError("--audit needs a server that listens or dials: it goes without --stdio".into()));
         }
-        return match (transport, options) {
-            (None, (None, command_line, false, false)) => Ok(Request::Stdio { command_line, grace }),
-            _ => Err(UsageError("--stdio serves one debugger, here: it goes without -t, -c, -cs and --daemon".into())),
+        return match (transport, options, roles.is_empty()) {
+            (None, (None, command_line, false, false), true) => Ok(Request::Stdio { command_line, grace }),
+            _ => Err(UsageError(
+                "--stdio serves one debugger, here: it goes without -t, -c, -cs, --role and --daemon".into(),
+            )),
         };
     }
-    let transport =
+    let mut transport: ServerTransport =
         transport.map_or_else(|| QUICK_START.parse().map_err(|error| UsageError(format!("{error}"))), Ok)?;
     if announce {
         check_announced(&transport)?;
+    }
+    let mut secrets: Vec<&Password> = transport.password().into_iter().collect();
+    let mut certificates: Vec<Thumbprint> = Vec::new();
+    for Grant { credential, .. } in &roles {
+        match credential {
+            Credential::Password(password) if secrets.contains(&password) => {
+                return Err(UsageError("--role: a password gives one role; the same is given twice".into()));
+            }
+            Credential::Password(password) => secrets.push(password),
+            Credential::Certificates(owned) => certificates.extend(owned),
+        }
+    }
+    if !certificates.is_empty() {
+        transport.let_in(&certificates).map_err(|error| UsageError(format!("--role: {error}")))?;
     }
     let (program, implicit_command, daemon, is_daemon) = options;
     let daemon = daemon && !is_daemon;
@@ -280,6 +311,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         grace,
         remote_end,
         idle_exit,
+        roles,
         audit,
         announce,
         daemon,
@@ -298,6 +330,16 @@ fn check_announced(transport: &ServerTransport) -> Result<(), UsageError> {
         _ => return Ok(()),
     };
     Err(UsageError(format!("--announce does not go with {transport}: {reason}")))
+}
+
+/// `ROLE:password=P` or `ROLE:clientcert=THUMBPRINT`. Never shows a password.
+fn grant(value: &str) -> Result<Grant, UsageError> {
+    let usage = "--role: ROLE:password=P or ROLE:clientcert=THUMBPRINT is wanted, with ROLE observe, control, launch \
+                 or end-server";
+    let (role, secret) = value.split_once(':').ok_or_else(|| UsageError(usage.into()))?;
+    let role = Role::of(role).ok_or_else(|| UsageError(usage.into()))?;
+    let credential = secret.parse().map_err(|error| UsageError(format!("--role: {error}")))?;
+    Ok(Grant { role, credential })
 }
 
 /// `SECONDS[:MAX]`.
@@ -455,6 +497,26 @@ mod tests {
         refuses(&["--announce", "-t", "npipe:pipe=x"], "reached from this machine only");
         refuses(&["--announce", "-t", "tcp:port=1,clicon=birch"], "a server that dials is never announced");
         refuses(&["--announce", "--stdio"], "without --stdio");
+    }
+
+    #[test]
+    fn roles_are_given_by_password_or_certificate() {
+        let options = serve(&["-t", "tcp:port=1", "--role", "observe:password=@{a,b=c}", "--role=launch:password=d"]);
+        let password = |text| Credential::Password(Password::new(text).unwrap());
+        let grant = |role, text| Grant { role, credential: password(text) };
+        assert_eq!(options.roles, [grant(Role::Observe, "a,b=c"), grant(Role::Launch, "d")]);
+        let certificate = format!("control:clientcert={}", "AB".repeat(32));
+        let options = serve(&["-t", "ssl:port=1", "--role", &certificate]);
+        assert!(options.transport.to_string().ends_with(&format!(",ClientCert={}", "AB".repeat(32))));
+        refuses(&["-t", "tcp:port=1", "--role", &certificate], "a client certificate over tcp:Port=1 is not");
+        refuses(&["--role"], "is wanted");
+        refuses(&["--role", "root:password=x"], "is wanted");
+        refuses(&["--role", "observe:password="], "it is empty");
+        refuses(&["--role", "observe:password=a,b"], "credential: does not take");
+        refuses(&["--role", "observe:clientcert=AB"], "thumbprints");
+        refuses(&["--role", "observe:password=x", "--role", "control:password=x"], "twice");
+        refuses(&["-t", "tcp:port=1,password=x", "--role", "control:password=x"], "twice");
+        refuses(&["--stdio", "--role", "control:password=x"], "goes without");
     }
 
     #[test]

@@ -119,6 +119,7 @@ fn read_orders(text: &str) -> Option<ServeOptions> {
         // It serves nobody else.
         remote_end: true,
         idle_exit: None,
+        roles: Vec::new(),
         audit: Audit::default(),
         announce: false,
     })

@@ -20,10 +20,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use outpost_transport::{Peer, Thumbprint};
+use outpost_transport::Peer;
 use outpost_wire::Identity;
 use time::UtcDateTime;
 
+use crate::access::Proved;
 use crate::log::{Bucket, Log};
 use crate::{ServerError, SessionEnd};
 
@@ -116,15 +117,15 @@ impl Record {
     }
 
     /// Adds who it is: what is proved, and what is said.
-    pub(crate) fn by(self, peer: Peer, certificate: Option<Thumbprint>, says: Option<&Identity>) -> Record {
-        let record = match peer {
+    pub(crate) fn by(self, by: Proved, says: Option<&Identity>) -> Record {
+        let record = match by.peer {
             Peer::Address(address) => self.field("address", address),
             Peer::Process { pid, uid } => self.field("uid", uid).field("pid", pid),
             Peer::Program { pid } => self.field("carrier", pid),
             Peer::Serial { channel } => self.field("channel", channel),
             Peer::Memory => self.field("address", "local"),
         };
-        let record = match certificate {
+        let record = match by.certificate {
             Some(thumbprint) => record.field("certificate", thumbprint),
             None => record,
         };
@@ -312,7 +313,8 @@ mod tests {
     fn nothing_that_is_said_makes_a_line_or_a_field() {
         let hostile = "x\nevent=end session=1\" uid=0 \u{1b}[2K\u{2028}\t\\";
         let identity = Identity { user: hostile.into(), host: "birch".into() };
-        let record = Record::new("connect").by(Peer::Process { pid: 7, uid: 1000 }, None, Some(&identity));
+        let by = Proved { peer: Peer::Process { pid: 7, uid: 1000 }, certificate: None, role: crate::Role::Observe };
+        let record = Record::new("connect").by(by, Some(&identity));
         let line = record.to_string();
         assert_eq!(
             line,

@@ -9,7 +9,7 @@ use outpost_wire::{Agreed, Identity, OnLost, OpenRequest, RequestId, ResumeReque
 
 use crate::control::{Control, Received};
 use crate::session::{Claim, NewLink};
-use crate::{Log, ServerError};
+use crate::{Log, Role, ServerError};
 
 /// Everything a worker needs.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Handover {
     pub(crate) remote_end: bool,
     /// Sessions of this user's other servers are its client's as well: see `rendezvous`.
     pub(crate) has_neighbours: bool,
+    /// What the client may do.
+    pub(crate) role: Role,
     pub(crate) log: Log,
     pub(crate) link: Connection,
     pub(crate) journal: OwnedFd,
@@ -42,12 +44,13 @@ impl Handover {
         let neighbours = u8::from(self.has_neighbours);
         let mut text = format!(
             "session {}\ntoken {token}\nrequest {}\nversion {}\nframe {}\nrequests {}\nquiet {quiet}\n\
-             resume {resume}\nremoteend {remote_end}\nneighbours {neighbours}\nonlost {on_lost}\ngrace {grace}\nuser {}\nhost {}\n",
+             resume {resume}\nremoteend {remote_end}\nneighbours {neighbours}\nrole {}\nonlost {on_lost}\ngrace {grace}\nuser {}\nhost {}\n",
             self.session,
             request.0,
             agreed.version,
             agreed.frame_bytes,
             agreed.requests,
+            self.role,
             one_line(&identity.user),
             one_line(&identity.host),
         );
@@ -96,6 +99,7 @@ impl Handover {
             on_lost: policy(find("onlost")?, number("grace")?).ok_or(missing("no policy"))?,
             remote_end: find("remoteend")? == "1",
             has_neighbours: find("neighbours")? == "1",
+            role: Role::of(find("role")?).ok_or(missing("no role"))?,
             log: if find("quiet")? == "1" { Log::Quiet } else { Log::Stderr },
             // Who is at the other end was logged when it was accepted.
             link: Connection::new(link, Peer::Memory),
@@ -250,6 +254,7 @@ mod tests {
             on_lost: OnLost::Run(Some(Duration::from_secs(7))),
             remote_end: true,
             has_neighbours: true,
+            role: Role::Launch,
             log: Log::Quiet,
             link: far,
             journal: file(),
@@ -260,6 +265,7 @@ mod tests {
         assert_eq!((got.session, &got.token, got.log), (3, &sent.token, Log::Quiet));
         assert_eq!(got.open.identity, Identity { user: "ada lovelace".into(), host: "birchsession 9".into() });
         assert_eq!((got.on_lost, got.remote_end, got.has_neighbours), (sent.on_lost, true, true));
+        assert_eq!(got.role, Role::Launch);
         assert_eq!((got.open.agreed, &got.command_line), (agreed, &sent.command_line));
         drop(sent);
         (&got.link).write_all(b"!").unwrap();

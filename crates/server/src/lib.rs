@@ -30,6 +30,7 @@
 //! It knows no ptrace: `dbgsrv` hands it the backend. [`serve_connection`] does all of it in the caller's thread, for
 //! tests and for targets that need no process of their own.
 
+mod access;
 mod announce;
 mod attended;
 mod audit;
@@ -51,6 +52,7 @@ mod takeover;
 mod version;
 mod worker;
 
+pub use access::{Grant, Role};
 pub use attended::serve_stdio;
 pub use audit::{Audit, JOURNAL_SOCKET, Record};
 pub use dial::serve_reverse;

@@ -70,6 +70,7 @@ pub(crate) fn run_guardian(backend: &dyn Backend) -> Result<(), ServerError> {
         grace: Grace::NONE,
         remote_end: true,
         idle_exit: None,
+        roles: Vec::new(),
         audit: Audit::default(),
         announce: false,
     };

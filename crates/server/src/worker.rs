@@ -13,14 +13,26 @@ use crate::guardian::listing;
 use crate::handover::{self, Handover};
 use crate::role::{Backend, Doorbell, WorkerSetup};
 use crate::session::{Order, SessionEnd, SessionSetup, Standing, Superior, serve_session};
-use crate::{Log, ServerError, rendezvous, signals};
+use crate::{Log, Role, ServerError, rendezvous, signals};
 
 /// Runs this process as a worker.
 pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
     signals::unblock_all()?;
     let control = Control::from_stdin().map_err(ServerError::io("open the control socket"))?;
-    let Handover { session, token, open, command_line, on_lost, remote_end, has_neighbours, log, link, journal, stdin } =
-        Handover::receive(&control)?;
+    let Handover {
+        session,
+        token,
+        open,
+        command_line,
+        on_lost,
+        remote_end,
+        has_neighbours,
+        role,
+        log,
+        link,
+        journal,
+        stdin,
+    } = Handover::receive(&control)?;
     // From here on the control socket has one handle, closed by exec, and created processes find the server's terminal.
     rustix::stdio::dup2_stdin(&stdin).map_err(ServerError::io("restore standard input"))?;
     drop(stdin);
@@ -38,7 +50,8 @@ pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
     };
     let setup = SessionSetup { session, token, request: open.request, agreed: open.agreed, command_line, on_lost };
     let tally = Tally::new(Instant::now());
-    let mut guardian = Guardian { control, session, log, remote_end, has_neighbours, tally, orders: VecDeque::new() };
+    let orders = VecDeque::new();
+    let mut guardian = Guardian { control, session, log, remote_end, has_neighbours, role, tally, orders };
     let end = serve_session(link, target.as_mut(), setup, &mut guardian);
     drop(target);
     guardian.log(format_args!("{end}"));
@@ -66,6 +79,8 @@ struct Guardian {
     remote_end: bool,
     /// Sessions of this user's other servers are listed, too.
     has_neighbours: bool,
+    /// What the client may do.
+    role: Role,
     tally: Tally,
     /// Orders that came while something else was waited for.
     orders: VecDeque<Order>,
@@ -160,6 +175,10 @@ impl Superior for Guardian {
             return Err(TargetError::Unsupported { operation: "ending the server", reason });
         }
         self.ask(b"end server")
+    }
+
+    fn role(&self) -> Role {
+        self.role
     }
 
     fn audit(&mut self, record: Record) {

@@ -45,8 +45,8 @@ pub use peer::Peer;
 pub use program::LinkProgram;
 pub use reverse::ReverseListener;
 pub use text::{
-    ClientTransport, ComClient, ComListen, ExecClient, PipeClient, PipeListen, PortRange, ReverseDial, ReverseListen,
-    ServerTransport, SshClient, TcpClient, TcpListen,
+    ClientTransport, ComClient, ComListen, Credential, ExecClient, PipeClient, PipeListen, PortRange, ReverseDial,
+    ReverseListen, ServerTransport, SshClient, TcpClient, TcpListen,
 };
 pub use title::{hide_passwords, without_passwords};
 pub use tls::{CertificateName, Store, Thumbprint, TlsClient, TlsListen, Which};

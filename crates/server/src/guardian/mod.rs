@@ -15,11 +15,12 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use outpost_target::ServerSession;
-use outpost_transport::{Connection, Listener, Password, Peer, Thumbprint};
-use outpost_wire::{Key, NONCE_LEN, OpenRequest, Payload, ResumeRequest, ServerKind, encode_servers};
+use outpost_transport::{Connection, Listener, Password};
+use outpost_wire::{NONCE_LEN, OnLost, OpenRequest, Payload, ResumeRequest, ServerKind, encode_servers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use crate::access::{Grant, Keys, Proved};
 use crate::announce::Announcement;
 use crate::audit::{Audit, Auditor, Record};
 use crate::control::Control;
@@ -28,7 +29,7 @@ use crate::registry::{Registration, Registry};
 use crate::rendezvous::Rendezvous;
 use crate::role::Backend;
 use crate::signals::{Arrived, Signals};
-use crate::{Grace, Log, ServerError, takeover};
+use crate::{Grace, Log, Role, ServerError, takeover};
 use attempts::{Attempts, Source as Origin};
 use pending::{Pending, Progress};
 use sessions::{News, Policy, Session};
@@ -91,6 +92,8 @@ pub struct ServeOptions {
     pub remote_end: bool,
     /// The server ends by itself once nobody was there for so long; `None`: never.
     pub idle_exit: Option<Duration>,
+    /// Roles by password; empty: whoever may have a session may do everything.
+    pub roles: Vec<Grant>,
     /// Where it is written who did what.
     pub audit: Audit,
     /// Whether a listening server says on the local network that it is there.
@@ -113,7 +116,7 @@ struct Guardian<'a> {
     signals: Signals,
     /// `None` once the server ends, or if there was one connection only.
     listener: Option<Listener>,
-    key: Key,
+    keys: Keys,
     salt: [u8; 16],
     pending: Vec<Pending>,
     attempts: Attempts,
@@ -156,7 +159,7 @@ impl<'a> Guardian<'a> {
         };
         let mut options = options;
         let rendezvous = leash.as_ref().and_then(|_| neighbours::prepare_rendezvous(&mut options));
-        let key = Key::derive(password.as_ref().map_or("", |password| password.reveal()), &salt, Key::ITERATIONS);
+        let keys = Keys::new(password.as_ref(), &options.roles, &salt);
         let transport = listener.as_ref().map(Listener::transport).filter(|transport| !transport.is_hidden());
         let registration = transport
             .and_then(|transport| Registry::of_this_machine().register(ServerKind::Process, &transport.to_string()));
@@ -176,7 +179,7 @@ impl<'a> Guardian<'a> {
             options,
             signals,
             listener,
-            key,
+            keys,
             salt,
             pending: Vec::new(),
             attempts: Attempts::new(Instant::now()),
@@ -314,7 +317,7 @@ impl<'a> Guardian<'a> {
     fn turn_away(&mut self, now: Instant, one: &Pending, reason: &str) {
         self.strangers.line(now, format_args!("{}: {reason}", one.peer()));
         let event = if reason == ASKED { "query" } else { "refused" };
-        let record = Record::new(event).field("reason", reason).by(one.peer(), one.certificate(), None);
+        let record = Record::new(event).field("reason", reason).by(one.proved(), None);
         self.auditor.write_bounded(now, record);
     }
 
@@ -322,7 +325,7 @@ impl<'a> Guardian<'a> {
         let nonce: [u8; NONCE_LEN] = random()?;
         self.pending.push(Pending::new(
             connection,
-            self.key.clone(),
+            self.keys.clone(),
             &self.salt,
             nonce,
             !self.options.grace.most.is_zero(),
@@ -360,11 +363,11 @@ impl<'a> Guardian<'a> {
                         }
                         continue;
                     }
-                    match self.claimed(&request, one.peer(), one.certificate()) {
+                    let by = one.proved();
+                    match self.claimed(&request, by) {
                         Ok(session) => {
-                            let (peer, certificate) = (one.peer(), one.certificate());
                             let link = one.into_connection();
-                            self.resume(link, peer, certificate, session, request, None);
+                            self.resume(link, by, session, request, None);
                         }
                         Err(reason) => {
                             // It is the last now, and comes by once more; what it waits for is its refusal.
@@ -378,13 +381,14 @@ impl<'a> Guardian<'a> {
     }
 
     fn open(&mut self, pending: Pending, request: OpenRequest) {
-        let (peer, certificate) = (pending.peer(), pending.certificate());
+        let by = pending.proved();
+        let Proved { peer, role, .. } = by;
         if self.sessions.len() >= MAX_SESSIONS || self.ending.is_some() {
             let record = Record::new("refused").field("reason", "no further sessions");
-            self.auditor.write(record.by(peer, certificate, Some(&request.identity)));
+            self.auditor.write(record.by(by, Some(&request.identity)));
             return self.options.log.line(format_args!("{peer}: refused: no further sessions"));
         }
-        let command_line = match request.take_command_line {
+        let command_line = match request.take_command_line && role >= Role::Launch {
             true => std::mem::take(&mut self.options.command_line),
             false => Vec::new(),
         };
@@ -403,25 +407,27 @@ impl<'a> Guardian<'a> {
             Ok(link) => link,
             Err(error) => {
                 let record = Record::new("refused").field("reason", &error);
-                self.auditor.write(record.by(peer, certificate, Some(&identity)));
+                self.auditor.write(record.by(by, Some(&identity)));
                 return log.line(format_args!("{peer}: {error}"));
             }
         };
-        let on_lost = self.options.grace.apply(request.on_lost);
+        // What a client may not do, it may not have done when its link is lost either.
+        let wished = request.on_lost.filter(|wish| role >= Role::Control || !matches!(wish, OnLost::Kill));
+        let on_lost = self.options.grace.apply(wished);
         let (remote_end, has_neighbours) = (self.options.remote_end, self.rendezvous.is_some());
-        let policy = Policy { on_lost, remote_end, has_neighbours };
+        let policy = Policy { on_lost, remote_end, has_neighbours, role };
         match sessions::start(self.backend, number, request, command_line.clone(), policy, log, link) {
             Ok(mut session) => {
                 session.set_leash(self.leash.take());
                 self.next_session += 1;
                 self.outcome = Outcome::Ended;
-                log.line(format_args!("session {number}: opened for {}", who(&identity, peer, certificate)));
+                log.line(format_args!("session {number}: opened for {}", who(&identity, by)));
                 self.auditor.write(session.name(Record::new("connect")));
                 self.sessions.push(session);
             }
             Err(error) => {
                 let record = Record::new("refused").field("reason", &error);
-                self.auditor.write(record.by(peer, certificate, Some(&identity)));
+                self.auditor.write(record.by(by, Some(&identity)));
                 self.options.command_line = command_line;
                 log.line(format_args!("{peer}: no session could be started: {error}"));
             }
@@ -429,18 +435,19 @@ impl<'a> Guardian<'a> {
     }
 
     /// The place in the list of the session that is asked for, if whoever asks may have it.
-    fn claimed(&self, request: &ResumeRequest, peer: Peer, certificate: Option<Thumbprint>) -> Result<usize, String> {
+    fn claimed(&self, request: &ResumeRequest, by: Proved) -> Result<usize, String> {
         if request.token.is_empty() {
-            return self.to_take_over(request.session, peer, certificate);
+            return self.to_take_over(request.session, by);
         }
         // A wrong number and a wrong secret are refused alike.
         let found = self.sessions.iter().position(|session| session.is_named(request.session, &request.token));
+        let found = found.filter(|at| self.sessions.get(*at).is_some_and(|session| session.is_open_to(by.role)));
         found.filter(|_| self.ending.is_none()).ok_or_else(|| format!("session {} is gone", request.session))
     }
 
     /// One whose client is gone: the one named, or the only one.
-    fn to_take_over(&self, number: u64, peer: Peer, certificate: Option<Thumbprint>) -> Result<usize, String> {
-        let may_have = self.sessions.iter().filter(|session| session.may_be_taken_by(peer, certificate));
+    fn to_take_over(&self, number: u64, by: Proved) -> Result<usize, String> {
+        let may_have = self.sessions.iter().filter(|session| session.may_be_taken_by(by));
         let number = takeover::choose(number, &may_have.map(Session::describe).collect::<Vec<_>>())?;
         let found = self.sessions.iter().position(|session| session.number() == number);
         found.ok_or_else(|| format!("session {number} is gone"))
@@ -450,8 +457,7 @@ impl<'a> Guardian<'a> {
     fn resume(
         &mut self,
         link: Result<Connection, ServerError>,
-        peer: Peer,
-        certificate: Option<Thumbprint>,
+        by: Proved,
         at: usize,
         request: ResumeRequest,
         leash: Option<Control>,
@@ -461,21 +467,21 @@ impl<'a> Guardian<'a> {
         let number = session.number();
         let is_new = request.token.is_empty();
         let record = Record::new(if is_new { "takeover" } else { "resume" }).field("session", number);
-        let record = record.by(peer, certificate, Some(&request.identity));
+        let record = record.by(by, Some(&request.identity));
         let given = link.and_then(|link| session.give_link(&link, &request));
         match given {
             Ok(()) => {
                 session.set_leash(leash);
                 let why = if is_new { "to be taken over by" } else { "its client is back:" };
-                log.line(format_args!("session {number}: {why} {}", who(&request.identity, peer, certificate)));
+                log.line(format_args!("session {number}: {why} {}", who(&request.identity, by)));
                 self.auditor.write(record);
                 if is_new {
-                    session.belongs_to(request.identity, peer);
+                    session.belongs_to(request.identity, by.peer);
                 }
             }
             Err(error) => {
                 self.auditor.write(record.field("error", &error));
-                log.line(format_args!("session {number}: {peer}: {error}"));
+                log.line(format_args!("session {number}: {}: {error}", by.peer));
             }
         }
     }
@@ -567,7 +573,7 @@ struct Ready {
     listener: bool,
 }
 
-fn who(identity: &outpost_wire::Identity, peer: Peer, certificate: Option<Thumbprint>) -> String {
+fn who(identity: &outpost_wire::Identity, Proved { peer, certificate, .. }: Proved) -> String {
     let name = |text: &str| if text.is_empty() { "?".to_owned() } else { text.to_owned() };
     let proved = certificate.map(|thumbprint| format!(", certificate {thumbprint}")).unwrap_or_default();
     format!("{}@{} ({peer}{proved})", name(&identity.user), name(&identity.host))

@@ -6,8 +6,12 @@ use outpost_wire::ResumeRequest;
 use super::pending::Pending;
 use super::sessions::{self, Session};
 use super::{Guardian, Outcome, ServeOptions, listing};
+use crate::access::Proved;
 use crate::rendezvous::{self, Rendezvous};
-use crate::{Grace, handover};
+use crate::{Grace, Role, handover};
+
+/// Another server of the same user, whose links may do everything.
+const NEIGHBOUR: Proved = Proved { peer: Peer::Memory, certificate: None, role: Role::EndServer };
 
 impl Guardian<'_> {
     /// A session is asked for that is another server's: it gets the link.
@@ -31,7 +35,7 @@ impl Guardian<'_> {
             }
             let answer = match (handover::read_claim_order(&question), <[_; 2]>::try_from(descriptors)) {
                 (Some(request), Ok([link, leash])) => {
-                    self.claimed(&request, Peer::Memory, None).map(|at| (at, request, link, leash))
+                    self.claimed(&request, NEIGHBOUR).map(|at| (at, request, link, leash))
                 }
                 _ => Err("the two servers do not understand each other: they are of different releases".into()),
             };
@@ -39,7 +43,7 @@ impl Guardian<'_> {
                 Ok((at, request, link, leash)) => {
                     let _ = asker.send(b"yes", &[]);
                     let link = Ok(Connection::new(link, Peer::Memory));
-                    self.resume(link, Peer::Memory, None, at, request, Some(leash.into()));
+                    self.resume(link, NEIGHBOUR, at, request, Some(leash.into()));
                 }
                 Err(reason) => drop(asker.send(format!("no {reason}").as_bytes(), &[])),
             }

@@ -4,15 +4,16 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use outpost_transport::{Connection, Peer, Thumbprint};
+use outpost_transport::{Connection, Peer};
 use outpost_wire::{
-    FrameQueue, FrameReader, HANDSHAKE_FRAME, Header, Key, Kind, NONCE_LEN, OPEN_REQUEST, OpenRequest, Payload,
-    RefusalCode, ResumeRequest, ServerHandshake, ServerStep, WireError, encode_refusal,
+    FrameQueue, FrameReader, HANDSHAKE_FRAME, Header, Kind, NONCE_LEN, OPEN_REQUEST, OpenRequest, Payload, RefusalCode,
+    ResumeRequest, ServerHandshake, ServerStep, WireError, encode_refusal,
 };
 use rustix::event::PollFlags;
 
 use super::attempts::{Attempts, PENALTY};
 use crate::ServerError;
+use crate::access::{Keys, Proved};
 
 /// Time from the first byte to the request for a session.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,6 +25,7 @@ pub(crate) struct Pending {
     reader: FrameReader,
     queue: FrameQueue,
     handshake: ServerHandshake,
+    keys: Keys,
     since: Instant,
     deadline: Instant,
     /// It said something that made sense.
@@ -50,7 +52,7 @@ pub(crate) enum Progress {
 impl Pending {
     pub(crate) fn new(
         connection: Connection,
-        key: Key,
+        keys: Keys,
         salt: &[u8],
         nonce: [u8; NONCE_LEN],
         resume: bool,
@@ -61,7 +63,8 @@ impl Pending {
             connection,
             reader: FrameReader::new(HANDSHAKE_FRAME),
             queue: FrameQueue::new(),
-            handshake: ServerHandshake::new(key, salt, nonce).offering_resume(resume),
+            handshake: ServerHandshake::accepting(keys.keys(), salt, nonce).offering_resume(resume),
+            keys,
             since,
             deadline: since + TIMEOUT,
             has_spoken: false,
@@ -78,9 +81,11 @@ impl Pending {
         self.connection.peer()
     }
 
-    /// The certificate that it has proved to own.
-    pub(crate) fn certificate(&self) -> Option<Thumbprint> {
-        self.connection.peer_certificate()
+    /// What it has proved so far.
+    pub(crate) fn proved(&self) -> Proved {
+        let certificate = self.connection.peer_certificate();
+        let role = self.keys.role(self.handshake.proved(), certificate);
+        Proved { peer: self.peer(), certificate, role }
     }
 
     pub(crate) fn has_spoken(&self) -> bool {
@@ -178,6 +183,9 @@ impl Pending {
                     return Some(self.refuse_unseen(now, closed_for));
                 }
                 self.handshake.bind_channel(self.connection.channel_binding());
+                if let Some(key) = self.keys.key_of(self.connection.peer_certificate()) {
+                    self.handshake.accept_also(key);
+                }
                 self.handshake.handle(&frame)
             }
             Ok(Some(frame)) => self.handshake.handle(&frame),

@@ -13,15 +13,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use outpost_base::ProcessId;
 use outpost_target::ServerSession;
-use outpost_transport::{Connection, Peer, Thumbprint};
+use outpost_transport::{Connection, Peer};
 use outpost_wire::{Identity, OnLost, OpenRequest, ResumeRequest};
 use subtle::ConstantTimeEq;
 
 use super::{microseconds, pending, random};
+use crate::access::Proved;
 use crate::control::{Control, Received};
 use crate::handover::{self, Handover};
 use crate::role::{Backend, Guard, WORKER};
-use crate::{Log, Record, ServerError};
+use crate::{Log, Record, Role, ServerError};
 
 /// A rescue walks threads and writes bytes; it needs no deep stack, and a server may carry out many at once.
 const RESCUE_STACK: usize = 256 << 10;
@@ -35,6 +36,8 @@ pub(super) struct Policy {
     pub(super) remote_end: bool,
     /// Whether its client hears of the sessions of this user's other servers.
     pub(super) has_neighbours: bool,
+    /// What its client may do.
+    pub(super) role: Role,
 }
 
 /// One session.
@@ -44,9 +47,8 @@ pub(super) struct Session {
     /// The secret that its client knows.
     token: Vec<u8>,
     identity: Identity,
-    peer: Peer,
-    /// What its client proved to own.
-    certificate: Option<Thumbprint>,
+    /// What who opened it proved. Its role is the session's, whoever has it; its peer is whoever has it now.
+    owner: Proved,
     opened: SystemTime,
     /// Without a client until then.
     held: Option<Instant>,
@@ -99,8 +101,9 @@ pub(super) fn start(
     let stdin = std::io::stdin().as_fd().try_clone_to_owned().or_else(|_| null());
     let stdin = stdin.map_err(ServerError::io("share standard input"))?;
     let token = random::<16>()?.to_vec();
-    let (identity, peer, certificate) = (open.identity.clone(), link.peer(), link.peer_certificate());
-    let Policy { on_lost, remote_end, has_neighbours } = policy;
+    let identity = open.identity.clone();
+    let owner = Proved { peer: link.peer(), certificate: link.peer_certificate(), role: policy.role };
+    let Policy { on_lost, remote_end, has_neighbours, role } = policy;
     let handover = Handover {
         session: number,
         token: token.clone(),
@@ -109,6 +112,7 @@ pub(super) fn start(
         on_lost,
         remote_end,
         has_neighbours,
+        role,
         log,
         link,
         journal,
@@ -118,7 +122,7 @@ pub(super) fn start(
     let state = State::Running { control, guard };
     let opened = SystemTime::now();
     let (held, processes, leash) = (None, Vec::new(), None);
-    Ok(Session { number, state, token, identity, peer, certificate, opened, held, processes, leash })
+    Ok(Session { number, state, token, identity, owner, opened, held, processes, leash })
 }
 
 fn start_worker(backend: &dyn Backend) -> Result<(Control, OwnedFd, Box<dyn Guard>), ServerError> {
@@ -171,6 +175,11 @@ impl Session {
         self.number == number && self.control().is_some() && bool::from(self.token.as_slice().ct_eq(token))
     }
 
+    /// Whether its link may be that of somebody in this role: no lower one may have it.
+    pub(super) fn is_open_to(&self, role: Role) -> bool {
+        role >= self.owner.role
+    }
+
     /// For how long it is held without a client; `None`: it has one.
     pub(super) fn held_for(&self) -> Option<Duration> {
         self.control()?;
@@ -179,23 +188,23 @@ impl Session {
 
     /// Whether who proved that it may have sessions here may have this one. Where the transport proves users, it is for
     /// the user who opened it, and for root; where it proves certificates, for the same one.
-    pub(super) fn may_be_taken_by(&self, peer: Peer, certificate: Option<Thumbprint>) -> bool {
-        let is_user = match (self.peer, peer) {
+    pub(super) fn may_be_taken_by(&self, by: Proved) -> bool {
+        let is_user = match (self.owner.peer, by.peer) {
             (Peer::Process { uid: own, .. }, Peer::Process { uid, .. }) => uid == own || uid == 0,
             (Peer::Process { .. }, _) => false,
             _ => true,
         };
-        is_user && certificate == self.certificate
+        is_user && by.certificate == self.owner.certificate && self.is_open_to(by.role)
     }
 
     /// A record of it: its number, and who its client is.
     pub(super) fn name(&self, record: Record) -> Record {
-        record.field("session", self.number).by(self.peer, self.certificate, Some(&self.identity))
+        record.field("session", self.number).field("role", self.owner.role).by(self.owner, Some(&self.identity))
     }
 
     /// It has another client from now on.
     pub(super) fn belongs_to(&mut self, identity: Identity, peer: Peer) {
-        (self.identity, self.peer) = (identity, peer);
+        (self.identity, self.owner.peer) = (identity, peer);
     }
 
     /// Whoever brought its link may leave when this is dropped, and may ask for the end through it.
@@ -219,7 +228,7 @@ impl Session {
             number: self.number,
             user: self.identity.user.clone(),
             host: self.identity.host.clone(),
-            peer: self.peer.to_string(),
+            peer: self.owner.peer.to_string(),
             opened_us: microseconds(self.opened),
             held: self.held_for(),
             processes: self.processes.clone(),

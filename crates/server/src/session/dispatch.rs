@@ -21,14 +21,20 @@ pub(super) fn carry_out(
     request: Request,
     frame_limit: usize,
 ) -> Option<Reply> {
+    let allowed = superior.role().check(&request);
     if let Request::BreakIn = request {
-        if let Some(live) = target.as_live() {
-            live.interrupter().break_in();
+        match (allowed, target.as_live()) {
+            (Err(error), _) => {
+                superior.log(format_args!("{error}"));
+                superior.audit(Record::new("breakin").field("error", error));
+            }
+            (Ok(()), Some(live)) => live.interrupter().break_in(),
+            (Ok(()), None) => {}
         }
         return None;
     }
     let (deed, record) = (deed(&request), audited(&request));
-    let result = answer(target, superior, request, frame_limit);
+    let result = allowed.and_then(|()| answer(target, superior, request, frame_limit));
     if let Some(deed) = deed {
         match &result {
             Ok(Reply::Created(process, _)) => superior.log(format_args!("{deed} as process {process}")),
@@ -117,7 +123,10 @@ fn answer(
         Request::Registers { threads, sets } => Reply::Registers(target.registers_many(&threads, sets)?),
         Request::Search { space, request } => Reply::Search(target.search(space, &request)?),
 
-        Request::Attach { process, mode, bundle } => Reply::Attached(live(target)?.attach(process, mode, &bundle)?),
+        Request::Attach { process, mode, bundle } => {
+            superior.role().check_process(process)?;
+            Reply::Attached(live(target)?.attach(process, mode, &bundle)?)
+        }
         Request::Create { spec, bundle } => {
             let (process, stop): (_, Option<StopBundle>) = live(target)?.create(&spec, &bundle)?;
             Reply::Created(process, stop)
@@ -144,7 +153,9 @@ fn answer(
         }
         Request::WaitForProcess { name } => done(os(target)?.wait_for_process(name.as_deref()))?,
         Request::OpenFile { process, path } => {
-            let (file, len) = os(target)?.open_file(process, &path)?;
+            let os = os(target)?;
+            let (file, len) = os.open_file(process, &path)?;
+            superior.role().check_file(os, file)?;
             Reply::FileOpened(file, len)
         }
         Request::ReadFile { file, ranges } => {

@@ -9,7 +9,7 @@ use outpost_target::{ServerSession, TargetError};
 use outpost_transport::Connection;
 use outpost_wire::{Agreed, RequestId};
 
-use crate::Record;
+use crate::{Record, Role};
 
 /// Who is above a session: its guardian.
 pub trait Superior {
@@ -40,6 +40,11 @@ pub trait Superior {
     fn sessions(&mut self) -> Result<Vec<ServerSession>, TargetError> {
         let reason = "this session has no server of its own".into();
         Err(TargetError::Unsupported { operation: "listing sessions", reason })
+    }
+
+    /// What the client may do.
+    fn role(&self) -> Role {
+        Role::EndServer
     }
 
     /// What the client did, or was refused, for the audit log.

@@ -186,20 +186,32 @@ impl<'a> Checked<'a> {
         let params = split_params(rest)?;
         let is_reverse = params.iter().any(|param| param.key.eq_ignore_ascii_case(CLICON.name));
         let listens = (side == Side::Server) != is_reverse;
-        for RawParam { key: name, value } in params {
-            let key = keys.iter().find(|key| key.name.eq_ignore_ascii_case(name));
-            let key = key.ok_or_else(|| unknown_key(protocol.name, name, keys))?;
-            if checked.has(key.name) {
-                return Err(TransportError::DuplicateKey { key: key.name });
-            }
-            check_value(key, value, listens)?;
-            checked.params.push((key.name, value.unwrap_or_default()));
-        }
+        checked.take(params, keys, listens)?;
         checked.check_combinations(protocol, keys, listens)?;
         if !matches!(protocol.name, "tcp" | "npipe" | "ssl" | "spipe" | "com" | "ssh") {
             return Err(TransportError::NotInThisRelease { what: format!("{}:", protocol.name) });
         }
         Ok(checked)
+    }
+
+    /// The pairs of a credential: of the keys of who listens, those that say whom it lets in.
+    pub(crate) fn credential(text: &'a str) -> Result<Checked<'a>, TransportError> {
+        let mut checked = Checked { protocol: "credential", params: Vec::new() };
+        checked.take(split_params(text)?, &[PASSWORD, CLIENT_CERTIFICATE], true)?;
+        Ok(checked)
+    }
+
+    fn take(&mut self, params: Vec<RawParam<'a>>, keys: &[Key], listens: bool) -> Result<(), TransportError> {
+        for RawParam { key: name, value } in params {
+            let key = keys.iter().find(|key| key.name.eq_ignore_ascii_case(name));
+            let key = key.ok_or_else(|| unknown_key(self.protocol, name, keys))?;
+            if self.has(key.name) {
+                return Err(TransportError::DuplicateKey { key: key.name });
+            }
+            check_value(key, value, listens)?;
+            self.params.push((key.name, value.unwrap_or_default()));
+        }
+        Ok(())
     }
 
     /// Whether the key was given.
@@ -225,8 +237,13 @@ impl<'a> Checked<'a> {
 
     /// The TLS part of who listens.
     pub(crate) fn tls_listen(&self) -> TlsListen {
-        let clients = self.get("clientcert").and_then(parse_thumbprints).unwrap_or_default();
-        TlsListen { certificate: self.certificate(), clients }
+        let clients = self.thumbprints().unwrap_or_default();
+        TlsListen { certificate: self.certificate(), clients, is_optional: false }
+    }
+
+    /// The value of `clientcert=` of who listens.
+    pub(crate) fn thumbprints(&self) -> Option<Vec<Thumbprint>> {
+        self.get("clientcert").and_then(parse_thumbprints)
     }
 
     /// The TLS part of who connects.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::ReverseDial;
 use super::keys::{Checked, PortRange, Side};
-use crate::{Password, TlsListen, TransportError, com};
+use crate::{Password, Thumbprint, TlsListen, TransportError, com};
 
 /// A server's connection string. `Display` gives the form that is shown in listings: never a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +98,20 @@ impl ServerTransport {
             ServerTransport::Reverse(dial) => dial.set_password(password),
             ServerTransport::Com(com) => com.password = Some(password),
         }
+    }
+
+    /// Lets in the owners of these certificates, besides those whom it lets in anyway.
+    ///
+    /// # Errors
+    /// The protocol proves no certificates.
+    pub fn let_in(&mut self, certificates: &[Thumbprint]) -> Result<(), TransportError> {
+        let (ServerTransport::Ssl(_, tls) | ServerTransport::Spipe(_, tls)) = self else {
+            return Err(TransportError::NotInThisRelease { what: format!("a client certificate over {self}") });
+        };
+        // Whoever was to show one still is.
+        tls.is_optional |= tls.clients.is_empty();
+        tls.clients.extend(certificates);
+        Ok(())
     }
 
     /// Whether other machines can reach it.
@@ -212,7 +226,7 @@ impl ServerTransport {
                 None
             }
         };
-        if let Some(TlsListen { certificate, clients }) = tls {
+        if let Some(TlsListen { certificate, clients, .. }) = tls {
             if let Some(certificate) = certificate {
                 write!(f, ",{certificate}")?;
             }

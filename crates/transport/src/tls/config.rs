@@ -29,7 +29,7 @@ pub(super) fn server(listen: &TlsListen) -> Result<(Arc<ServerConfig>, Certifica
         None => (Store::User, store::load_or_make(&Store::User.directory()?, OWN)?),
     };
     let certificate = CertificateName { store, which: Which::Thumbprint(pair.thumbprint()) };
-    Ok((server_of(pair, &listen.clients)?, certificate))
+    Ok((server_of(pair, listen)?, certificate))
 }
 
 /// The thumbprint of the user's certificate of this name, which is made now if it is not there.
@@ -37,17 +37,18 @@ pub(super) fn own_thumbprint(name: &str) -> Result<Thumbprint, TransportError> {
     Ok(store::load_or_make(&Store::User.directory()?, name)?.thumbprint())
 }
 
-/// A server's side with this certificate.
-pub(super) fn server_of(pair: Pair, clients: &[Thumbprint]) -> Result<Arc<ServerConfig>, TransportError> {
+/// A server's side with this certificate, whichever `listen` names.
+pub(super) fn server_of(pair: Pair, listen: &TlsListen) -> Result<Arc<ServerConfig>, TransportError> {
     let provider = Arc::new(ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
     // A client would find out, too, but far from where it can be mended.
     check_alone(&pair.chain[0], algorithms, UnixTime::now(), KeyUsage::server_auth()).map_err(failed)?;
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).map_err(failed)?;
-    let builder = match clients {
+    let builder = match listen.clients.as_slice() {
         [] => builder.with_no_client_auth(),
         clients => {
-            builder.with_client_cert_verifier(Arc::new(Pinned { named: Named::These(clients.to_vec()), algorithms }))
+            let (named, is_optional) = (Named::These(clients.to_vec()), listen.is_optional);
+            builder.with_client_cert_verifier(Arc::new(Pinned { named, algorithms, is_optional }))
         }
     };
     let mut config = builder.with_single_cert(pair.chain, pair.key).map_err(failed)?;
@@ -79,7 +80,7 @@ pub(super) fn client_of_anybody() -> Result<Arc<ClientConfig>, TransportError> {
 
 fn client_taking(named: Named, own: Option<Pair>) -> Result<Arc<ClientConfig>, TransportError> {
     let provider = Arc::new(ring::default_provider());
-    let pinned = Pinned { named, algorithms: provider.signature_verification_algorithms };
+    let pinned = Pinned { named, algorithms: provider.signature_verification_algorithms, is_optional: false };
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).map_err(failed)?;
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned));
     let mut config = match own {
@@ -125,6 +126,8 @@ enum Named {
 struct Pinned {
     named: Named,
     algorithms: WebPkiSupportedAlgorithms,
+    /// A client may show none.
+    is_optional: bool,
 }
 
 /// The other end showed a certificate that was not named.
@@ -226,6 +229,10 @@ impl ServerCertVerifier for Pinned {
 }
 
 impl ClientCertVerifier for Pinned {
+    fn client_auth_mandatory(&self) -> bool {
+        !self.is_optional
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

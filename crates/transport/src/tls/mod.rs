@@ -37,6 +37,8 @@ pub struct TlsListen {
     pub certificate: Option<CertificateName>,
     /// Client certificates that are let in; empty: none is asked for.
     pub clients: Vec<Thumbprint>,
+    /// One without a certificate is let in, too: it proves something else.
+    pub is_optional: bool,
 }
 
 /// The TLS part of a client's connection string.
@@ -55,7 +57,7 @@ impl TlsClient {
     /// The certificate that is shown there cannot be had.
     pub(crate) fn counterpart(&self) -> Result<TlsListen, TransportError> {
         let own = self.own.as_ref().map(|name| config::own_thumbprint(name)).transpose()?;
-        Ok(TlsListen { certificate: Some(self.server.clone()), clients: own.into_iter().collect() })
+        Ok(TlsListen { certificate: Some(self.server.clone()), clients: own.into_iter().collect(), is_optional: false })
     }
 }
 

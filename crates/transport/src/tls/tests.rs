@@ -24,7 +24,8 @@ fn pair(directory: &Path, name: &str) -> Pair {
 
 /// The server's near end, with the certificate `server` of the folder.
 fn serve(directory: &Path, network: TcpStream, clients: &[Thumbprint]) -> Connection {
-    let config = config::server_of(pair(directory, "server"), clients).unwrap();
+    let listen = TlsListen { clients: clients.to_vec(), ..TlsListen::default() };
+    let config = config::server_of(pair(directory, "server"), &listen).unwrap();
     pump::serve(network.into(), config, Arc::new(())).unwrap()
 }
 
@@ -170,11 +171,11 @@ fn certificates_that_are_named_must_be_good_in_themselves() {
     let client_only = made(|params| params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth]);
     assert!(is_taken(client_only).is_err());
     // A server does not even begin with it.
-    let error = config::server_of(expired(), &[]).unwrap_err().to_string();
+    let error = config::server_of(expired(), &TlsListen::default()).unwrap_err().to_string();
     assert!(error.contains("expired"), "{error}");
     // Nor with the key of another certificate.
     let mixed = Pair { key: made(|_| ()).key, ..made(|_| ()) };
-    let error = config::server_of(mixed, &[]).unwrap_err().to_string();
+    let error = config::server_of(mixed, &TlsListen::default()).unwrap_err().to_string();
     assert!(error.contains("do not belong together"), "{error}");
 }
 
@@ -287,7 +288,7 @@ fn a_stream_that_is_cut_off_is_told_from_one_that_ends() {
 #[test]
 fn a_pump_ends_with_either_side_and_at_its_time() {
     let folder = tempfile::tempdir().unwrap();
-    let config = config::server_of(pair(folder.path(), "server"), &[]).unwrap();
+    let config = config::server_of(pair(folder.path(), "server"), &TlsListen::default()).unwrap();
     let acceptor = Acceptor {
         config,
         certificate: CertificateName { store: Store::User, which: Which::File("server".into()) },

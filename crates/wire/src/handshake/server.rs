@@ -19,7 +19,9 @@ const MAX_NAME: usize = 64;
 /// A connection on its way to a session. Hand it each frame that arrives; do what its [`ServerStep`] says.
 #[derive(Debug)]
 pub struct ServerHandshake {
-    key: Key,
+    keys: Vec<Key>,
+    /// The place of the key that the client has proved to have.
+    proved: Option<usize>,
     salt: Vec<u8>,
     nonce: [u8; NONCE_LEN],
     channel_binding: Vec<u8>,
@@ -74,8 +76,23 @@ impl ServerHandshake {
     /// Waits for a client. The key is made of the password (or the empty text) with `salt` and [`Key::ITERATIONS`];
     /// `nonce` must be random.
     pub fn new(key: Key, salt: &[u8], nonce: [u8; NONCE_LEN]) -> ServerHandshake {
-        let channel_binding = Vec::new();
-        ServerHandshake { key, salt: salt.to_vec(), nonce, channel_binding, resume: false, state: State::Start }
+        ServerHandshake::accepting(vec![key], salt, nonce)
+    }
+
+    /// The same for several passwords, any of which is good.
+    pub fn accepting(keys: Vec<Key>, salt: &[u8], nonce: [u8; NONCE_LEN]) -> ServerHandshake {
+        let (channel_binding, salt) = (Vec::new(), salt.to_vec());
+        ServerHandshake { keys, proved: None, salt, nonce, channel_binding, resume: false, state: State::Start }
+    }
+
+    /// Accepts one key more, behind the others.
+    pub fn accept_also(&mut self, key: Key) {
+        self.keys.push(key);
+    }
+
+    /// The place of the key that the client has proved to have, among those that are accepted.
+    pub fn proved(&self) -> Option<usize> {
+        self.proved
     }
 
     /// Ties the proofs to the channel below, by what only its two ends know; empty: there is no such thing. To be called
@@ -159,10 +176,14 @@ impl ServerHandshake {
     ) -> Result<ServerStep, WireError> {
         let proof = decode::<proto::Authenticate>(frame)?.proof;
         let seen = Seen { client_hello, server_hello, channel_binding: &self.channel_binding };
-        if !self.key.accepts(Prover::Client, &seen, &proof) {
-            return Err(WireError::Authentication);
-        }
-        let proof = self.key.proof(Prover::Server, &seen).to_vec();
+        // All are tried, so that the time does not tell how many there are, or which it was.
+        let fits = |found: Option<usize>, (at, key): (usize, &Key)| {
+            let is_right = key.accepts(Prover::Client, &seen, &proof);
+            found.or(is_right.then_some(at))
+        };
+        self.proved = self.keys.iter().enumerate().fold(None, fits);
+        let key = self.proved.and_then(|at| self.keys.get(at)).ok_or(WireError::Authentication)?;
+        let proof = key.proof(Prover::Server, &seen).to_vec();
         self.state = State::Trusted { agreed };
         Ok(ServerStep::Send(payload(Kind::Authenticated, &proto::Authenticated { proof })))
     }
