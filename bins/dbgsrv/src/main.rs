@@ -81,6 +81,7 @@ fn run(options: Options) -> anyhow::Result<u8> {
         idle_exit: options.idle_exit,
         announce: options.announce,
         roles: options.roles,
+        allowed: options.allowed,
         audit: options.audit.as_ref().map_or(Ok(Audit::default()), AuditTo::open)?,
     };
     if let ServerTransport::Reverse(dial) = &transport {

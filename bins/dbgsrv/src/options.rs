@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use outpost_server::{Audit, Grace, Grant, JOURNAL_SOCKET, Role, ServerError};
+use outpost_server::{AllowList, Audit, Grace, Grant, JOURNAL_SOCKET, Role, ServerError};
 use outpost_transport::{Credential, Password, ServerTransport, Thumbprint, without_passwords};
 
 /// First argument of the process that `--daemon` leaves behind.
@@ -63,6 +63,10 @@ use and a password for this run. What to type at the other end is said when it l
                               what who knows P, or owns the certificate, may do (given once for each password):
                               observe, control (observe, and debug what runs), launch (control, and start
                               programs) or end-server (all); with it the password of -t, if any, allows everything
+      --allow user=NAME|program=PATH|operation=NAME
+                              what clients may do at most, in whatever role (given once for each): attach to
+                              processes of these users; to and start these programs, or those below a folder;
+                              of attach, create, kill, write, registers, suspend, breakpoints and input these
       --audit FILE|journald   write who did what: each connection, refusal, attach, create, detach, kill,
                               write, signal and end, a line each, to the end of FILE or to the journal
       --announce              say on the local network that this server is there (multicast DNS, for cdb -QR *);
@@ -109,6 +113,8 @@ pub(crate) struct Options {
     pub(crate) idle_exit: Option<Duration>,
     /// Roles by password.
     pub(crate) roles: Vec<Grant>,
+    /// What clients may do at most.
+    pub(crate) allowed: AllowList,
     /// Where it is written who did what.
     pub(crate) audit: Option<AuditTo>,
     /// Whether it says on the local network that it is there.
@@ -175,6 +181,7 @@ enum Word {
     Audit,
     Announce,
     Role,
+    Allow,
     Stdio,
     Daemon,
     DaemonChild,
@@ -194,6 +201,7 @@ impl Word {
             "--no-remote-end" => Word::NoRemoteEnd,
             "--idle-exit" => Word::IdleExit,
             "--role" => Word::Role,
+            "--allow" => Word::Allow,
             "--audit" => Word::Audit,
             "--announce" => Word::Announce,
             "--stdio" => Word::Stdio,
@@ -212,7 +220,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     let (mut transport, mut stdio) = (None, false);
     let (mut grace, mut remote_end, mut idle_exit, mut audit) = (Grace::default(), true, None, None);
     let mut announce = false;
-    let mut roles: Vec<Grant> = Vec::new();
+    let (mut roles, mut allowed): (Vec<Grant>, _) = (Vec::new(), AllowList::default());
     let mut options = (None, Vec::new(), false, false);
     // Single-dash words of several letters are no clusters of short options, so arguments are taken raw.
     let mut raw = parser.raw_args().map_err(|error| UsageError(error.to_string()))?;
@@ -224,7 +232,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         };
         let word = Word::of(name).ok_or_else(|| unknown(&argument))?;
         if attached.is_some()
-            && !matches!(word, Word::Transport | Word::Grace | Word::IdleExit | Word::Audit | Word::Role)
+            && !matches!(word, Word::Transport | Word::Grace | Word::IdleExit | Word::Audit | Word::Role | Word::Allow)
         {
             return Err(UsageError(format!("{name} takes no value")));
         }
@@ -251,6 +259,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
                 let value = attached.map(Ok).or_else(|| raw.next().map(text)).transpose()?;
                 roles.push(grant(&value.unwrap_or_default())?);
             }
+            Word::Allow => {
+                let value = attached.map(Ok).or_else(|| raw.next().map(text)).transpose()?;
+                let one = value.unwrap_or_default().parse();
+                allowed.push(one.map_err(|error| UsageError(format!("--allow: {error}")))?);
+            }
             Word::Audit => {
                 let value = attached.map(Ok).or_else(|| raw.next().map(text)).transpose()?;
                 audit = Some(AuditTo::of(&value.unwrap_or_default())?);
@@ -276,10 +289,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         if audit.is_some() {
             return Err(UsageError("--audit needs a server that listens or dials: it goes without --stdio".into()));
         }
-        return match (transport, options, roles.is_empty()) {
+        let is_open = roles.is_empty() && allowed.iter().next().is_none();
+        return match (transport, options, is_open) {
             (None, (None, command_line, false, false), true) => Ok(Request::Stdio { command_line, grace }),
             _ => Err(UsageError(
-                "--stdio serves one debugger, here: it goes without -t, -c, -cs, --role and --daemon".into(),
+                "--stdio serves one debugger, here: it goes without -t, -c, -cs, --role, --allow and --daemon".into(),
             )),
         };
     }
@@ -312,6 +326,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         remote_end,
         idle_exit,
         roles,
+        allowed,
         audit,
         announce,
         daemon,
@@ -517,6 +532,16 @@ mod tests {
         refuses(&["--role", "observe:password=x", "--role", "control:password=x"], "twice");
         refuses(&["-t", "tcp:port=1,password=x", "--role", "control:password=x"], "twice");
         refuses(&["--stdio", "--role", "control:password=x"], "goes without");
+    }
+
+    #[test]
+    fn what_is_allowed_is_named_one_by_one() {
+        let options = serve(&["-t", "tcp:port=1", "--allow", "user=root", "--allow=operation=attach"]);
+        let shown: Vec<String> = options.allowed.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["user=0", "operation=attach"]);
+        refuses(&["--allow"], "is wanted");
+        refuses(&["--allow", "user=nobody-of-that-name"], "no user");
+        refuses(&["--stdio", "--allow", "user=0"], "goes without");
     }
 
     #[test]

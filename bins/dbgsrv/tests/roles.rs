@@ -1,4 +1,4 @@
-//! What is allowed to a role works; what is not is refused by the server, and changes nothing.
+//! What is allowed, to a role or to all, works; what is not is refused by the server, and changes nothing.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test helper fails the test")]
 
@@ -25,8 +25,8 @@ fn refused<T: std::fmt::Debug>(result: Result<T, TargetError>, role: &str, neede
     assert!(error.contains(&format!("in the role {role}: the role {needed} is needed")), "{error}");
 }
 
-fn create(remote: &mut RemoteTarget) -> Result<ProcessId, TargetError> {
-    let spec = CreateSpec {
+fn sleeper() -> CreateSpec {
+    CreateSpec {
         program: "/bin/sleep".into(),
         arguments: vec!["1000".into()],
         environment: None,
@@ -35,8 +35,11 @@ fn create(remote: &mut RemoteTarget) -> Result<ProcessId, TargetError> {
         stdio: StdioSpec::Client,
         randomize: true,
         break_in: true,
-    };
-    remote.create(&spec, &BundleRequest::default()).map(|(process, _)| process)
+    }
+}
+
+fn create(remote: &mut RemoteTarget) -> Result<ProcessId, TargetError> {
+    remote.create(&sleeper(), &BundleRequest::default()).map(|(process, _)| process)
 }
 
 /// An observer reads images, by whatever name, and no other file.
@@ -147,4 +150,41 @@ fn a_certificate_gives_a_role_and_a_password_a_higher_one() {
     assert!(open("", "").unwrap_err().to_string().contains("authentication failed"));
     assert!(open(",clientcert=other", "").is_err());
     assert!(open(",clientcert=other", ",password=start").is_err(), "who shows one shows one that is let in");
+}
+
+#[test]
+fn what_is_not_on_the_list_is_refused_in_every_role() {
+    let sleep = std::fs::canonicalize("/bin/sleep").unwrap();
+    let program = format!("--allow=program={}", sleep.display());
+    let operations = ["--allow=operation=attach", "--allow=operation=create", "--allow=operation=kill"];
+    let server = Server::start(&[&["-t", "tcp:port=0", &program][..], &operations].concat());
+    let (debuggee, other) = (Running::start("sleep", &["1000"]), Running::start("cat", &[]));
+    let (process, bundle) = (ProcessId(debuggee.pid()), BundleRequest::default());
+    let mut client = server.connect();
+    let check = |result: Result<String, TargetError>, words: &str| {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("dbgsrv --allow"), "{error}");
+    };
+    for mode in [AttachMode::Invasive { break_in: true }, AttachMode::Noninvasive { suspend: false }] {
+        let attached = client.attach(ProcessId(other.pid()), mode, &bundle);
+        check(attached.map(|_| String::new()), "program ");
+    }
+    attach(&mut client, debuggee.pid());
+    let regions = client.regions(process).unwrap();
+    let at = regions.iter().find(|region| region.write).unwrap().range.start;
+    let space_id = space(&mut client, process);
+    let bytes = read(&mut client, space_id, at, 8);
+    let written = client.write_many(space_id, &[WriteRequest { at, bytes }]);
+    check(written.map(|_| String::new()), "operation write");
+    let file = client.open_file(None, "/etc/passwd").map(|_| String::new());
+    assert!(file.unwrap_err().to_string().contains("the server allows some processes only"));
+    client.detach(process, DetachMode::Deliver).unwrap();
+    // A link to it is as good as its path; a name is not, nor is another program.
+    let created = create(&mut client).unwrap();
+    client.kill(created).unwrap();
+    for program in ["sleep", "/bin/ls"] {
+        let spec = CreateSpec { program: program.into(), ..sleeper() };
+        let created = client.create(&spec, &BundleRequest::default());
+        check(created.map(|_| String::new()), program.trim_start_matches("/bin"));
+    }
 }

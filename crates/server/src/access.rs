@@ -10,6 +10,8 @@ use outpost_target::{AttachMode, FileId, Os, TargetError};
 use outpost_transport::{Credential, Password, Peer, Thumbprint};
 use outpost_wire::{Key, Request};
 
+use crate::AllowList;
+
 /// How an ELF image begins (elf(5)).
 const ELF: [u8; 4] = *b"\x7fELF";
 
@@ -38,39 +40,31 @@ impl Role {
     ///
     /// # Errors
     /// [`TargetError::Permission`], which names the role and the one that is needed.
-    pub(crate) fn check(self, request: &Request) -> Result<(), TargetError> {
+    fn check(self, request: &Request) -> Result<(), TargetError> {
         let needed = needed(request);
-        if self >= needed {
-            return Ok(());
+        if self < needed {
+            return Err(self.lacks(&format!("{:?}", request.kind()), needed));
         }
-        Err(self.lacks(&format!("{:?}", request.kind()), needed))
+        match request {
+            Request::Attach { process, .. }
+            | Request::Handles { process }
+            | Request::OpenFile { process: Some(process), .. } => self.check_process(*process),
+            _ => Ok(()),
+        }
     }
 
-    /// Whether this role may have this process: no lower one than the highest may look into a server, where the
+    /// Whether this role may have the process that a request names: no lower one than the highest may look into a server, where the
     /// passwords of the others are.
     ///
     /// # Errors
     /// As [`Role::check`].
-    pub(crate) fn check_process(self, process: ProcessId) -> Result<(), TargetError> {
+    fn check_process(self, process: ProcessId) -> Result<(), TargetError> {
         let file = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
         let theirs = file(Path::new(&format!("/proc/{process}/exe")));
         match self == Role::EndServer || theirs.is_none() || theirs != file(Path::new("/proc/self/exe")) {
             true => Ok(()),
             false => Err(self.lacks("attaching to a debugging server", Role::EndServer)),
         }
-    }
-
-    /// Whether this role may read a file that was opened; one that it may not is closed. Who only observes needs the
-    /// images of programs, and nothing else of what the server's user may read, such as keys.
-    ///
-    /// # Errors
-    /// As [`Role::check`].
-    pub(crate) fn check_file(self, os: &mut dyn Os, file: FileId) -> Result<(), TargetError> {
-        if self >= Role::Control || os.read_file(file, &[(0, ELF.len() as u64)])?.concat() == ELF {
-            return Ok(());
-        }
-        os.close_file(file)?;
-        Err(self.lacks("reading a file that is no ELF image", Role::Control))
     }
 
     fn lacks(self, what: &str, needed: Role) -> TargetError {
@@ -88,6 +82,49 @@ impl fmt::Display for Role {
             Role::Control => "control",
             Role::Launch => "launch",
             Role::EndServer => "end-server",
+        })
+    }
+}
+
+/// What a session's client may do.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// By what it proved.
+    pub(crate) role: Role,
+    /// By what the server allows everybody.
+    pub(crate) allowed: AllowList,
+}
+
+/// Of who serves itself.
+pub(crate) static EVERYTHING: Access = Access { role: Role::EndServer, allowed: AllowList::EVERYTHING };
+
+impl Access {
+    /// Whether a request may be carried out.
+    ///
+    /// # Errors
+    /// [`TargetError::Permission`], which says what is missing.
+    pub(crate) fn check(&self, request: &Request) -> Result<(), TargetError> {
+        self.role.check(request)?;
+        self.allowed.check(request)
+    }
+
+    /// Whether a file that was opened may be read; one that may not is closed. Who only observes, or is kept to some
+    /// processes, needs the images of programs, and nothing else of what the server's user may read, such as keys.
+    ///
+    /// # Errors
+    /// As [`Access::check`].
+    pub(crate) fn check_file(&self, os: &mut dyn Os, file: FileId) -> Result<(), TargetError> {
+        let is_free = self.role >= Role::Control && !self.allowed.narrows_processes();
+        if is_free || os.read_file(file, &[(0, ELF.len() as u64)])?.concat() == ELF {
+            return Ok(());
+        }
+        os.close_file(file)?;
+        let what = "reading a file that is no ELF image";
+        Err(match self.role >= Role::Control {
+            true => {
+                TargetError::Permission { what: what.into(), remedy: "the server allows some processes only".into() }
+            }
+            false => self.role.lacks(what, Role::Control),
         })
     }
 }

@@ -20,7 +20,7 @@ use crate::guardian::{Leash, ServeOptions, Source, serve};
 use crate::handover::{hex, unhex};
 use crate::role::Backend;
 use crate::signals::{Arrived, Signals};
-use crate::{Audit, Grace, Log, ServerError, StdioLink, local};
+use crate::{AllowList, Audit, Grace, Log, ServerError, StdioLink, local};
 
 /// Bytes of the guardian's log passed on at once.
 const LOG_PIECE: usize = 4 << 10;
@@ -120,6 +120,7 @@ fn read_orders(text: &str) -> Option<ServeOptions> {
         remote_end: true,
         idle_exit: None,
         roles: Vec::new(),
+        allowed: AllowList::default(),
         audit: Audit::default(),
         announce: false,
     })

@@ -7,9 +7,10 @@ use std::time::Duration;
 use outpost_transport::{Connection, Peer};
 use outpost_wire::{Agreed, Identity, OnLost, OpenRequest, RequestId, ResumeRequest};
 
+use crate::access::Access;
 use crate::control::{Control, Received};
 use crate::session::{Claim, NewLink};
-use crate::{Log, Role, ServerError};
+use crate::{AllowList, Log, Role, ServerError};
 
 /// Everything a worker needs.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(crate) struct Handover {
     /// Sessions of this user's other servers are its client's as well: see `rendezvous`.
     pub(crate) has_neighbours: bool,
     /// What the client may do.
-    pub(crate) role: Role,
+    pub(crate) access: Access,
     pub(crate) log: Log,
     pub(crate) link: Connection,
     pub(crate) journal: OwnedFd,
@@ -50,12 +51,15 @@ impl Handover {
             agreed.version,
             agreed.frame_bytes,
             agreed.requests,
-            self.role,
+            self.access.role,
             one_line(&identity.user),
             one_line(&identity.host),
         );
         for word in &self.command_line {
             text += &format!("word {}\n", hex(word.as_bytes()));
+        }
+        for allowed in self.access.allowed.iter() {
+            text += &format!("allow {}\n", hex(allowed.to_string().as_bytes()));
         }
         let descriptors: [BorrowedFd<'_>; 3] = [self.link.as_fd(), self.journal.as_fd(), self.stdin.as_fd()];
         control.send(text.as_bytes(), &descriptors)
@@ -75,10 +79,16 @@ impl Handover {
         };
         let number = |key| find(key)?.parse::<u64>().map_err(|_| missing("a number of the handover is none"));
         let bytes = |hex: &str| unhex(hex).ok_or(missing("a text of the handover is damaged"));
-        let words = lines.iter().filter(|(name, _)| *name == "word").map(|(_, hex)| {
-            let word = String::from_utf8(bytes(hex)?);
-            word.map_err(|_| missing("a text of the handover is damaged"))
-        });
+        let damaged = || missing("a text of the handover is damaged");
+        let texts = |key| {
+            let found = lines.iter().filter(move |(name, _)| *name == key);
+            found.map(|(_, hex)| String::from_utf8(bytes(hex)?).map_err(|_| damaged()))
+        };
+        let role = Role::of(find("role")?).ok_or(missing("no role"))?;
+        let mut allowed = AllowList::default();
+        for text in texts("allow") {
+            allowed.push(text?.parse().map_err(|_| damaged())?);
+        }
         let small = |value: u64| u32::try_from(value).map_err(|_| missing("a number of the handover is too large"));
         Ok(Handover {
             session: number("session")?,
@@ -95,11 +105,11 @@ impl Handover {
                     resume: find("resume")? == "1",
                 },
             },
-            command_line: words.collect::<Result<_, _>>()?,
+            command_line: texts("word").collect::<Result<_, _>>()?,
             on_lost: policy(find("onlost")?, number("grace")?).ok_or(missing("no policy"))?,
             remote_end: find("remoteend")? == "1",
             has_neighbours: find("neighbours")? == "1",
-            role: Role::of(find("role")?).ok_or(missing("no role"))?,
+            access: Access { role, allowed },
             log: if find("quiet")? == "1" { Log::Quiet } else { Log::Stderr },
             // Who is at the other end was logged when it was accepted.
             link: Connection::new(link, Peer::Memory),
@@ -246,6 +256,8 @@ mod tests {
         let file = || rustix::fs::memfd_create("journal", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         let agreed = Agreed { version: 1, frame_bytes: 1 << 20, requests: 9, resume: true };
         let identity = Identity { user: "ada lovelace".into(), host: "birch\nsession 9".into() };
+        let mut allowed = AllowList::default();
+        ["program=/", "operation=kill"].iter().for_each(|text| allowed.push(text.parse().unwrap()));
         let sent = Handover {
             session: 3,
             token: vec![0, 255, 16],
@@ -254,7 +266,7 @@ mod tests {
             on_lost: OnLost::Run(Some(Duration::from_secs(7))),
             remote_end: true,
             has_neighbours: true,
-            role: Role::Launch,
+            access: Access { role: Role::Launch, allowed },
             log: Log::Quiet,
             link: far,
             journal: file(),
@@ -265,7 +277,7 @@ mod tests {
         assert_eq!((got.session, &got.token, got.log), (3, &sent.token, Log::Quiet));
         assert_eq!(got.open.identity, Identity { user: "ada lovelace".into(), host: "birchsession 9".into() });
         assert_eq!((got.on_lost, got.remote_end, got.has_neighbours), (sent.on_lost, true, true));
-        assert_eq!(got.role, Role::Launch);
+        assert_eq!((got.access.role, &got.access.allowed), (Role::Launch, &sent.access.allowed));
         assert_eq!((got.open.agreed, &got.command_line), (agreed, &sent.command_line));
         drop(sent);
         (&got.link).write_all(b"!").unwrap();

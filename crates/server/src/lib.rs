@@ -31,6 +31,7 @@
 //! tests and for targets that need no process of their own.
 
 mod access;
+mod allow;
 mod announce;
 mod attended;
 mod audit;
@@ -52,7 +53,8 @@ mod takeover;
 mod version;
 mod worker;
 
-pub use access::{Grant, Role};
+pub use access::{Access, Grant, Role};
+pub use allow::{AllowList, Allowed, OPERATIONS};
 pub use attended::serve_stdio;
 pub use audit::{Audit, JOURNAL_SOCKET, Record};
 pub use dial::serve_reverse;

@@ -10,7 +10,7 @@ use outpost_transport::{Connection, Peer};
 use crate::control::{Control, Received};
 use crate::guardian::{ServeOptions, Source, serve};
 use crate::role::{Backend, GUARDIAN};
-use crate::{Audit, Grace, Log, ServerError, attended};
+use crate::{AllowList, Audit, Grace, Log, ServerError, attended};
 
 /// A server of this debugger's own.
 #[derive(Debug)]
@@ -71,6 +71,7 @@ pub(crate) fn run_guardian(backend: &dyn Backend) -> Result<(), ServerError> {
         remote_end: true,
         idle_exit: None,
         roles: Vec::new(),
+        allowed: AllowList::default(),
         audit: Audit::default(),
         announce: false,
     };

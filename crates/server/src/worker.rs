@@ -7,13 +7,14 @@ use std::time::Instant;
 use outpost_target::{ServerSession, TargetError};
 use outpost_wire::{FrameQueue, Header, RefusalCode, encode_refusal};
 
+use crate::access::Access;
 use crate::audit::{Record, Tally};
 use crate::control::{Control, Received};
 use crate::guardian::listing;
 use crate::handover::{self, Handover};
 use crate::role::{Backend, Doorbell, WorkerSetup};
 use crate::session::{Order, SessionEnd, SessionSetup, Standing, Superior, serve_session};
-use crate::{Log, Role, ServerError, rendezvous, signals};
+use crate::{Log, ServerError, rendezvous, signals};
 
 /// Runs this process as a worker.
 pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
@@ -27,7 +28,7 @@ pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
         on_lost,
         remote_end,
         has_neighbours,
-        role,
+        access,
         log,
         link,
         journal,
@@ -51,7 +52,7 @@ pub(crate) fn run(backend: &dyn Backend) -> Result<(), ServerError> {
     let setup = SessionSetup { session, token, request: open.request, agreed: open.agreed, command_line, on_lost };
     let tally = Tally::new(Instant::now());
     let orders = VecDeque::new();
-    let mut guardian = Guardian { control, session, log, remote_end, has_neighbours, role, tally, orders };
+    let mut guardian = Guardian { control, session, log, remote_end, has_neighbours, access, tally, orders };
     let end = serve_session(link, target.as_mut(), setup, &mut guardian);
     drop(target);
     guardian.log(format_args!("{end}"));
@@ -80,7 +81,7 @@ struct Guardian {
     /// Sessions of this user's other servers are listed, too.
     has_neighbours: bool,
     /// What the client may do.
-    role: Role,
+    access: Access,
     tally: Tally,
     /// Orders that came while something else was waited for.
     orders: VecDeque<Order>,
@@ -177,8 +178,8 @@ impl Superior for Guardian {
         self.ask(b"end server")
     }
 
-    fn role(&self) -> Role {
-        self.role
+    fn access(&self) -> &Access {
+        &self.access
     }
 
     fn audit(&mut self, record: Record) {

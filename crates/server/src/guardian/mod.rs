@@ -20,7 +20,7 @@ use outpost_wire::{NONCE_LEN, OnLost, OpenRequest, Payload, ResumeRequest, Serve
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::access::{Grant, Keys, Proved};
+use crate::access::{Access, Grant, Keys, Proved};
 use crate::announce::Announcement;
 use crate::audit::{Audit, Auditor, Record};
 use crate::control::Control;
@@ -29,7 +29,7 @@ use crate::registry::{Registration, Registry};
 use crate::rendezvous::Rendezvous;
 use crate::role::Backend;
 use crate::signals::{Arrived, Signals};
-use crate::{Grace, Log, Role, ServerError, takeover};
+use crate::{AllowList, Grace, Log, Role, ServerError, takeover};
 use attempts::{Attempts, Source as Origin};
 use pending::{Pending, Progress};
 use sessions::{News, Policy, Session};
@@ -94,6 +94,8 @@ pub struct ServeOptions {
     pub idle_exit: Option<Duration>,
     /// Roles by password; empty: whoever may have a session may do everything.
     pub roles: Vec<Grant>,
+    /// What clients may do at most, in whatever role.
+    pub allowed: AllowList,
     /// Where it is written who did what.
     pub audit: Audit,
     /// Whether a listening server says on the local network that it is there.
@@ -415,7 +417,8 @@ impl<'a> Guardian<'a> {
         let wished = request.on_lost.filter(|wish| role >= Role::Control || !matches!(wish, OnLost::Kill));
         let on_lost = self.options.grace.apply(wished);
         let (remote_end, has_neighbours) = (self.options.remote_end, self.rendezvous.is_some());
-        let policy = Policy { on_lost, remote_end, has_neighbours, role };
+        let access = Access { role, allowed: self.options.allowed.clone() };
+        let policy = Policy { on_lost, remote_end, has_neighbours, access };
         match sessions::start(self.backend, number, request, command_line.clone(), policy, log, link) {
             Ok(mut session) => {
                 session.set_leash(self.leash.take());

@@ -18,7 +18,7 @@ use outpost_wire::{Identity, OnLost, OpenRequest, ResumeRequest};
 use subtle::ConstantTimeEq;
 
 use super::{microseconds, pending, random};
-use crate::access::Proved;
+use crate::access::{Access, Proved};
 use crate::control::{Control, Received};
 use crate::handover::{self, Handover};
 use crate::role::{Backend, Guard, WORKER};
@@ -28,7 +28,7 @@ use crate::{Log, Record, Role, ServerError};
 const RESCUE_STACK: usize = 256 << 10;
 
 /// What the server decides for a session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Policy {
     /// Its time is given.
     pub(super) on_lost: OnLost,
@@ -37,7 +37,7 @@ pub(super) struct Policy {
     /// Whether its client hears of the sessions of this user's other servers.
     pub(super) has_neighbours: bool,
     /// What its client may do.
-    pub(super) role: Role,
+    pub(super) access: Access,
 }
 
 /// One session.
@@ -102,8 +102,8 @@ pub(super) fn start(
     let stdin = stdin.map_err(ServerError::io("share standard input"))?;
     let token = random::<16>()?.to_vec();
     let identity = open.identity.clone();
-    let owner = Proved { peer: link.peer(), certificate: link.peer_certificate(), role: policy.role };
-    let Policy { on_lost, remote_end, has_neighbours, role } = policy;
+    let owner = Proved { peer: link.peer(), certificate: link.peer_certificate(), role: policy.access.role };
+    let Policy { on_lost, remote_end, has_neighbours, access } = policy;
     let handover = Handover {
         session: number,
         token: token.clone(),
@@ -112,7 +112,7 @@ pub(super) fn start(
         on_lost,
         remote_end,
         has_neighbours,
-        role,
+        access,
         log,
         link,
         journal,

@@ -21,7 +21,7 @@ pub(super) fn carry_out(
     request: Request,
     frame_limit: usize,
 ) -> Option<Reply> {
-    let allowed = superior.role().check(&request);
+    let allowed = superior.access().check(&request);
     if let Request::BreakIn = request {
         match (allowed, target.as_live()) {
             (Err(error), _) => {
@@ -123,10 +123,7 @@ fn answer(
         Request::Registers { threads, sets } => Reply::Registers(target.registers_many(&threads, sets)?),
         Request::Search { space, request } => Reply::Search(target.search(space, &request)?),
 
-        Request::Attach { process, mode, bundle } => {
-            superior.role().check_process(process)?;
-            Reply::Attached(live(target)?.attach(process, mode, &bundle)?)
-        }
+        Request::Attach { process, mode, bundle } => Reply::Attached(live(target)?.attach(process, mode, &bundle)?),
         Request::Create { spec, bundle } => {
             let (process, stop): (_, Option<StopBundle>) = live(target)?.create(&spec, &bundle)?;
             Reply::Created(process, stop)
@@ -155,7 +152,7 @@ fn answer(
         Request::OpenFile { process, path } => {
             let os = os(target)?;
             let (file, len) = os.open_file(process, &path)?;
-            superior.role().check_file(os, file)?;
+            superior.access().check_file(os, file)?;
             Reply::FileOpened(file, len)
         }
         Request::ReadFile { file, ranges } => {

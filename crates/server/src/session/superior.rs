@@ -9,7 +9,8 @@ use outpost_target::{ServerSession, TargetError};
 use outpost_transport::Connection;
 use outpost_wire::{Agreed, RequestId};
 
-use crate::{Record, Role};
+use crate::Record;
+use crate::access::{self, Access};
 
 /// Who is above a session: its guardian.
 pub trait Superior {
@@ -43,8 +44,8 @@ pub trait Superior {
     }
 
     /// What the client may do.
-    fn role(&self) -> Role {
-        Role::EndServer
+    fn access(&self) -> &Access {
+        &access::EVERYTHING
     }
 
     /// What the client did, or was refused, for the audit log.
