@@ -28,6 +28,7 @@ usage: cdb [-premote TRANSPORT] [OPTIONS] PROGRAM [ARGUMENTS...]     debug a new
         tcp:port=N[:M],clicon=HOST[,password=P]   waits for the server of HOST, which dials; the same with ssl:
                   ([,certuser=C][,clientcert=T], as a server has them), and with npipe:, spipe: on this machine
         com:port=LINE,baud=N,channel=N[,password=P]
+        P is any text, in @{ } if it has commas in it, or @FILE: the first line of a file that others cannot read.
         Programs and PIDs are that machine's, all other paths are this one's.
   -QR, --query-servers HOST[:PORT]  list the servers that HOST shows, and leave; it is asked through
                           one of them, the one on PORT (1025). This machine needs none. *: those that

@@ -47,6 +47,29 @@ fn wrong_secrets_are_told_and_not_shown() {
 }
 
 #[test]
+fn the_password_may_be_in_a_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "Sesame\n").unwrap();
+    let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o600);
+    let server = ProcessServer::start_with(&["-t", &format!("ssl:port=0,bind=localhost,password=@{}", path.display())]);
+    let line = server.connection().split_once(",Password=").unwrap().0;
+    let connection = format!("{line},password=@{}", path.display());
+    let output = cdb(&connection, &["-c", ".echo in; q", "/bin/true"]);
+    assert!(output.status.success() && said(&output).contains("in"), "{}", said(&output));
+    // Behind the prompt, too.
+    let output = cdb(&connection, &["-c", &format!(".attach -premote {connection} 1; q")]);
+    assert!(!said(&output).contains("authentication failed") && !said(&output).contains("Sesame"), "{}", said(&output));
+    mode(0o640);
+    assert!(cdb(&connection, &["-c", "q", "/bin/true"]).status.success(), "a group may");
+    mode(0o604);
+    let output = cdb(&connection, &["-c", "q", "/bin/true"]);
+    assert!(!output.status.success() && said(&output).contains("chmod 600"), "{}", said(&output));
+}
+
+#[test]
 fn the_password_is_not_in_the_process_list() {
     let server = ProcessServer::start_with(&["-t", "tcp:port=0,password=Xy12secret"]);
     let line = server.connection().replace("Password=*", "password=Xy12secret");

@@ -24,7 +24,8 @@ usage: dbengprx [-p] -c CLIENT-TRANSPORT -s SERVER-TRANSPORT
 
 Bytes pass as they are, any number of clients at once, each with a connection of its own to the server. ssl: is
 relayed as tcp:, spipe: as npipe:, and stays encrypted from end to end. Passwords pass, too: give them to the server and
-to its client, not to repeaters. The server may itself be a repeater. SIGTERM and SIGINT end it in order.
+to its client (password=P or password=@FILE), not to repeaters. The server may itself be a repeater. SIGTERM and SIGINT
+end it in order.
 exit status: 0 ended in order, 1 could not start or go on, 2 wrong command line";
 
 /// What the command line asks for.

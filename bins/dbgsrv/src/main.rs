@@ -102,7 +102,7 @@ fn run(options: Options) -> anyhow::Result<u8> {
     }
     // A role's password is a secret as good as the transport's.
     let listener = if has_roles { Listener::bind_relay(&transport) } else { Listener::bind(&transport) }?;
-    announce(&listener, one_time.as_ref(), has_roles);
+    announce(&listener, one_time.as_ref(), has_roles)?;
     if options.is_daemon {
         daemon::is_ready();
     }
@@ -146,11 +146,11 @@ fn announce_dial(dial: &ReverseDial) -> anyhow::Result<()> {
 }
 
 /// Says where it listens, and what to type at the other end. A password is said only if nobody knows it otherwise.
-fn announce(listener: &Listener, one_time: Option<&Password>, has_roles: bool) {
+fn announce(listener: &Listener, one_time: Option<&Password>, has_roles: bool) -> anyhow::Result<()> {
     let transport = listener.transport();
     Log::Stderr.line(format_args!("listening on {transport}"));
     let password = match (one_time, transport.password()) {
-        (Some(password), _) => format!(",Password={}", password.reveal()),
+        (Some(password), _) => format!(",Password={}", password.reveal()?),
         (None, Some(_)) => ",Password=*".to_owned(),
         (None, None) if has_roles => ",Password=*".to_owned(),
         (None, None) => String::new(),
@@ -167,6 +167,7 @@ fn announce(listener: &Listener, one_time: Option<&Password>, has_roles: bool) {
     if matches!(transport, ServerTransport::Tcp(tcp) if tcp.open_firewall) {
         Log::Stderr.line(format_args!("IcfEnable: this release leaves the firewall alone; open the port yourself"));
     }
+    Ok(())
 }
 
 /// As a shell takes it for one word.

@@ -75,8 +75,8 @@ use and a password for this run. What to type at the other end is said when it l
   -?, -h, --help              this text
       --version               release and protocol
 
-Passwords are any text; one with commas goes in braces: password=@{a,b}. It never crosses the link and
-is taken out of the process list. SIGTERM, SIGINT or .endpsrv in a debugger end it in order:
+Passwords are any text; one with commas goes in braces: password=@{a,b}; password=@FILE takes the first
+line of a file that others cannot read. It never crosses the link and is taken out of the process list. SIGTERM, SIGINT or .endpsrv in a debugger end it in order:
 debuggers are told, attached processes let go, created ones ended.
 exit status: 0 ended in order, 1 could not start or go on, 2 wrong command line,
 3 the link that was dialled broke or had no session: start it again for another";

@@ -74,6 +74,32 @@ fn a_password_is_only_in_the_line_to_paste_if_nobody_knows_it_otherwise() {
 }
 
 #[test]
+fn a_password_may_be_in_a_file_of_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "s3cret, with a comma\nsecond line\n").unwrap();
+    let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o600);
+    let from_file = format!("password=@{}", path.display());
+    let server = Server::start(&["-t", &format!("ssl:port=0,bind=localhost,{from_file}")]);
+    let line = server.transport_without_password();
+    assert!(open(&format!("{line},{from_file}")).unwrap().clock().is_ok());
+    assert!(open(&format!("{line},password=@{{s3cret, with a comma}}")).unwrap().clock().is_ok());
+    let error = open(&format!("{line},password=@{{{from_file}}}")).err().unwrap();
+    assert!(error.contains("authentication failed"), "{error}");
+    assert!(server.log().iter().all(|line| !line.contains("s3cret")), "{:#?}", server.log());
+    // What others can read is no secret, on either side.
+    mode(0o644);
+    let error = open(&format!("{line},{from_file}")).err().unwrap();
+    assert!(error.contains("others can read or change it: chmod 600"), "{error}");
+    let mut refused = Server::spawn(dbgsrv().args(["-t", &format!("tcp:port=0,{from_file}")]));
+    assert_eq!(refused.wait().code(), Some(1));
+    refused.wait_for_line("others can read or change it: chmod 600");
+    let mut refused = Server::spawn(dbgsrv().args(["-t", &format!("tcp:port=1,clicon=127.0.0.1,{from_file}")]));
+    assert_eq!(refused.wait().code(), Some(1), "nobody is dialled");
+}
+
+#[test]
 fn passwords_are_not_in_the_process_list() {
     let long = format!("@{{{}, \u{e4}{{x}}}}", "long ".repeat(100));
     let server = Server::start(&["-t", &format!("tcp:port=0,password={long}"), "-pc", "prog", "password=Xy12secret"]);

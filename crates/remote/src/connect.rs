@@ -81,8 +81,9 @@ impl RemoteTarget {
     /// Connects and opens a session: two round trips beyond those of the transport.
     ///
     /// # Errors
-    /// No connection; wrong password; another version of the protocol; a server that says no, nothing, or nonsense.
+    /// No connection; wrong password, or one whose file cannot be read; another version of the protocol; a server that says no, nothing, or nonsense.
     pub fn connect(transport: &ClientTransport, options: Options) -> Result<(RemoteTarget, Session), RemoteError> {
+        transport.password().map(|password| password.reveal()).transpose()?;
         RemoteTarget::connect_over(transport.connect()?, transport, options)
     }
 
@@ -96,7 +97,7 @@ impl RemoteTarget {
         mut options: Options,
     ) -> Result<(RemoteTarget, Session), RemoteError> {
         if let Some(password) = transport.password() {
-            password.reveal().clone_into(&mut options.password);
+            options.password = password.reveal()?.into_owned();
         }
         let again = transport.clone();
         options.connector.get_or_insert_with(|| Connector::new(move || again.connect()));

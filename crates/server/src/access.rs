@@ -7,7 +7,7 @@ use std::path::Path;
 
 use outpost_base::ProcessId;
 use outpost_target::{AttachMode, FileId, Os, TargetError};
-use outpost_transport::{Credential, Password, Peer, Thumbprint};
+use outpost_transport::{Credential, Password, Peer, Thumbprint, TransportError};
 use outpost_wire::{Key, Request};
 
 use crate::AllowList;
@@ -200,23 +200,26 @@ pub(crate) struct Keys {
 impl Keys {
     /// Without grants, whoever knows the server's password (or nothing, if there is none) may do everything. With them,
     /// the server's own password does so, if it has one.
-    pub(crate) fn new(password: Option<&Password>, grants: &[Grant], salt: &[u8]) -> Keys {
+    ///
+    /// # Errors
+    /// A file with a password cannot be read.
+    pub(crate) fn new(password: Option<&Password>, grants: &[Grant], salt: &[u8]) -> Result<Keys, TransportError> {
         let key = |text: &str| Key::derive(text, salt, Key::ITERATIONS);
         let nothing = key("");
         let (mut keys, mut certificates) = (Vec::new(), Vec::new());
         match password {
-            Some(password) => keys.push((key(password.reveal()), Role::EndServer)),
+            Some(password) => keys.push((key(&password.reveal()?), Role::EndServer)),
             None if grants.is_empty() => keys.push((nothing.clone(), Role::EndServer)),
             None => {}
         }
         for Grant { role, credential } in grants {
             match credential {
-                Credential::Password(password) => keys.push((key(password.reveal()), *role)),
+                Credential::Password(password) => keys.push((key(&password.reveal()?), *role)),
                 Credential::Certificates(owned) => certificates.extend(owned.iter().map(|one| (*one, *role))),
             }
         }
         let (keys, roles) = keys.into_iter().unzip();
-        Keys { keys, roles, certificates, nothing }
+        Ok(Keys { keys, roles, certificates, nothing })
     }
 
     /// What is accepted of everybody.

@@ -89,6 +89,14 @@ pub enum TransportError {
         /// Which rule.
         rule: &'static str,
     },
+    /// The file of a password is of no use.
+    #[error("the password file {} cannot be used: {reason}", path.display())]
+    PasswordFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Two keys that exclude each other.
     #[error("'{first}' and '{second}' cannot be used together")]
     Conflict {

@@ -27,6 +27,7 @@ mod password;
 mod peer;
 mod program;
 mod reverse;
+mod secret_file;
 mod ssh;
 mod tcp;
 mod text;

@@ -54,6 +54,7 @@ impl Listener {
     /// As [`Listener::bind`], less the password.
     pub fn bind_relay(transport: &ServerTransport) -> Result<Listener, TransportError> {
         let mut chosen = transport.clone();
+        transport.password().map(|password| password.reveal()).transpose()?;
         // First, so that nobody is let wait for a certificate that cannot be used.
         let tls = match &mut chosen {
             ServerTransport::Ssl(_, tls) | ServerTransport::Spipe(_, tls) => {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use outpost_transport::{ClientTransport, ServerTransport};
+use outpost_transport::{ClientTransport, Listener, ServerTransport};
 use proptest::prelude::*;
 
 fn server(text: &str) -> Result<ServerTransport, String> {
@@ -147,10 +147,25 @@ fn passwords_of_any_length_and_kind() {
         ("p\u{e4}ss w\u{f6}rd!=;\"'$", "p\u{e4}ss w\u{f6}rd!=;\"'$"),
         ("@{a,b}", "a,b"),
         ("@{ a @{b,c} }", " a @{b,c} "),
+        ("@{@a}", "@a"),
         (&long, long.trim_end()),
     ] {
-        assert_eq!(password(given).unwrap().reveal(), meant);
+        assert_eq!(password(given).unwrap().reveal().unwrap(), meant);
     }
+}
+
+#[test]
+fn a_password_in_a_file_is_not_looked_at_before_it_is_needed() {
+    // Strings come from strangers, too: from lists of servers.
+    for text in ["tcp:server=a,port=5,password=@/etc/passwd", "npipe:pipe=a,Password=@/nonexistent/file"] {
+        let transport = client(text).unwrap();
+        assert!(transport.to_string().ends_with(",Password=*") && !format!("{transport:?}").contains("etc"));
+        let error = transport.password().unwrap().reveal().unwrap_err().to_string();
+        assert!(error.contains("the password file /") && error.contains("cannot be used"), "{error}");
+    }
+    client_refuses("tcp:server=a,port=5,password=@", "no file is named");
+    let error = Listener::bind(&server("tcp:port=0,password=@/nonexistent/file").unwrap()).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/file"), "{error}");
 }
 
 #[test]

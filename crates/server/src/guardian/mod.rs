@@ -161,7 +161,7 @@ impl<'a> Guardian<'a> {
         };
         let mut options = options;
         let rendezvous = leash.as_ref().and_then(|_| neighbours::prepare_rendezvous(&mut options));
-        let keys = Keys::new(password.as_ref(), &options.roles, &salt);
+        let keys = Keys::new(password.as_ref(), &options.roles, &salt)?;
         let transport = listener.as_ref().map(Listener::transport).filter(|transport| !transport.is_hidden());
         let registration = transport
             .and_then(|transport| Registry::of_this_machine().register(ServerKind::Process, &transport.to_string()));

@@ -165,6 +165,8 @@ pub(crate) struct Checked<'a> {
     pub(crate) protocol: &'static str,
     /// Lower-case keys with their values.
     params: Vec<(&'static str, &'a str)>,
+    /// The file that has the password: `password=@FILE`.
+    password_file: Option<&'a str>,
 }
 
 impl<'a> Checked<'a> {
@@ -182,7 +184,7 @@ impl<'a> Checked<'a> {
         };
         let keys = keys.ok_or(TransportError::WrongSide { protocol: protocol.name, side: ON_CLIENT })?;
 
-        let mut checked = Checked { protocol: protocol.name, params: Vec::new() };
+        let mut checked = Checked { protocol: protocol.name, params: Vec::new(), password_file: None };
         let params = split_params(rest)?;
         let is_reverse = params.iter().any(|param| param.key.eq_ignore_ascii_case(CLICON.name));
         let listens = (side == Side::Server) != is_reverse;
@@ -196,19 +198,24 @@ impl<'a> Checked<'a> {
 
     /// The pairs of a credential: of the keys of who listens, those that say whom it lets in.
     pub(crate) fn credential(text: &'a str) -> Result<Checked<'a>, TransportError> {
-        let mut checked = Checked { protocol: "credential", params: Vec::new() };
+        let mut checked = Checked { protocol: "credential", params: Vec::new(), password_file: None };
         checked.take(split_params(text)?, &[PASSWORD, CLIENT_CERTIFICATE], true)?;
         Ok(checked)
     }
 
     fn take(&mut self, params: Vec<RawParam<'a>>, keys: &[Key], listens: bool) -> Result<(), TransportError> {
-        for RawParam { key: name, value } in params {
+        for RawParam { key: name, value, is_braced } in params {
             let key = keys.iter().find(|key| key.name.eq_ignore_ascii_case(name));
             let key = key.ok_or_else(|| unknown_key(self.protocol, name, keys))?;
             if self.has(key.name) {
                 return Err(TransportError::DuplicateKey { key: key.name });
             }
-            check_value(key, value, listens)?;
+            // In braces it is the password itself, whatever it begins with.
+            let file = value.filter(|_| key.rule == Rule::Password && !is_braced);
+            match file.and_then(|value| value.strip_prefix('@')) {
+                Some(path) => self.password_file = Some(path),
+                None => check_value(key, value, listens)?,
+            }
             self.params.push((key.name, value.unwrap_or_default()));
         }
         Ok(())
@@ -226,7 +233,10 @@ impl<'a> Checked<'a> {
 
     /// The value of `password=`.
     pub(crate) fn password(&self) -> Result<Option<Password>, TransportError> {
-        self.get("password").map(Password::new).transpose()
+        match self.password_file {
+            Some(path) => Password::in_file(path).map(Some),
+            None => self.get("password").map(Password::new).transpose(),
+        }
     }
 
     /// The value of `certuser=` or `machuser=`.

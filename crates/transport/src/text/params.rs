@@ -18,6 +18,8 @@ pub(crate) struct RawParam<'a> {
     pub(crate) key: &'a str,
     /// The value, braces removed; `None` without an equals sign.
     pub(crate) value: Option<&'a str>,
+    /// Whether there were braces.
+    pub(crate) is_braced: bool,
 }
 
 /// Cuts at the first colon.
@@ -64,9 +66,8 @@ fn param(text: &str) -> RawParam<'_> {
         Some((key, value)) => (key, Some(value.trim())),
         None => (text, None),
     };
-    let unbraced = |value: &'_ str| value.strip_prefix("@{").and_then(|inner| inner.strip_suffix('}')).is_some();
-    let value = value.map(|value| if unbraced(value) { &value[2..value.len() - 1] } else { value });
-    RawParam { key: key.trim(), value }
+    let inner = value.and_then(|value| value.strip_prefix("@{")?.strip_suffix('}'));
+    RawParam { key: key.trim(), value: inner.or(value), is_braced: inner.is_some() }
 }
 
 #[cfg(test)]

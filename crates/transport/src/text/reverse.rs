@@ -35,11 +35,12 @@ impl ReverseDial {
         ReverseDial { to: Box::new(transport) }
     }
 
-    /// What can be wrong before anybody is dialled: its certificates.
+    /// What can be wrong before anybody is dialled: its certificates and the file of its password.
     ///
     /// # Errors
-    /// A certificate that is not there or cannot be used.
+    /// One of these that is not there or cannot be used.
     pub fn check(&self) -> Result<(), TransportError> {
+        self.password().map(|password| password.reveal()).transpose()?;
         match &*self.to {
             ClientTransport::Ssl(_, tls) | ClientTransport::Spipe(_, tls) => tls::client_config(tls).map(drop),
             _ => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Thumbprint, Which};
-use crate::TransportError;
+use crate::{TransportError, secret_file};
 
 /// Most bytes of a certificate or key file; a chain of them has some thousand.
 const MAX_FILE: u64 = 256 << 10;
@@ -54,7 +54,7 @@ pub(super) fn load(directory: &Path, which: &Which) -> Result<Pair, TransportErr
     let path = find(directory, which)?;
     let chain = certificates(&path)?;
     let key_path = path.with_extension("key");
-    let bytes = read(&key_path, true).map_err(|error| damaged(&key_path, error))?;
+    let bytes = secret_file::read(&key_path, MAX_FILE).map_err(|error| damaged(&key_path, error))?;
     let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| damaged(&key_path, error))?;
     Ok(Pair { chain, key })
 }
@@ -125,7 +125,7 @@ fn find(directory: &Path, which: &Which) -> Result<PathBuf, TransportError> {
 
 /// The certificates of a file, at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {
-    let bytes = read(path, false).map_err(|error| damaged(path, error))?;
+    let bytes = read(path).map_err(|error| damaged(path, error))?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match chain {
         Ok(chain) if chain.is_empty() => Err(damaged(path, "there is no certificate in it")),
@@ -134,14 +134,9 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportEr
     }
 }
 
-fn read(path: &Path, is_secret: bool) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    // Readable by a group at most, as Debian's ssl-cert has it.
-    if is_secret && file.metadata()?.mode() & 0o027 != 0 {
-        return Err(io::Error::other("others can read or change it: chmod 600 it, and better make a new one"));
-    }
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
