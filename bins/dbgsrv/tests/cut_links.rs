@@ -170,7 +170,45 @@ fn fault(state: State, link: &DelayLink, folder: &std::path::Path, random: &mut 
     resumes
 }
 
-/// A session; with `may_fail`, after a failure once more: a session that is not open yet cannot be resumed.
+/// Wherever the link is cut while a session is being opened: it is opened once, and its client is told.
+#[test]
+fn a_session_is_opened_once_however_often_its_answer_is_lost() {
+    let (mut cuts, mut again) = (0, 0);
+    // Behind each message of the handshake, and within the answer.
+    let behind = (1..=5).flat_map(|count| [Towards::Server, Towards::Client].map(|way| (way, After::Messages(count))));
+    let within = (150..700).step_by(25).map(|bytes| (Towards::Client, After::Bytes(bytes)));
+    for plan in behind.chain(within) {
+        let text = format!("{plan:?}");
+        let server = Server::start(&["-t", "tcp:port=0", "--grace", "30", "-pc", "pending", "a b"]);
+        let link = DelayLink::start(server.port(), Duration::ZERO).unwrap();
+        let transport = format!("tcp:server=127.0.0.1,port={}", link.port()).parse().unwrap();
+        let options = Options { first_query: Some(ProcessQuery::All), take_command_line: true, ..Options::default() };
+        link.cut_later(Some(plan));
+        // Before it has asked for one nothing is opened, and it is told so.
+        let (mut remote, session) = RemoteTarget::connect(&transport, options.clone())
+            .or_else(|error| {
+                assert!(server.log().iter().all(|line| !line.contains("opened for")), "{text}: {error}");
+                RemoteTarget::connect(&transport, options)
+            })
+            .unwrap();
+        link.cut_later(None);
+        assert_eq!(session.command_line, ["pending", "a b"], "{text}: what can be taken once is not lost");
+        assert!(!remote.list_processes(&ProcessQuery::All, true).unwrap().is_empty(), "{text}");
+        let sessions = remote.sessions().unwrap();
+        assert_eq!((sessions.len(), sessions[0].held), (1, None), "{text}: {sessions:?}");
+        // What is done in it is done as in any other, also when the link is lost later.
+        link.cut();
+        remote.clock().unwrap();
+        assert!(remote.link_statistics().resumes >= 1, "{text}");
+        assert_eq!(server.log().iter().filter(|line| line.contains("opened for")).count(), 1, "{text}");
+        cuts += link.cuts();
+        again += server.log().iter().filter(|line| line.contains("hears that it is open")).count();
+    }
+    println!("{cuts} cuts, {again} sessions asked for once more");
+    assert!(again > 5, "{again} of {cuts} cuts");
+}
+
+/// A session; with `may_fail`, after a failure once more: one that was not asked for yet is not asked for by itself.
 fn connect(link: &DelayLink, may_fail: bool) -> RemoteTarget {
     let transport = format!("tcp:server=127.0.0.1,port={}", link.port()).parse().unwrap();
     let options = Options { first_query: Some(ProcessQuery::All), ..Options::default() };

@@ -15,8 +15,8 @@ use outpost_target::{AttachMode, BundleRequest, DetachMode, Live, Os, ProcessQue
 use outpost_testkit::{Running, wait_until};
 use outpost_transport::Connection;
 use outpost_wire::{
-    ClientHandshake, ClientStep, FrameQueue, FrameReader, Header, Identity, Kind, MAX_FRAME, OPEN_REQUEST, Payload,
-    Request, RequestId, Wish, encode_request,
+    ClientHandshake, ClientStep, FrameQueue, FrameReader, Header, Identity, Kind, MAX_FRAME, OPEN_REQUEST, Opening,
+    Payload, Request, RequestId, Wish, encode_request,
 };
 use rustix::net::sockopt;
 
@@ -49,7 +49,7 @@ fn send(mut stream: &Connection, request: u64, payload: Payload) -> std::io::Res
 fn raw_session(server: &Server) -> Connection {
     let stream = dial(server);
     let mut reader = FrameReader::new(MAX_FRAME);
-    let wish = Wish::Open { take_command_line: false, on_lost: None };
+    let wish = Wish::Open { take_command_line: false, on_lost: None, opening: Opening::default() };
     let (mut handshake, hello) = ClientHandshake::start("", [7; 32], Identity::default(), wish);
     handshake.bind_channel(stream.channel_binding());
     send(&stream, 0, hello).unwrap();

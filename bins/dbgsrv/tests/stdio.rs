@@ -4,10 +4,11 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
-use common::{LIMIT, dbgsrv};
+use common::{LIMIT, children, dbgsrv};
 use outpost_base::ProcessId;
 use outpost_remote::{Connector, Options, RemoteTarget};
 use outpost_target::{AttachMode, BundleRequest, CreateSpec, DetachMode, Live, Os, StdioSpec, Target};
@@ -119,6 +120,57 @@ fn a_session_outlives_its_link_and_goes_on_over_that_of_the_next_server() {
     assert_eq!(status(last), Some(0), "with the session");
     wait_until("it is let go", LIMIT, || tracer(sleeper.pid()) == 0);
     assert!(sleeper.is_running());
+}
+
+/// Stands between a server and its client, and cuts the link when the server says that the session is open.
+fn cut_at_the_answer(server: Connection) -> Connection {
+    let (near, far) = Connection::pair().unwrap();
+    let (to_server, from_client) = (server.try_clone().unwrap(), far.try_clone().unwrap());
+    std::thread::spawn(move || std::io::copy(&mut &from_client, &mut &to_server));
+    std::thread::spawn(move || {
+        // Its hello and its proof pass; the third message is the answer.
+        for number in 0..3 {
+            let mut length = [0; 4];
+            (&server).read_exact(&mut length).unwrap();
+            let mut rest = vec![0; u32::from_le_bytes(length) as usize];
+            (&server).read_exact(&mut rest).unwrap();
+            if number < 2 {
+                (&far).write_all(&[&length[..], &rest].concat()).unwrap();
+            }
+        }
+        [&server, &far].into_iter().for_each(Connection::shutdown);
+    });
+    near
+}
+
+#[test]
+fn a_session_whose_opening_was_not_heard_of_is_found_by_the_next_server() {
+    let (first, link) = start();
+    let mut guardians = Vec::new();
+    wait_until("it has a guardian", LIMIT, || {
+        guardians = children(first.id());
+        !guardians.is_empty()
+    });
+    let again: Arc<Mutex<Vec<Child>>> = Arc::default();
+    let connector = Connector::new({
+        let again = Arc::clone(&again);
+        move || {
+            let (server, link) = start();
+            again.lock().unwrap().push(server);
+            Ok(link)
+        }
+    });
+    let options = Options { connector: Some(connector), ..Options::default() };
+    let (mut remote, session) = RemoteTarget::open(cut_at_the_answer(link), options).unwrap();
+    assert_eq!(status(first), Some(0), "it has nothing to wait for");
+    let sessions = remote.sessions().unwrap();
+    let own = sessions.iter().find(|one| one.own).unwrap();
+    assert_eq!((own.number, own.held), (session.number, None));
+    assert_eq!(session.number, u64::from(guardians[0]), "the first server's: {sessions:?}");
+    let second = again.lock().unwrap().pop().unwrap();
+    assert!(again.lock().unwrap().is_empty());
+    drop(remote);
+    assert_eq!(status(second), Some(0), "with the session");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use outpost_target::ProcessQuery;
 use outpost_transport::{ClientTransport, Connection, TransportError};
 use outpost_wire::{
-    Agreed, ClientHandshake, ClientStep, FrameReader, HANDSHAKE_FRAME, Identity, Kind, MAX_FRAME, NONCE_LEN,
-    OPEN_REQUEST, OnLost, Request, RequestId, ResumeKey, WireError, Wish,
+    Agreed, ClientHandshake, ClientStep, FrameReader, HANDSHAKE_FRAME, Identity, Kind, MAX_FRAME, OPEN_REQUEST, OnLost,
+    Opening, Request, RequestId, ResumeKey, TOKEN_LEN, WireError, Wish,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -20,6 +20,10 @@ use crate::{RemoteError, RemoteTarget};
 
 /// How long a server may take for each step; a wrong password is answered late on purpose.
 const STEP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Before each further attempt to open a session whose link was lost meanwhile.
+const PAUSES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Makes connections to the server, for a session that has lost its own. May block; called in a thread of its own.
 #[derive(Clone)]
@@ -108,23 +112,51 @@ impl RemoteTarget {
 
     /// Opens a session over a connection that exists.
     ///
+    /// If that is lost after the session was asked for, it is not known whether there is one; then it is asked for again,
+    /// over a connection that [`Options::connector`] makes, and it is opened once.
+    ///
     /// # Errors
     /// As [`RemoteTarget::connect`].
-    pub fn open(connection: Connection, options: Options) -> Result<(RemoteTarget, Session), RemoteError> {
-        let program = connection.program();
-        RemoteTarget::shake_hands(connection, options).map_err(|error| error.explained_by(program))
+    pub fn open(mut connection: Connection, options: Options) -> Result<(RemoteTarget, Session), RemoteError> {
+        let mut attempt =
+            Attempt { opening: Opening { token: random::<TOKEN_LEN>()?.to_vec(), again: false }, is_asked: false };
+        let mut pauses = PAUSES.iter();
+        loop {
+            let program = connection.program();
+            let lost = match RemoteTarget::shake_hands(connection, options.clone(), &mut attempt) {
+                Err(error @ (RemoteError::Closed | RemoteError::Lost(_))) if attempt.is_asked => {
+                    error.explained_by(program)
+                }
+                result => return result.map_err(|error| error.explained_by(program)),
+            };
+            attempt.opening.again = true;
+            connection = loop {
+                let (Some(connector), Some(pause)) = (&options.connector, pauses.next()) else { return Err(lost) };
+                std::thread::sleep(*pause);
+                if let Ok(connection) = connector.connect() {
+                    break connection;
+                }
+            };
+        }
     }
 
-    fn shake_hands(connection: Connection, options: Options) -> Result<(RemoteTarget, Session), RemoteError> {
+    fn shake_hands(
+        connection: Connection,
+        options: Options,
+        attempt: &mut Attempt,
+    ) -> Result<(RemoteTarget, Session), RemoteError> {
         connection.set_nonblocking(true)?;
         let sender = Arc::new(Sender::new(connection.try_clone()?)?);
         let Options { password, identity, take_command_line, first_query, on_lost, take_over, connector } = options;
+        let is_opening = take_over.is_none();
         let wish = match take_over {
             Some(session) => Wish::Resume(ResumeKey { session, token: Vec::new() }),
-            None => Wish::Open { take_command_line, on_lost },
+            None => Wish::Open { take_command_line, on_lost, opening: attempt.opening.clone() },
         };
         let mut first = None;
         let shaken = shake_hands(&connection, &sender, &password, &identity, wish, |agreed| {
+            // A server that knows nothing of that has ended what it may have opened.
+            attempt.is_asked = is_opening && agreed.resume;
             if agreed.resume && connector.is_some() {
                 sender.keep_unanswered();
             }
@@ -153,6 +185,13 @@ impl RemoteTarget {
     }
 }
 
+/// One session that is asked for, perhaps more than once.
+struct Attempt {
+    opening: Opening,
+    /// It was, and the server may have opened it.
+    is_asked: bool,
+}
+
 /// What came of a handshake.
 struct Shaken {
     reader: FrameReader,
@@ -172,10 +211,7 @@ fn shake_hands(
     mut follow: impl FnMut(Agreed),
 ) -> Result<Shaken, RemoteError> {
     let mut reader = FrameReader::new(HANDSHAKE_FRAME);
-    let mut nonce = [0; NONCE_LEN];
-    // Up to 256 bytes come whole (getrandom(2)).
-    getrandom(&mut nonce, GetRandomFlags::empty()).map_err(std::io::Error::from)?;
-    let (mut handshake, hello) = ClientHandshake::start(password, nonce, identity.clone(), wish);
+    let (mut handshake, hello) = ClientHandshake::start(password, random()?, identity.clone(), wish);
     handshake.bind_channel(connection.channel_binding());
     sender.send_as(RequestId::default(), hello);
     let (mut messages, mut bytes) = (0, 0);
@@ -211,6 +247,13 @@ pub(crate) fn resume(way: &Way, seen: u64) -> Result<Resumed, RemoteError> {
         return Err(WireError::UnexpectedKind { kind: Kind::SessionOpened.number() }.into());
     };
     Ok(Resumed { connection, reader: shaken.reader, carried_out, received: (shaken.messages, shaken.bytes) })
+}
+
+fn random<const LEN: usize>() -> Result<[u8; LEN], std::io::Error> {
+    let mut bytes = [0; LEN];
+    // Up to 256 bytes come whole (getrandom(2)).
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(bytes)
 }
 
 /// Reads something, in time.

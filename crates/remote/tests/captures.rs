@@ -237,7 +237,7 @@ fn clients_of_every_kept_release_are_answered_as_they_were() {
 fn servers_of_every_kept_release_are_understood() {
     for (release, client, server) in captures() {
         let (asked, said) = (frames(&client), frames(&server));
-        let wish = Wish::Open { take_command_line: false, on_lost: None };
+        let wish = Wish::Open { take_command_line: false, on_lost: None, opening: Opening::default() };
         let (mut handshake, _) = ClientHandshake::start("", [1; 32], Identity::default(), wish);
         let (hello, message, tail) = &said[0];
         let step = handshake.handle(&Frame { header: *hello, message, tail }).unwrap();

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use outpost_transport::{Connection, Peer};
-use outpost_wire::{Agreed, Identity, OnLost, OpenRequest, RequestId, ResumeRequest};
+use outpost_wire::{Agreed, Identity, OnLost, OpenRequest, Opening, RequestId, ResumeRequest};
 
 use crate::access::Access;
 use crate::control::{Control, Received};
@@ -98,6 +98,7 @@ impl Handover {
                 identity: Identity { user: find("user")?.to_owned(), host: find("host")?.to_owned() },
                 take_command_line: false,
                 on_lost: None,
+                opening: Opening::default(),
                 agreed: Agreed {
                     version: small(number("version")?)?,
                     frame_bytes: small(number("frame")?)? as usize,
@@ -140,10 +141,17 @@ fn policy(name: &str, grace: u64) -> Option<OnLost> {
     })
 }
 
+/// In place of a secret, in orders: the client has not heard yet that its session is open.
+const OPENS: &str = "opens";
+
 /// What a worker is told with a link for its session; `token`: its new secret, for one who takes over.
 pub(crate) fn link_order(request: &ResumeRequest, token: Option<&[u8]>) -> String {
     let ResumeRequest { request: id, seen, agreed, .. } = request;
-    let token = token.map_or("-".to_owned(), hex);
+    let token = match token {
+        Some(token) => hex(token),
+        None if request.opens => OPENS.to_owned(),
+        None => "-".to_owned(),
+    };
     format!("link {} {seen} {} {} {} {token}", id.0, agreed.version, agreed.frame_bytes, agreed.requests)
 }
 
@@ -153,6 +161,7 @@ pub(crate) fn read_link_order(text: &str, descriptor: OwnedFd) -> Option<NewLink
     let [request, seen, version, frame, requests, token] = <[&str; 6]>::try_from(words).ok()?;
     let claim = match token {
         "-" => Claim::Resume { seen: seen.parse().ok()? },
+        OPENS => Claim::Open,
         token => Claim::TakeOver { token: unhex(token)? },
     };
     let agreed = Agreed {
@@ -170,7 +179,7 @@ pub(crate) fn claim_order(session: u64, request: &ResumeRequest) -> String {
     let ResumeRequest { request: id, token, seen, identity, agreed, .. } = request;
     let word = |bytes: &[u8]| if bytes.is_empty() { "-".to_owned() } else { hex(bytes) };
     format!(
-        "claim {session} {} {} {} {} {seen} {} {} {}",
+        "claim {session} {} {} {} {} {seen} {} {} {} {}",
         word(token),
         word(identity.user.as_bytes()),
         word(identity.host.as_bytes()),
@@ -178,13 +187,15 @@ pub(crate) fn claim_order(session: u64, request: &ResumeRequest) -> String {
         agreed.version,
         agreed.frame_bytes,
         agreed.requests,
+        if request.opens { OPENS } else { "-" },
     )
 }
 
 /// The same, read.
 pub(crate) fn read_claim_order(text: &str) -> Option<ResumeRequest> {
     let words: Vec<&str> = text.strip_prefix("claim ")?.split(' ').collect();
-    let [session, token, user, host, request, seen, version, frame, requests] = <[&str; 9]>::try_from(words).ok()?;
+    let [session, token, user, host, request, seen, version, frame, requests, opens] =
+        <[&str; 10]>::try_from(words).ok()?;
     let bytes = |word: &str| if word == "-" { Some(Vec::new()) } else { unhex(word) };
     let name = |word: &str| Some(one_line(&String::from_utf8(bytes(word)?).ok()?));
     Some(ResumeRequest {
@@ -199,6 +210,7 @@ pub(crate) fn read_claim_order(text: &str) -> Option<ResumeRequest> {
             requests: requests.parse().ok()?,
             resume: true,
         },
+        opens: opens == OPENS,
     })
 }
 
@@ -231,9 +243,12 @@ mod tests {
             seen: 5,
             identity: Identity { user: "ada lovelace".into(), host: String::new() },
             agreed: Agreed { version: 1, frame_bytes: 1 << 20, requests: 9, resume: true },
+            opens: false,
         };
         let text = claim_order(77, &request);
         assert_eq!(read_claim_order(&text), Some(request.clone()));
+        let opening = ResumeRequest { opens: true, ..request.clone() };
+        assert_eq!(read_claim_order(&claim_order(77, &opening)), Some(opening));
         let taking_over = ResumeRequest { token: Vec::new(), session: 0, ..request };
         let expected = ResumeRequest { session: 8, ..taking_over.clone() };
         assert_eq!(read_claim_order(&claim_order(8, &taking_over)), Some(expected));
@@ -261,7 +276,14 @@ mod tests {
         let sent = Handover {
             session: 3,
             token: vec![0, 255, 16],
-            open: OpenRequest { request: RequestId(1), identity, take_command_line: true, on_lost: None, agreed },
+            open: OpenRequest {
+                request: RequestId(1),
+                identity,
+                take_command_line: true,
+                on_lost: None,
+                opening: Opening::default(),
+                agreed,
+            },
             command_line: vec!["./a b".into(), String::new(), "x\ny".into()],
             on_lost: OnLost::Run(Some(Duration::from_secs(7))),
             remote_end: true,

@@ -8,7 +8,7 @@
 //! | asked | descriptors | answer |
 //! | --- | --- | --- |
 //! | `sessions` | | `sessions` and one line for each, as a worker gets it |
-//! | `claim SESSION TOKEN USER HOST REQUEST SEEN VERSION FRAME REQUESTS` | the link, its leash | `yes`, or `no REASON` |
+//! | `claim SESSION TOKEN USER HOST REQUEST SEEN VERSION FRAME REQUESTS OPENS` | the link, its leash | `yes`, or `no REASON` |
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -135,10 +135,25 @@ fn sessions_in(directory: &Path, own: u64) -> Vec<ServerSession> {
 /// Why not, for the client.
 pub(crate) fn hand_over(request: &ResumeRequest, link: &Connection, leash: &Control) -> Result<(), String> {
     let directory = directory().map_err(|error| error.to_string())?;
+    if request.opens {
+        // Whose it is knows its secret only.
+        let is_taken = |number: &u64| hand_over_to(*number, &directory, request, link, leash).is_ok();
+        return numbers(&directory).iter().any(is_taken).then_some(()).ok_or_else(|| "there is no such session".into());
+    }
     let number = match request.token.is_empty() {
         false => request.session,
         true => takeover::choose(request.session, &sessions_in(&directory, 0))?,
     };
+    hand_over_to(number, &directory, request, link, leash)
+}
+
+fn hand_over_to(
+    number: u64,
+    directory: &Path,
+    request: &ResumeRequest,
+    link: &Connection,
+    leash: &Control,
+) -> Result<(), String> {
     let gone = || format!("session {} is gone", request.session);
     let owner = connect(&directory.join(number.to_string())).ok_or_else(gone)?;
     let answer = ask(&owner, &claim_order(number, request), &[link.as_fd(), leash.as_fd()]);

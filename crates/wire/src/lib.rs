@@ -25,9 +25,9 @@ pub use error::{VersionMismatch, WireError};
 pub use frame::{Frame, HEADER_LEN, Header, RequestId};
 pub use handshake::{
     Agreed, Capabilities, ClientHandshake, ClientStep, HANDSHAKE_FRAME, Identity, ListedServer, MAX_FRAME,
-    MAX_REQUEST_FRAME, MAX_REQUESTS, OPEN_REQUEST, OnLost, OpenRequest, Opened, RELEASE, RefusalCode, ResumeKey,
-    ResumeRequest, ServerHandshake, ServerKind, ServerList, ServerStep, VERSIONS, Wish, decode_servers, encode_bare,
-    encode_opened, encode_query, encode_refusal, encode_resumed, encode_servers,
+    MAX_REQUEST_FRAME, MAX_REQUESTS, OPEN_REQUEST, OnLost, OpenRequest, Opened, Opening, RELEASE, RefusalCode,
+    ResumeKey, ResumeRequest, ServerHandshake, ServerKind, ServerList, ServerStep, TOKEN_LEN, VERSIONS, Wish,
+    decode_servers, encode_bare, encode_opened, encode_query, encode_refusal, encode_resumed, encode_servers,
 };
 pub use kind::Kind;
 pub use message::{

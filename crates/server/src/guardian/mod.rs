@@ -354,7 +354,9 @@ impl<'a> Guardian<'a> {
                 }
                 Progress::Open(request) => {
                     let one = self.pending.swap_remove(at);
-                    self.open(one, request);
+                    if let Some(one) = self.open_again(one, &request) {
+                        self.open(one, request);
+                    }
                 }
                 Progress::Resume(request) => {
                     let mut one = self.pending.swap_remove(at);
@@ -382,12 +384,32 @@ impl<'a> Guardian<'a> {
         }
     }
 
+    /// One who has lost its link before it heard that its session is open gets that one. Gives back all others.
+    fn open_again(&mut self, mut one: Pending, request: &OpenRequest) -> Option<Pending> {
+        if !request.opening.again {
+            return Some(one);
+        }
+        let by = one.proved();
+        let mut open = self.sessions.iter().enumerate().filter(|(_, session)| session.is_open_to(by.role));
+        let found = open.find_map(|(at, session)| Some((at, session.opened_by(request)?)));
+        if let Some((at, request)) = found {
+            self.resume(one.into_connection(), by, at, request, None);
+            return None;
+        }
+        let is_elsewhere = self.leash.is_some() && self.pass_on(&mut one, &sessions::reopening(request, 0)).is_ok();
+        (!is_elsewhere).then_some(one)
+    }
+
     fn open(&mut self, pending: Pending, request: OpenRequest) {
         let by = pending.proved();
         let Proved { peer, role, .. } = by;
         if self.sessions.len() >= MAX_SESSIONS || self.ending.is_some() {
             let record = Record::new("refused").field("reason", "no further sessions");
             self.auditor.write(record.by(by, Some(&request.identity)));
+            // Who is told so does not ask again at once.
+            if let Ok(link) = pending.into_connection() {
+                pending::refuse(&link, "no further sessions can be had of this server now");
+            }
             return self.options.log.line(format_args!("{peer}: refused: no further sessions"));
         }
         let command_line = match request.take_command_line && role >= Role::Launch {

@@ -19,7 +19,10 @@ impl Guardian<'_> {
         let Some(leash) = &self.leash else { return Ok(()) };
         one.settle().map_err(|error| error.to_string())?;
         rendezvous::hand_over(request, one.connection(), leash)?;
-        self.options.log.line(format_args!("session {}: goes on there", request.session));
+        match request.opens {
+            true => self.options.log.line(format_args!("its session was opened by another server, and goes on there")),
+            false => self.options.log.line(format_args!("session {}: goes on there", request.session)),
+        }
         self.outcome = Outcome::Ended;
         Ok(())
     }

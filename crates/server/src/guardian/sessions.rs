@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use outpost_base::ProcessId;
 use outpost_target::ServerSession;
 use outpost_transport::{Connection, Peer};
-use outpost_wire::{Identity, OnLost, OpenRequest, ResumeRequest};
+use outpost_wire::{Identity, OnLost, OpenRequest, ResumeRequest, TOKEN_LEN};
 use subtle::ConstantTimeEq;
 
 use super::{microseconds, pending, random};
@@ -100,7 +100,10 @@ pub(super) fn start(
     };
     let stdin = std::io::stdin().as_fd().try_clone_to_owned().or_else(|_| null());
     let stdin = stdin.map_err(ServerError::io("share standard input"))?;
-    let token = random::<16>()?.to_vec();
+    let token = match open.opening.token.is_empty() {
+        true => random::<TOKEN_LEN>()?.to_vec(),
+        false => open.opening.token.clone(),
+    };
     let identity = open.identity.clone();
     let owner = Proved { peer: link.peer(), certificate: link.peer_certificate(), role: policy.access.role };
     let Policy { on_lost, remote_end, has_neighbours, access } = policy;
@@ -123,6 +126,12 @@ pub(super) fn start(
     let opened = SystemTime::now();
     let (held, processes, leash) = (None, Vec::new(), None);
     Ok(Session { number, state, token, identity, owner, opened, held, processes, leash })
+}
+
+/// A request for a session that may be there, as one for the session of that number.
+pub(super) fn reopening(open: &OpenRequest, session: u64) -> ResumeRequest {
+    let OpenRequest { request, identity, opening, agreed, .. } = open.clone();
+    ResumeRequest { request, session, token: opening.token, seen: 0, identity, agreed, opens: true }
 }
 
 fn start_worker(backend: &dyn Backend) -> Result<(Control, OwnedFd, Box<dyn Guard>), ServerError> {
@@ -178,6 +187,11 @@ impl Session {
     /// Whether its link may be that of somebody in this role: no lower one may have it.
     pub(super) fn is_open_to(&self, role: Role) -> bool {
         role >= self.owner.role
+    }
+
+    /// The way back into it for a client that asks for it again, not having heard that it is open.
+    pub(super) fn opened_by(&self, open: &OpenRequest) -> Option<ResumeRequest> {
+        self.is_named(self.number, &open.opening.token).then(|| reopening(open, self.number))
     }
 
     /// For how long it is held without a client; `None`: it has one.
@@ -240,7 +254,7 @@ impl Session {
     pub(super) fn give_link(&mut self, link: &Connection, request: &ResumeRequest) -> Result<(), ServerError> {
         let State::Running { control, .. } = &self.state else { return Ok(()) };
         let token = match request.token.is_empty() {
-            true => Some(random::<16>()?.to_vec()),
+            true => Some(random::<TOKEN_LEN>()?.to_vec()),
             false => None,
         };
         let text = handover::link_order(request, token.as_deref());

@@ -6,6 +6,7 @@
 //! | served | the link breaks, and the policy lets go or ends | over |
 //! | served | its client comes over another link: the old one is replaced | served |
 //! | held | its client comes back | served: all it has not seen is sent again |
+//! | held or served | its client asks for it once more, since it has not heard that it is open | served: it is told |
 //! | held | another client takes over | served: breakpoints cleared, all stopped, begun anew |
 //! | held | nobody comes in time | over, by the exit policy |
 //!
@@ -16,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use outpost_target::{BreakpointChange, Event, Plan, StopReason, ThreadRunState, Waited};
 use outpost_wire::{
-    FrameQueue, FrameReader, Header, MAX_REQUEST_FRAME, OnLost, RefusalCode, encode_refusal, encode_resumed,
+    FrameQueue, FrameReader, Header, MAX_REQUEST_FRAME, OPEN_REQUEST, OnLost, RefusalCode, encode_refusal,
+    encode_resumed,
 };
 use rustix::event::epoll;
 
@@ -154,6 +156,7 @@ impl Session<'_> {
             Claim::Resume { seen } if *seen > self.event || !self.kept.reaches_back_to(*seen) => {
                 Some("what its client says it has seen cannot be")
             }
+            Claim::Open if self.event > 0 || self.carried_out > OPEN_REQUEST => Some("its client had heard of it"),
             Claim::TakeOver { .. } if self.held.is_none() => Some("it has a client"),
             _ => None,
         };
@@ -196,6 +199,12 @@ impl Session<'_> {
                     let _ = self.queue.push(header, frame.payload.clone());
                 }
                 self.superior.log(format_args!("resumed"));
+            }
+            Claim::Open => {
+                self.link = Some(new.connection);
+                self.setup.request = new.request;
+                self.open();
+                self.superior.log(format_args!("its client hears that it is open"));
             }
             Claim::TakeOver { token } => {
                 self.settle();

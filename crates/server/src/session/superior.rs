@@ -85,6 +85,8 @@ pub enum Claim {
         /// Highest event number it has received.
         seen: u64,
     },
+    /// The session's client, which has not heard yet that it is open.
+    Open,
     /// Another one, whose predecessor is gone.
     TakeOver {
         /// The session's secret from now on.

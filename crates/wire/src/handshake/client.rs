@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::resume::{RESIZE, RESUME, decode_resumed, encode_resume};
 use super::{
-    Agreed, Capabilities, Identity, MAGIC, OnLost, Opened, RELEASE, RefusalCode, ResumeKey, VERSIONS, agree, limits,
+    Agreed, Capabilities, Identity, MAGIC, OnLost, Opened, Opening, RELEASE, RefusalCode, ResumeKey, VERSIONS, agree,
+    limits,
 };
 use crate::auth::{Key, MAX_ITERATIONS, NONCE_LEN, Prover, Seen};
 use crate::convert::{TailReader, required};
@@ -36,6 +37,8 @@ pub enum Wish {
         take_command_line: bool,
         /// What becomes of it if its link is lost; `None`: the server's default.
         on_lost: Option<OnLost>,
+        /// By what it is known from the beginning.
+        opening: Opening,
     },
     /// A session that is there.
     Resume(ResumeKey),
@@ -171,12 +174,15 @@ impl ClientHandshake {
                 return Err(WireError::Feature { feature: "sessions that outlive their link" });
             }
             Wish::Resume(key) => encode_resume(key, &self.identity),
-            Wish::Open { take_command_line, on_lost } => {
+            Wish::Open { take_command_line, on_lost, opening } => {
+                let token = if agreed.resume { opening.token.clone() } else { Vec::new() };
                 let open = proto::OpenSession {
                     user: self.identity.user.clone(),
                     host: self.identity.host.clone(),
                     take_command_line: *take_command_line,
                     on_lost: on_lost.filter(|_| agreed.resume).map(OnLost::to_message),
+                    token,
+                    again: opening.again,
                 };
                 payload(Kind::OpenSession, &open)
             }

@@ -29,7 +29,7 @@ use crate::{Kind, proto};
 
 pub use client::{ClientHandshake, ClientStep, Wish};
 pub use query::{ListedServer, ServerKind, ServerList, decode_servers, encode_query, encode_servers};
-pub use resume::{OnLost, ResumeKey, ResumeRequest, encode_bare, encode_resumed};
+pub use resume::{OnLost, Opening, ResumeKey, ResumeRequest, TOKEN_LEN, encode_bare, encode_resumed};
 pub use server::{OpenRequest, ServerHandshake, ServerStep, encode_opened};
 
 /// First bytes of both hellos.

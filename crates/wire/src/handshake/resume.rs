@@ -43,6 +43,31 @@ pub struct ResumeRequest {
     pub identity: Identity,
     /// What the client takes.
     pub agreed: Agreed,
+    /// It asked for the session to be opened, and did not hear that it was: answered by
+    /// [`encode_opened`](super::encode_opened), if nothing was done in it.
+    pub opens: bool,
+}
+
+/// By what a client knows a session that it asks for, whether or not it hears of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// The session's secret, [`TOKEN_LEN`] random bytes; empty: the server makes one.
+    pub token: Vec<u8>,
+    /// It was asked for before, over a link that was lost.
+    pub again: bool,
+}
+
+/// Bytes of a session's secret.
+pub const TOKEN_LEN: usize = 16;
+
+impl Opening {
+    /// A secret that is none is as good as no secret.
+    pub(super) fn from_message(mut token: Vec<u8>, again: bool) -> Opening {
+        if token.len() != TOKEN_LEN {
+            token.clear();
+        }
+        Opening { again: again && !token.is_empty(), token }
+    }
 }
 
 /// What a client names to come back to its session.
@@ -109,6 +134,7 @@ pub(super) fn decode_resume(frame: &Frame<'_>, agreed: Agreed) -> Result<ResumeR
         seen: frame.header.seen,
         identity: Identity { user: clean(&message.user), host: clean(&message.host) },
         agreed,
+        opens: false,
     })
 }
 

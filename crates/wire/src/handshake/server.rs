@@ -4,8 +4,8 @@ use super::client::version_error;
 use super::query::check_query;
 use super::resume::{RESIZE, RESUME, decode_resume};
 use super::{
-    Agreed, Identity, MAGIC, OnLost, Opened, RELEASE, RefusalCode, ResumeRequest, VERSIONS, agree, encode_refusal,
-    limits,
+    Agreed, Identity, MAGIC, OnLost, Opened, Opening, RELEASE, RefusalCode, ResumeRequest, VERSIONS, agree,
+    encode_refusal, limits,
 };
 use crate::auth::{Key, NONCE_LEN, Prover, Seen};
 use crate::frame::{Frame, RequestId};
@@ -52,6 +52,8 @@ pub struct OpenRequest {
     pub take_command_line: bool,
     /// What becomes of the session if its link is lost; `None`: the server's default.
     pub on_lost: Option<OnLost>,
+    /// By what its client knows it from the beginning.
+    pub opening: Opening,
     /// What the client takes.
     pub agreed: Agreed,
 }
@@ -213,6 +215,7 @@ fn open(frame: &Frame<'_>, agreed: Agreed) -> Result<ServerStep, WireError> {
         identity: Identity { user: clean(&message.user), host: clean(&message.host) },
         take_command_line: message.take_command_line,
         on_lost: message.on_lost.and_then(OnLost::from_message),
+        opening: Opening::from_message(message.token, message.again),
         agreed,
     }))
 }

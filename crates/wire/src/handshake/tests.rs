@@ -21,7 +21,12 @@ fn server(password: &str) -> ServerHandshake {
 
 fn client(password: &str) -> (ClientHandshake, Payload) {
     let identity = Identity { user: "ada".into(), host: "birch\n".into() };
-    ClientHandshake::start(password, [1; NONCE_LEN], identity, Wish::Open { take_command_line: true, on_lost: None })
+    ClientHandshake::start(
+        password,
+        [1; NONCE_LEN],
+        identity,
+        Wish::Open { take_command_line: true, on_lost: None, opening: Opening::default() },
+    )
 }
 
 /// Runs both; gives what the server was asked for, or why one of the two gave up.
