@@ -2,6 +2,7 @@
 //!
 //! It reads no message, so whatever a server and its clients speak passes, encrypted or not. See `dbengprx --help`.
 
+mod dial;
 mod exit_codes;
 mod options;
 mod relay;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use outpost_transport::Listener;
+use outpost_transport::{Listener, ServerTransport};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -59,10 +60,16 @@ fn run(options: Options) -> anyhow::Result<()> {
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     allow_descriptors();
 
-    let listener = Listener::bind_relay(&options.clients)?;
-    announce(&listener, &options);
     let relays = Relays::new(options.server.clone())?;
-    let mut listener = Some(listener);
+    let mut listener = None;
+    if let ServerTransport::Reverse(dial) = &options.clients {
+        log(format_args!("dialling {dial}, for {}", options.server));
+        dial::start(dial.clone(), options.persistent, &relays)?;
+    } else {
+        let bound = Listener::bind_relay(&options.clients)?;
+        announce(&bound, &options);
+        listener = Some(bound);
+    }
     let mut ending: Option<Instant> = None;
     loop {
         let watched = listener.as_ref().filter(|_| relays.count() < MAX_CLIENTS);
@@ -92,8 +99,10 @@ fn run(options: Options) -> anyhow::Result<()> {
                 }
             }
         }
-        if !options.persistent && ending.is_none() && relays.has_lost_its_server() {
-            log(format_args!("ending: the server closed (-p stays)"));
+        let is_over = relays.has_lost_its_server() || relays.is_dialling_over();
+        if !options.persistent && ending.is_none() && is_over {
+            let who = if relays.has_lost_its_server() { "server" } else { "client" };
+            log(format_args!("ending: the {who} closed (-p stays)"));
             listener = None;
             ending = Some(Instant::now() + END_TIMEOUT);
         }

@@ -14,10 +14,12 @@ usage: dbengprx [-p] -c CLIENT-TRANSPORT -s SERVER-TRANSPORT
         tcp:server=HOST,port=N[,ipversion=6]
         npipe:pipe=NAME
         com:port=LINE,baud=N,channel=N
+        tcp:port=N[:M],clicon=HOST      waits for the server of HOST, which dials, whenever a client is there
   -s, --serve TRANSPORT     where clients come, as a server would name it:
         tcp:port=N[:M][,bind=ADDR][,ipversion=6]
         npipe:pipe=NAME
         com:port=LINE,baud=N,channel=N
+        tcp:port=N,clicon=HOST          dials the debugger that waits on HOST; with -p again for the next one
   -p, --persistent          stay when the server closes; without it the repeater ends then
   -?, -h, --help            this text
       --version             release
@@ -86,10 +88,19 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Re
 
 fn check(server: &ClientTransport, clients: &ServerTransport) -> anyhow::Result<()> {
     use {ClientTransport as Client, ServerTransport as Server};
+    let is_server_known = match server {
+        Client::Tcp(_) | Client::Npipe(_) | Client::Com(_) => true,
+        Client::Reverse(listen) => !listen.at.is_encrypted(),
+        _ => false,
+    };
+    let are_clients_known = match clients {
+        Server::Tcp(_) | Server::Npipe(_) | Server::Com(_) => true,
+        Server::Reverse(dial) => !dial.is_encrypted(),
+        _ => false,
+    };
     ensure!(
-        matches!(server, Client::Tcp(_) | Client::Npipe(_) | Client::Com(_))
-            && matches!(clients, Server::Tcp(_) | Server::Npipe(_) | Server::Com(_)),
-        "a repeater knows tcp, npipe and com, without clicon=; an ssl: pair passes through it as tcp:, an spipe: pair as npipe:"
+        is_server_known && are_clients_known,
+        "a repeater knows tcp, npipe and com; an ssl: pair passes through it as tcp:, an spipe: pair as npipe:"
     );
     ensure!(
         server.password().is_none() && clients.password().is_none(),
@@ -149,7 +160,10 @@ mod tests {
         refuses(&["-c", "npipe:pipe=a,password=x", "-s", "tcp:port=1"], "a repeater has no password");
         refuses(&["-c", "npipe:pipe=a", "-s", "tcp:port=1,password=x"], "a repeater has no password");
         refuses(&["-c", "npipe:pipe=a", "-s", "ssl:port=1"], "passes through it as tcp:");
-        refuses(&["-c", "tcp:port=1,clicon=a", "-s", "tcp:port=1"], "without clicon=");
+        refuses(&["-c", "ssl:port=1,clicon=a", "-s", "tcp:port=1"], "passes through it as tcp:");
+        refuses(&["-c", "tcp:port=1,clicon=a", "-s", "ssl:port=1,clicon=b,certuser=x"], "passes through it as tcp:");
+        refuses(&["-c", "tcp:port=1,clicon=a,password=x", "-s", "tcp:port=1"], "a repeater has no password");
+        assert!(check(&["-c", "tcp:port=1:9,clicon=a", "-s", "tcp:port=1,clicon=b"]).is_ok());
         let line = ["-c", "com:port=com2,baud=9600,channel=1", "-s", "com:port=/dev/ttyS1,baud=19200,channel=2"];
         refuses(&line, "use two serial lines");
         assert!(check(&[line[0], line[1], line[2], "com:port=com3,baud=9600,channel=1"]).is_ok());

@@ -7,9 +7,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Context;
-use outpost_transport::{ClientTransport, Connection};
-use rustix::event::{EventfdFlags, eventfd};
+use anyhow::{Context, ensure};
+use outpost_transport::{ClientTransport, Connection, ReverseListener};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::log;
 
@@ -35,6 +35,7 @@ struct State {
     open_servers: usize,
     /// Whether a server that had said something has closed.
     server_closed: bool,
+    is_dialling_over: bool,
 }
 
 #[derive(Debug)]
@@ -50,11 +51,30 @@ impl Relays {
         Ok(Arc::new(Relays { server, state: Mutex::default(), wake }))
     }
 
+    /// Carries one client that was dialled, to its end; gives whether it was one that said something.
+    pub(crate) fn carry_dialled(self: &Arc<Self>, client: Connection) -> bool {
+        self.state().connecting += 1;
+        Arc::clone(self).relay(client) > 0
+    }
+
+    /// Nobody else is dialled.
+    pub(crate) fn end_dialling(&self) {
+        self.state().is_dialling_over = true;
+        self.ring();
+    }
+
+    /// Whether the only client there was to be is gone.
+    pub(crate) fn is_dialling_over(&self) -> bool {
+        self.state().is_dialling_over
+    }
+
     /// Connects a client to the server, in a thread of its own.
     pub(crate) fn admit(self: &Arc<Self>, client: Connection) {
         self.state().connecting += 1;
         let relays = Arc::clone(self);
-        let started = std::thread::Builder::new().stack_size(STACK).spawn(move || relays.relay(client));
+        let started = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+            relays.relay(client);
+        });
         if let Err(error) = started {
             self.state().connecting -= 1;
             log(format_args!("no thread for a client: {error}"));
@@ -90,9 +110,11 @@ impl Relays {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn relay(self: Arc<Self>, client: Connection) {
+    /// Carries one client to its end; gives how many bytes it said.
+    fn relay(self: Arc<Self>, client: Connection) -> u64 {
         let peer = client.peer();
-        let connected = self.server.connect();
+        let connected = self.connect(&client);
+        let mut said = 0;
         let pair = {
             let mut state = self.state();
             state.connecting -= 1;
@@ -117,7 +139,7 @@ impl Relays {
                 });
                 match back {
                     Ok(back) => {
-                        carry(&pair.client, &pair.server);
+                        said = carry(&pair.client, &pair.server);
                         // A thread that panicked has nothing more to carry either.
                         let _ = back.join();
                     }
@@ -130,9 +152,27 @@ impl Relays {
                 log(format_args!("{peer}: ended"));
             }
             // The client sees its connection close.
-            Err(error) => log(format_args!("{peer}: {error}")),
+            Err(error) => log(format_args!("{peer}: {error:#}")),
         }
         self.ring();
+        said
+    }
+
+    /// Connects to the server for a client; or waits for it to dial, for as long as the client is there: a server that
+    /// comes before its client would wait in vain, and end.
+    fn connect(&self, client: &Connection) -> anyhow::Result<Connection> {
+        let ClientTransport::Reverse(listen) = &self.server else { return Ok(self.server.connect()?) };
+        let listener = ReverseListener::bind(listen)?;
+        log(format_args!("waiting on {} for the server of {}", listener.place(), listen.host));
+        loop {
+            let refused = &mut |other, why: String| log(format_args!("sent away: {other}: {why}"));
+            if let Some(server) = listener.accept_next(refused)? {
+                return Ok(server);
+            }
+            let mut fds = [PollFd::new(&listener, PollFlags::IN), PollFd::new(client, PollFlags::RDHUP)];
+            let _ = poll(&mut fds, None);
+            ensure!(fds[1].revents().is_empty(), "gone before the server came");
+        }
     }
 
     fn ring(&self) {

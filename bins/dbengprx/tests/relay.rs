@@ -37,7 +37,9 @@ impl Repeater {
             }
         });
         let mut repeater = Repeater { child, log };
-        wait_until("the repeater listens", LIMIT, || repeater.says("connect with:") || !repeater.is_running());
+        wait_until("the repeater begins", LIMIT, || {
+            repeater.says("connect with:") || repeater.says("dialling ") || !repeater.is_running()
+        });
         assert!(repeater.is_running(), "{:?}", repeater.log.lock().unwrap());
         repeater
     }
@@ -335,4 +337,62 @@ fn a_serial_line_on_one_side() {
     let output = cdb(&transport, running.pid(), "k;q").output().unwrap();
     assert!(output.status.success() && said(&output).contains("Child-SP"), "{}", said(&output));
     assert_eq!(repeater.wait(), Some(0));
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A server that dials; its certificates, and those of debuggers that it is to find, are in the directory.
+fn dialling(transport: &str, directory: &Path) -> Child {
+    let mut command = Command::new(program("dbgsrv"));
+    command.args(["-t", transport]).env("XDG_CONFIG_HOME", directory).stderr(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn a_server_that_dials_is_waited_for_while_a_client_is_there_and_again_for_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let waiting = format!("tcp:port={port},clicon=localhost");
+    let repeater = Repeater::start(&["-p", "-c", &waiting, "-s", "tcp:port=0"], directory.path());
+    // Without a client nobody waits there: a server would wait in vain.
+    assert_eq!(TcpStream::connect(("127.0.0.1", port)).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    // A client that has gone again leaves nothing behind.
+    drop(repeater.connect());
+    wait_until("the client is forgotten", LIMIT, || repeater.says("gone before the server came"));
+    let mut running = Running::start("sleep", &["1000"]);
+    let transport = format!("tcp:server=localhost,port={},password=Xy12", repeater.port());
+    for _ in 0..2 {
+        let mut server = dialling(&format!("tcp:port={port},clicon=127.0.0.1,password=Xy12"), directory.path());
+        let output = cdb(&transport, running.pid(), "k;q").output().unwrap();
+        assert!(output.status.success() && said(&output).contains("Child-SP"), "{}", said(&output));
+        assert!(server.wait().unwrap().success(), "its only session is over");
+    }
+    assert!(running.is_running() && text_differences(running.pid()).is_empty());
+}
+
+#[test]
+fn a_chain_may_be_reversed_from_end_to_end_and_encrypted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (near, far) = (free_port(), free_port());
+    let mut running = Running::start("sleep", &["1000"]);
+    let mut repeater = Repeater::start(
+        &["-c", &format!("tcp:port={far},clicon=localhost"), "-s", &format!("tcp:port={near},clicon=127.0.0.1")],
+        directory.path(),
+    );
+    wait_until("it dials in vain", LIMIT, || repeater.says("trying again until the debugger is there"));
+    let mut client = cdb(&format!("ssl:port={near},clicon=localhost"), running.pid(), "r rip; q");
+    client.env("XDG_CONFIG_HOME", directory.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = client.spawn().unwrap();
+    let mut errors = BufReader::new(client.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let line = errors.find(|line| line.contains("there: dbgsrv -t ")).unwrap();
+    // What the client wants pasted, but for the port: between the two is the repeater.
+    let line = line.split(" -t ").nth(1).unwrap().replace(&format!("Port={near}"), &format!("Port={far}"));
+    let mut server = dialling(&line, directory.path());
+    let output = client.wait_with_output().unwrap();
+    assert!(output.status.success() && said(&output).contains("rip="), "{}", said(&output));
+    assert!(server.wait().unwrap().success());
+    assert_eq!(repeater.wait(), Some(0), "with its only client");
+    wait_until("the program is let go", LIMIT, || is_free(running.pid()));
+    assert!(running.is_running() && text_differences(running.pid()).is_empty());
 }

@@ -1,6 +1,7 @@
 //! A reverse connection as its client sees it: it listens, for one server on one host, once.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -67,10 +68,19 @@ impl ReverseListener {
     /// Out of descriptors.
     pub fn accept(&self, refused: &mut dyn FnMut(Peer, String)) -> Result<Connection, TransportError> {
         loop {
-            let Some(connection) = self.listener.accept()? else {
-                let _ = poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], None);
-                continue;
-            };
+            if let Some(connection) = self.accept_next(refused)? {
+                return Ok(connection);
+            }
+            let _ = poll(&mut [PollFd::new(self, PollFlags::IN)], None);
+        }
+    }
+
+    /// The server, if it has come; use [`AsFd`] to wait for it.
+    ///
+    /// # Errors
+    /// As [`ReverseListener::accept`].
+    pub fn accept_next(&self, refused: &mut dyn FnMut(Peer, String)) -> Result<Option<Connection>, TransportError> {
+        while let Some(connection) = self.listener.accept()? {
             let peer = connection.peer();
             if let Peer::Address(address) = peer
                 && !self.allowed.contains(&address.ip())
@@ -82,11 +92,18 @@ impl ReverseListener {
             match connection.finish_handshake() {
                 Ok(()) => {
                     connection.set_waits(true);
-                    return Ok(connection);
+                    return Ok(Some(connection));
                 }
                 Err(error) => refused(peer, error.to_string()),
             }
         }
+        Ok(None)
+    }
+}
+
+impl AsFd for ReverseListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
 }
 

@@ -93,6 +93,11 @@ impl ReverseDial {
         Ok(ReverseListen { host: host.to_owned(), at: Box::new(at) })
     }
 
+    /// Whether it dials inside TLS.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(&*self.to, ClientTransport::Ssl(..) | ClientTransport::Spipe(..))
+    }
+
     /// The host that is dialled.
     pub fn host(&self) -> &str {
         match &*self.to {
