@@ -354,7 +354,9 @@ impl<'a> Guardian<'a> {
                 }
                 Progress::Open(request) => {
                     let one = self.pending.swap_remove(at);
-                    if let Some(one) = self.open_again(one, &request) {
+                    if let Some(again) = self.opened_before(&request) {
+                        self.go_on(one, again, now);
+                    } else if let Some(one) = self.unless_opened_elsewhere(one, &request) {
                         self.open(one, request);
                     }
                 }
@@ -367,37 +369,33 @@ impl<'a> Guardian<'a> {
                         }
                         continue;
                     }
-                    let by = one.proved();
-                    match self.claimed(&request, by) {
-                        Ok(session) => {
-                            let link = one.into_connection();
-                            self.resume(link, by, session, request, None);
-                        }
-                        Err(reason) => {
-                            // It is the last now, and comes by once more; what it waits for is its refusal.
-                            one.refuse_session(reason, now);
-                            self.pending.push(one);
-                        }
-                    }
+                    self.go_on(one, request, now);
                 }
             }
         }
     }
 
-    /// One who has lost its link before it heard that its session is open gets that one. Gives back all others.
-    fn open_again(&mut self, mut one: Pending, request: &OpenRequest) -> Option<Pending> {
-        if !request.opening.again {
-            return Some(one);
-        }
+    /// Gives a connection the session that it asks for, or refuses it.
+    fn go_on(&mut self, mut one: Pending, request: ResumeRequest, now: Instant) {
         let by = one.proved();
-        let mut open = self.sessions.iter().enumerate().filter(|(_, session)| session.is_open_to(by.role));
-        let found = open.find_map(|(at, session)| Some((at, session.opened_by(request)?)));
-        if let Some((at, request)) = found {
-            self.resume(one.into_connection(), by, at, request, None);
-            return None;
+        match self.claimed(&request, by) {
+            Ok(session) => {
+                let link = one.into_connection();
+                self.resume(link, by, session, request, None);
+            }
+            Err(reason) => {
+                // It is the last now, and comes by once more; what it waits for is its refusal.
+                one.refuse_session(reason, now);
+                self.pending.push(one);
+            }
         }
-        let is_elsewhere = self.leash.is_some() && self.pass_on(&mut one, &sessions::reopening(request, 0)).is_ok();
-        (!is_elsewhere).then_some(one)
+    }
+
+    /// The way back for one who has lost its link before it heard that its session is open.
+    fn opened_before(&self, request: &OpenRequest) -> Option<ResumeRequest> {
+        let token = Some(&request.opening.token).filter(|_| request.opening.again)?;
+        let found = self.sessions.iter().find(|session| session.is_named(session.number(), token))?;
+        Some(sessions::reopening(request, found.number()))
     }
 
     fn open(&mut self, pending: Pending, request: OpenRequest) {

@@ -1,7 +1,7 @@
 //! The guardian of one client's link and those of the same user's other links: who has the session that a link belongs to?
 
 use outpost_transport::{Connection, Peer};
-use outpost_wire::ResumeRequest;
+use outpost_wire::{OpenRequest, ResumeRequest};
 
 use super::pending::Pending;
 use super::sessions::{self, Session};
@@ -25,6 +25,13 @@ impl Guardian<'_> {
         }
         self.outcome = Outcome::Ended;
         Ok(())
+    }
+
+    /// Gives the link to another server of this user if that one has opened the session; else gives it back.
+    pub(super) fn unless_opened_elsewhere(&mut self, mut one: Pending, request: &OpenRequest) -> Option<Pending> {
+        let may_be = request.opening.again && self.leash.is_some();
+        let is_elsewhere = may_be && self.pass_on(&mut one, &sessions::reopening(request, 0)).is_ok();
+        (!is_elsewhere).then_some(one)
     }
 
     /// Answers the servers that were started for the next link, and the workers of other servers.

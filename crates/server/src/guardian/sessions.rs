@@ -189,11 +189,6 @@ impl Session {
         role >= self.owner.role
     }
 
-    /// The way back into it for a client that asks for it again, not having heard that it is open.
-    pub(super) fn opened_by(&self, open: &OpenRequest) -> Option<ResumeRequest> {
-        self.is_named(self.number, &open.opening.token).then(|| reopening(open, self.number))
-    }
-
     /// For how long it is held without a client; `None`: it has one.
     pub(super) fn held_for(&self) -> Option<Duration> {
         self.control()?;
