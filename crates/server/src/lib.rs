@@ -55,6 +55,8 @@ mod worker;
 
 pub use access::{Access, Grant, Role};
 pub use allow::{AllowList, Allowed, OPERATIONS};
+#[doc(hidden)]
+pub use announce::fuzz_datagram;
 pub use attended::serve_stdio;
 pub use audit::{Audit, JOURNAL_SOCKET, Record};
 pub use dial::serve_reverse;

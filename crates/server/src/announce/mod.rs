@@ -21,6 +21,7 @@ use crate::guardian::{random, timespec};
 use crate::handover::{hex, one_line};
 use crate::role::{ANNOUNCER, Backend};
 use crate::{Log, ServerError, registry, signals};
+pub use message::fuzz_datagram;
 use message::{Service, Wanted};
 
 /// Longest datagram that is read; longer ones do not leave their network whole (RFC 6762, 17).
