@@ -187,6 +187,7 @@ fn start(
     let shared = Arc::new(Shared::default());
     let near = near.over_tls(network.peer(), Near { shared: Arc::clone(&shared), waits: AtomicBool::new(is_client) });
     let pumping = shared;
+    let running = Running::begin();
     let body = move || {
         // Signals are for the threads that wait for them.
         let _ = SigSet::all().thread_block();
@@ -204,15 +205,12 @@ fn start(
         // The reason is there before the end is seen.
         drop(far);
         pumping.tell(true);
+        // Whoever ends the process does not wait for a stranger to hang up.
+        drop(running);
         if has_failed {
             hear_out(&network);
         }
         drop((network, make));
-    };
-    let running = Running::begin();
-    let body = move || {
-        let _running = running;
-        body();
     };
     std::thread::Builder::new().name("tls".into()).stack_size(STACK).spawn(body).map_err(failed)?;
     Ok(near)
