@@ -27,6 +27,7 @@ use outpost_target::{
 };
 use outpost_testkit::link::{After, DelayLink, Towards};
 use outpost_testkit::wait_until;
+use outpost_transport::ClientTransport;
 
 /// What the session is doing when its link is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,6 +207,28 @@ fn a_session_is_opened_once_however_often_its_answer_is_lost() {
     }
     println!("{cuts} cuts, {again} sessions asked for once more");
     assert!(again > 5, "{again} of {cuts} cuts");
+}
+
+/// The same for one that is taken over from a debugger that is gone.
+#[test]
+fn a_session_is_taken_over_although_the_answer_is_lost() {
+    for plan in [After::Messages(2), After::Bytes(250), After::Bytes(300)] {
+        let server = Server::start(&["-t", "tcp:port=0", "--grace", "30"]);
+        let link = DelayLink::start(server.port(), Duration::ZERO).unwrap();
+        let transport: ClientTransport = format!("tcp:server=127.0.0.1,port={}", link.port()).parse().unwrap();
+        // Nobody makes another link for this one.
+        let (gone, session) = RemoteTarget::open(transport.connect().unwrap(), Options::default()).unwrap();
+        link.cut();
+        server.wait_for_line("link lost");
+        link.cut_later(Some((Towards::Client, plan)));
+        let options = Options { take_over: Some(0), ..Options::default() };
+        let (mut remote, taken) = RemoteTarget::connect(&transport, options).unwrap();
+        assert!(link.cuts() >= 2, "{plan:?}");
+        let sessions = remote.sessions().unwrap();
+        assert_eq!((taken.number, sessions.len(), sessions[0].held), (session.number, 1, None), "{plan:?}");
+        drop(gone);
+        assert!(remote.clock().is_ok());
+    }
 }
 
 /// A session; with `may_fail`, after a failure once more: one that was not asked for yet is not asked for by itself.

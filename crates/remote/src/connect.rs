@@ -8,7 +8,7 @@ use outpost_target::ProcessQuery;
 use outpost_transport::{ClientTransport, Connection, TransportError};
 use outpost_wire::{
     Agreed, ClientHandshake, ClientStep, FrameReader, HANDSHAKE_FRAME, Identity, Kind, MAX_FRAME, OPEN_REQUEST, OnLost,
-    Opening, Request, RequestId, ResumeKey, TOKEN_LEN, WireError, Wish,
+    Opening, RefusalCode, Request, RequestId, ResumeKey, TOKEN_LEN, WireError, Wish,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -113,20 +113,18 @@ impl RemoteTarget {
     /// Opens a session over a connection that exists.
     ///
     /// If that is lost after the session was asked for, it is not known whether there is one; then it is asked for again,
-    /// over a connection that [`Options::connector`] makes, and it is opened once.
+    /// over a connection that [`Options::connector`] makes, and it is opened once. One that is taken over is taken over again.
     ///
     /// # Errors
     /// As [`RemoteTarget::connect`].
     pub fn open(mut connection: Connection, options: Options) -> Result<(RemoteTarget, Session), RemoteError> {
-        let mut attempt =
-            Attempt { opening: Opening { token: random::<TOKEN_LEN>()?.to_vec(), again: false }, is_asked: false };
+        let opening = Opening { token: random::<TOKEN_LEN>()?.to_vec(), again: false };
+        let mut attempt = Attempt { opening, takes_over: options.take_over.is_some(), is_asked: false };
         let mut pauses = PAUSES.iter();
         loop {
             let program = connection.program();
             let lost = match RemoteTarget::shake_hands(connection, options.clone(), &mut attempt) {
-                Err(error @ (RemoteError::Closed | RemoteError::Lost(_))) if attempt.is_asked => {
-                    error.explained_by(program)
-                }
+                Err(error) if attempt.may_succeed_later(&error) => error.explained_by(program),
                 result => return result.map_err(|error| error.explained_by(program)),
             };
             attempt.opening.again = true;
@@ -148,7 +146,6 @@ impl RemoteTarget {
         connection.set_nonblocking(true)?;
         let sender = Arc::new(Sender::new(connection.try_clone()?)?);
         let Options { password, identity, take_command_line, first_query, on_lost, take_over, connector } = options;
-        let is_opening = take_over.is_none();
         let wish = match take_over {
             Some(session) => Wish::Resume(ResumeKey { session, token: Vec::new() }),
             None => Wish::Open { take_command_line, on_lost, opening: attempt.opening.clone() },
@@ -156,7 +153,7 @@ impl RemoteTarget {
         let mut first = None;
         let shaken = shake_hands(&connection, &sender, &password, &identity, wish, |agreed| {
             // A server that knows nothing of that has ended what it may have opened.
-            attempt.is_asked = is_opening && agreed.resume;
+            attempt.is_asked = agreed.resume;
             if agreed.resume && connector.is_some() {
                 sender.keep_unanswered();
             }
@@ -188,8 +185,23 @@ impl RemoteTarget {
 /// One session that is asked for, perhaps more than once.
 struct Attempt {
     opening: Opening,
-    /// It was, and the server may have opened it.
+    takes_over: bool,
+    /// It was, and the server may have given it.
     is_asked: bool,
+}
+
+impl Attempt {
+    /// Whether the same question may be answered over another link.
+    fn may_succeed_later(&self, error: &RemoteError) -> bool {
+        match error {
+            RemoteError::Closed | RemoteError::Lost(_) => self.is_asked,
+            // The server takes it for served until it has noticed that the last link is lost.
+            RemoteError::Wire(WireError::Refused { code: RefusalCode::Gone, .. }) => {
+                self.takes_over && self.opening.again
+            }
+            _ => false,
+        }
+    }
 }
 
 /// What came of a handshake.
