@@ -128,6 +128,45 @@ fn damaged_captures_are_refused_or_understood() {
     }
 }
 
+/// Handshakes with somebody between the two ends; the first of each pair is a seed of the fuzz target `handshake`.
+#[test]
+fn a_handshake_that_is_meddled_with_ends_in_no_session() {
+    let long = [vec![0, 0, 0, 3, 200], vec![8; 200]].concat();
+    let cases: [(&[u8], bool); 12] = [
+        (&[0], true),
+        (&[4], true),
+        (&[1], false),
+        (&[6], false),
+        // One bit of the client's hello, of the server's, of the proof.
+        (&[0, 2, 40, 1], false),
+        (&[0, 0, 2, 20, 1], false),
+        (&[0, 0, 0, 2, 5, 0x80], false),
+        // A field behind the client's hello that means nothing; bytes before a frame; nothing at all.
+        (&[0, 4, 2, 0xf8, 0x07], false),
+        (&[0, 6, 3, 1, 2, 3], false),
+        (&[0, 1], false),
+        // The request is changed, after the proof: it is another one, and an honest one is not needed.
+        (&[0, 0, 0, 0, 3, 2, 10, 0], true),
+        (&long, false),
+    ];
+    for (data, opens) in cases {
+        assert_eq!(fuzz::handshake(data), opens, "{data:?}");
+        for copy in 0..200 {
+            let mut values = Values::new(copy);
+            let mut changed = data.to_vec();
+            for _ in 0..=values.below(6) {
+                let at = values.below(changed.len() as u64) as usize;
+                match values.below(3) {
+                    0 => changed[at] = values.below(256) as u8,
+                    1 => changed.insert(at, values.below(8) as u8),
+                    _ => changed.extend((0..values.below(20)).map(|byte| byte as u8)),
+                }
+            }
+            fuzz::handshake(&changed);
+        }
+    }
+}
+
 fn frame_starts(bytes: &[u8]) -> Vec<usize> {
     let mut reader = reader_of(bytes);
     let mut starts = vec![0];

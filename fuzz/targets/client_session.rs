@@ -1,0 +1,11 @@
+//! Fuzz target: a client's session, whose server is hostile; `crates/remote/tests/fuzz_seeds.rs` replays its seeds in `cargo test`.
+#![no_main]
+
+#[path = "../../crates/remote/tests/common/mod.rs"]
+mod common;
+#[path = "../../crates/remote/tests/common/hostile.rs"]
+mod hostile;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    hostile::client_session(data);
+});
