@@ -151,7 +151,7 @@ fn bytes_half_closes_and_last_words_pass_and_the_servers_end_is_its_own() {
 }
 
 #[test]
-fn a_persistent_one_outlives_both_ends_and_sigterm_ends_it_in_order() {
+fn check_13_a_persistent_one_outlives_both_ends_and_sigterm_ends_it_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let (listener, transport) = server();
     let mut repeater = Repeater::start(&["-p", "-c", &transport, "-s", "tcp:port=0"], directory.path());
@@ -259,7 +259,7 @@ fn is_free(pid: u32) -> bool {
 }
 
 #[test]
-fn a_chain_of_tcp_npipe_tcp_carries_sessions_and_passwords() {
+fn check_13_a_chain_of_tcp_npipe_tcp_carries_sessions_and_passwords() {
     let directory = tempfile::tempdir().unwrap();
     let server = ProcessServer::start_on("tcp:port=0,password=Xy12");
     let port = server.connection().split(['=', ',']).nth(1).unwrap().to_owned();
@@ -325,7 +325,7 @@ fn a_killed_repeater_breaks_links_that_another_resumes_and_harms_no_program() {
 }
 
 #[test]
-fn a_serial_line_on_one_side() {
+fn check_13_a_serial_line_towards_the_server() {
     let line = SerialLine::start(10).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let server = ProcessServer::start_on(&format!("com:port={},baud=115200,channel=3", line.device(0)));

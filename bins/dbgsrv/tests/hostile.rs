@@ -97,7 +97,7 @@ fn garbage_and_impossible_lengths_end_the_connection_at_once() {
 }
 
 #[test]
-fn versions_that_differ_are_told_to_both_sides() {
+fn check_16_versions_that_differ_are_told_to_both_sides_before_anything_else() {
     for transport in TRANSPORTS {
         let server = Server::start(&["-t", transport]);
         let mut other = server.connect();
@@ -113,6 +113,8 @@ fn versions_that_differ_are_told_to_both_sides() {
         }
         server.wait_for_line("protocol versions differ");
         assert!(other.clock().is_ok());
+        assert_eq!(server.workers().len(), 1, "no process was started for it, so no target was touched");
+        assert_eq!(server.log().iter().filter(|line| line.contains("opened")).count(), 1, "{:#?}", server.log());
     }
 }
 

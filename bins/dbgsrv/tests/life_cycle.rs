@@ -90,16 +90,26 @@ fn wrong_command_lines_and_taken_ports_are_told_by_the_exit_status() {
     assert!(line.contains("/no/such/program"), "{line}");
 }
 
+/// No session object is created, the error carries 0x80004005, nothing is given away.
 #[test]
-fn passwords_are_checked_and_shown_nowhere() {
+fn check_6_a_wrong_password_opens_nothing_and_learns_nothing() {
     let server = Server::start(&["-t", "tcp:port=0,password=Xy12secret"]);
     assert!(server.client_string().ends_with(",Password=*"));
-    for wrong in ["", "xy12secret"] {
+    // Whether there is a password at all is told to nobody: a server without one refuses in the same words.
+    let open = Server::start(&["-t", "tcp:port=0"]);
+    let mut errors = Vec::new();
+    for (server, wrong) in [(&server, ""), (&server, "xy12secret"), (&open, "xy12secret")] {
         let error = server.try_connect(wrong).unwrap_err().to_string();
         assert!(error.contains("authentication failed") && error.contains("0x80004005"), "{error}");
+        assert!(!error.to_lowercase().contains("secret"), "{error}");
+        errors.push(error);
     }
-    server.wait_for_line("refused: authentication failed");
-    assert!(server.workers().is_empty(), "nothing was started for those");
+    assert!(errors.iter().all(|error| *error == errors[0]), "{errors:#?}");
+    for server in [&server, &open] {
+        server.wait_for_line("refused: authentication failed");
+        assert!(server.workers().is_empty(), "nothing was started for those");
+        assert!(server.log().iter().all(|line| !line.contains("session")), "{:#?}", server.log());
+    }
     server.try_connect("Xy12secret").unwrap();
     assert!(server.log().iter().all(|line| !line.contains("secret")), "{:#?}", server.log());
 }

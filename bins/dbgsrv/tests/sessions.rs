@@ -87,15 +87,16 @@ fn work_through(remote: &mut RemoteTarget, pid: u32, work: outpost_base::Va, cod
     longest
 }
 
+/// 100 smart clients, of whom one floods, one stalls and one turns to garbage: the others notice nothing.
 #[test]
-fn of_a_hundred_sessions_one_floods_one_stalls_and_98_notice_nothing() {
-    const OTHERS: usize = 98;
+fn check_7_of_a_hundred_sessions_three_misbehave_and_the_others_notice_nothing() {
+    const OTHERS: usize = 97;
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&["-t", "tcp:port=0", "--grace", "1"]);
     let program = worker_program();
     let work = symbol(&program, "work");
     let debuggees: Vec<Debuggee> =
-        (0..OTHERS + 2).map(|number| Debuggee::start("slow", folder.path(), &number.to_string())).collect();
+        (0..OTHERS + 3).map(|number| Debuggee::start("slow", folder.path(), &number.to_string())).collect();
     let guardian_idle = pss(server.pid());
 
     // One is stopped and says nothing more.
@@ -109,8 +110,13 @@ fn of_a_hundred_sessions_one_floods_one_stalls_and_98_notice_nothing() {
     attach(&mut flooding, flooded);
     let flooded_space = space(&mut flooding, ProcessId(flooded));
     let flooding_worker = tracer(flooded);
+    // One says what is no message any more.
+    let connection = server.transport().connect().unwrap();
+    let noise = connection.try_clone().unwrap();
+    let (mut garbling, garbled_session) = RemoteTarget::open(connection, Options::default()).unwrap();
+    attach(&mut garbling, debuggees[OTHERS + 2].pid());
     let others: Mutex<Vec<RemoteTarget>> = Mutex::new((0..OTHERS).map(|_| server.connect()).collect());
-    assert_eq!(server.workers().len(), OTHERS + 2);
+    assert_eq!(server.workers().len(), OTHERS + 3);
 
     let (done, next) = (AtomicBool::new(false), AtomicUsize::new(0));
     let code = read(&mut stalled, outpost_base::AddressSpaceId(u64::from(debuggees[OTHERS].pid())), work, 8);
@@ -121,8 +127,13 @@ fn of_a_hundred_sessions_one_floods_one_stalls_and_98_notice_nothing() {
                 scope.spawn(|| {
                     let mut longest = Duration::ZERO;
                     while let Some(mut remote) = { others.lock().unwrap().pop() } {
-                        let one = &debuggees[next.fetch_add(1, Ordering::Relaxed)];
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number == OTHERS / 2 {
+                            (&noise).write_all(&[0xff; 4096]).unwrap();
+                        }
+                        let one = &debuggees[number];
                         longest = longest.max(work_through(&mut remote, one.pid(), work, &code));
+                        assert_eq!(remote.link_statistics().resumes, 0, "its link was never lost");
                         assert!(is_free(one.pid()));
                         assert_eq!(text_differences(one.pid()), []);
                         assert!(one.page.advances(1, LIMIT));
@@ -147,11 +158,15 @@ fn of_a_hundred_sessions_one_floods_one_stalls_and_98_notice_nothing() {
     // Eight clients and a hundred workers share two processors with the flood.
     assert!(longest < Duration::from_secs(5), "{longest:?}");
     assert!(guardian_idle <= guardian_limit(), "{guardian_idle} KiB");
+    // The garbling one was ended, its process let go.
+    server.wait_for_line(&format!("session {}: ended, client breaks the protocol", garbled_session.number));
+    wait_until("its process is let go", LIMIT, || is_free(debuggees[OTHERS + 2].pid()));
+    assert!(garbling.clock().is_err());
     // The stalled one can go on where it was. (The flooding one has no room for its goodbye: it is held for its second.)
     assert_eq!(stalled.processes().unwrap().len(), 1);
     run(&mut stalled);
     assert!(debuggees[OTHERS].page.advances(1, LIMIT));
-    drop((stalled, flooding, wire));
+    drop((stalled, flooding, wire, garbling));
     wait_until("all sessions end", LIMIT, || server.workers().is_empty());
     for mut one in debuggees {
         wait_until("it is free", LIMIT, || is_free(one.pid()));

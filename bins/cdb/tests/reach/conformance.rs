@@ -1,9 +1,20 @@
 //! Checks of the functional specification (remote debugging, section 14) that need programs on both sides, by number.
-//! 12 and 14 are in `reverse` and `discovery`.
+//!
+//! | Check | Where it is, or whose it is |
+//! | --- | --- |
+//! | 4, 5, 8, 10, 11 | here |
+//! | 12, 14 | `reverse`, `discovery` |
+//! | 6, 7, 16 | `bins/dbgsrv/tests`: `life_cycle`, `sessions`, `hostile` |
+//! | 13 | `bins/dbengprx/tests/relay.rs` |
+//! | 1, 2, 3 | the debugging server's: commands of several clients in one session |
+//! | 9 | the kernel connection server's: its links have one client each |
+//! | 15 | the debugging server's: only a debugger has a terminal to keep silent |
+//! | 17 | the debugger's: secure mode constrains commands, of which a process server knows none |
 
 use std::net::TcpListener;
+use std::process::Command;
 
-use outpost_testkit::{state, tracer, wait_until};
+use outpost_testkit::{Running, skip, state, tracer, wait_until};
 
 use crate::support::{LIMIT, Program, cdb, number_behind, run, signal};
 
@@ -39,6 +50,53 @@ fn check_5_codes_in_a_pipe_name_are_replaced_and_a_live_name_is_refused() {
     let second = Program::server(&["-t", &format!("npipe:pipe={name}")]).end();
     assert_eq!(second.code, Some(1), "{}", second.text);
     assert!(second.text.contains(&format!("the pipe name '{name}' is in use by process {pid}")), "{}", second.text);
+}
+
+/// Smart client symbols come from the client's disk; the server opens no symbol file.
+#[test]
+fn check_8_symbols_come_from_the_clients_disk_and_the_server_opens_none() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    let source = "int counter; __attribute__((noinline)) int told_only_there(int amount) { return counter += amount; }\n\
+                  int usleep(unsigned); int main(void) { for (;;) { told_only_there(3); usleep(1000); } }";
+    std::fs::write(path("p.c"), source).unwrap();
+    std::fs::create_dir(path("symbols")).unwrap();
+    let tool = |line: &str| {
+        let mut words = line.split_whitespace();
+        let status = Command::new(words.next().unwrap()).args(words).current_dir(place.path()).status().unwrap();
+        assert!(status.success(), "{line}");
+    };
+    tool("gcc -g -O0 -o prog p.c");
+    tool("objcopy --only-keep-debug prog symbols/prog.debug");
+    tool("objcopy --strip-all --add-gnu-debuglink=symbols/prog.debug prog");
+    let running = Running::start(path("prog"), &[]);
+
+    if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
+        return skip("strace cannot trace here");
+    }
+    let log = path("opened");
+    let calls = "trace=open,openat,openat2,execve";
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-o", &log, "-e", calls]).arg(crate::support::dbgsrv()).args(["-t", "tcp:port=0"]);
+    let strace = Program::start(&mut traced);
+    let connection = strace.connection();
+    let script = "bp prog!told_only_there; g; k; dv; x prog!counter; lm; qd";
+    let symbols = path("symbols");
+    let arguments = ["-premote", &connection, "-y", &symbols, "-p", &running.pid().to_string(), "-c", script];
+    let ended = run(arguments);
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    for words in ["p.c @ 1]", "prog!main", "amount = 0n3", "(DWARF private)", "symbols/prog.debug"] {
+        assert!(ended.text.contains(words), "{words}: {}", ended.text);
+    }
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", strace.pid())).unwrap();
+    signal(children.trim().parse().unwrap(), "TERM");
+    strace.end();
+
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(log.contains(&format!("/proc/{}/maps", running.pid())), "the worker was watched, too: {log}");
+    let place = place.path().to_str().unwrap();
+    let opened: Vec<&str> = log.lines().filter(|line| line.contains(place) || line.contains(".debug")).collect();
+    assert!(opened.is_empty(), "neither the debug file nor even the program: {opened:#?}");
 }
 
 /// `-cs` + `-pb -p`: no user instruction executed before attach.

@@ -15,11 +15,14 @@ fn row(transport: &str) -> String {
 }
 
 #[test]
-fn this_machine_lists_servers_that_are_there_and_not_hidden() {
+fn check_14_this_machine_lists_servers_that_are_there_and_not_hidden() {
     let server = Program::server(&["-t", "tcp:port=0,password=Xy12secret"]);
     let hidden = Program::server(&["-t", "tcp:port=0,hidden"]);
     let pipe = Program::server(&["-t", "npipe:pipe=listed%d"]);
     let killed = Program::server(&["-t", "tcp:port=0"]);
+    let dialled = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let reverse = Program::server(&["-t", &format!("tcp:port={dialled},clicon=localhost")]);
+    reverse.line("trying again");
     let (shown, hidden_row) =
         (row(&format!("tcp:Port={},Password=*", server.port())), format!("Port={}", hidden.port()));
     let (pipe_row, killed_row) =
@@ -35,8 +38,19 @@ fn this_machine_lists_servers_that_are_there_and_not_hidden() {
     assert_eq!((ended.code, ended.text.lines().next()), (Some(0), Some(format!("Servers on \\\\{host}:").as_str())));
     assert!(!ended.text.contains(&hidden_row) && !ended.text.contains("secret"), "{}", ended.text);
 
+    assert!(
+        !ended.text.to_lowercase().contains("clicon") && !ended.text.contains(&dialled.to_string()),
+        "{}",
+        ended.text
+    );
+
+    let dead = killed.connection();
     killed.signal("KILL");
     killed.end();
+    // Whoever has the entry from before gets an error, and no more.
+    let connecting = run(["-premote", &dead, "-p", "1", "-c", "q"]);
+    assert_eq!(connecting.code, Some(1), "{}", connecting.text);
+    assert!(connecting.text.contains("cannot connect"), "{}", connecting.text);
     server.signal("TERM");
     assert_eq!(server.end().code, Some(0));
     let text = query("localhost").text;

@@ -23,7 +23,7 @@ fn waiting(transport: &str, pid: u32, script: &str) -> (Program, u16) {
 }
 
 #[test]
-fn the_debugger_may_wait_for_the_server() {
+fn check_12_the_debugger_may_wait_for_the_server() {
     let mut sleeper = sleeper();
     // In a range, the first free port is taken; the one before is held by somebody.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -39,7 +39,7 @@ fn the_debugger_may_wait_for_the_server() {
 }
 
 #[test]
-fn the_server_may_wait_for_the_debugger() {
+fn check_12_the_server_may_wait_for_the_debugger() {
     let mut sleeper = sleeper();
     let port = free_port();
     let server = dialling(port, ",password=Xy12");
@@ -147,7 +147,7 @@ fn a_debugger_lets_in_the_certificate_that_it_names() {
 }
 
 #[test]
-fn one_server_and_one_debugger_find_each_other_and_nobody_else() {
+fn check_12_one_server_and_one_debugger_find_each_other_and_nobody_else() {
     let sleeper = sleeper();
     let (debugger, port) = waiting("ssl:port=0,clicon=127.0.0.1", sleeper.pid(), "g");
     let server = Program::server(&["-t", &to_paste(&debugger, "")]);
@@ -156,11 +156,15 @@ fn one_server_and_one_debugger_find_each_other_and_nobody_else() {
     assert_eq!(TcpStream::connect(("127.0.0.1", port)).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     let listed = outpost_server::registry::Registry::of_this_machine().list();
     assert!(listed.iter().all(|server| !server.transport.contains("CliCon")), "never listed: {listed:?}");
-    // A server that has had its debugger is no other's: it ends.
+    assert!(!run(["-QR", "localhost"]).text.contains(&port.to_string()), "by nobody");
+    // A server that has had its debugger is no other's, though there is one at the very port that it dialled: it ends.
+    let (second, _) = waiting(&format!("tcp:port={port},clicon=127.0.0.1"), sleeper.pid(), "qd");
     drop(debugger);
     let ended = server.end();
     assert!(ended.text.contains("session 1: ended") && !ended.text.contains("session 2"), "{}", ended.text);
     wait_until("the process is let go", LIMIT, || tracer(sleeper.pid()) == 0);
+    second.signal("INT");
+    assert!(!second.end().text.contains("Attached"));
 }
 
 #[test]
