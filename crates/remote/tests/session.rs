@@ -295,6 +295,29 @@ fn the_end_of_the_server_is_an_error_and_no_hang() {
     assert!(remote.wait_event(None, &[]).is_err());
 }
 
+/// A server of a release that knows no sessions that outlive their link: all else works, and what it lacks is said.
+#[test]
+fn a_server_that_lacks_something_is_used_and_what_is_missing_is_said() {
+    let (near, far) = Connection::pair().unwrap();
+    // The direct form of the server offers no such thing, like the first one ever.
+    let server = serve(Scripted::new(1).0, far);
+    let (mut remote, session) = RemoteTarget::open(near, Options::default()).unwrap();
+    assert!(!session.resume && session.grace.is_zero());
+    attach(&mut remote);
+    let error = remote.sessions().unwrap_err().to_string();
+    assert!(error.contains("the server is of a release that holds no sessions"), "{error}");
+    assert!(remote.clock().is_ok());
+    drop(remote);
+    assert_eq!(server.join().unwrap(), SessionEnd::Closed);
+    // What cannot be done without it fails at once, before a session is opened.
+    let (near, far) = Connection::pair().unwrap();
+    let server = serve(Scripted::new(1).0, far);
+    let options = Options { take_over: Some(0), ..Options::default() };
+    let error = RemoteTarget::open(near, options).unwrap_err().to_string();
+    assert!(error.contains("knows no sessions that outlive their link"), "{error}");
+    assert!(!matches!(server.join().unwrap(), SessionEnd::Ordered(_)));
+}
+
 #[test]
 fn dropping_the_target_ends_the_session() {
     let (target, _script) = Scripted::new(1);

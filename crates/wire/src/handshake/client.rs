@@ -117,6 +117,13 @@ impl ClientHandshake {
         binding.clone_into(&mut self.channel_binding);
     }
 
+    /// As a client of another release: this is what it said.
+    #[cfg(test)]
+    pub(super) fn having_said(mut self, hello: &Payload) -> ClientHandshake {
+        hello.message.clone_into(&mut self.hello);
+        self
+    }
+
     fn seen<'a>(&'a self, server_hello: &'a [u8]) -> Seen<'a> {
         Seen { client_hello: &self.hello, server_hello, channel_binding: &self.channel_binding }
     }

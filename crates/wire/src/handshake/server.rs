@@ -109,6 +109,15 @@ impl ServerHandshake {
         self
     }
 
+    /// As a server of another release: this is what it said.
+    #[cfg(test)]
+    pub(super) fn having_said(mut self, hello: &Payload) -> ServerHandshake {
+        if let State::Challenged { server_hello, .. } = &mut self.state {
+            hello.message.clone_into(server_hello);
+        }
+        self
+    }
+
     /// Handles a frame from the client.
     pub fn handle(&mut self, frame: &Frame<'_>) -> ServerStep {
         let state = std::mem::replace(&mut self.state, State::Over);

@@ -2,6 +2,7 @@
 
 use outpost_target::fake::FakeTarget;
 
+use super::resume::{RESIZE, RESUME};
 use super::*;
 use crate::auth::{Key, NONCE_LEN};
 use crate::frame::{Frame, Header};
@@ -173,6 +174,98 @@ fn a_frame_limit_nobody_could_work_with_is_refused() {
     assert_eq!(agree(1, None, &[]), None);
     let huge = proto::Limits { frame_bytes: u32::MAX, requests: u32::MAX };
     assert_eq!(agree(1, Some(huge), &[]).map(|agreed| agreed.frame_bytes), Some(MAX_FRAME));
+}
+
+/// What a release after this one may add to a message: a field of a number that nobody has yet, length 3.
+const NEW_FIELD: &[u8] = &[0xba, 0x3f, 3, 1, 2, 3];
+
+/// A client and a server whose hellos were changed on purpose, before they were said; what the server was asked for, what
+/// the client takes it for, and what came of it.
+fn meet_another_release(
+    change_client: impl FnOnce(&mut proto::ClientHello),
+    change_server: impl FnOnce(&mut proto::ServerHello),
+    is_newer: bool,
+) -> Result<(OpenRequest, Agreed, Opened), WireError> {
+    let more: &[u8] = if is_newer { NEW_FIELD } else { &[] };
+    let (client, hello) = client("Xy12");
+    let mut message: proto::ClientHello = crate::message::decode(&frame(&hello))?;
+    change_client(&mut message);
+    let mut hello = payload(Kind::ClientHello, &message);
+    hello.message.extend(more);
+    let mut client = client.having_said(&hello);
+    let mut server = server("Xy12").offering_resume(true);
+    let ServerStep::Send(challenge) = server.handle(&frame(&hello)) else { panic!("refused") };
+    let mut message: proto::ServerHello = crate::message::decode(&frame(&challenge))?;
+    change_server(&mut message);
+    let mut challenge = payload(Kind::ServerHello, &message);
+    challenge.message.extend(more);
+    let mut server = server.having_said(&challenge);
+    let ClientStep::Send { authenticate, mut open, .. } = client.handle(&frame(&challenge))? else {
+        panic!("no proof")
+    };
+    open.message.extend(more);
+    let ServerStep::Send(proof) = server.handle(&frame(&authenticate)) else { panic!("not believed") };
+    assert!(matches!(client.handle(&frame(&proof))?, ClientStep::Wait));
+    let ServerStep::Open(request) = server.handle(&frame(&open)) else { panic!("not opened") };
+    let opened = Opened {
+        session: 7,
+        token: Vec::new(),
+        info: FakeTarget::with_threads(1).info.clone(),
+        capabilities: Capabilities { live: true, ..Capabilities::default() },
+        stop: None,
+        command_line: Vec::new(),
+        grace: Duration::ZERO,
+    };
+    let mut answer = encode_opened(opened);
+    answer.message.extend(more);
+    let ClientStep::Opened { opened, agreed } = client.handle(&frame(&answer))? else { panic!("not opened") };
+    Ok((request, agreed, opened))
+}
+
+#[test]
+fn clients_one_release_older_or_newer_are_served() {
+    // Before sessions outlived their link: the server holds none for it, and says nothing of them.
+    let older = |hello: &mut proto::ClientHello| {
+        hello.release = "0.0.9".into();
+        hello.features.clear();
+    };
+    let told = |hello: &mut proto::ServerHello| assert!(hello.features.is_empty(), "{:?}", hello.features);
+    let (request, ..) = meet_another_release(older, told, false).unwrap();
+    assert!(!request.agreed.resume);
+    // It knows a version, a feature and fields that are not there yet.
+    let newer = |hello: &mut proto::ClientHello| {
+        hello.release = "0.2.0".into();
+        hello.versions.push(2);
+        hello.features.push("teleport".into());
+    };
+    let told = |hello: &mut proto::ServerHello| {
+        assert_eq!(hello.version, 1, "the highest that both know");
+        assert_eq!(hello.features, [RESUME, RESIZE], "those that both know");
+    };
+    let (request, agreed, _) = meet_another_release(newer, told, true).unwrap();
+    assert!(request.agreed.resume && agreed.version == 1);
+}
+
+#[test]
+fn servers_one_release_older_or_newer_are_used_as_far_as_they_go() {
+    let older = |hello: &mut proto::ServerHello| {
+        hello.release = "0.0.9".into();
+        hello.features.clear();
+    };
+    let (_, agreed, opened) = meet_another_release(|_| {}, older, false).unwrap();
+    assert!(
+        !agreed.resume && !opened.capabilities.resizes_terminals,
+        "what is missing is known before it is asked for"
+    );
+    let newer = |hello: &mut proto::ServerHello| {
+        hello.release = "0.2.0".into();
+        hello.features.push("teleport".into());
+    };
+    let (_, agreed, opened) = meet_another_release(|_| {}, newer, true).unwrap();
+    assert!(agreed.resume && opened.capabilities.resizes_terminals);
+    // One that chooses what it was not offered is none of ours.
+    let error = meet_another_release(|_| {}, |hello| hello.version = 2, false).unwrap_err();
+    assert!(matches!(error, WireError::Field { .. }), "{error}");
 }
 
 /// Client and server, one of which may be of the release before; what they agree on.
