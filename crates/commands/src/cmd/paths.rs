@@ -26,7 +26,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: ".srcpath[+] [Path[;...]]",
         summary: "Show or set where sources are looked for",
         details: "Directories, in which ever shorter ends of the recorded path are tried, and from=>to items that replace \
-                  the start of a path; separated by ;.",
+                  the start of a path; separated by ;. After those the recorded path itself is looked at, here and on the \
+                  target's machine, where a process in a container has its own.",
         example: ".srcpath+ /build/src",
         group: Group::Symbols,
         eats_line: true,

@@ -212,7 +212,8 @@ impl Command for ChooseFile {
     fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
         let file = debugger.engine.source_file(&self.file)?;
         debugger.continuations.source = Some((self.file, 1));
-        Ok(file.found.display().to_string())
+        let place = if file.on_target { " (on the target's machine)" } else { "" };
+        Ok(format!("{}{place}", file.found.display()))
     }
 
     fn render(data: &String, text: &mut String) {

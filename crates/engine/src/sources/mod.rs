@@ -1,10 +1,13 @@
 //! Source files: finding them and keeping their lines.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::{Engine, EngineError};
+use outpost_base::ProcessId;
+use outpost_target::Target;
+
+use crate::{Engine, EngineError, SystemOrdinal};
 
 /// Longest source file that is read.
 const MAX_SOURCE: u64 = 64 << 20;
@@ -13,8 +16,13 @@ const MAX_SOURCE: u64 = 64 << 20;
 #[derive(Default)]
 pub(crate) struct SourceStore {
     path: String,
-    found: HashMap<String, Rc<SourceFile>>,
+    found: HashMap<Key, Rc<SourceFile>>,
+    /// Files that a process's machine was asked for in vain.
+    absent: HashSet<Key>,
 }
+
+/// A recorded path as one process means it: in a container it is another file than outside.
+type Key = (Option<(SystemOrdinal, ProcessId)>, String);
 
 /// A source file's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +31,8 @@ pub struct SourceFile {
     pub recorded: String,
     /// Where it was found.
     pub found: PathBuf,
+    /// Whether that is on the target's machine, as the process sees it.
+    pub on_target: bool,
     /// Its lines without line ends; damaged UTF-8 is replaced.
     pub lines: Vec<String>,
 }
@@ -39,34 +49,97 @@ impl Engine {
     pub fn set_source_path(&mut self, path: &str) {
         path.clone_into(&mut self.sources.path);
         self.sources.found.clear();
+        self.sources.absent.clear();
     }
 
     /// The text of a source file by the path that debug info has for it, or by any end of such a path.
     ///
     /// Looked for, in this order: under each directory of the source path, by ever shorter ends of the recorded path;
-    /// with the start of the path replaced as `from=>to` items say; at the recorded path itself.
+    /// with the start of the path replaced as `from=>to` items say; at the recorded path itself, on this machine and then
+    /// on the target's, as the current process sees it. If the program of the process is there at its path on this
+    /// machine, but is another build, then what stands at the recorded path here need not be its source: the
+    /// target's comes first.
     ///
     /// # Errors
     /// [`EngineError::NoSource`] with the places tried.
     #[doc(alias = "FindSourceFile")]
     pub fn source_file(&mut self, recorded: &str) -> Result<Rc<SourceFile>, EngineError> {
-        if let Some(file) = self.sources.found.get(recorded) {
+        let key = (self.current_place(), recorded.to_owned());
+        if let Some(file) = self.sources.found.get(&key) {
             return Ok(file.clone());
         }
         let mut looked = Vec::new();
-        for candidate in candidates(&self.sources.path, recorded) {
-            if let Some(lines) = read_lines(&candidate) {
-                let file = Rc::new(SourceFile { recorded: recorded.to_owned(), found: candidate, lines });
-                self.sources.found.insert(recorded.to_owned(), file.clone());
-                return Ok(file);
-            }
-            looked.push(candidate.display().to_string());
+        let (named, own) = (candidates(&self.sources.path, recorded), PathBuf::from(recorded));
+        let found = here(named, &mut looked).or_else(|| match self.has_another_program_here() {
+            true => self.on_target(&key, &mut looked).or_else(|| here(vec![own], &mut looked)),
+            false => here(vec![own], &mut looked).or_else(|| self.on_target(&key, &mut looked)),
+        });
+        let Some((found, on_target, lines)) = found else {
+            return Err(EngineError::NoSource { path: recorded.to_owned(), looked });
+        };
+        let file = Rc::new(SourceFile { recorded: recorded.to_owned(), found, on_target, lines });
+        self.sources.found.insert(key, file.clone());
+        Ok(file)
+    }
+
+    /// Whose files the current process's are.
+    fn current_place(&self) -> Option<(SystemOrdinal, ProcessId)> {
+        let process = self.process(self.current_process().ok()?).ok()?;
+        Some((process.system, process.id()))
+    }
+
+    /// Whether this machine has something else at the path of the current process's program.
+    fn has_another_program_here(&self) -> bool {
+        let process = self.current_process().and_then(|process| self.process(process));
+        let mut modules = process.into_iter().flat_map(|process| process.modules.iter());
+        let main = modules.find(|module| module.info.is_main);
+        main.and_then(|module| module.symbols.get()).is_some_and(|symbols| symbols.is_another_build_here)
+    }
+
+    /// The file at the recorded path on the current process's machine, asked for once.
+    fn on_target(&mut self, key: &Key, looked: &mut Vec<String>) -> Option<Found> {
+        let (Some((system, process)), recorded) = key else { return None };
+        if !recorded.starts_with('/') {
+            return None;
         }
-        Err(EngineError::NoSource { path: recorded.to_owned(), looked })
+        looked.push(format!("{recorded} on the target's machine"));
+        if self.sources.absent.contains(key) {
+            return None;
+        }
+        let target = self.system(*system).ok()?.target.clone();
+        let bytes = read_on_target(&mut **target.borrow_mut(), *process, recorded);
+        if bytes.is_none() {
+            self.sources.absent.insert(key.clone());
+        }
+        Some((PathBuf::from(recorded), true, lines_of(&bytes?)))
     }
 }
 
-/// Places where the file could be, best first.
+/// Where, whether on the target's machine, its lines.
+type Found = (PathBuf, bool, Vec<String>);
+
+/// The first of these files that is on this machine.
+fn here(candidates: Vec<PathBuf>, looked: &mut Vec<String>) -> Option<Found> {
+    candidates.into_iter().find_map(|candidate| {
+        let lines = read_lines(&candidate);
+        if lines.is_none() {
+            looked.push(candidate.display().to_string());
+        }
+        Some((candidate, false, lines?))
+    })
+}
+
+/// A whole file as a process sees it; `None`: there is no machine, no such file, or it is too long.
+fn read_on_target(target: &mut dyn Target, process: ProcessId, path: &str) -> Option<Vec<u8>> {
+    let os = target.as_os()?;
+    let (file, len) = os.open_file(Some(process), path).ok()?;
+    let parts = if len <= MAX_SOURCE { os.read_file(file, &[(0, len)]).ok() } else { None };
+    // The session goes on without it whatever the answer is.
+    let _ = os.close_file(file);
+    parts?.pop()
+}
+
+/// Places where the source path says that the file could be, best first.
 fn candidates(path: &str, recorded: &str) -> Vec<PathBuf> {
     let parts: Vec<&str> = recorded.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     let mut found = Vec::new();
@@ -81,7 +154,6 @@ fn candidates(path: &str, recorded: &str) -> Vec<PathBuf> {
             found.push(parts[skip..].iter().fold(PathBuf::from(item), |path, part| path.join(part)));
         }
     }
-    found.push(PathBuf::from(recorded));
     found
 }
 
@@ -90,9 +162,11 @@ fn read_lines(path: &Path) -> Option<Vec<String>> {
     if !metadata.is_file() || metadata.len() > MAX_SOURCE {
         return None;
     }
-    let bytes = std::fs::read(path).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    Some(text.lines().map(str::to_owned).collect())
+    Some(lines_of(&std::fs::read(path).ok()?))
+}
+
+fn lines_of(bytes: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -102,8 +176,8 @@ mod tests {
     #[test]
     fn ends_of_the_path_are_tried_longest_first() {
         let found = candidates("/src;/old=>/new", "/old/a/b.c");
-        let expected = ["/src/old/a/b.c", "/src/a/b.c", "/src/b.c", "/new/a/b.c", "/old/a/b.c"];
+        let expected = ["/src/old/a/b.c", "/src/a/b.c", "/src/b.c", "/new/a/b.c"];
         assert_eq!(found, expected.map(PathBuf::from));
-        assert_eq!(candidates("", "./x.c"), ["./x.c"].map(PathBuf::from));
+        assert!(candidates("", "./x.c").is_empty());
     }
 }

@@ -153,10 +153,10 @@ impl SymbolLoader {
     }
 
     fn find(&self, info: &ModuleInfo) -> ModuleSymbols {
-        let mut problems = Vec::new();
+        let (mut problems, mut is_another_build_here) = (Vec::new(), false);
         let candidates: [&dyn Fn() -> Result<Arc<dyn ByteSource>, String>; 3] =
             [&|| self.local_file(info), &|| self.server_file(info), &|| self.memory_image(info)];
-        for candidate in candidates {
+        for (at, candidate) in candidates.into_iter().enumerate() {
             let source = match candidate() {
                 Ok(source) => source,
                 Err(problem) => {
@@ -168,8 +168,13 @@ impl SymbolLoader {
             match ElfFile::parse(source) {
                 Ok(file) if info.build_id.is_some() && file.build_id() != info.build_id.as_ref() => {
                     problems.push(format!("{name}: another build"));
+                    is_another_build_here |= at == 0;
                 }
-                Ok(file) => return self.with_debug_file(info, Arc::new(file), name, problems),
+                Ok(file) => {
+                    let mut found = self.with_debug_file(info, Arc::new(file), name, problems);
+                    found.is_another_build_here = is_another_build_here;
+                    return found;
+                }
                 Err(error) => problems.push(format!("{name}: {error}")),
             }
         }

@@ -17,6 +17,8 @@ pub(crate) struct ModuleSymbols {
     pub(crate) file: String,
     /// What was looked for in vain.
     problems: Vec<String>,
+    /// The image's path leads to another build on this machine.
+    pub(crate) is_another_build_here: bool,
     /// The search for a debug file.
     pub(crate) report: Option<SearchReport>,
     cfi: OnceCell<Option<Arc<ModuleCfi>>>,
@@ -35,11 +37,13 @@ impl ModuleSymbols {
     pub(super) fn found(module: Arc<Module>, image_file: String, report: SearchReport, problems: Vec<String>) -> Self {
         let debug = module.debug_file().map(|file| file.name());
         let file = debug.unwrap_or(image_file);
-        ModuleSymbols { module: Some(module), file, problems, report: Some(report), cfi: OnceCell::new() }
+        let (is_another_build_here, cfi) = (false, OnceCell::new());
+        ModuleSymbols { module: Some(module), file, problems, is_another_build_here, report: Some(report), cfi }
     }
 
     pub(super) fn missing(problems: Vec<String>) -> Self {
-        ModuleSymbols { module: None, file: String::new(), problems, report: None, cfi: OnceCell::new() }
+        let (is_another_build_here, cfi) = (false, OnceCell::new());
+        ModuleSymbols { module: None, file: String::new(), problems, is_another_build_here, report: None, cfi }
     }
 
     /// The module itself, for questions of all kinds.
