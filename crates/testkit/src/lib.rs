@@ -3,6 +3,7 @@
 //! A dev-dependency only. Everything here may panic: in a test that is the message.
 
 mod build;
+mod container;
 pub mod link;
 mod namespace;
 mod process;
@@ -12,6 +13,7 @@ mod skip;
 mod sshd;
 
 pub use build::{Build, Compiler, fixture};
+pub use container::Container;
 pub use namespace::sleeper_in_its_own_network;
 pub use process::{Running, state, text_differences, tracer, wait_until};
 pub use serial::SerialLine;

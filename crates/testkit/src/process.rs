@@ -116,7 +116,8 @@ pub fn text_differences(pid: u32) -> Vec<u64> {
         }
         let hex = |text: &str| u64::from_str_radix(text, 16).expect("maps has hexadecimal numbers");
         let (start, end) = range.split_once('-').map(|(start, end)| (hex(start), hex(end))).expect("a range");
-        let Ok(file) = fs::File::open(path) else { continue };
+        // As the process sees it: in a container its path may lead elsewhere.
+        let Ok(file) = fs::File::open(format!("/proc/{pid}/root{path}")) else { continue };
         let mut running = vec![0; (end - start) as usize];
         let mut stored = running.clone();
         memory.read_exact_at(&mut running, start).expect("mapped text is readable");

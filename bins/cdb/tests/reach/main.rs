@@ -4,6 +4,7 @@
 
 mod announced;
 mod conformance;
+mod container;
 mod discovery;
 mod exec;
 mod reverse;
