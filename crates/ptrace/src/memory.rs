@@ -53,6 +53,8 @@ impl ProcessMemory {
             Ok(mem) => Ok(ProcessMemory { process, thread: Pid::from_raw(thread), mem }),
             Err(error) => Err(match error.kind() {
                 io::ErrorKind::NotFound => TargetError::NoProcess { process },
+                // It ended meanwhile, or it is a thread of the kernel, which has none.
+                _ if error.raw_os_error() == Some(Errno::ESRCH as i32) => TargetError::NoProcess { process },
                 io::ErrorKind::PermissionDenied => TargetError::Permission {
                     what: format!("the memory of process {process}"),
                     remedy: "run the server as the process's user or with CAP_SYS_PTRACE".into(),

@@ -36,8 +36,9 @@ struct Candidate {
     gids: [u32; 4],
     user: String,
     permitted: u64,
-    /// Owner of its folder in `/proc`: root where the process is not dumpable (proc(5)).
-    folder_owner: u32,
+    /// Owner of its files in `/proc`: root where the process is not dumpable (proc(5)). Not of the folder: that is always
+    /// its user's (fs/proc/base.c, `task_dump_owner`).
+    files_owner: u32,
     /// Whether the kernel grants `PTRACE_MODE_READ`.
     readable: bool,
     is_descendant: bool,
@@ -129,7 +130,7 @@ fn look_at(process: u32, proc: &ProcRoot, users: &mut Users) -> Option<Candidate
         gids: status.gids,
         user: users.name(status.uids[1]),
         permitted: status.permitted,
-        folder_owner: fs::metadata(proc.of(process, "")).map_or(0, |metadata| metadata.uid()),
+        files_owner: fs::metadata(proc.of(process, "stat")).map_or(0, |metadata| metadata.uid()),
         readable: proc.user_namespace(process).is_some(),
         is_descendant,
     })
@@ -204,7 +205,7 @@ fn refused(candidate: &Candidate, server: &Server, capable: bool) -> Attachabili
     if candidate.gids[..3] != [server.gid; 3] {
         return no("it runs with another group than this server", GET_CAPABILITY);
     }
-    if candidate.folder_owner != candidate.uids[1] {
+    if candidate.files_owner != candidate.uids[1] {
         return no(
             "it is not dumpable: it changed its privileges, its file is not readable, or it asked for that by prctl",
             GET_CAPABILITY,
@@ -235,7 +236,7 @@ mod tests {
             uids: [1000; 4],
             gids: [1000; 4],
             user: "anna".into(),
-            folder_owner: 1000,
+            files_owner: 1000,
             readable: true,
             ..Candidate::default()
         };
@@ -293,7 +294,7 @@ mod tests {
         check(
             |candidate, _| {
                 hidden(candidate);
-                candidate.folder_owner = 0;
+                candidate.files_owner = 0;
             },
             &["not dumpable", "cap_sys_ptrace"],
         );
@@ -333,6 +334,70 @@ mod tests {
         scope(2, false, true, &["ptrace_scope = 2", "CAP_SYS_PTRACE"]);
         scope(2, true, false, &[]);
         scope(3, true, true, &["ptrace_scope = 3", "boot"]);
+    }
+
+    /// A recorded machine with this Yama setting (`None`: without Yama): this server and another process, both of user
+    /// 1000; the server's capabilities.
+    fn recorded(yama: Option<u32>, effective: u64, parent: u32) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: String, text: String| {
+            let file = folder.path().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
+        for (process, name, parent, effective) in [(std::process::id(), "dbgsrv", 1, effective), (40, "svc", parent, 0)]
+        {
+            let stat = format!("{process} ({name}) S {parent} 1 1 0 -1 0 0 0 0 0 5 6 0 0 20 0 2 0 100 1 1");
+            write(format!("{process}/stat"), stat);
+            let ids = "1000\t1000\t1000\t1000";
+            let status =
+                format!("TracerPid:\t0\nUid:\t{ids}\nGid:\t{ids}\nCapPrm:\t{effective:x}\nCapEff:\t{effective:x}\n");
+            write(format!("{process}/status"), status);
+            write(format!("{process}/comm"), format!("{name}\n"));
+            fs::create_dir_all(folder.path().join(format!("{process}/ns"))).unwrap();
+            std::os::unix::fs::symlink("user:[4026531837]", folder.path().join(format!("{process}/ns/user"))).unwrap();
+        }
+        if let Some(scope) = yama {
+            write("sys/kernel/yama/ptrace_scope".into(), format!("{scope}\n"));
+        }
+        folder
+    }
+
+    #[test]
+    fn recorded_machines_with_yama_are_judged() {
+        let judged = |yama, effective, parent| {
+            let folder = recorded(yama, effective, parent);
+            let (proc, mut users) = (ProcRoot::at(folder.path()), Users::default());
+            match Preflight::new(&proc, &mut users).check(40, &proc, &mut users) {
+                Attachability::Yes => String::new(),
+                Attachability::No { reason, remedy } => format!("{reason}; {remedy}"),
+            }
+        };
+        let own = std::process::id();
+        for (yama, effective, parent) in [
+            (None, 0, 1),
+            (Some(0), 0, 1),
+            (Some(1), 0, own),
+            (Some(1), CAP_SYS_PTRACE, 1),
+            (Some(2), CAP_SYS_PTRACE, 1),
+        ] {
+            assert_eq!(judged(yama, effective, parent), "", "{yama:?} {effective:x} {parent}");
+        }
+        assert_eq!(
+            judged(Some(1), 0, 1),
+            "only descendants of the debugger can be attached to on this machine (kernel.yama.ptrace_scope = 1); \
+             sysctl kernel.yama.ptrace_scope=0, or start the server by sudo, or have the debugger start the program"
+        );
+        assert_eq!(
+            judged(Some(2), 0, own),
+            "attaching needs CAP_SYS_PTRACE on this machine (kernel.yama.ptrace_scope = 2); start the server by sudo, \
+             or give it the right: setcap cap_sys_ptrace+ep dbgsrv"
+        );
+        assert_eq!(
+            judged(Some(3), CAP_SYS_PTRACE, own),
+            "attaching is switched off on this machine (kernel.yama.ptrace_scope = 3); the setting can only be changed \
+             at boot; until then have the debugger start the program"
+        );
     }
 
     #[test]

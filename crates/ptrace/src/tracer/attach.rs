@@ -66,7 +66,13 @@ impl Tracer {
         if traces && tracer_of(process.0).is_some() {
             return Err(explain_refusal(process, Errno::PERM.raw_os_error()));
         }
-        let memory = ProcessMemory::open(process)?;
+        let memory = ProcessMemory::open(process).map_err(|error| match error {
+            // The kernel's rules for this are those of tracing, and a process that has ended may still be there.
+            TargetError::Permission { .. } | TargetError::NoProcess { .. } => {
+                explain_refusal(process, Errno::ACCESS.raw_os_error())
+            }
+            other => other,
+        })?;
         let others: Vec<(ProcessId, AddressSpaceId)> =
             self.processes.values().map(|known| (known.id, known.space)).collect();
         let shared = others.iter().find(|(other, _)| sys::share_memory(other.0, process.0) == Some(true));
