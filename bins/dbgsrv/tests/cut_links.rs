@@ -5,14 +5,16 @@
 //! without a gap and without a double; nothing that changes something was carried out twice; and afterwards the debuggee's
 //! text is its file's, it is traced by nobody, runs on, and ends with its own exit code when told.
 //!
-//! 50 faults, 1,000 with `OUTPOST_SOAK`; the seed is printed, and `OUTPOST_CUT_SEED` and `OUTPOST_CUT_STATE` repeat it.
+//! 50 faults, always the same; 1,000 in a row with `OUTPOST_SOAK`, other ones each time. The seed is printed:
+//! `OUTPOST_CUT_SEED` repeats a run, with `OUTPOST_CUT_FAULT` one fault of it by its number, with `OUTPOST_CUT_STATE` those of
+//! a state; `OUTPOST_CUT_FAULTS` says how many there are.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test helper fails the test")]
 
 mod common;
 mod debuggee;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use common::Server;
 use debuggee::{
@@ -74,6 +76,16 @@ const STATES: [State; 11] = [
 struct Random(u64);
 
 impl Random {
+    /// Those of one fault of a run, whichever others were tried before it.
+    fn of_fault(seed: u64, number: u64) -> Random {
+        let mut random = Random(seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
+        // Seeds that differ in few bits begin alike.
+        for _ in 0..8 {
+            random.below(2);
+        }
+        random
+    }
+
     fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -92,18 +104,28 @@ impl Random {
     }
 }
 
+/// A number that whoever runs the test may choose.
+fn chosen(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
+
+fn is_soak() -> bool {
+    std::env::var_os("OUTPOST_SOAK").is_some()
+}
+
 fn faults() -> u64 {
-    let asked = std::env::var("OUTPOST_CUT_FAULTS").ok().and_then(|faults| faults.parse().ok());
-    asked.unwrap_or(if std::env::var_os("OUTPOST_SOAK").is_some() { 1000 } else { 50 })
+    chosen("OUTPOST_CUT_FAULTS").unwrap_or(if is_soak() { 1000 } else { 50 })
+}
+
+fn seed() -> u64 {
+    let now = || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
+    chosen("OUTPOST_CUT_SEED").unwrap_or_else(|| if is_soak() { now() } else { 0x5eed_0f00_7100_0057 })
 }
 
 #[test]
 fn a_cut_link_is_resumed_in_every_state() {
-    let seed = std::env::var("OUTPOST_CUT_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or(0x5eed_0f00_7100_0057);
-    let only = std::env::var("OUTPOST_CUT_STATE").ok();
+    let (seed, only, one) = (seed(), std::env::var("OUTPOST_CUT_STATE").ok(), chosen("OUTPOST_CUT_FAULT"));
     eprintln!("{} faults, OUTPOST_CUT_SEED={seed}", faults());
-    let mut random = Random(seed | 1);
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&["-t", "tcp:port=0", "--grace", "30"]);
     let link = DelayLink::start(server.port(), Duration::ZERO).unwrap();
@@ -111,12 +133,16 @@ fn a_cut_link_is_resumed_in_every_state() {
     for number in 0..faults() {
         let at = number as usize % STATES.len();
         let state = STATES[at];
-        if only.as_ref().is_some_and(|only| *only != format!("{state:?}")) {
+        let is_other_state = only.as_ref().is_some_and(|only| *only != format!("{state:?}"));
+        if is_other_state || one.is_some_and(|one| one != number) {
             continue;
         }
         by_state[at] += 1;
         let before = link.cuts();
         let text = format!("fault {number}, {state:?}");
+        // A panic deep in a fault does not name it.
+        eprintln!("{text}");
+        let mut random = Random::of_fault(seed, number);
         resumes += fault(state, &link, folder.path(), &mut random, &text);
         assert!(link.cuts() > before, "{text}: nothing was cut");
     }

@@ -2,7 +2,8 @@
 //!
 //! Afterwards an attached debuggee runs on as if nobody had been there: all its threads go on, none is traced or stopped,
 //! its text equals its file's, it blocks and handles the signals it did, no child of it died, and it ends with its own
-//! exit code when told. A created one is ended. What is promised follows from who is left:
+//! exit code when told; one that was stopped when it was found, and that nobody resumed, is stopped still, and does all
+//! that once it is continued. A created one is ended. What is promised follows from who is left:
 //!
 //! | killed | left | promised |
 //! | --- | --- | --- |
@@ -28,8 +29,8 @@ use std::time::{Duration, Instant};
 
 use common::Server;
 use debuggee::{
-    Debuggee, LIMIT, Page, attach, breakpoint, differences, go, is_free, live, run, set, signal_state, space, step,
-    step_plan, stop, symbol, worker_program,
+    Debuggee, LIMIT, Page, attach, breakpoint, differences, go, is_free, is_stopped, live, run, set, signal_state,
+    space, step, step_plan, stop, symbol, worker_program,
 };
 use outpost_base::{AddressSpaceId, ProcessId, Va, VaRange};
 use outpost_remote::{Options, RemoteTarget};
@@ -67,9 +68,13 @@ enum State {
     Planting,
     /// Attached and let go again and again: most of the time, calls are made in a thread of it.
     Calling,
+    /// It was stopped by a signal when it was attached to, and nobody has resumed it; sites are planted.
+    FoundStopped,
+    /// The same, and it was resumed: several threads hit the sites, as fast as they can.
+    FoundStoppedHits,
 }
 
-const STATES: [State; 11] = [
+const STATES: [State; 13] = [
     State::Hits,
     State::PlainHits,
     State::FalseConditions,
@@ -81,6 +86,8 @@ const STATES: [State; 11] = [
     State::Watching,
     State::Planting,
     State::Calling,
+    State::FoundStopped,
+    State::FoundStoppedHits,
 ];
 
 const DEBUGGEES: [&str; 6] = ["plain", "handlers", "blocked", "fork", "vfork", "spawn"];
@@ -231,6 +238,11 @@ fn kill(killed: Killed, state: State, mode: &str, folder: &Path, moment: Duratio
     // While a thread is made it blocks everything.
     assert!(debuggee.page.advances(3, LIMIT));
     let before = signal_state(debuggee.pid());
+    if matches!(state, State::FoundStopped | State::FoundStoppedHits) {
+        debuggee.running.signal("STOP");
+        // A parent waits for its vfork child first.
+        wait_until("it is stopped", LIMIT, || is_stopped(debuggee.pid()));
+    }
     let mut server = Server::start(&["-t", "tcp:port=0", "--grace", "0"]);
     let link = DelayLink::start(server.port(), Duration::ZERO).unwrap();
     let port = if killed == Killed::Link { link.port() } else { server.port() };
@@ -238,6 +250,12 @@ fn kill(killed: Killed, state: State, mode: &str, folder: &Path, moment: Duratio
     std::thread::sleep(moment);
     strike(&format!("{state:?}, {mode}"), killed, &mut server, &client, &link, debuggee.pid());
     let left = Left { sites: killed == Killed::All };
+    if state == State::FoundStopped {
+        wait_until(&format!("{killed:?}, {mode}: it is as it was found"), LIMIT, || {
+            tracer(debuggee.pid()) == 0 && is_stopped(debuggee.pid())
+        });
+        debuggee.running.signal("CONT");
+    }
     let mut harm = harm(&mut debuggee, &before, mode, left);
     if !harm.is_empty() {
         harm.extend(server.log().into_iter().filter(|line| line.contains("WARN")));
@@ -461,10 +479,13 @@ fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[B
             put(remote, site);
             1
         }
-        State::Planting => sites.map(|site| put(remote, BreakpointSpec { auto_continue: true, ..site })).len(),
+        State::Planting | State::FoundStopped | State::FoundStoppedHits => {
+            sites.map(|site| put(remote, BreakpointSpec { auto_continue: true, ..site })).len()
+        }
         State::BrokenIn | State::Stepping | State::Stepped | State::SourceStepping | State::Calling => 0,
     };
     match state {
+        State::FoundStopped => {}
         State::AtBreakpoint => drop(go(remote)),
         State::BrokenIn => {
             run(remote);

@@ -217,6 +217,13 @@ pub(crate) fn is_free(pid: u32) -> bool {
     !all.is_empty() && all.values().all(free)
 }
 
+/// Whether all of its threads are stopped by a signal and traced by nobody.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    let all = statuses(pid);
+    let stopped = |fields: &BTreeMap<String, String>| fields.get("State").is_some_and(|state| state.starts_with('T'));
+    !all.is_empty() && all.values().all(stopped)
+}
+
 /// Addresses at which its text differs from its file's; `None` if it is gone.
 pub(crate) fn differences(pid: u32) -> Option<Vec<u64>> {
     fs::metadata(format!("/proc/{pid}/exe")).ok()?;
