@@ -4,6 +4,7 @@
 
 mod build;
 mod container;
+mod lan;
 pub mod link;
 mod namespace;
 mod process;
@@ -14,6 +15,7 @@ mod sshd;
 
 pub use build::{Build, Compiler, fixture};
 pub use container::Container;
+pub use lan::Lan;
 pub use namespace::sleeper_in_its_own_network;
 pub use process::{Running, state, text_differences, tracer, wait_until};
 pub use serial::SerialLine;

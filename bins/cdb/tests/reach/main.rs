@@ -7,6 +7,7 @@ mod conformance;
 mod container;
 mod discovery;
 mod exec;
+mod readme;
 mod reverse;
 mod ssh;
 mod support;
