@@ -15,6 +15,9 @@ use crate::support::{Ended, LIMIT, Program, assert_debugged, sleeper};
 
 const README: &str = include_str!("../../../../README.md");
 
+/// What the file of a password has.
+const SECRET: &str = "of a file";
+
 const HOSTS: [(&str, &str); 3] = [("cedar", "10.0.0.9"), ("alder", "10.0.0.7"), ("birch", "10.0.0.8")];
 
 /// A line of a shell in the README, and the output that it shows.
@@ -103,6 +106,9 @@ impl Town {
             }
         }
         fs::copy("/bin/echo", folder.path().join("alder/svc")).unwrap();
+        let secret = folder.path().join("alder/lab.secret");
+        fs::write(&secret, SECRET).unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
         let nginx = folder.path().join("nginx");
         fs::copy("/bin/sleep", &nginx).unwrap();
         Some(Town {
@@ -139,6 +145,12 @@ impl Town {
             .replace(" 5120", &format!(" {}", self.pid()))
             .replace("/dev/ttyUSB0", self.serial.device(0))
             .replace("port=com2", &format!("port={}", self.serial.device(1)))
+            .replace("/etc/lab.secret", &self.secret().display().to_string())
+    }
+
+    /// A file with a password that nobody else reads.
+    fn secret(&self) -> PathBuf {
+        self.folder.path().join("alder/lab.secret")
     }
 
     fn follow(&mut self, line: &Line) {
@@ -230,13 +242,7 @@ impl Town {
     fn debug(&mut self, line: &Line) {
         let options = |script: &str| line.command.replacen("cdb ", &format!("cdb -c '{script}' "), 1);
         if line.command.contains(" -QR ") {
-            self.need_plain_server();
-            let ended = self.run(line.host, line.command).end();
-            assert_eq!(ended.code, Some(0), "{}", ended.text);
-            let lines: Vec<&str> = ended.text.lines().collect();
-            assert_eq!(lines[0], "Servers on \\\\alder:", "{}", ended.text);
-            assert!(lines[1].starts_with("Remote Process Server - tcp:Port=1025"), "{}", ended.text);
-            return;
+            return self.query(line);
         }
         let transport = line.transport();
         if transport.contains("clicon=") {
@@ -270,6 +276,28 @@ impl Town {
                 assert_debugged(&ended, debuggee);
             }
         }
+    }
+
+    /// The servers of a machine, or of the whole network those that announce themselves.
+    fn query(&mut self, line: &Line) {
+        self.need_plain_server();
+        if line.command.ends_with("'*'") {
+            let (command, server) = self.server.take().expect("it was needed");
+            drop(server);
+            let announced = self.run("alder", &format!("{command} --announce"));
+            announced.connection();
+            self.beside.push(announced);
+        }
+        let host = "Servers on \\\\alder:";
+        let mut text = String::new();
+        wait_until("the server is listed", LIMIT, || {
+            let ended = self.run(line.host, line.command).end();
+            text = ended.text;
+            ended.code == Some(0)
+        });
+        let mut lines = text.lines().skip_while(|line| !line.starts_with(host.trim_end_matches(':')));
+        assert!(lines.next().is_some(), "{text}");
+        assert!(lines.next().is_some_and(|line| line.starts_with("Remote Process Server - tcp:Port=1025")), "{text}");
     }
 
     /// The line with what the server said in place of a string that is shown shortened.
@@ -312,6 +340,9 @@ impl Town {
 
 fn password_of(transport: &str) -> String {
     let Some((_, rest)) = transport.split_once("password=") else { return "Password=*".into() };
+    if rest.starts_with("@/") {
+        return format!("Password=@{{{SECRET}}}");
+    }
     let end = if rest.starts_with("@{") { rest.find('}').unwrap() + 1 } else { rest.find(',').unwrap_or(rest.len()) };
     format!("Password={}", &rest[..end])
 }
