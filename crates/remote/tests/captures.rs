@@ -40,7 +40,9 @@ fn serve_captured(connection: Connection) -> SessionEnd {
             assert!(reader.fill_exactly_from(&mut &connection).unwrap() > 0);
         }
         match handshake.handle(&reader.next_frame().unwrap().unwrap()) {
-            ServerStep::Send(payload) => (&connection).write_all(&frame(OPEN_REQUEST, payload)).unwrap(),
+            ServerStep::Send(payload) => (&connection)
+                .write_all(&frame_bytes(Header { request: OPEN_REQUEST, ..Header::default() }, payload))
+                .unwrap(),
             ServerStep::Open(open) => break open,
             other => panic!("{other:?}"),
         }
@@ -59,16 +61,6 @@ fn setup(agreed: Agreed) -> SessionSetup {
     }
 }
 
-fn frame(request: RequestId, payload: Payload) -> Vec<u8> {
-    let mut queue = FrameQueue::new();
-    queue.push(Header { request, ..Header::default() }, payload).unwrap();
-    let mut bytes = Vec::new();
-    while !queue.is_empty() {
-        queue.write_to(&mut bytes).unwrap();
-    }
-    bytes
-}
-
 /// The conversation, as a client holds it: one thing after the other, so that it is the same each time.
 fn converse(remote: &mut RemoteTarget) {
     let stop = remote.attach(PROCESS, AttachMode::Invasive { break_in: true }, &BundleRequest::default()).unwrap();
@@ -78,19 +70,7 @@ fn converse(remote: &mut RemoteTarget) {
     assert_eq!(remote.read_memory(SPACE, Va(0x10_0004), &mut bytes).unwrap(), 8);
     assert_eq!(remote.write_many(SPACE, &[WriteRequest { at: Va(0x10_0000), bytes: vec![1, 2, 3] }]).unwrap(), [3]);
     assert!(remote.registers_many(&[ThreadId(101)], RegisterSets { floating: true, debug: true }).is_ok());
-    let spec = BreakpointSpec {
-        id: BreakpointId(4),
-        space: SPACE,
-        at: Va(0x10_0010),
-        kind: BreakpointKind::Software,
-        threads: ThreadFilter::All,
-        condition: None,
-        skip: 2,
-        one_shot: false,
-        auto_continue: false,
-        pad: None,
-    };
-    assert_eq!(remote.change_breakpoints(&[BreakpointChange::Set(spec)]).unwrap().len(), 1);
+    assert_eq!(remote.change_breakpoints(&[BreakpointChange::Set(breakpoint())]).unwrap().len(), 1);
     remote.resume(&Plan::run_all(StopGeneration(1))).unwrap();
     assert!(matches!(event(remote), Event::Stopped(stop) if stop.generation == StopGeneration(2)));
     assert!(matches!(remote.resume(&Plan::run_all(StopGeneration(1))), Err(TargetError::StaleGeneration { .. })));

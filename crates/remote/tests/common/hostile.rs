@@ -27,16 +27,6 @@ fn target() -> Scripted {
     target
 }
 
-fn bytes_of(header: Header, payload: Payload) -> Vec<u8> {
-    let mut queue = FrameQueue::new();
-    queue.push(header, payload).expect("it fits");
-    let mut bytes = Vec::new();
-    while !queue.is_empty() {
-        queue.write_to(&mut bytes).expect("memory takes everything");
-    }
-    bytes
-}
-
 /// Gives a session on a scripted target what `data` holds behind its first byte, as its client's bytes, and reads what it
 /// answers. The first byte says whether the client knows sessions that outlive their link, and what becomes of this one.
 /// Gives how many frames were answered, and how the session ended.
@@ -136,10 +126,10 @@ fn turn_hostile(mut far: &Connection, mut answers: Answers<'_>) {
                 continue;
             }
             match handshake.handle(&frame) {
-                ServerStep::Send(payload) => out.extend(bytes_of(Header::default(), payload)),
+                ServerStep::Send(payload) => out.extend(frame_bytes(Header::default(), payload)),
                 ServerStep::Open(open) => {
                     let header = Header { request: open.request, ..Header::default() };
-                    out.extend(bytes_of(header, encode_opened(opened())));
+                    out.extend(frame_bytes(header, encode_opened(opened())));
                     is_open = true;
                 }
                 other => panic!("{other:?}"),
@@ -178,19 +168,7 @@ fn ask_everything(remote: &mut RemoteTarget) -> usize {
     count(remote.read_memory(SPACE, Va(0x10_0004), &mut [0; 8]).is_ok());
     count(remote.write_many(SPACE, &[WriteRequest { at: Va(0x10_0000), bytes: vec![1, 2, 3] }]).is_ok());
     count(remote.registers_many(&[ThreadId(101)], RegisterSets { floating: true, debug: true }).is_ok());
-    let spec = BreakpointSpec {
-        id: BreakpointId(4),
-        space: SPACE,
-        at: Va(0x10_0010),
-        kind: BreakpointKind::Software,
-        threads: ThreadFilter::All,
-        condition: None,
-        skip: 2,
-        one_shot: false,
-        auto_continue: false,
-        pad: None,
-    };
-    count(remote.change_breakpoints(&[BreakpointChange::Set(spec)]).is_ok());
+    count(remote.change_breakpoints(&[BreakpointChange::Set(breakpoint())]).is_ok());
     count(remote.resume(&Plan::run_all(StopGeneration(1))).is_ok());
     for _ in 0..100 {
         let Ok(Waited::Event(_)) = remote.wait_event(Some(Duration::ZERO), &[]) else { break };

@@ -14,6 +14,7 @@ use outpost_server::{NoSuperior, SessionEnd, serve_connection};
 use outpost_target::fake::FakeTarget;
 use outpost_target::*;
 use outpost_transport::Connection;
+use outpost_wire::{FrameQueue, Header, Payload};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 /// What a test tells a [`Scripted`] target, and learns from it, from another thread.
@@ -86,6 +87,33 @@ pub(crate) fn bundle(generation: u64, reason: StopReason, threads: u32) -> StopB
     bundle.threads = Some(fake.threads);
     bundle.modules = Some(vec![(PROCESS, Vec::new())]);
     bundle
+}
+
+/// A breakpoint of the conversations with it.
+pub(crate) fn breakpoint() -> BreakpointSpec {
+    BreakpointSpec {
+        id: BreakpointId(4),
+        space: SPACE,
+        at: Va(0x10_0010),
+        kind: BreakpointKind::Software,
+        threads: ThreadFilter::All,
+        condition: None,
+        skip: 2,
+        one_shot: false,
+        auto_continue: false,
+        pad: None,
+    }
+}
+
+/// The bytes of a frame.
+pub(crate) fn frame_bytes(header: Header, payload: Payload) -> Vec<u8> {
+    let mut queue = FrameQueue::new();
+    queue.push(header, payload).unwrap();
+    let mut bytes = Vec::new();
+    while !queue.is_empty() {
+        queue.write_to(&mut bytes).unwrap();
+    }
+    bytes
 }
 
 impl Target for Scripted {
