@@ -106,6 +106,27 @@ fn steps_cost_one_round_trip() {
     assert_eq!(up, ["resume"]);
 }
 
+/// The source lay in a folder that is nowhere any more: the target's machine is asked for it once, not at each step.
+#[test]
+fn a_source_that_is_missing_is_asked_for_once() {
+    let flags = "-g -O0 -ffile-prefix-map=.=/nowhere";
+    let program = Build::source(Compiler::Gcc, "sourceless", SOURCE).flags(flags).path();
+    let (target, calls) = Counting::new(LiveTarget::new("<Local>").unwrap());
+    let mut session = Session::over(Box::new(target));
+    session.engine.create(session.system, &spec(&program, &[])).unwrap();
+    session.stop();
+    session.run_to("work");
+    let recorded = "/nowhere/sourceless.c";
+    let ask = |session: &mut Session| session.engine.source_file(recorded).unwrap_err().to_string();
+    let mut text = String::new();
+    assert_eq!(cost(&calls, || text = ask(&mut session)), ["open_file"]);
+    assert!(text.contains(&format!("{recorded} on the target's machine")), "{text}");
+    assert_eq!(cost(&calls, || drop(ask(&mut session))), [""; 0]);
+    // Another path may lead to others: it is asked for anew.
+    session.engine.set_source_path("/elsewhere");
+    assert_eq!(cost(&calls, || drop(ask(&mut session))), ["open_file"]);
+}
+
 #[test]
 fn a_hundred_breakpoints_cost_one_round_trip() {
     let (mut session, calls) = session();
