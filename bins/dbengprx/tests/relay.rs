@@ -339,6 +339,25 @@ fn check_13_a_serial_line_towards_the_server() {
     assert_eq!(repeater.wait(), Some(0));
 }
 
+#[test]
+fn check_13_a_serial_line_towards_the_client() {
+    let line = SerialLine::start(10).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let server = ProcessServer::start_on("tcp:port=0,password=Xy12");
+    let port = server.connection().split(['=', ',']).nth(1).unwrap().to_owned();
+    let to_server = format!("tcp:server=localhost,port={port}");
+    let clients = format!("com:port={},baud=115200,channel=7", line.device(0));
+    let mut repeater = Repeater::start(&["-p", "-c", &to_server, "-s", &clients], directory.path());
+    let running = Running::start("sleep", &["1000"]);
+    let transport = format!("com:port={},baud=115200,channel=7,password=Xy12", line.device(1));
+    for _ in 0..2 {
+        let output = cdb(&transport, running.pid(), "k;q").output().unwrap();
+        assert!(output.status.success() && said(&output).contains("Child-SP"), "{}", said(&output));
+    }
+    wait_until("the program is let go", LIMIT, || is_free(running.pid()));
+    assert!(repeater.is_running(), "with -p it outlives its clients and the server's connections");
+}
+
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
