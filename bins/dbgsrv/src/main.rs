@@ -51,10 +51,22 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            Log::Stderr.line(format_args!("{error:#}"));
+            Log::Stderr.line(format_args!("{}", in_words(&error)));
             ExitCode::from(exit_codes::FAILURE)
         }
     }
+}
+
+/// What went wrong and why; many errors say their cause themselves, which is not said again.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if !words.ends_with(&cause) {
+            let between = if words.is_empty() { "" } else { ": " };
+            words = format!("{words}{between}{cause}");
+        }
+    }
+    words
 }
 
 fn show(text: &str) -> anyhow::Result<()> {

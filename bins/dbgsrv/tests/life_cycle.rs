@@ -85,6 +85,9 @@ fn wrong_command_lines_and_taken_ports_are_told_by_the_exit_status() {
     let (code, line) = run(&["-t", "tcp:port=0,bind=*"]);
     assert_eq!(code, Some(1), "{line}");
     assert!(line.contains("add password="), "{line}");
+    let (code, line) = run(&["-t", "tcp:port=0", "--audit", "/no/such/folder/log"]);
+    let reason = "No such file or directory (os error 2)";
+    assert_eq!((code, line), (Some(1), format!("dbgsrv: cannot write the audit log to /no/such/folder/log: {reason}")));
     let (code, line) = run(&["-t", "tcp:port=0", "-c", "/no/such/program"]);
     assert_eq!(code, Some(1), "{line}");
     assert!(line.contains("/no/such/program"), "{line}");
