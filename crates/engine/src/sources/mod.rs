@@ -111,7 +111,8 @@ impl Engine {
         if bytes.is_none() {
             self.sources.absent.insert(key.clone());
         }
-        Some((PathBuf::from(recorded), true, lines_of(&bytes?)))
+        let lines = lines_of(&bytes?).iter().map(|line| harmless(line)).collect();
+        Some((PathBuf::from(recorded), true, lines))
     }
 }
 
@@ -169,9 +170,20 @@ fn lines_of(bytes: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
 }
 
+/// A line of a file that another machine has sent: what it shows must not command the terminal.
+fn harmless(line: &str) -> String {
+    let seen = |c: char| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
+    line.chars().map(seen).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_of_other_machines_do_not_command_the_terminal() {
+        assert_eq!(harmless("\tint é; // \u{1b}]0;title\u{7}"), "\tint é; // \u{fffd}]0;title\u{fffd}");
+    }
 
     #[test]
     fn ends_of_the_path_are_tried_longest_first() {
