@@ -9,7 +9,7 @@ use outpost_target::{
     AttachMode, BreakpointChange, BreakpointState, Breakpoints, BundleRequest, CreateSpec, DetachMode, DirectoryEntry,
     Event, FileId, HandleInfo, Interrupter, LinkStatistics, LinkWatcher, Live, ModuleInfo, Os, OsProcess, Plan,
     ProcessInfo, ProcessQuery, ReadRequest, Region, RegisterSets, SearchRequest, ServerSession, SigInfo, StopBundle,
-    Target, TargetError, TargetInfo, ThreadInfo, Waited, WriteRequest,
+    Target, TargetError, TargetInfo, ThreadInfo, ThreadTimes, Waited, WriteRequest,
 };
 use outpost_wire::{Agreed, Capabilities, Reply, Request};
 
@@ -114,6 +114,14 @@ impl Target for RemoteTarget {
         let threads = expect!(self.link.call(Request::Threads { process }), Reply::Threads(list) => list)?;
         self.cache.put_threads(process, &threads);
         Ok(threads)
+    }
+
+    fn thread_times(&mut self, process: ProcessId) -> Result<Vec<ThreadTimes>, TargetError> {
+        if !self.capabilities.tells_thread_times {
+            let reason = "the server is of a release that cannot do it".into();
+            return Err(TargetError::Unsupported { operation: "telling the times of threads", reason });
+        }
+        expect!(self.link.call(Request::ThreadTimes { process }), Reply::ThreadTimes(list) => list)
     }
 
     fn modules(&mut self, process: ProcessId) -> Result<Vec<ModuleInfo>, TargetError> {

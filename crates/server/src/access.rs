@@ -134,6 +134,7 @@ fn needed(request: &Request) -> Role {
     match request {
         Request::Processes
         | Request::Threads { .. }
+        | Request::ThreadTimes { .. }
         | Request::Modules { .. }
         | Request::Regions { .. }
         | Request::Read { .. }

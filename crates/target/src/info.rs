@@ -104,6 +104,19 @@ pub struct ThreadInfo {
     pub teb: Va,
 }
 
+/// Processor time that a thread has used, and when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThreadTimes {
+    /// The thread.
+    pub id: ThreadId,
+    /// Start time in microseconds since the epoch, 0 if unknown.
+    pub start_time_us: u64,
+    /// User time used in microseconds.
+    pub user_time_us: u64,
+    /// System time used in microseconds.
+    pub system_time_us: u64,
+}
+
 /// A loaded image: the program, a shared object, the vdso.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleInfo {

@@ -35,7 +35,7 @@ pub use event::{
 };
 pub use info::{
     HandleInfo, ModuleInfo, ProcessInfo, ProcessOrigin, Region, RegionUsage, TargetInfo, TargetKind, ThreadInfo,
-    ThreadRunState,
+    ThreadRunState, ThreadTimes,
 };
 pub use os::{
     AttachMode, Attachability, CreateSpec, DirectoryEntry, FileId, NameMatch, OsProcess, ProcessQuery, ServerSession,

@@ -9,7 +9,7 @@ use outpost_base::{AddressSpaceId, ProcessId, RegisterContext, ThreadId, Va, VaR
 use crate::{
     AttachMode, BreakpointChange, BreakpointState, CreateSpec, DirectoryEntry, Event, FileId, HandleInfo, ModuleInfo,
     OsProcess, Plan, ProcessInfo, ProcessQuery, Region, ServerSession, SigInfo, StopBundle, TargetError, TargetInfo,
-    ThreadInfo,
+    ThreadInfo, ThreadTimes,
 };
 
 /// One range of a scatter read.
@@ -182,6 +182,16 @@ pub trait Target {
         threads: &[ThreadId],
         sets: RegisterSets,
     ) -> Result<Vec<Result<RegisterContext, TargetError>>, TargetError>;
+
+    /// Processor time of a process's threads, as it is now; threads that end meanwhile are missing.
+    ///
+    /// # Errors
+    /// [`TargetError::Unsupported`] where it is not known.
+    fn thread_times(&mut self, process: ProcessId) -> Result<Vec<ThreadTimes>, TargetError> {
+        let _ = process;
+        let reason = "this target does not record it".into();
+        Err(TargetError::Unsupported { operation: "telling the times of threads", reason })
+    }
 
     /// Finds a pattern; ascending addresses of hits, overlapping ones included.
     fn search(&mut self, space: AddressSpaceId, request: &SearchRequest) -> Result<Vec<Va>, TargetError> {

@@ -70,6 +70,8 @@ kinds! {
     Registers = 0x0106,
     /// `SearchRequest` -> `SearchReply`
     Search = 0x0107,
+    /// `ProcessRequest` -> `ThreadTimesReply`
+    ThreadTimes = 0x0108,
 
     /// `AttachRequest` -> `AttachReply`
     Attach = 0x0201,

@@ -15,6 +15,7 @@ use outpost_target::link_map::read_link_map;
 use outpost_target::{
     ModuleInfo, ProcessInfo, ProcessOrigin, ReadRequest, Region, RegionUsage, RegisterSets, SigInfo, StopBundle,
     StopGeneration, StopReason, StopRecord, Target, TargetError, TargetInfo, TargetKind, ThreadInfo, ThreadRunState,
+    ThreadTimes,
 };
 
 use crate::DumpError;
@@ -153,6 +154,17 @@ impl Target for ElfCore {
             teb: Va(fs_base.and_then(|id| thread.registers.get_u64(id)).unwrap_or(0)),
         };
         Ok(self.notes.threads.iter().map(thread).collect())
+    }
+
+    fn thread_times(&mut self, process: ProcessId) -> Result<Vec<ThreadTimes>, TargetError> {
+        self.check(process)?;
+        let times = self.notes.threads.iter().map(|thread| ThreadTimes {
+            id: thread.id,
+            start_time_us: 0,
+            user_time_us: thread.times_us.0,
+            system_time_us: thread.times_us.1,
+        });
+        Ok(times.collect())
     }
 
     fn modules(&mut self, process: ProcessId) -> Result<Vec<ModuleInfo>, TargetError> {

@@ -18,6 +18,8 @@ const NT_FILE: u32 = 0x4649_4c45;
 mod prstatus {
     pub(super) const CURSIG: usize = 12;
     pub(super) const PID: usize = 32;
+    pub(super) const USER_TIME: usize = 48;
+    pub(super) const SYSTEM_TIME: usize = 64;
     pub(super) const REGISTERS: usize = 112;
 }
 
@@ -39,6 +41,8 @@ pub(super) struct CoreThread {
     pub(super) id: ThreadId,
     pub(super) signal: u16,
     pub(super) registers: RegisterContext,
+    /// User and system time used, in microseconds.
+    pub(super) times_us: (u64, u64),
     pub(super) siginfo: Option<SigInfo>,
 }
 
@@ -124,7 +128,13 @@ fn thread(bytes: &[u8]) -> Option<CoreThread> {
         signal: u16::from_le_bytes([*bytes.get(prstatus::CURSIG)?, *bytes.get(prstatus::CURSIG + 1)?]),
         registers,
         siginfo: None,
+        times_us: (timeval(bytes, prstatus::USER_TIME)?, timeval(bytes, prstatus::SYSTEM_TIME)?),
     })
+}
+
+/// `struct timeval` in microseconds.
+fn timeval(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(word64(bytes, at)?.saturating_mul(1_000_000).saturating_add(word64(bytes, at + 8)?))
 }
 
 fn process(bytes: &[u8], notes: &mut Notes) -> Option<()> {

@@ -10,7 +10,7 @@ use outpost_base::{AddressSpaceId, Arch, ProcessId, RegisterContext, ThreadId, V
 use outpost_target::{
     BreakpointChange, BreakpointState, Breakpoints, Event, Live, ModuleInfo, Os, ProcessInfo, ProcessOrigin,
     ReadRequest, Region, RegisterSets, SearchRequest, StopBundle, Target, TargetError, TargetInfo, TargetKind,
-    ThreadInfo, ThreadRunState,
+    ThreadInfo, ThreadRunState, ThreadTimes,
 };
 
 use crate::error::os_error;
@@ -92,6 +92,11 @@ impl Target for LiveTarget {
             return Ok(untraced_threads(process));
         }
         Ok(self.tracer.thread_infos(process))
+    }
+
+    fn thread_times(&mut self, process: ProcessId) -> Result<Vec<ThreadTimes>, TargetError> {
+        self.tracer.visible(process)?;
+        Ok(self.os.thread_times(process))
     }
 
     fn modules(&mut self, process: ProcessId) -> Result<Vec<ModuleInfo>, TargetError> {

@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use outpost_base::ProcessId;
-use outpost_target::{DirectoryEntry, FileId, HandleInfo, OsProcess, ProcessQuery, TargetError};
+use outpost_base::{ProcessId, ThreadId};
+use outpost_target::{DirectoryEntry, FileId, HandleInfo, OsProcess, ProcessQuery, TargetError, ThreadTimes};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::attachability::Preflight;
@@ -62,6 +62,19 @@ impl OsAccess {
             user_us: ticks_to_us(stat.user_ticks),
             system_us: ticks_to_us(stat.system_ticks),
         })
+    }
+
+    /// Times of a process's threads; empty if it is gone.
+    pub fn thread_times(&self, process: ProcessId) -> Vec<ThreadTimes> {
+        let start = machine_start_us();
+        let times = |stat: &super::proc_files::Stat, id: u32| ThreadTimes {
+            id: ThreadId(id),
+            start_time_us: start + ticks_to_us(stat.start_ticks),
+            user_time_us: ticks_to_us(stat.user_ticks),
+            system_time_us: ticks_to_us(stat.system_ticks),
+        };
+        let threads = self.proc.threads(process.0);
+        threads.into_iter().filter_map(|id| Some(times(&self.proc.thread_stat(process.0, id)?, id))).collect()
     }
 
     /// Waits for a process of this name from now on; `None` forgets the wish.

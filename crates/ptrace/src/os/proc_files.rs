@@ -54,14 +54,20 @@ impl ProcRoot {
 
     /// Ids of all processes, ascending.
     pub(crate) fn process_ids(&self) -> Vec<u32> {
-        let entries = fs::read_dir(&self.0).into_iter().flatten();
-        let mut ids: Vec<u32> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-        ids.sort_unstable();
-        ids
+        ids_in(self.0.clone())
     }
 
     pub(crate) fn stat(&self, process: u32) -> Option<Stat> {
         parse_stat(&fs::read(self.of(process, "stat")).ok()?)
+    }
+
+    /// Ids of a process's threads, ascending.
+    pub(crate) fn threads(&self, process: u32) -> Vec<u32> {
+        ids_in(self.of(process, "task"))
+    }
+
+    pub(crate) fn thread_stat(&self, process: u32, thread: u32) -> Option<Stat> {
+        parse_stat(&fs::read(self.of(process, &format!("task/{thread}/stat"))).ok()?)
     }
 
     pub(crate) fn status(&self, process: u32) -> Option<Status> {
@@ -107,6 +113,14 @@ impl ProcRoot {
         let link = fs::read_link(self.of(process, "ns/user")).ok()?;
         link.to_str()?.strip_prefix("user:[")?.strip_suffix(']')?.parse().ok()
     }
+}
+
+/// Entries of a folder that are numbers, ascending.
+fn ids_in(folder: PathBuf) -> Vec<u32> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let mut ids: Vec<u32> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    ids.sort_unstable();
+    ids
 }
 
 fn lossy(bytes: &[u8]) -> String {
@@ -180,6 +194,8 @@ mod tests {
         assert_eq!(root.status(own).unwrap().uids[1], rustix::process::geteuid().as_raw());
         assert_eq!(root.arguments(own)[0], std::env::args().next().unwrap());
         assert_eq!(root.executable(own), std::env::current_exe().unwrap().to_str().unwrap());
+        let threads = root.threads(own);
+        assert!(threads.contains(&own) && threads.iter().all(|&id| root.thread_stat(own, id).is_some()));
         assert!(root.user_namespace(own).is_some());
     }
 }

@@ -114,6 +114,7 @@ fn answer(
     Ok(match request {
         Request::Processes => Reply::Processes(target.processes()?),
         Request::Threads { process } => Reply::Threads(target.threads(process)?),
+        Request::ThreadTimes { process } => Reply::ThreadTimes(target.thread_times(process)?),
         Request::Modules { process } => Reply::Modules(target.modules(process)?),
         Request::Regions { process } => Reply::Regions(target.regions(process)?),
         Request::Read { space, reads } => {

@@ -3,7 +3,7 @@
 use outpost_base::{AddressSpaceId, Arch, BuildId, LoadBias, ProcessId, RegisterContext, ThreadId, Va};
 use outpost_target::{
     HandleInfo, ModuleInfo, ProcessInfo, ProcessOrigin, Region, RegionUsage, TargetInfo, TargetKind, ThreadInfo,
-    ThreadRunState,
+    ThreadRunState, ThreadTimes,
 };
 
 use super::{enumeration, required};
@@ -170,6 +170,28 @@ impl TryFrom<proto::ThreadInfo> for ThreadInfo {
             suspend_count: info.suspend_count,
             teb: Va(info.teb),
         })
+    }
+}
+
+impl From<ThreadTimes> for proto::ThreadTimes {
+    fn from(times: ThreadTimes) -> proto::ThreadTimes {
+        proto::ThreadTimes {
+            id: times.id.0,
+            start_time_us: times.start_time_us,
+            user_time_us: times.user_time_us,
+            system_time_us: times.system_time_us,
+        }
+    }
+}
+
+impl From<proto::ThreadTimes> for ThreadTimes {
+    fn from(times: proto::ThreadTimes) -> ThreadTimes {
+        ThreadTimes {
+            id: ThreadId(times.id),
+            start_time_us: times.start_time_us,
+            user_time_us: times.user_time_us,
+            system_time_us: times.system_time_us,
+        }
     }
 }
 

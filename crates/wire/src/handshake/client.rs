@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::resume::{RESIZE, RESUME, decode_resumed, encode_resume};
+use super::resume::{RESIZE, RESUME, TIMES, decode_resumed, encode_resume};
 use super::{
     Agreed, Capabilities, Identity, MAGIC, OnLost, Opened, Opening, RELEASE, RefusalCode, ResumeKey, VERSIONS, agree,
     limits,
@@ -25,6 +25,8 @@ pub struct ClientHandshake {
     channel_binding: Vec<u8>,
     /// The server knows how to resize terminals.
     resizes_terminals: bool,
+    /// The server knows the times of threads.
+    tells_thread_times: bool,
     state: State,
 }
 
@@ -94,7 +96,7 @@ impl ClientHandshake {
             magic: MAGIC.to_vec(),
             versions: VERSIONS.to_vec(),
             release: RELEASE.to_owned(),
-            features: vec![RESUME.to_owned(), RESIZE.to_owned()],
+            features: vec![RESUME.to_owned(), RESIZE.to_owned(), TIMES.to_owned()],
             limits: Some(limits(super::MAX_FRAME)),
             nonce: nonce.to_vec(),
         };
@@ -106,6 +108,7 @@ impl ClientHandshake {
             hello: payload.message.clone(),
             channel_binding: Vec::new(),
             resizes_terminals: false,
+            tells_thread_times: false,
             state: State::Hello,
         };
         (handshake, payload)
@@ -148,6 +151,7 @@ impl ClientHandshake {
             (State::Trusted { agreed }, Ok(Kind::SessionOpened)) => {
                 let mut opened = opened(frame)?;
                 opened.capabilities.resizes_terminals = self.resizes_terminals;
+                opened.capabilities.tells_thread_times = self.tells_thread_times;
                 Ok(ClientStep::Opened { opened, agreed })
             }
             (State::Trusted { agreed }, Ok(Kind::SessionResumed)) => {
@@ -164,7 +168,9 @@ impl ClientHandshake {
         if hello.magic != MAGIC {
             return Err(WireError::NotOutpost);
         }
-        self.resizes_terminals = hello.features.iter().any(|name| name == RESIZE);
+        let has = |feature: &str| hello.features.iter().any(|name| name == feature);
+        self.resizes_terminals = has(RESIZE);
+        self.tells_thread_times = has(TIMES);
         let known = VERSIONS.contains(&hello.version);
         let agreed = agree(hello.version, hello.limits, &hello.features)
             .filter(|_| known)
@@ -213,6 +219,7 @@ fn opened(frame: &Frame<'_>) -> Result<Opened, WireError> {
             breakpoints: message.breakpoints,
             os: message.os,
             resizes_terminals: false,
+            tells_thread_times: false,
         },
         stop,
         command_line: message.command_line,

@@ -103,6 +103,8 @@ pub struct Capabilities {
     pub os: bool,
     /// Its server knows [`crate::Request::ResizeTerminal`], as the hellos have told.
     pub resizes_terminals: bool,
+    /// Its server knows [`crate::Request::ThreadTimes`], as the hellos have told.
+    pub tells_thread_times: bool,
 }
 
 /// Why a server refuses to go on.

@@ -13,6 +13,8 @@ use crate::{Kind, WireError, proto};
 pub(crate) const RESUME: &str = "resume";
 /// The feature of servers that know [`crate::Request::ResizeTerminal`].
 pub(crate) const RESIZE: &str = "resize";
+/// The feature of servers that know [`crate::Request::ThreadTimes`].
+pub(crate) const TIMES: &str = "times";
 
 /// What becomes of a session whose link is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,7 +49,12 @@ fn meet(client_password: &str, server_password: &str) -> Result<OpenRequest, Wir
         session: 7,
         token: vec![9; 16],
         info: target.info.clone(),
-        capabilities: Capabilities { live: true, resizes_terminals: true, ..Capabilities::default() },
+        capabilities: Capabilities {
+            live: true,
+            resizes_terminals: true,
+            tells_thread_times: true,
+            ..Capabilities::default()
+        },
         stop: None,
         command_line: vec!["./daemon".into()],
         grace: Duration::from_secs(60),

@@ -3,7 +3,7 @@
 use outpost_base::{ProcessId, RegisterContext, Va};
 use outpost_target::{
     BreakpointState, DirectoryEntry, FileId, HandleInfo, ModuleInfo, OsProcess, ProcessInfo, Region, ServerSession,
-    SigInfo, StopBundle, TargetError, ThreadInfo,
+    SigInfo, StopBundle, TargetError, ThreadInfo, ThreadTimes,
 };
 
 use super::{Encodable, decode, payload_with};
@@ -19,6 +19,7 @@ pub enum Reply {
     Done,
     Processes(Vec<ProcessInfo>),
     Threads(Vec<ThreadInfo>),
+    ThreadTimes(Vec<ThreadTimes>),
     Modules(Vec<ModuleInfo>),
     Regions(Vec<Region>),
     Read(Vec<Vec<u8>>),
@@ -48,6 +49,7 @@ pub fn encode_reply(to: Kind, reply: Reply) -> Payload {
         Reply::Done => with(&proto::Empty {}),
         Reply::Processes(processes) => with(&proto::ProcessesReply { processes: each(processes) }),
         Reply::Threads(threads) => with(&proto::ThreadsReply { threads: each(threads) }),
+        Reply::ThreadTimes(threads) => with(&proto::ThreadTimesReply { threads: each(threads) }),
         Reply::Modules(modules) => with(&proto::ModulesReply { modules: each(modules) }),
         Reply::Regions(regions) => with(&proto::RegionsReply { regions: each(regions) }),
         Reply::Read(answers) => {
@@ -99,6 +101,7 @@ pub fn decode_reply(to: Kind, frame: &Frame<'_>) -> Result<Reply, WireError> {
     let reply = match to {
         Kind::Processes => Reply::Processes(all(decode::<proto::ProcessesReply>(frame)?.processes)?),
         Kind::Threads => Reply::Threads(all(decode::<proto::ThreadsReply>(frame)?.threads)?),
+        Kind::ThreadTimes => Reply::ThreadTimes(each(decode::<proto::ThreadTimesReply>(frame)?.threads)),
         Kind::Modules => Reply::Modules(all(decode::<proto::ModulesReply>(frame)?.modules)?),
         Kind::Regions => Reply::Regions(all(decode::<proto::RegionsReply>(frame)?.regions)?),
         Kind::Read | Kind::ReadFile => {

@@ -18,6 +18,7 @@ use crate::{Kind, WireError, proto};
 pub enum Request {
     Processes,
     Threads { process: ProcessId },
+    ThreadTimes { process: ProcessId },
     Modules { process: ProcessId },
     Regions { process: ProcessId },
     Read { space: AddressSpaceId, reads: Vec<ReadRequest> },
@@ -56,6 +57,7 @@ impl Request {
         match self {
             Request::Processes => Kind::Processes,
             Request::Threads { .. } => Kind::Threads,
+            Request::ThreadTimes { .. } => Kind::ThreadTimes,
             Request::Modules { .. } => Kind::Modules,
             Request::Regions { .. } => Kind::Regions,
             Request::Read { .. } => Kind::Read,
@@ -102,6 +104,7 @@ pub fn encode_request(request: Request) -> Payload {
         | Request::EndServer
         | Request::Sessions => with(&proto::Empty {}),
         Request::Threads { process }
+        | Request::ThreadTimes { process }
         | Request::Modules { process }
         | Request::Regions { process }
         | Request::Kill { process }
@@ -183,6 +186,7 @@ pub fn decode_request(frame: &Frame<'_>) -> Result<Request, WireError> {
     let request = match kind {
         Kind::Processes => decoded::<proto::Empty>(frame).map(|_| Request::Processes)?,
         Kind::Threads => Request::Threads { process: process(frame)? },
+        Kind::ThreadTimes => Request::ThreadTimes { process: process(frame)? },
         Kind::Modules => Request::Modules { process: process(frame)? },
         Kind::Regions => Request::Regions { process: process(frame)? },
         Kind::Read => {

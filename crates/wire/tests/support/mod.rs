@@ -395,6 +395,7 @@ impl Values {
         Some(match kind {
             Kind::Processes => Request::Processes,
             Kind::Threads => Request::Threads { process },
+            Kind::ThreadTimes => Request::ThreadTimes { process },
             Kind::Modules => Request::Modules { process },
             Kind::Regions => Request::Regions { process },
             Kind::Read => Request::Read {
@@ -567,6 +568,12 @@ impl Values {
         Some(match to {
             Kind::Processes => Reply::Processes(self.list(Values::process_info)),
             Kind::Threads => Reply::Threads(self.list(Values::thread_info)),
+            Kind::ThreadTimes => Reply::ThreadTimes(self.list(|values| ThreadTimes {
+                id: values.thread(),
+                start_time_us: values.number(),
+                user_time_us: values.number(),
+                system_time_us: values.number(),
+            })),
             Kind::Modules => Reply::Modules(self.list(Values::module)),
             Kind::Regions => Reply::Regions(self.list(Values::region)),
             Kind::Read | Kind::ReadFile => Reply::Read(self.list(Values::bytes)),
