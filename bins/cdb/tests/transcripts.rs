@@ -81,6 +81,7 @@ transcripts! {
     step
     symbols
     threads
+    triage
     types
     unassemble
     watch

@@ -1,11 +1,12 @@
-//! `!analyze` on programs that crash: `fixtures/triage/` has each with the verdict that an expert would give. A verdict
-//! has a line for each set of compiler flags, then the class, the function to blame, and what has to be said.
+//! `!analyze` on programs that crash or hang: `fixtures/triage/` has each with the verdict that an expert would give. A
+//! verdict has a line for each set of compiler flags, then the class, the function to blame, and what has to be said; a
+//! program that hangs says so in the first line, and is attached to when it does.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use outpost_testkit::{Build, ProcessServer, fixture, skip};
+use outpost_testkit::{Build, Compiler, ProcessServer, Running, fixture, skip};
 
 /// What `cdb` says with these arguments.
 fn cdb(arguments: &[&str]) -> String {
@@ -29,8 +30,8 @@ fn problems(expected: &str, said: &str) -> Vec<String> {
     for line in expected.lines() {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let fits = match word {
-            "flags" => true,
-            "class" => field("FAULT:") == rest,
+            "flags" | "hangs" => true,
+            "class" => field("FAULT:") == rest || field("HANG:") == rest,
             "blame" => {
                 let site = field("BLAMED:").split(['+', ' ']).next().unwrap();
                 site.rsplit_once('!').is_some_and(|(_, name)| name == rest || name.ends_with(&format!("::{rest}")))
@@ -49,6 +50,36 @@ fn program(name: &str, flags: &str) -> std::path::PathBuf {
     Build::fixture(&format!("triage/{name}")).flags(flags).path()
 }
 
+/// How often a program is looked at that is not yet in its standstill.
+const LOOKS: usize = 40;
+const HANG_SCRIPT: &str = ".echo verdict follows; !analyze -hang -v; qd";
+
+/// What is said of a program, and what is wrong with that.
+fn judged(name: &str, flags: &str, expected: &str) -> (String, Vec<String>) {
+    let path = program(name, flags);
+    if !expected.starts_with("hangs") {
+        let text = cdb(&["-c", SCRIPT, path.to_str().unwrap()]);
+        return (text.clone(), problems(expected, verdict(&text)));
+    }
+    let running = Running::start(&path, &[]);
+    let pid = running.pid().to_string();
+    let look = || {
+        let text = cdb(&["-p", &pid, "-c", HANG_SCRIPT]);
+        let problems = problems(expected, verdict(&text));
+        (text, problems)
+    };
+    // It may not have got that far.
+    let mut found = look();
+    for _ in 1..LOOKS {
+        if found.1.is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        found = look();
+    }
+    found
+}
+
 #[test]
 fn verdicts_of_the_corpus() {
     let mut names: Vec<String> = std::fs::read_dir(fixture("triage"))
@@ -62,8 +93,7 @@ fn verdicts_of_the_corpus() {
         let stem = name.rsplit_once('.').unwrap().0;
         let expected = std::fs::read_to_string(fixture(&format!("triage/{stem}.verdict"))).unwrap();
         for flags in expected.lines().filter_map(|line| line.strip_prefix("flags ")) {
-            let text = cdb(&["-c", SCRIPT, program(name, flags).to_str().unwrap()]);
-            let problems = problems(&expected, verdict(&text));
+            let (text, problems) = judged(name, flags, &expected);
             cases += 1;
             match problems.is_empty() {
                 true => right += 1,
@@ -73,7 +103,7 @@ fn verdicts_of_the_corpus() {
     }
     println!("triage: {right} of {cases} verdicts right, {} programs", names.len());
     assert!(failures.is_empty(), "{right} of {cases} right\n{}", failures.join("\n"));
-    assert!(cases >= 18, "the corpus is there");
+    assert!(names.len() >= 32 && cases >= 50, "the corpus is there: {} programs, {cases} cases", names.len());
 }
 
 /// The verdict through a process server, and on a core, is that of the process itself; the bucket, too.
@@ -95,6 +125,97 @@ fn verdicts_are_the_same_at_a_distance_and_of_a_core() {
     let dead = cdb(&["-z", &core, "-c", ".echo verdict follows; !analyze -v; q"]);
     assert_eq!(problems(&expected, verdict(&dead)), Vec::<String>::new(), "{dead}");
     assert_eq!(bucket(&dead), bucket(&here));
+}
+
+/// A standstill is told the same of a core, through a server, and without the C library's debug information.
+#[test]
+fn standstills_are_the_same_at_a_distance_and_of_a_core() {
+    let program = program("deadlock.c", "-g -O2");
+    let expected = std::fs::read_to_string(fixture("triage/deadlock.verdict")).unwrap();
+    let (here, wrong) = judged("deadlock.c", "-g -O2", &expected);
+    assert_eq!(wrong, Vec::<String>::new(), "{here}");
+    let running = Running::start(&program, &[]);
+    let pid = running.pid().to_string();
+    let server = ProcessServer::start();
+    let look = || cdb(&["-premote", server.connection(), "-p", &pid, "-c", HANG_SCRIPT]);
+    let there = (0..LOOKS).map(|_| look()).find(|text| problems(&expected, verdict(text)).is_empty());
+    assert!(there.is_some(), "{}", look());
+    let folder = tempfile::tempdir().unwrap();
+    let core = folder.path().join("core").to_str().unwrap().to_owned();
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-p", &pid, "-ex"]);
+    let output = gdb.arg(format!("generate-core-file {core}")).stdin(Stdio::null()).output();
+    if output.is_err() || !Path::new(&core).exists() {
+        return skip("gdb writes no core here");
+    }
+    let dead = cdb(&["-z", &core, "-c", ".echo verdict follows; !analyze -hang -v; q"]);
+    assert_eq!(problems(&expected, verdict(&dead)), Vec::<String>::new(), "{dead}");
+}
+
+const WORKERS: &str = r#"
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <unistd.h>
+static sem_t ready;
+static void *idle(void *argument) {
+    sem_post(&ready);
+    for (;;) pause();
+    return argument;
+}
+int main(void) {
+    pthread_t thread;
+    for (int number = 0; number < 200; number++) pthread_create(&thread, 0, idle, 0);
+    for (int number = 0; number < 200; number++) sem_wait(&ready);
+    puts("ready");
+    fflush(stdout);
+    for (;;) pause();
+}
+"#;
+
+/// Stacks of all threads cost two round trips at most, and equal ones are told once.
+#[test]
+fn equal_stacks_are_told_once_for_two_round_trips() {
+    let program = Build::source(Compiler::Gcc, "workers", WORKERS).flags("-g -O0").path();
+    let mut running = Running::start(&program, &[]);
+    assert_eq!(running.line(), "ready");
+    let server = ProcessServer::start();
+    // The first stack makes sure that the symbols are there; the first report closes the account of all that.
+    let script = "k; .linkstats; !uniqstack; .linkstats; !uniqstack -p; !runaway; .linkstats; qd";
+    let text = cdb(&["-premote", server.connection(), "-p", &running.pid().to_string(), "-c", script]);
+    let trips: Vec<u64> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("round trips")?.split_whitespace().next()?.parse().ok())
+        .collect();
+    assert_eq!(trips.len(), 3, "{text}");
+    assert!(trips[1] <= 2, "{trips:?} {text}");
+    // What is read for parameters, and the times.
+    assert!(trips[2] <= 3, "{trips:?} {text}");
+    assert_eq!(text.matches("Total threads: 201").count(), 2, "{text}");
+    assert!(text.contains("200 threads in libc_so!") || text.contains("199 threads in libc_so!"), "{text}");
+    assert!(text.contains("User Mode Time"), "{text}");
+}
+
+#[test]
+fn a_process_and_its_threads_are_described_from_memory() {
+    let program = Build::source(Compiler::Gcc, "workers", WORKERS).flags("-g -O0").path();
+    let mut command = Command::new(&program);
+    let mut running = Running::command(command.arg("with blank").env("OUTPOST_PROBE", "found"));
+    assert_eq!(running.line(), "ready");
+    let pid = running.pid();
+    let text = cdb(&["-p", &pid.to_string(), "-c", "!proc; ~1s; !tcb; qd"]);
+    assert!(text.contains(&format!("Process {pid:x}, parent ")), "{text}");
+    assert!(text.contains("workers 'with blank'\n"), "{text}");
+    assert!(text.contains("\n  OUTPOST_PROBE=found\n"), "{text}");
+    assert!(text.contains("  AT_ENTRY "), "{text}");
+    let block = text.rsplit("TCB at ").next().unwrap();
+    let field = |name: &str| block.lines().find_map(|line| line.trim().strip_prefix(name)).map(str::trim);
+    // Its own record agrees with the kernel's.
+    assert_eq!(field("Self:"), block.split_whitespace().next(), "{block}");
+    let id = block.split("(id ").nth(1).unwrap().split(')').next();
+    assert_eq!(field("Library's id:"), id, "{block}");
+    assert!(field("Start function:").unwrap().ends_with("workers!idle"), "{block}");
+    assert_eq!(field("errno:"), Some("0n0"), "{block}");
 }
 
 fn core_of(program: &Path, folder: &Path) -> Option<String> {

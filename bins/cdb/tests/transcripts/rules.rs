@@ -34,6 +34,8 @@ const PATTERNS: &[(&str, &str)] = &[
     (r"(Machine name: |User: )\S+", "$1*"),
     (r"(Debug session time: ).*", "$1*"),
     (r"((?:Uptime|[lr] time): +)\d+ days \d+:\d\d:\d\d\.\d{3}", "$1*"),
+    (r"(?m)^(  \d+:)[0-9a-f]+ +\d+ days \d+:\d\d:\d\d\.\d{3}", "$1* *"),
+    (r"has used 0n\d+ ms", "has used * ms"),
     (r"(?:Port=\d+,Server=127\.0\.0\.1|port=\d+,server=127\.0\.0\.1)", "Port=*,Server=127.0.0.1"),
     (r"(Servers on \\\\)\S+:", "$1*:"),
     (r"(Server - tcp:Port=)\d+", "$1*"),

@@ -1,6 +1,6 @@
 //! `!analyze`: what is wrong with the process.
 
-use outpost_engine::triage::Analysis;
+use outpost_engine::triage::{Analysis, Hang, HangClass};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::language::Arguments;
@@ -10,14 +10,18 @@ use crate::{CommandError, Debugger};
 
 /// Frames of the stack that are shown.
 const FRAMES: usize = 32;
+/// Stacks that are shown of a standstill.
+const STACKS: usize = 8;
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     names: &["!analyze"],
-    syntax: "!analyze [-v]",
+    syntax: "!analyze [-v] [-hang]",
     summary: "Say what is wrong: kind of failure, cause, frame to blame",
     details: "Of the thread that the last event's signal struck, else of the current one. BUCKET is the same for the same \
               bug in every run. -v adds the signal in words, the access with what is at its address, how the bad value \
-              came about, and the stack. Memory is only read.",
+              came about, and the stack. -hang says why nothing goes on instead: circles of locks and joins, locks whose \
+              holder has ended, threads that wait with none left to wake them, that run all the time or wait for a file; \
+              with the stacks of the threads in it, and with -v what every thread waits for. Memory is only read.",
     example: "!analyze -v",
     group: Group::State,
     eats_line: false,
@@ -28,13 +32,24 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
 #[derive(Debug, Clone)]
 pub struct Analyze {
     verbose: bool,
+    hang: bool,
+}
+
+/// What was found.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one value at a time")]
+pub enum Found {
+    /// Of a failure.
+    Failure(Analysis),
+    /// Of a standstill.
+    Standstill(Hang),
 }
 
 /// An analysis with how much of it is shown.
 #[derive(Debug, Clone)]
 pub struct ShownAnalysis {
     /// What was found.
-    pub analysis: Analysis,
+    pub found: Found,
     verbose: bool,
 }
 
@@ -42,23 +57,30 @@ impl Command for Analyze {
     type Data = ShownAnalysis;
 
     fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<Analyze, CommandError> {
-        let mut verbose = false;
+        let (mut verbose, mut hang) = (false, false);
         while let Some(option) = arguments.take_option() {
             match option {
                 "v" => verbose = true,
-                "hang" => return Err(CommandError::unsupported("!analyze -hang", "not implemented yet")),
+                "hang" => hang = true,
                 other => return Err(arguments.usage(format!("unknown option -{other}"))),
             }
         }
-        Ok(Analyze { verbose })
+        Ok(Analyze { verbose, hang })
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<ShownAnalysis, CommandError> {
-        Ok(ShownAnalysis { analysis: debugger.engine.analyze()?, verbose: self.verbose })
+        let found = match self.hang {
+            true => Found::Standstill(debugger.engine.analyze_hang()?),
+            false => Found::Failure(debugger.engine.analyze()?),
+        };
+        Ok(ShownAnalysis { found, verbose: self.verbose })
     }
 
     fn render(data: &ShownAnalysis, text: &mut String) {
-        let found = &data.analysis;
+        let found = match &data.found {
+            Found::Failure(found) => found,
+            Found::Standstill(hang) => return standstill(hang, data.verbose, text),
+        };
         line!(text, "FAULT: {}", found.class);
         line!(text, "CAUSE: {}", found.cause);
         line!(text, "THREAD: {:x}.{:x}", found.process_id.0, found.thread_id.0);
@@ -68,6 +90,34 @@ impl Command for Analyze {
         line!(text, "BUCKET: {}", found.bucket);
         if data.verbose {
             details(found, text);
+        }
+    }
+}
+
+fn standstill(hang: &Hang, verbose: bool, text: &mut String) {
+    line!(text, "HANG: {}", hang.class);
+    line!(text, "CAUSE: {}", hang.cause);
+    if let Some(wait) = hang.blamed.and_then(|at| hang.threads.get(at)) {
+        line!(text, "THREAD: {:x}.{:x}", hang.process_id.0, wait.id.0);
+    }
+    if let Some(frame) = hang.blamed_frame() {
+        line!(text, "BLAMED: {}{}", call_site(frame), crate::text::symbols::line_suffix(frame.source.as_ref()));
+    }
+    line!(text, "BUCKET: {}", hang.bucket);
+    if verbose {
+        line!(text, "THREADS:");
+        for wait in &hang.threads {
+            line!(text, "{}", super::locks::wait_line(wait));
+        }
+    }
+    // A standstill of all is not told by hundreds of stacks.
+    let is_told = verbose || matches!(hang.class, HangClass::Deadlock | HangClass::SelfDeadlock);
+    for wait in hang.involved.iter().filter_map(|at| hang.threads.get(*at)).take(STACKS).filter(|_| is_told) {
+        line!(text, "STACK OF THREAD {} (id {:x}):", wait.thread, wait.id.0);
+        let columns = FrameColumns::default();
+        line!(text, "{}", head(columns));
+        for frame in wait.stack.frames.iter().take(FRAMES) {
+            line!(text, "{}", row(frame, columns, None, "", ""));
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
 
 /// How parameters are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Parameters {
+pub(super) enum Parameters {
     #[default]
     None,
     SameLine,
@@ -154,30 +154,8 @@ impl Command for Stack {
             stack.frames.truncate(self.limit);
             stack.problem.clear();
         }
-        let wants_arguments = self.columns.arguments;
-        let wants_parameters = self.parameters != Parameters::None && self.from.is_none();
-        let before = (debugger.engine.current_thread()?, debugger.engine.scope_frame().map(|frame| frame.index));
-        let mut shown = Vec::new();
-        for stack in stacks {
-            let thread = debugger.engine.thread(stack.thread).map(|thread| threads::row(&thread)).unwrap_or_default();
-            let mut parameters = Vec::new();
-            let mut registers = Vec::new();
-            if wants_parameters || wants_arguments {
-                debugger.engine.select_thread(stack.thread)?;
-                for frame in &stack.frames {
-                    debugger.engine.check_interrupt()?;
-                    parameters.push(if wants_parameters { parameters_of(frame, debugger) } else { None });
-                    registers.push(if wants_arguments { argument_registers(frame, debugger) } else { String::new() });
-                }
-            }
-            shown.push(ShownStack { stack, thread, parameters, arguments: registers });
-        }
-        if wants_parameters || wants_arguments {
-            debugger.engine.select_thread(before.0)?;
-            if let Ok(index) = before.1 {
-                debugger.engine.select_frame(index)?;
-            }
-        }
+        let parameters = if self.from.is_some() { Parameters::None } else { self.parameters };
+        let shown = with_parameters(stacks, self.columns, parameters, debugger)?;
         Ok(Stacks { stacks: shown, columns: self.columns, with_heads: self.with_heads, parameters: self.parameters })
     }
 
@@ -186,23 +164,66 @@ impl Command for Stack {
             if data.with_heads {
                 line!(text, "\n{}", shown.thread);
             }
-            line!(text, "{}", head(data.columns));
-            let mut previous_sp = None;
-            for (at, frame) in shown.stack.frames.iter().enumerate() {
-                let arguments = shown.arguments.get(at).map_or("", String::as_str);
-                let parameters = shown.parameters.get(at).and_then(Option::as_ref);
-                let parameters = parameters.map(|list| parameter_text(list, data.parameters)).unwrap_or_default();
-                let mut text_row = row(frame, data.columns, previous_sp, arguments, &parameters);
-                previous_sp = Some(frame.sp.0);
-                if data.columns.unwind {
-                    text_row.push_str(&format!(" (found by {})", trust_words(frame.trust)));
-                }
-                line!(text, "{text_row}");
-            }
-            if !shown.stack.problem.is_empty() {
-                line!(text, "The stack ends here: {}", shown.stack.problem);
+            render_one(shown, data.columns, data.parameters, text);
+        }
+    }
+}
+
+/// Adds to stacks what `parameters` and the columns ask for. The current thread and frame are afterwards as before.
+///
+/// # Errors
+/// [`outpost_engine::EngineError::Cancelled`].
+pub(super) fn with_parameters(
+    stacks: Vec<ThreadStack>,
+    columns: FrameColumns,
+    parameters: Parameters,
+    debugger: &mut Debugger,
+) -> Result<Vec<ShownStack>, CommandError> {
+    let wants_arguments = columns.arguments;
+    let wants_parameters = parameters != Parameters::None;
+    let before = (debugger.engine.current_thread()?, debugger.engine.scope_frame().map(|frame| frame.index));
+    let mut shown = Vec::new();
+    for stack in stacks {
+        let thread = debugger.engine.thread(stack.thread).map(|thread| threads::row(&thread)).unwrap_or_default();
+        let mut parameters = Vec::new();
+        let mut registers = Vec::new();
+        if wants_parameters || wants_arguments {
+            debugger.engine.select_thread(stack.thread)?;
+            for frame in &stack.frames {
+                debugger.engine.check_interrupt()?;
+                parameters.push(if wants_parameters { parameters_of(frame, debugger) } else { None });
+                registers.push(if wants_arguments { argument_registers(frame, debugger) } else { String::new() });
             }
         }
+        shown.push(ShownStack { stack, thread, parameters, arguments: registers });
+    }
+    if wants_parameters || wants_arguments {
+        debugger.engine.select_thread(before.0)?;
+        if let Ok(index) = before.1 {
+            debugger.engine.select_frame(index)?;
+        }
+    }
+    Ok(shown)
+}
+
+/// A stack's head and rows.
+pub(super) fn render_one(shown: &ShownStack, columns: FrameColumns, parameters: Parameters, text: &mut String) {
+    line!(text, "{}", head(columns));
+    let how = parameters;
+    let mut previous_sp = None;
+    for (at, frame) in shown.stack.frames.iter().enumerate() {
+        let arguments = shown.arguments.get(at).map_or("", String::as_str);
+        let parameters = shown.parameters.get(at).and_then(Option::as_ref);
+        let parameters = parameters.map(|list| parameter_text(list, how)).unwrap_or_default();
+        let mut text_row = row(frame, columns, previous_sp, arguments, &parameters);
+        previous_sp = Some(frame.sp.0);
+        if columns.unwind {
+            text_row.push_str(&format!(" (found by {})", trust_words(frame.trust)));
+        }
+        line!(text, "{text_row}");
+    }
+    if !shown.stack.problem.is_empty() {
+        line!(text, "The stack ends here: {}", shown.stack.problem);
     }
 }
 

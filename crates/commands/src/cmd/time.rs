@@ -84,7 +84,7 @@ impl Command for Time {
 }
 
 /// `12 days 4:11:09.330` from microseconds.
-fn duration(microseconds: u64) -> String {
+pub(super) fn duration(microseconds: u64) -> String {
     let milliseconds = microseconds / 1000;
     let seconds = milliseconds / 1000;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);

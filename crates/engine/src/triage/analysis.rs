@@ -150,7 +150,7 @@ impl Engine {
         })
     }
 
-    fn is_runtime(&self, frame: &StackFrame) -> bool {
+    pub(super) fn is_runtime(&self, frame: &StackFrame) -> bool {
         blame::is_runtime(frame, self.module_at(frame.lookup_address).as_ref())
     }
 

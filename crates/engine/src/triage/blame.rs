@@ -99,6 +99,7 @@ const PREFIXES: &[&str] = &[
     "hashbrown::",
     "gimli::",
     "__gnu_cxx::",
+    "__gthread_",
     "__cxxabiv1::",
     "__cxa_",
     "__asan",

@@ -4,7 +4,6 @@ use outpost_base::{MemoryReader, Va};
 use outpost_symbols::{TextOptions, Value, demangle};
 
 use super::ProgramMessage;
-use crate::disassembly::disassemble;
 use crate::{Engine, ProcessMemory};
 
 /// `sizeof (__cxa_refcounted_exception)` less its head: from the handlers' record to the object. unwind-cxx.h lays
@@ -31,7 +30,7 @@ impl Engine {
     /// The exception that the current thread handles or throws; `None` if it is in none.
     pub(super) fn cpp_exception(&mut self) -> Option<ProgramMessage> {
         let mut memory = self.memory().ok()?;
-        let globals = self.exception_globals()?;
+        let globals = self.thread_local_by_getter("__cxa_get_globals")?;
         // struct __cxa_eh_globals: the stack of caught exceptions, then how many are uncaught. What nothing catches
         // counts as caught by `std::terminate`.
         let caught = Va(memory.read_u64(globals)?);
@@ -43,37 +42,6 @@ impl Engine {
             None => name,
         };
         Some(ProgramMessage { source: "C++ exception".into(), text, place: String::new() })
-    }
-
-    /// Where the current thread's `__cxa_eh_globals` are: what `__cxa_get_globals` would return, read out of its code.
-    fn exception_globals(&mut self) -> Option<Va> {
-        let thread = self.current_thread().ok()?;
-        let thread_pointer = self.thread_pointer(thread)?;
-        let entry = self.find_name("__cxa_get_globals").ok()?.first()?.address;
-        let process = self.current_process().ok()?;
-        let module = self.process(process).ok()?.module_at(entry)?.clone();
-        let mut memory = self.memory().ok()?;
-        let arch = self.arch();
-        let listing = disassemble(arch, &mut memory, &mut crate::disassembly::NoSymbols, entry, 12, false);
-        let (mut rax, mut rdi) = (None, None);
-        for instruction in &listing {
-            use super::x86_64::Move;
-            match super::x86_64::simple_move(instruction.at, &instruction.bytes)? {
-                Move::ArgumentAddress(at) => rdi = Some(at),
-                // `__tls_get_addr` is given module and offset (ELF Handling for Thread-Local Storage, 3.4.3).
-                Move::Call => {
-                    let offset = memory.read_u64(rdi? + 8)?;
-                    rax = Some(self.thread_local_address(&module, offset)?.0);
-                }
-                Move::Load(at) => rax = Some(memory.read_u64(at)?),
-                Move::ThreadPointer => rax = Some(thread_pointer.0),
-                Move::AddThreadPointer => rax = Some(rax?.wrapping_add(thread_pointer.0)),
-                Move::Add(more) => rax = Some(rax?.wrapping_add_signed(more)),
-                Move::Return => return rax.map(Va),
-                Move::Other => {}
-            }
-        }
-        None
     }
 
     /// What `what()` would say, without calling it.

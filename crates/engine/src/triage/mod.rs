@@ -8,12 +8,17 @@ mod access;
 mod address;
 mod analysis;
 mod blame;
+mod blocks;
 mod cpp_exception;
 mod fault;
 mod origin;
 mod recursion;
 mod rust_panic;
+mod thread_local;
+mod times;
 mod type_path;
+mod unique;
+mod waits;
 mod x86_64;
 
 use outpost_base::{ProcessId, ThreadId, Va};
@@ -21,7 +26,10 @@ use outpost_base::{ProcessId, ThreadId, Va};
 use crate::{StackFrame, ThreadOrdinal, ThreadStack};
 
 pub use address::{AddressKind, AddressNote};
+pub use blocks::{ProcessBlock, ThreadBlock};
 pub use fault::FaultClass;
+pub use unique::StackGroup;
+pub use waits::{Hang, HangClass, Lock, LockKind, ThreadWait, WaitedFile, Waiting};
 
 /// What an access does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,142 @@
+//! The system call that a thread is blocked in, by its registers.
+
+use outpost_base::{MemoryReader, RegisterContext, Va};
+
+use super::{WaitedFile, Waiting};
+use crate::syscall_name;
+
+/// What the kernel has left in rax of a thread that was stopped while it waited: calls that are to be restarted
+/// (Linux include/linux/errno.h: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK), and EINTR, with which
+/// calls end that are not.
+const INTERRUPTED: [i64; 5] = [-512, -513, -514, -516, -4];
+/// Descriptors of poll(2) that are told.
+const POLLED: u64 = 16;
+/// Commands of futex(2) that wait: FUTEX_WAIT, FUTEX_LOCK_PI, FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2.
+const FUTEX_WAITS: [u64; 5] = [0, 6, 9, 11, 13];
+const FUTEX_COMMAND: u64 = 0x7f;
+
+/// A call with its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SystemCall {
+    name: &'static str,
+    arguments: [u64; 6],
+}
+
+/// The call that a thread is blocked in; `None` if it runs code of its own.
+pub(super) fn blocked_in(registers: &RegisterContext) -> Option<SystemCall> {
+    let arch = registers.arch;
+    let value = |name: &str| registers.get_u64(arch.register_by_name(name)?);
+    let number = value("orig_rax").filter(|number| *number as i64 >= 0)?;
+    if !INTERRUPTED.contains(&(value("rax")? as i64)) {
+        return None;
+    }
+    let mut arguments = [0; 6];
+    for (slot, name) in arguments.iter_mut().zip(["rdi", "rsi", "rdx", "r10", "r8", "r9"]) {
+        *slot = value(name)?;
+    }
+    Some(SystemCall { name: syscall_name(number).unwrap_or("an unknown system call"), arguments })
+}
+
+impl SystemCall {
+    /// The word that is waited on, if it is futex(2).
+    pub(super) fn futex(&self) -> Option<Va> {
+        let waits = self.name == "futex" && FUTEX_WAITS.contains(&(self.arguments[1] & FUTEX_COMMAND));
+        waits.then(|| Va(self.arguments[0]))
+    }
+
+    /// Whether it ends by itself after a time.
+    pub(super) fn is_timed(&self) -> bool {
+        let [_, _, third, fourth, fifth, _] = self.arguments;
+        match self.name {
+            "futex" => fourth != 0,
+            "poll" => third as i32 >= 0,
+            "epoll_wait" | "epoll_pwait" => fourth as i32 >= 0,
+            "ppoll" => third != 0,
+            "select" | "pselect6" => fifth != 0,
+            "nanosleep" | "clock_nanosleep" => true,
+            _ => false,
+        }
+    }
+
+    /// What a call other than futex(2) waits for.
+    pub(super) fn waiting(&self, memory: &mut dyn MemoryReader) -> Waiting {
+        let [first, second, ..] = self.arguments;
+        let one = |number: u64| vec![WaitedFile::of(number as u32)];
+        let files = match self.name {
+            "read" | "readv" | "pread64" | "preadv" | "preadv2" | "write" | "writev" | "pwrite64" | "pwritev"
+            | "pwritev2" | "accept" | "accept4" | "connect" | "recvfrom" | "recvmsg" | "recvmmsg" | "sendto"
+            | "sendmsg" | "sendmmsg" | "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "flock" | "fcntl" | "fsync"
+            | "fdatasync" | "ioctl" | "splice" | "getdents64" => one(first),
+            "sendfile" => vec![WaitedFile::of(second as u32), WaitedFile::of(first as u32)],
+            "poll" | "ppoll" => polled(first, second, memory),
+            "select" | "pselect6" | "open" | "openat" => Vec::new(),
+            "nanosleep" | "clock_nanosleep" => return Waiting::Sleep,
+            "wait4" => return Waiting::Child(u32::try_from(first as i32).ok().filter(|id| *id > 0)),
+            // P_PID (waitid(2)).
+            "waitid" => return Waiting::Child((first == 1).then_some(second as u32)),
+            "pause" | "rt_sigsuspend" | "rt_sigtimedwait" => return Waiting::Signal,
+            other => return Waiting::Call(other.to_owned()),
+        };
+        Waiting::File { call: self.name.to_owned(), files }
+    }
+}
+
+/// Descriptors of an array of `struct pollfd`: descriptor, wanted and found events.
+fn polled(at: u64, count: u64, memory: &mut dyn MemoryReader) -> Vec<WaitedFile> {
+    let descriptor = |number: u64| memory.read_uint(Va(at.wrapping_add(8 * number)), 4);
+    let numbers = (0..count.min(POLLED)).map_while(descriptor);
+    numbers.filter(|number| *number as i32 >= 0).map(|number| WaitedFile::of(number as u32)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use outpost_base::{Arch, RegisterValue};
+
+    use super::*;
+
+    fn call(number: u64, rax: i64, arguments: &[u64]) -> Option<SystemCall> {
+        let mut registers = RegisterContext::new(Arch::X86_64);
+        let mut set = |name: &str, value: u64| {
+            let id = Arch::X86_64.register_by_name(name).unwrap();
+            assert!(registers.set(id, RegisterValue::from_u64(value, 64)), "{name}");
+        };
+        set("orig_rax", number);
+        set("rax", rax as u64);
+        for (name, value) in ["rdi", "rsi", "rdx", "r10"].iter().zip(arguments) {
+            set(name, *value);
+        }
+        blocked_in(&registers)
+    }
+
+    #[test]
+    fn threads_are_in_calls_only_while_they_wait() {
+        let wait = call(202, -512, &[0x1000, 0x80, 2, 0]).unwrap();
+        assert_eq!((wait.futex(), wait.is_timed()), (Some(Va(0x1000)), false));
+        assert_eq!(call(202, -516, &[0x1000, 0x189, 2, 0x2000]).map(|call| call.is_timed()), Some(true));
+        assert_eq!(call(202, -512, &[0x1000, 1, 2, 0]).unwrap().futex(), None, "it wakes others");
+        assert_eq!(call(202, 0, &[0x1000, 0x80, 2, 0]), None, "it has returned");
+        assert_eq!(call(u64::MAX, -512, &[]), None, "no system call");
+    }
+
+    #[test]
+    fn calls_say_what_they_wait_for() {
+        let mut nothing = |_: Va, _: &mut [u8]| 0_usize;
+        let mut check = |number: u64, arguments: &[u64], expected: &str| {
+            let call = call(number, -512, arguments).unwrap();
+            assert_eq!(call.waiting(&mut Reader(&mut nothing)).to_string(), expected);
+        };
+        check(0, &[3, 0, 0, 0], "waits in read for file descriptor 0n3");
+        check(61, &[0x20, 0, 0, 0], "waits for child process 20");
+        check(61, &[u64::MAX, 0, 0, 0], "waits for a child process");
+        check(230, &[0, 0, 0, 0], "sleeps");
+        check(34, &[0, 0, 0, 0], "waits for a signal");
+    }
+
+    struct Reader<'a>(&'a mut dyn FnMut(Va, &mut [u8]) -> usize);
+
+    impl MemoryReader for Reader<'_> {
+        fn read(&mut self, at: Va, buf: &mut [u8]) -> usize {
+            (self.0)(at, buf)
+        }
+    }
+}
