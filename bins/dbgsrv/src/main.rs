@@ -13,11 +13,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use outpost_live::LiveBackend;
 use outpost_server::{
-    Audit, Grace, Grant, Log, Outcome, ServeOptions, Source, StdioLink, serve, serve_reverse, serve_stdio,
+    Audit, Grace, Grant, Log, Outcome, ServeOptions, Source, StdioLink, StdioOptions, serve, serve_reverse, serve_stdio,
 };
 use outpost_transport::{Credential, Listener, Password, ReverseDial, ServerTransport, hide_passwords};
 
-use options::{AuditTo, Options, Request};
+use options::{AuditTo, Options, Request, Stdio};
 
 fn main() -> ExitCode {
     // A worker is this same program, started again by its guardian.
@@ -37,10 +37,7 @@ fn main() -> ExitCode {
     }
     let result = match request {
         Request::Show(text) => show(&text).map(|()| exit_codes::SUCCESS),
-        Request::Stdio { command_line, grace } => StdioLink::take()
-            .and_then(|link| serve_stdio(link, &command_line, grace))
-            .map_err(Into::into)
-            .map(|()| exit_codes::SUCCESS),
+        Request::Stdio(options) => serve_link(options),
         Request::Serve(options) if options.daemon => match daemon::start(&arguments[1..]) {
             Ok(code) => return code,
             Err(error) => Err(error),
@@ -119,6 +116,14 @@ fn run(options: Options) -> anyhow::Result<u8> {
         daemon::is_ready();
     }
     serve(Source::Listener(listener), &LiveBackend, serve_options)?;
+    Ok(exit_codes::SUCCESS)
+}
+
+/// One debugger, at the other end of standard input and output.
+fn serve_link(Stdio { command_line, grace, allowed, audit }: Stdio) -> anyhow::Result<u8> {
+    let link = StdioLink::take()?;
+    let audit = audit.as_ref().map_or(Ok(Audit::default()), AuditTo::open)?;
+    serve_stdio(link, &StdioOptions { command_line, grace, allowed, audit })?;
     Ok(exit_codes::SUCCESS)
 }
 

@@ -90,12 +90,20 @@ pub(crate) enum Request {
     /// Serve.
     Serve(Options),
     /// Serve on standard input and output.
-    Stdio {
-        /// Words of the process creation held pending; empty: none.
-        command_line: Vec<String>,
-        /// How long the session outlives its link.
-        grace: Grace,
-    },
+    Stdio(Stdio),
+}
+
+/// How to serve standard input and output.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stdio {
+    /// Words of the process creation held pending; empty: none.
+    pub(crate) command_line: Vec<String>,
+    /// How long the session outlives its link.
+    pub(crate) grace: Grace,
+    /// What the client may do at most.
+    pub(crate) allowed: AllowList,
+    /// Where it is written who did what.
+    pub(crate) audit: Option<AuditTo>,
 }
 
 /// How to serve.
@@ -286,14 +294,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         if announce {
             return Err(UsageError("--announce needs a server that listens: it goes without --stdio".into()));
         }
-        if audit.is_some() {
-            return Err(UsageError("--audit needs a server that listens or dials: it goes without --stdio".into()));
-        }
-        let is_open = roles.is_empty() && allowed.iter().next().is_none();
-        return match (transport, options, is_open) {
-            (None, (None, command_line, false, false), true) => Ok(Request::Stdio { command_line, grace }),
+        return match (transport, options, roles.is_empty()) {
+            (None, (None, command_line, false, false), true) => {
+                Ok(Request::Stdio(Stdio { command_line, grace, allowed, audit }))
+            }
             _ => Err(UsageError(
-                "--stdio serves one debugger, here: it goes without -t, -c, -cs, --role, --allow and --daemon".into(),
+                "--stdio serves one debugger, here: it goes without -t, -c, -cs, --role and --daemon".into(),
             )),
         };
     }
@@ -541,7 +547,10 @@ mod tests {
         assert_eq!(shown, ["user=0", "operation=attach"]);
         refuses(&["--allow"], "is wanted");
         refuses(&["--allow", "user=nobody-of-that-name"], "no user");
-        refuses(&["--stdio", "--allow", "user=0"], "goes without");
+        assert!(matches!(
+            check(&["--stdio", "--allow", "user=0"]),
+            Ok(Request::Stdio(Stdio { allowed, .. })) if allowed.iter().count() == 1
+        ));
     }
 
     #[test]
@@ -550,7 +559,6 @@ mod tests {
         assert_eq!(serve(&["--audit", "journald"]).audit, Some(AuditTo::Journal));
         assert_eq!(serve(&["--audit=/a/b"]).audit, Some(AuditTo::File("/a/b".into())));
         refuses(&["--audit"], "needs a file");
-        refuses(&["--stdio", "--audit", "journald"], "goes without --stdio");
     }
 
     #[test]
@@ -562,7 +570,8 @@ mod tests {
     #[test]
     fn standard_input_and_output_are_a_transport_of_their_own() {
         let stdio = |words: &[&str], grace| {
-            Ok(Request::Stdio { command_line: words.iter().map(|&word| word.into()).collect(), grace })
+            let command_line = words.iter().map(|&word| word.into()).collect();
+            Ok(Request::Stdio(Stdio { command_line, grace, allowed: AllowList::default(), audit: None }))
         };
         assert_eq!(check(&["--stdio"]), stdio(&[], Grace::default()));
         assert_eq!(check(&["--stdio", "--grace", "0", "-pc", "./svc", "-f"]), stdio(&["./svc", "-f"], Grace::NONE));

@@ -17,10 +17,14 @@ use outpost_transport::Connection;
 
 /// A server on one end of a socket pair, and the other end.
 fn start() -> (Child, Connection) {
+    start_with(&[])
+}
+
+fn start_with(options: &[&str]) -> (Child, Connection) {
     let (near, far) = Connection::pair().unwrap();
     let far = far.into_fd();
     let mut command = dbgsrv();
-    command.arg("--stdio").stdin(Stdio::from(far.try_clone().unwrap())).stdout(Stdio::from(far));
+    command.arg("--stdio").args(options).stdin(Stdio::from(far.try_clone().unwrap())).stdout(Stdio::from(far));
     // What the command holds of the far end would keep the link open.
     (command.stderr(Stdio::null()).spawn().unwrap(), near)
 }
@@ -52,6 +56,31 @@ fn it_ends_with_its_session_by_the_exit_policy() {
     assert_eq!(status(server), Some(0));
     assert_eq!((tracer(sleeper.pid()), state(sleeper.pid())), (0, Some('S')));
     assert!(sleeper.is_running());
+}
+
+#[test]
+fn it_allows_what_it_is_told_to_and_writes_who_did_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit");
+    let sleeper = Running::start("sleep", &["1000"]);
+    let options = ["--allow=operation=attach", &format!("--audit={}", file.display())];
+    let (server, link) = start_with(&options);
+    let (mut remote, _) = RemoteTarget::open(link, Options::default()).unwrap();
+    let process = ProcessId(sleeper.pid());
+    remote.attach(process, AttachMode::Invasive { break_in: true }, &BundleRequest::default()).unwrap();
+    let error = remote.kill(process).unwrap_err().to_string();
+    assert!(error.contains("operation kill") && error.contains("operation=attach"), "{error}");
+    drop(remote);
+    assert_eq!(status(server), Some(0));
+    let written = || std::fs::read_to_string(&file).unwrap();
+    wait_until("the guardian has written its last line", LIMIT, || written().contains("event=stop"));
+    for event in ["event=connect", "event=attach", "event=kill", "event=end"] {
+        assert!(written().contains(event), "{event}: {}", written());
+    }
+    // Sessions of other servers of this user may allow more.
+    let (_server, link) = start_with(&options);
+    let taken = RemoteTarget::open(link, Options { take_over: Some(0), ..Options::default() });
+    assert!(taken.unwrap_err().to_string().contains("a list of what is allowed"));
 }
 
 #[test]

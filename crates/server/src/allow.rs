@@ -76,6 +76,11 @@ impl AllowList {
         self.0.iter()
     }
 
+    /// Whether nothing is named, and all is allowed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether clients are kept to some processes: then they read no files but images either.
     pub(crate) fn narrows_processes(&self) -> bool {
         self.0.iter().any(|one| !matches!(one, Allowed::Operation(_)))
@@ -86,7 +91,7 @@ impl AllowList {
     /// # Errors
     /// [`TargetError::Permission`], which names what is not allowed.
     pub(crate) fn check(&self, request: &Request) -> Result<(), TargetError> {
-        if self.0.is_empty() {
+        if self.is_empty() {
             return Ok(());
         }
         if let Some(operation) = operation(request) {

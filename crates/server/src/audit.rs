@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -62,7 +63,25 @@ impl Audit {
         if !file.metadata().map_err(failed)?.is_file() {
             return Err(failed(std::io::Error::other("not a regular file")));
         }
-        Ok(Audit(Some(Arc::new(Sink::File(file)))))
+        Ok(Audit::to_file(file))
+    }
+
+    /// Writes to a file that is open for appending.
+    pub(crate) fn to_file(file: File) -> Audit {
+        Audit(Some(Arc::new(Sink::File(file))))
+    }
+
+    /// The file that it writes to, if it does.
+    pub(crate) fn as_file(&self) -> Option<BorrowedFd<'_>> {
+        match self.0.as_deref() {
+            Some(Sink::File(file)) => Some(file.as_fd()),
+            _ => None,
+        }
+    }
+
+    /// Whether it writes to the journal.
+    pub(crate) fn is_journal(&self) -> bool {
+        matches!(self.0.as_deref(), Some(Sink::Journal(..)))
     }
 
     /// Sends to the journal by its own protocol; `socket` is [`JOURNAL_SOCKET`] but for tests. A journal that is

@@ -57,7 +57,7 @@ pub use access::{Access, Grant, Role};
 pub use allow::{AllowList, Allowed, OPERATIONS};
 #[doc(hidden)]
 pub use announce::fuzz_datagram;
-pub use attended::serve_stdio;
+pub use attended::{StdioOptions, serve_stdio};
 pub use audit::{Audit, JOURNAL_SOCKET, Record};
 pub use dial::serve_reverse;
 pub use error::ServerError;

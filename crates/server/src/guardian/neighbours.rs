@@ -17,6 +17,10 @@ impl Guardian<'_> {
     /// A session is asked for that is another server's: it gets the link.
     pub(super) fn pass_on(&mut self, one: &mut Pending, request: &ResumeRequest) -> Result<(), String> {
         let Some(leash) = &self.leash else { return Ok(()) };
+        // The other server may allow more than this one. Whoever has a session's secret had that session before.
+        if request.token.is_empty() && !self.options.allowed.is_empty() {
+            return Err("sessions are not taken over here: this server has a list of what is allowed".into());
+        }
         one.settle().map_err(|error| error.to_string())?;
         rendezvous::hand_over(request, one.connection(), leash)?;
         match request.opens {
