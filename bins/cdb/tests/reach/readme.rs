@@ -87,6 +87,8 @@ struct Town {
     server: Option<(&'static str, Program)>,
     /// What else runs until the end of its section.
     beside: Vec<Program>,
+    /// The debugger's command that goes through a repeater.
+    through: Option<String>,
     /// A debugger that waits for its server.
     waiting: Option<Program>,
     followed: usize,
@@ -119,6 +121,7 @@ impl Town {
             container: None,
             server: None,
             beside: Vec::new(),
+            through: None,
             waiting: None,
             followed: 0,
             folder,
@@ -225,7 +228,7 @@ impl Town {
 
     /// A server that dials: its debugger waits already, and has said what to paste.
     fn dial(&mut self, line: &Line) {
-        let debugger = self.waiting.take().expect("the line of the debugger stands before");
+        let Some(debugger) = self.waiting.take() else { return self.dial_repeater(line) };
         let mut command = line.command.to_owned();
         if let Some((before, rest)) = command.split_once("THUMBPRINT") {
             let told = debugger.line("CertUser=");
@@ -237,6 +240,15 @@ impl Town {
         assert_debugged(&debugger.end(), &mut self.debuggee);
         let ended = server.end();
         assert_eq!(ended.code, Some(0), "{}", ended.text);
+    }
+
+    /// A server that dials a repeater, for the debugger of the last line that goes through one.
+    fn dial_repeater(&mut self, line: &Line) {
+        let debugger = self.through.clone().expect("the line of the debugger stands before");
+        let debugger = self.run("birch", &debugger);
+        let server = self.run(line.host, line.command);
+        assert_debugged(&debugger.end(), &mut self.debuggee);
+        assert_eq!(server.end().code, Some(0));
     }
 
     fn debug(&mut self, line: &Line) {
@@ -266,7 +278,11 @@ impl Town {
             if transport.contains("server=alder,port=1025") {
                 self.need_plain_server();
             }
-            let ended = self.run(line.host, &self.pasted(&self.filled(&options("r rip; qd")), transport)).end();
+            let command = self.pasted(&self.filled(&options("r rip; qd")), transport);
+            if transport.contains("server=cedar") {
+                self.through = Some(command.clone());
+            }
+            let ended = self.run(line.host, &command).end();
             if line.command.contains("exec:") {
                 let container = self.container.as_ref().expect("it was copied to before");
                 assert!(ended.code == Some(0) && ended.text.contains("rip="), "{}", ended.text);
