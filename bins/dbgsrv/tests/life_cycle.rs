@@ -42,6 +42,34 @@ fn gone_or_zombie(pid: u32) -> bool {
     matches!(state(pid), None | Some('Z'))
 }
 
+/// A line of `/proc/PID/status`.
+fn status_line(pid: u32, name: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+    line.unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_guardian_keeps_what_rescues_need_and_workers_keep_all() {
+    let server = Server::start(&["-t", "tcp:port=0"]);
+    let mut client = server.connect();
+    let process = create(&mut client);
+    let guardian = server.pid();
+    wait_until("it is locked down", LIMIT, || status_line(guardian, "Seccomp") == "2");
+    assert_eq!(status_line(guardian, "NoNewPrivs"), "1");
+    // CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SYS_PTRACE (include/uapi/linux/capability.h).
+    let kept = 1 << 1 | 1 << 2 | 1 << 5 | 1 << 19;
+    let effective = |pid| u64::from_str_radix(&status_line(pid, "CapEff"), 16).unwrap();
+    assert_eq!(effective(guardian), effective(std::process::id()) & kept);
+    // What a debuggee can do is not the server's business.
+    for pid in server.workers().into_iter().chain([process]) {
+        for name in ["CapEff", "NoNewPrivs", "Seccomp"] {
+            assert_eq!(status_line(pid, name), status_line(std::process::id(), name), "{name} of {pid}");
+        }
+    }
+    client.kill(ProcessId(process)).unwrap();
+}
+
 #[test]
 fn it_listens_says_how_to_connect_and_ends_in_order() {
     let mut server = Server::start(&["-t", "tcp:port=0"]);

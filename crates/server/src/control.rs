@@ -6,11 +6,15 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType,
 };
+
+use crate::guardian::timespec;
 
 /// Longest message; a handover with a long command line is the longest.
 const MAX_MESSAGE: usize = 64 << 10;
@@ -88,6 +92,12 @@ impl Control {
         buffer.truncate(count);
         Ok(Received::Message(buffer, descriptors))
     }
+}
+
+/// Whether a message is there, or the other end is gone, within this time.
+pub(crate) fn is_readable(control: &Control, limit: Duration) -> bool {
+    let ready = poll(&mut [PollFd::new(control, PollFlags::IN)], Some(&timespec(limit)));
+    ready.is_ok_and(|count| count > 0)
 }
 
 impl From<OwnedFd> for Control {

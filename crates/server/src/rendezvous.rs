@@ -19,13 +19,12 @@ use std::time::Duration;
 use outpost_target::ServerSession;
 use outpost_transport::{BACKLOG, Connection};
 use outpost_wire::ResumeRequest;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, RenameFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
-use crate::control::{Control, Received};
-use crate::guardian::{listing, timespec};
+use crate::control::{Control, Received, is_readable};
+use crate::guardian::listing;
 use crate::handover::claim_order;
 use crate::takeover;
 
@@ -198,11 +197,6 @@ fn ask(other: &Control, question: &str, descriptors: &[BorrowedFd<'_>]) -> Optio
         Ok(Received::Message(text, _)) => Some(String::from_utf8_lossy(&text).into_owned()),
         _ => None,
     }
-}
-
-fn is_readable(control: &Control, limit: Duration) -> bool {
-    let ready = poll(&mut [PollFd::new(control, PollFlags::IN)], Some(&timespec(limit)));
-    ready.is_ok_and(|count| count > 0)
 }
 
 /// Whether the process at the other end is this user's, or root's.

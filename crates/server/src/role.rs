@@ -9,12 +9,14 @@ use std::process::ExitCode;
 use outpost_target::{Target, TargetError};
 
 use crate::control::Control;
-use crate::{announce, local, worker};
+use crate::{announce, local, spawner, worker};
 
 /// First argument of a worker.
 pub(crate) const WORKER: &str = "--outpost-worker";
 /// First argument of a process that announces a server.
 pub(crate) const ANNOUNCER: &str = "--outpost-announcer";
+/// First argument of a spawner.
+pub(crate) const SPAWNER: &str = "--outpost-spawner";
 /// First argument of the guardian of a local debugger.
 pub(crate) const GUARDIAN: &str = "--outpost-guardian";
 
@@ -88,6 +90,7 @@ pub fn run_hidden_role(backend: &dyn Backend) -> Option<ExitCode> {
     let program = words.next()?;
     let run: fn(&dyn Backend) -> _ = match words.next()?.to_str()? {
         WORKER => worker::run,
+        SPAWNER => spawner::run,
         GUARDIAN => local::run_guardian,
         ANNOUNCER => announce::run,
         _ => return None,

@@ -102,9 +102,9 @@ impl Server {
         text.split(",Password=").next().unwrap().parse().unwrap()
     }
 
-    /// Process ids of its workers.
+    /// Process ids of its workers, which its spawner has started.
     pub(crate) fn workers(&self) -> Vec<u32> {
-        children(self.pid())
+        children(self.pid()).into_iter().flat_map(children).collect()
     }
 
     pub(crate) fn signal(&self, name: &str) {

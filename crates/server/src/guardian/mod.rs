@@ -24,11 +24,13 @@ use crate::access::{Access, Grant, Keys, Proved};
 use crate::announce::Announcement;
 use crate::audit::{Audit, Auditor, Record};
 use crate::control::Control;
+use crate::lockdown::lock_down;
 use crate::log::BoundedLog;
 use crate::registry::{Registration, Registry};
 use crate::rendezvous::Rendezvous;
 use crate::role::Backend;
 use crate::signals::{Arrived, Signals};
+use crate::spawner::Spawner;
 use crate::{AllowList, Grace, Log, Role, ServerError, takeover};
 use attempts::{Attempts, Source as Origin};
 use pending::{Pending, Progress};
@@ -114,6 +116,7 @@ pub fn serve(source: Source, backend: &dyn Backend, options: ServeOptions) -> Re
 
 struct Guardian<'a> {
     backend: &'a dyn Backend,
+    spawner: Spawner,
     options: ServeOptions,
     signals: Signals,
     /// `None` once the server ends, or if there was one connection only.
@@ -150,6 +153,9 @@ impl<'a> Guardian<'a> {
         let own = rustix::process::getpid();
         rustix::process::set_child_subreaper(Some(own)).map_err(ServerError::io("become a child subreaper"))?;
         let salt = random()?;
+        // The only client of the others is no stranger, and a server that dials may do so again.
+        let meets_strangers = matches!(source, Source::Listener(_) | Source::Attended(..));
+        let spawner = if meets_strangers { Spawner::start()? } else { Spawner::Guardian };
         let (listener, connection, password, leash) = match source {
             Source::Listener(listener) => {
                 let password = listener.transport().password().cloned();
@@ -176,6 +182,7 @@ impl<'a> Guardian<'a> {
         auditor.write(Record::new("start").field("transport", place.as_deref().unwrap_or("one connection")));
         let mut guardian = Guardian {
             backend,
+            spawner,
             strangers: BoundedLog::new(options.log, Instant::now()),
             auditor,
             options,
@@ -198,6 +205,9 @@ impl<'a> Guardian<'a> {
         };
         if let Some(connection) = connection {
             guardian.admit(connection)?;
+        }
+        if meets_strangers {
+            lock_down()?;
         }
         Ok(guardian)
     }
@@ -439,7 +449,7 @@ impl<'a> Guardian<'a> {
         let (remote_end, has_neighbours) = (self.options.remote_end, self.rendezvous.is_some());
         let access = Access { role, allowed: self.options.allowed.clone() };
         let policy = Policy { on_lost, remote_end, has_neighbours, access };
-        match sessions::start(self.backend, number, request, command_line.clone(), policy, log, link) {
+        match sessions::start((self.backend, &self.spawner), number, request, command_line.clone(), policy, log, link) {
             Ok(mut session) => {
                 session.set_leash(self.leash.take());
                 self.next_session += 1;

@@ -6,8 +6,6 @@
 //! | rescuing | the rescue thread returns: over |
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,7 +19,8 @@ use super::{microseconds, pending, random};
 use crate::access::{Access, Proved};
 use crate::control::{Control, Received};
 use crate::handover::{self, Handover};
-use crate::role::{Backend, Guard, WORKER};
+use crate::role::{Backend, Guard};
+use crate::spawner::Spawner;
 use crate::{Log, Record, Role, ServerError};
 
 /// A rescue walks threads and writes bytes; it needs no deep stack, and a server may carry out many at once.
@@ -82,7 +81,7 @@ pub(super) enum News {
 
 /// Starts a worker and hands the session over. The client is told if that fails.
 pub(super) fn start(
-    backend: &dyn Backend,
+    (backend, spawner): (&dyn Backend, &Spawner),
     number: u64,
     open: OpenRequest,
     command_line: Vec<String>,
@@ -90,7 +89,7 @@ pub(super) fn start(
     log: Log,
     link: Connection,
 ) -> Result<Session, ServerError> {
-    let started = start_worker(backend);
+    let started = start_worker(backend, spawner);
     let (control, journal, guard) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -134,19 +133,12 @@ pub(super) fn reopening(open: &OpenRequest, session: u64) -> ResumeRequest {
     ResumeRequest { request, session, token: opening.token, seen: 0, identity, agreed, opens: true }
 }
 
-fn start_worker(backend: &dyn Backend) -> Result<(Control, OwnedFd, Box<dyn Guard>), ServerError> {
+fn start_worker(backend: &dyn Backend, spawner: &Spawner) -> Result<(Control, OwnedFd, Box<dyn Guard>), ServerError> {
     let journal = backend.journal().map_err(ServerError::io("make a journal"))?;
     let shared = journal.try_clone().map_err(ServerError::io("share a journal"))?;
     let guard = backend.guard(shared).map_err(ServerError::io("stand by for a session"))?;
     let (control, theirs) = Control::pair().map_err(ServerError::io("make a control socket"))?;
-    let mut command = Command::new("/proc/self/exe");
-    if let Some(name) = std::env::args_os().next() {
-        command.arg0(name);
-    }
-    // A group of its own: Ctrl+C at the server's terminal is for the guardian, which ends the sessions in order.
-    command.arg(WORKER).stdin(Stdio::from(theirs.into_fd())).process_group(0);
-    // Its end is seen on the control socket, its status is collected with everybody's.
-    command.spawn().map_err(ServerError::io("start a worker"))?;
+    spawner.start_worker(theirs.into_fd())?;
     Ok((control, journal, guard))
 }
 
