@@ -73,6 +73,8 @@ pub(super) struct CauseParts<'a> {
     pub(super) function: &'a str,
     pub(super) expression: Option<&'a str>,
     pub(super) bad: Option<&'a Described>,
+    /// What the bad pointer is.
+    pub(super) value: Option<u64>,
     pub(super) is_indexed: bool,
 }
 
@@ -98,7 +100,10 @@ pub(super) fn access_cause(
     };
     let joined = if pointer == "which" { ", which".to_owned() } else { format!(", and {pointer}") };
     match class {
-        FaultClass::NullPointerRead | FaultClass::NullPointerWrite => format!("{what}{joined} is NULL"),
+        FaultClass::NullPointerRead | FaultClass::NullPointerWrite => match parts.value {
+            Some(value) if value != 0 => format!("{what}{joined} is NULL plus {value:#x}"),
+            _ => format!("{what}{joined} is NULL"),
+        },
         FaultClass::StackOverflow => "the stack is used up".to_owned(),
         FaultClass::ReadOnlyWrite => format!("{what}{joined} leads to read-only memory: {place}"),
         FaultClass::NoAccessRead => format!("{what}{joined} leads to memory that may not be read: {place}"),

@@ -7,8 +7,8 @@ use super::access::{CauseParts, access_cause, access_class, bad_register, choose
 use super::origin::Tracer;
 use super::x86_64::{self, Indirect, Trap};
 use super::{
-    AccessKind, AddressKind, AddressNote, Analysis, FaultAccess, FaultClass, OriginStep, ProgramMessage, abort, blame,
-    fault, recursion,
+    AccessKind, AddressKind, AddressNote, Analysis, FaultAccess, FaultClass, OriginStep, ProgramMessage, abort,
+    address, blame, fault, recursion,
 };
 use crate::disassembly::{CodeSymbols, Instruction, decode};
 use crate::events::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
@@ -376,6 +376,7 @@ impl Engine {
             expression = tracer.operand(subject.frame, instruction.0, &used.operand);
             bad = bad_register(&tracer, subject.frame, &used.operand, &regions);
         }
+        let bad_value = bad.and_then(|register| tracer.value(subject.frame, register));
         tracer.steps.clear();
         let described = bad.and_then(|register| tracer.register(subject.frame, instruction.0, register));
         let origin = std::mem::take(&mut tracer.steps);
@@ -398,6 +399,7 @@ impl Engine {
                 function: if in_runtime { &where_ } else { "" },
                 expression: expression.as_ref().filter(|found| !found.derived).map(|found| found.text.as_str()),
                 bad: described.as_ref(),
+                value: bad_value.filter(|value| *value < address::NULL_LIMIT),
                 is_indexed,
             },
         );
