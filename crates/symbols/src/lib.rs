@@ -57,8 +57,8 @@ pub use types::{
     TypeData, TypeId, TypeKind, TypeNames, TypeSource, TypeTable, Variant, VariantPart, declaration,
 };
 pub use values::{
-    BatchMemory, Child, Children, ElementKey, FieldRole, FieldRow, NoElement, Piece, Scalar, Store, TextOptions,
-    TextView, Unavailable, Value, ValueLocation, View, ViewKind, ViewLimits, field_rows,
+    BatchMemory, Child, Children, ElementKey, FieldRole, FieldRow, NoElement, NumberFormat, Piece, Scalar, Store,
+    TextOptions, TextView, Unavailable, Value, ValueLocation, View, ViewKind, ViewLimits, field_rows,
 };
 pub use variables::{
     Activation, CallerFrame, DeclaredAt, FrameContext, NoFrame, Scope, Variable, VariableKind, Variables,

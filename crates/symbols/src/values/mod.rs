@@ -22,7 +22,7 @@ pub use fields::{FieldRole, FieldRow, field_rows};
 pub use location::{Piece, Unavailable, ValueLocation};
 pub use scalar::Scalar;
 pub(crate) use scalar::{extract_bits, sign_extend, unsigned};
-pub use text::TextOptions;
+pub use text::{NumberFormat, TextOptions};
 pub(crate) use value::{KnownBytes, Pointee};
 pub use value::{Store, Value};
 pub use views::{TextView, View, ViewKind, ViewLimits};

@@ -8,9 +8,33 @@ use crate::types::{Language, PointerFlavour, Type, TypeKind};
 /// Length at which a text ends whatever is still to come.
 const LENGTH_LIMIT: usize = 8 << 10;
 
+/// How the numbers of a value are written.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub enum NumberFormat {
+    /// Signed ones in decimal with their prefix, others in hexadecimal: `0n-5`, `0x1c`, `0n97 'a'`.
+    #[default]
+    Prefixed,
+    /// The same without a prefix for decimal: `-5`, `0x1c`, `97 'a'`.
+    Plain,
+    /// All in decimal: `-5`, `28`.
+    Decimal,
+    /// All in hexadecimal, negative ones as their bits: `0xfffffffb`.
+    Hexadecimal,
+    /// All in octal: `0o34`.
+    Octal,
+    /// All in binary: `0b11100`.
+    Binary,
+    /// As characters, where they are any: `'a'`.
+    Character,
+}
+
 /// How much of a value is shown, and what a debugger can add.
 #[derive(Clone, Copy)]
 pub struct TextOptions<'a> {
+    /// How numbers are written.
+    pub numbers: NumberFormat,
+    /// Enumerations are shown by their names alone, where there is one.
+    pub names_only: bool,
     /// Most characters of a string.
     pub string_limit: u64,
     /// Most elements of an array or container, and most members of a record.
@@ -25,7 +49,15 @@ pub struct TextOptions<'a> {
 
 impl Default for TextOptions<'_> {
     fn default() -> Self {
-        TextOptions { string_limit: 200, element_limit: 10, depth_limit: 3, raw: false, symbol: &|_| None }
+        TextOptions {
+            numbers: NumberFormat::default(),
+            names_only: false,
+            string_limit: 200,
+            element_limit: 10,
+            depth_limit: 3,
+            raw: false,
+            symbol: &|_| None,
+        }
     }
 }
 
@@ -123,7 +155,7 @@ impl Writer<'_, '_> {
             return self.push(resolved.data().name.as_deref().unwrap_or("{}"));
         }
         match value.scalar(self.memory) {
-            Ok(scalar) => self.push(&scalar_text(scalar, resolved)),
+            Ok(scalar) => self.push(&scalar_text(scalar, resolved, self.options.numbers)),
             Err(reason) => self.push(&unavailable(&reason)),
         }
     }
@@ -134,11 +166,16 @@ impl Writer<'_, '_> {
             (Err(reason), _) | (_, Err(reason)) => return self.push(&unavailable(&reason)),
         };
         let number = match scalar {
-            Scalar::Signed(number) => format!("0n{number}"),
-            other => format!("{:#x}", other.as_i128()),
+            Scalar::Signed(_) | Scalar::Unsigned(_) => scalar,
+            other => Scalar::Unsigned(other.as_i128() as u128),
         };
+        let number = scalar_text(number, &value.value_type().resolved(), self.options.numbers);
         match names.as_slice() {
             [] => self.push(&number),
+            names if self.options.names_only => {
+                let names: Vec<&str> = names.iter().map(|entry| entry.name.as_str()).collect();
+                self.push(&names.join(" | "));
+            }
             names => {
                 let names: Vec<&str> = names.iter().map(|entry| entry.name.as_str()).collect();
                 self.push(&format!("{} ({number})", names.join(" | ")));
@@ -397,17 +434,21 @@ fn is_positional(name: Option<&str>) -> bool {
 }
 
 /// A scalar by itself.
-pub(super) fn scalar_text(scalar: Scalar, of: &Type) -> String {
+pub(super) fn scalar_text(scalar: Scalar, of: &Type, numbers: NumberFormat) -> String {
+    if let Some(text) = in_format(scalar, of, numbers) {
+        return text;
+    }
+    let decimal = if numbers == NumberFormat::Prefixed { "0n" } else { "" };
     match scalar {
         Scalar::Signed(number) if of.data().name.as_deref() == Some("wchar_t") => {
-            format!("0n{number}{}", character(number as i64))
+            format!("{decimal}{number}{}", character(number as i64))
         }
-        Scalar::Signed(number) => format!("0n{number}"),
+        Scalar::Signed(number) => format!("{decimal}{number}"),
         Scalar::Unsigned(number) => format!("{number:#x}"),
         Scalar::Bool(0) => "false".to_owned(),
         Scalar::Bool(1) => "true".to_owned(),
         Scalar::Bool(other) => format!("{other:#x}"),
-        Scalar::Character { code, signed: true } => format!("0n{code}{}", character(code & 0xff)),
+        Scalar::Character { code, signed: true } => format!("{decimal}{code}{}", character(code & 0xff)),
         Scalar::Character { code, signed: false } => format!("{code:#x}{}", character(code)),
         Scalar::Float(value) => float(value, of.size()),
         Scalar::Complex(real, imaginary) => {
@@ -416,6 +457,32 @@ pub(super) fn scalar_text(scalar: Scalar, of: &Type) -> String {
         }
         Scalar::Pointer(at) => address(at),
     }
+}
+
+/// A number in the one notation that was asked for; `None` for what is written as it always is.
+fn in_format(scalar: Scalar, of: &Type, numbers: NumberFormat) -> Option<String> {
+    let number = match scalar {
+        Scalar::Signed(number) => number,
+        Scalar::Character { code, .. } => i128::from(code),
+        // Above `i128::MAX` nothing but its bits is needed.
+        Scalar::Unsigned(number) => number as i128,
+        Scalar::Pointer(at) if numbers == NumberFormat::Decimal => i128::from(at.0),
+        _ => return None,
+    };
+    let used = 8 * of.size().unwrap_or(16).clamp(1, 16);
+    let bits = number as u128 & (u128::MAX >> (128 - used));
+    Some(match numbers {
+        NumberFormat::Prefixed | NumberFormat::Plain => return None,
+        NumberFormat::Decimal if matches!(scalar, Scalar::Unsigned(_)) => bits.to_string(),
+        NumberFormat::Decimal => number.to_string(),
+        NumberFormat::Hexadecimal => format!("{bits:#x}"),
+        NumberFormat::Octal => format!("{bits:#o}"),
+        NumberFormat::Binary => format!("{bits:#b}"),
+        NumberFormat::Character => match i64::try_from(bits).map(character) {
+            Ok(text) if !text.is_empty() => text.trim_start().to_owned(),
+            _ => format!("{bits:#x}"),
+        },
+    })
 }
 
 /// Shortest digits that read back as the same number of the same width, with an exponent where zeros would pile up.
@@ -442,7 +509,13 @@ fn character(code: i64) -> String {
     }
 }
 
-/// Text in quotes, escaped; `...` after it if there is more.
+impl TextView {
+    /// The text in quotes, escaped; `...` after it if there is more.
+    pub fn quoted(&self) -> String {
+        quoted(self)
+    }
+}
+
 fn quoted(text: &TextView) -> String {
     let units = text.bytes.len() as u64 / u64::from(text.unit.max(1));
     let decoded = match text.unit {
