@@ -9,6 +9,7 @@ use outpost_target::{LinkWatcher, ProcessInfo, StopBundle, StopReason, Target, T
 use crate::breakpoints::BreakpointTable;
 use crate::events::{EngineEvent, EventFilters, LastEvent};
 use crate::interrupt::Interrupter;
+use crate::model::ObjectStore;
 use crate::modules::ModuleList;
 use crate::process::Process;
 use crate::registers::UserRegisters;
@@ -47,6 +48,7 @@ pub struct Engine {
     pub(crate) passing: Option<crate::Stop>,
     pub(crate) user_registers: UserRegisters,
     pub(crate) scope: Scope,
+    pub(crate) objects: ObjectStore,
     pub(crate) symbols: Rc<SymbolStore>,
     pub(crate) sources: SourceStore,
     pub(crate) interrupter: Interrupter,
@@ -81,6 +83,7 @@ impl Engine {
             passing: None,
             user_registers: UserRegisters::default(),
             scope: Scope::default(),
+            objects: ObjectStore::default(),
             symbols: Rc::new(SymbolStore::new(interrupter.clone())),
             sources: SourceStore::default(),
             interrupter,

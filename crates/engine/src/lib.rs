@@ -19,6 +19,7 @@ mod events;
 pub mod expr;
 mod interrupt;
 mod memory;
+pub mod model;
 mod modules;
 mod ordinals;
 mod process;
@@ -65,8 +66,8 @@ pub use variables::FrameVariable;
 /// Types and values of debuggees, as this crate's interface gives them.
 pub mod values {
     pub use outpost_symbols::{
-        BaseEncoding, BatchMemory, Child, ElementKey, FieldRole, FieldRow, Scalar, SymbolKind, TextOptions, Type,
-        TypeKind, TypeTable, Value, ValueLocation, VariableKind, ViewKind, ViewLimits, Wildcard, declaration,
-        field_rows,
+        ArrayBound, BaseEncoding, BatchMemory, BitField, Child, ElementKey, FieldRole, FieldRow, Language,
+        NumberFormat, Scalar, SymbolKind, TextOptions, TextView, Type, TypeKind, TypeTable, Value, ValueLocation,
+        VariableKind, View, ViewKind, ViewLimits, Wildcard, declaration, field_rows,
     };
 }

@@ -136,6 +136,30 @@ impl Engine {
         self.scope.stack = None;
     }
 
+    /// Looks at something with a frame of a thread selected; afterwards all is as it was.
+    pub(crate) fn in_frame<T>(
+        &mut self,
+        thread: ThreadOrdinal,
+        index: u32,
+        look: impl FnOnce(&mut Engine) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        self.need_stopped()?;
+        self.locate(thread)?;
+        let (selected, frame, shows_registers) = (self.current, self.scope.frame, self.scope.shows_registers);
+        let is_current = selected == Some(thread);
+        // The stack is that of the current thread.
+        let kept = if is_current { None } else { self.scope.stack.take() };
+        self.current = Some(thread);
+        let found = self.select_frame(index).and_then(|_| look(self));
+        self.current = selected;
+        self.scope.frame = frame;
+        self.scope.shows_registers = shows_registers;
+        if !is_current {
+            self.scope.stack = kept;
+        }
+        found
+    }
+
     /// Physical frames of the current thread; at least `wanted` of them if there are so many.
     pub(crate) fn scope_physical(&mut self, wanted: usize) -> Result<PhysicalStack, EngineError> {
         Ok(self.scope_stack(wanted)?.physical)

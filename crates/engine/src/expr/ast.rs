@@ -182,6 +182,28 @@ pub enum Cpp {
     ContainingRecord(Box<Cpp>, TypeName, String),
     /// `@@masm(...)`: an unsigned number of 64 bits.
     Masm(Box<Masm>),
+    /// `value.Method(arguments)`: of the object model, which alone has methods.
+    Call {
+        /// Left side.
+        of: Box<Cpp>,
+        /// The method.
+        method: String,
+        /// What is in its parentheses.
+        arguments: Vec<Cpp>,
+    },
+    /// `x => expression`, `(x, y) => expression`: an argument of a method of the object model.
+    Lambda(Lambda),
+    /// `new { Name = expression, ... }`: of the object model.
+    Anonymous(Vec<(String, Cpp)>),
+}
+
+/// A function that is written where it is used.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lambda {
+    /// Names of its parameters.
+    pub parameters: Vec<String>,
+    /// What it gives.
+    pub body: Box<Cpp>,
 }
 
 /// C++ operators that stand before their operand.

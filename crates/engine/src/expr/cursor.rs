@@ -25,6 +25,11 @@ impl<'a> Cursor<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
+    /// The text before it.
+    pub(super) fn read(&self) -> &'a str {
+        self.text.get(..self.at).unwrap_or_default()
+    }
+
     pub(super) fn position(&self) -> usize {
         self.at
     }

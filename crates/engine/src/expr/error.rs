@@ -97,6 +97,33 @@ pub enum ExprError {
         /// Why.
         reason: Unavailable,
     },
+    /// Something of the object model cannot be had.
+    #[error("'{name}' is not available: {reason}")]
+    Object {
+        /// What it is called.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// An object has no such method.
+    #[error("no method '{method}' of {of}")]
+    NoMethod {
+        /// The method.
+        method: String,
+        /// What was asked for it.
+        of: String,
+    },
+    /// A method was given what it does not take.
+    #[error("{method} takes {expected}")]
+    Arguments {
+        /// The method.
+        method: String,
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// The user interrupted.
+    #[error("interrupted")]
+    Interrupted,
     /// Assignment to something that cannot be changed.
     #[error("cannot assign: {reason}")]
     Assign {

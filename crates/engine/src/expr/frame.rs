@@ -85,26 +85,39 @@ impl Engine {
 }
 
 /// The selected frame of the current thread.
-struct EngineScope<'a> {
+pub(crate) struct EngineScope<'a> {
     engine: &'a mut Engine,
-    memory: Memory,
+    memory: Memory<'a>,
     /// Where a condition will run; then nothing of the present frame counts.
     site: Option<Va>,
 }
 
-/// Memory of the current process, if there is one.
-struct Memory(Option<ProcessMemory>);
+/// What is read.
+enum Memory<'a> {
+    /// The current process, if there is one.
+    Process(Option<ProcessMemory>),
+    /// What somebody else fetches, for all that is evaluated at once.
+    Given(&'a mut dyn MemoryReader),
+}
 
-impl MemoryReader for Memory {
+impl MemoryReader for Memory<'_> {
     fn read(&mut self, at: Va, buf: &mut [u8]) -> usize {
-        self.0.as_mut().map_or(0, |memory| memory.read(at, buf))
+        match self {
+            Memory::Process(memory) => memory.as_mut().map_or(0, |memory| memory.read(at, buf)),
+            Memory::Given(memory) => memory.read(at, buf),
+        }
     }
 }
 
-impl EngineScope<'_> {
-    fn new(engine: &mut Engine) -> EngineScope<'_> {
-        let memory = Memory(engine.memory().ok());
+impl<'a> EngineScope<'a> {
+    pub(crate) fn new(engine: &'a mut Engine) -> EngineScope<'a> {
+        let memory = Memory::Process(engine.memory().ok());
         EngineScope { engine, memory, site: None }
+    }
+
+    /// The scope, its memory read through `memory`.
+    pub(crate) fn over(engine: &'a mut Engine, memory: &'a mut dyn MemoryReader) -> EngineScope<'a> {
+        EngineScope { engine, memory: Memory::Given(memory), site: None }
     }
 }
 
@@ -118,9 +131,9 @@ impl Scope for EngineScope<'_> {
     }
 
     fn in_batches(&mut self, read: &mut dyn FnMut(&mut dyn MemoryReader)) {
-        match &self.memory.0 {
-            Some(memory) => memory.in_batches(read),
-            None => read(&mut self.memory),
+        match &self.memory {
+            Memory::Process(Some(memory)) => memory.in_batches(read),
+            _ => read(&mut self.memory),
         }
     }
 

@@ -5,7 +5,7 @@ use outpost_symbols::{Store, Type, Value};
 
 use super::{
     Evaluator, ExprError, KnownNames, Lookup, Name, Place, PlaceKind, Radix, Scope, SourceLine, compile,
-    evaluate_value, number_value, parse,
+    evaluate_value, number_value, parse, parse_object_prefix,
 };
 
 /// Parses `data` as an expression, evaluates and compiles it: none of it may panic, overflow the stack or take long.
@@ -21,6 +21,20 @@ pub fn fuzz_expression(data: &[u8]) {
     // What it gives does not matter here; that it gives something does.
     let _ = evaluate_value(&expr, &mut scope);
     let _ = compile(&expr, &mut scope);
+}
+
+/// Parses `data` as an expression of the object model and evaluates it without a debuggee: none of it may panic, overflow
+/// the stack or take long.
+pub fn fuzz_object_expression(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut scope = Invented { types: false };
+    let Ok((expr, used)) = parse_object_prefix(&text, &mut scope) else { return };
+    assert!(text.is_char_boundary(used), "an expression ends between characters");
+    let mut engine = crate::Engine::new();
+    let Ok(object) = engine.evaluate_object(&expr, &mut scope) else { return };
+    // As above.
+    let limits = outpost_symbols::ViewLimits { count: 10, ..Default::default() };
+    let _ = engine.object_parts(&object, &limits, false, &mut scope);
 }
 
 /// A scope where every name means something and all memory is there.
@@ -123,6 +137,59 @@ mod tests {
             fuzz_expression(&data);
         }
     }
+
+    proptest! {
+        #[test]
+        fn object_expressions_made_of_tokens(
+            tokens in prop::collection::vec(prop::sample::select(OBJECT_TOKENS), 0..30),
+        ) {
+            fuzz_object_expression(tokens.concat().as_bytes());
+        }
+
+        #[test]
+        fn object_expressions_made_of_anything(text in ".{0,60}") {
+            fuzz_object_expression(text.as_bytes());
+        }
+    }
+
+    const OBJECT_TOKENS: &[&str] = &[
+        "Debugger",
+        ".Sessions",
+        ".Where(",
+        ".Select(",
+        ".First()",
+        ".Count()",
+        ".OrderBy(",
+        ".Take(",
+        ".Sum()",
+        "x => ",
+        "(x, y) =>",
+        "x",
+        ".x",
+        "new {",
+        "A = ",
+        "}",
+        ")",
+        "(",
+        ",",
+        "[",
+        "]",
+        "1",
+        "\"text\"",
+        ".Contains(",
+        ".Length",
+        " == ",
+        " + ",
+        " && ",
+        "!",
+        "@$curprocess",
+        "@$x",
+        " = ",
+        ".ToDisplayString()",
+        "?",
+        ":",
+        "\u{e9}",
+    ];
 
     const TOKENS: &[&str] = &[
         "(",

@@ -18,14 +18,17 @@ mod parse;
 mod scope;
 
 pub use ast::{
-    Cpp, CppBinary, CppUnary, Expr, Masm, MasmArgument, MasmBinary, MasmFunction, MasmUnary, Name, SourceLine, TypeName,
+    Cpp, CppBinary, CppUnary, Expr, Lambda, Masm, MasmArgument, MasmBinary, MasmFunction, MasmUnary, Name, SourceLine,
+    TypeName,
 };
 pub use compile::{CompileError, compile};
 pub use error::ExprError;
 pub use eval::{Evaluated, evaluate, evaluate_addresses, evaluate_number, evaluate_value, number_value, untyped};
+pub(crate) use eval::{arithmetic, builtin, cast, element_of, member_of, resolve, truth, unary};
+pub(crate) use frame::EngineScope;
 pub use frame::ExprOptions;
-pub use fuzz::fuzz_expression;
-pub use parse::{Evaluator, KnownNames, NoNames, Radix, parse, parse_prefix};
+pub use fuzz::{fuzz_expression, fuzz_object_expression};
+pub use parse::{Evaluator, KnownNames, NoNames, Radix, parse, parse_object_prefix, parse_prefix};
 pub use scope::{Lookup, Place, PlaceKind, Scope, ScopeNames};
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use outpost_base::Va;
 use outpost_symbols::{
-    ElementKey, NoElement, PointerFlavour, Scalar, Store, Type, TypeKind, TypeTable, Unavailable, Value,
+    ElementKey, NoElement, PointerFlavour, Scalar, Store, Type, TypeKind, TypeTable, Unavailable, Value, ViewKind,
 };
 
 use super::number::{Number, apply, wrap};
@@ -25,7 +25,10 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
         Cpp::Null => Ok(Value::from_bytes(pointer_to(&builtin("void")), vec![0; 8])),
         Cpp::Name(name) => self::name(name, scope).and_then(|value| through_reference(value, scope)),
         Cpp::Register(name) => register(name, scope),
-        Cpp::Unary(operator, operand) => unary(*operator, operand, scope),
+        Cpp::Unary(operator, operand) => {
+            let value = evaluate(operand, scope)?;
+            unary(*operator, &value, scope)
+        }
         Cpp::PostStep(step, operand) => {
             let before = evaluate(operand, scope)?;
             let kept = snapshot(&before, scope)?;
@@ -52,7 +55,11 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
             let element = element_of(&array, &key, scope)?;
             through_reference(element, scope)
         }
-        Cpp::Cast(to, operand) => cast(to, operand, scope),
+        Cpp::Cast(to, operand) => {
+            let to = resolve(to, scope)?;
+            let value = evaluate(operand, scope)?;
+            cast(to, &value, scope)
+        }
         Cpp::SizeofValue(operand) => {
             let value = evaluate(operand, scope)?;
             size(value.value_type(), || value.value_type().to_string())
@@ -73,7 +80,14 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
             Ok(Number::Pointer { at: Va(at.wrapping_sub(offset)), to }.into_value())
         }
         Cpp::Masm(inner) => masm::evaluate(inner, scope).map(number_value),
+        Cpp::Call { method, .. } => Err(of_objects(method)),
+        Cpp::Lambda(_) => Err(of_objects("=>")),
+        Cpp::Anonymous(_) => Err(of_objects("new")),
     }
+}
+
+fn of_objects(what: &str) -> ExprError {
+    ExprError::Unsupported { what: what.to_owned(), reason: "objects are for dx" }
 }
 
 /// The low 64 bits of a value; the address of one that is no number.
@@ -169,7 +183,7 @@ fn dereference(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError>
     through_reference(target, scope)
 }
 
-fn member_of(value: &Value, member: &str, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+pub(crate) fn member_of(value: &Value, member: &str, scope: &mut dyn Scope) -> Result<Value, ExprError> {
     // Rust's tuples name their fields `__0`.
     let text = if member.starts_with(|c: char| c.is_ascii_digit()) { format!("__{member}") } else { member.to_owned() };
     // `Base::member`: the member is what counts, unless the class has one of its own.
@@ -217,7 +231,7 @@ fn element_key(index: &Cpp, scope: &mut dyn Scope) -> Result<ElementKey, ExprErr
 }
 
 /// An element of a container as its author thinks of it; else of an array or of what a pointer points to.
-fn element_of(array: &Value, key: &ElementKey, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+pub(crate) fn element_of(array: &Value, key: &ElementKey, scope: &mut dyn Scope) -> Result<Value, ExprError> {
     let mut found = None;
     scope.in_batches(&mut |memory| found = array.element_at(key, memory));
     match (found, key) {
@@ -232,10 +246,10 @@ fn element_of(array: &Value, key: &ElementKey, scope: &mut dyn Scope) -> Result<
     }
 }
 
-fn unary(operator: CppUnary, operand_expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprError> {
-    let value = evaluate(operand_expr, scope)?;
+/// An operator on a value.
+pub(crate) fn unary(operator: CppUnary, value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
     match operator {
-        CppUnary::Dereference => dereference(&value, scope),
+        CppUnary::Dereference => dereference(value, scope),
         CppUnary::AddressOf => {
             if value.bit_field().is_some() {
                 return Err(operand("&", "a bit field has no address"));
@@ -243,18 +257,18 @@ fn unary(operator: CppUnary, operand_expr: &Cpp, scope: &mut dyn Scope) -> Resul
             let at = value.address().ok_or_else(|| operand("&", "the value is not in memory"))?;
             Ok(Number::Pointer { at, to: value.value_type().clone() }.into_value())
         }
-        CppUnary::Increment => stepped(&value, 1, scope),
-        CppUnary::Decrement => stepped(&value, -1, scope),
-        CppUnary::Not => Ok(truth(!promoted(&value, scope)?.is_true())),
-        CppUnary::Plus => Ok(promoted(&value, scope)?.into_value()),
-        CppUnary::Negate => match promoted(&value, scope)? {
+        CppUnary::Increment => stepped(value, 1, scope),
+        CppUnary::Decrement => stepped(value, -1, scope),
+        CppUnary::Not => Ok(truth(!promoted(value, scope)?.is_true())),
+        CppUnary::Plus => Ok(promoted(value, scope)?.into_value()),
+        CppUnary::Negate => match promoted(value, scope)? {
             Number::Integer { value, size, signed } => {
                 Ok(Number::Integer { value: wrap(value.wrapping_neg(), size, signed), size, signed }.into_value())
             }
             Number::Float { value, size } => Ok(Number::Float { value: -value, size }.into_value()),
             Number::Pointer { .. } => Err(operand("-", "the operand is a pointer")),
         },
-        CppUnary::Complement => match promoted(&value, scope)? {
+        CppUnary::Complement => match promoted(value, scope)? {
             Number::Integer { value, size, signed } => {
                 Ok(Number::Integer { value: wrap(!value, size, signed), size, signed }.into_value())
             }
@@ -289,16 +303,31 @@ fn binary(operator: CppBinary, left: &Cpp, right: &Cpp, scope: &mut dyn Scope) -
         }
         _ => {}
     }
-    let (left, right) = (number(left, scope)?, number(right, scope)?);
-    let result = apply(operator, left, right)?;
-    Ok(match result {
+    let (left, right) = (evaluate(left, scope)?, evaluate(right, scope)?);
+    arithmetic(operator, &left, &right, scope)
+}
+
+/// An operator on two values, of those that need both.
+pub(crate) fn arithmetic(
+    operator: CppBinary,
+    left: &Value,
+    right: &Value,
+    scope: &mut dyn Scope,
+) -> Result<Value, ExprError> {
+    let (left, right) = (promoted(left, scope)?, promoted(right, scope)?);
+    Ok(match apply(operator, left, right)? {
         Number::Integer { value, size: 1, .. } => truth(value != 0),
         result => result.into_value(),
     })
 }
 
-/// The bytes of the C string that a pointer leads to or an array holds.
+/// The bytes of a string of a library, of the C string that a pointer leads to, or of one that an array holds.
 fn text_of(value: &Value, scope: &mut dyn Scope) -> Result<Vec<u8>, ExprError> {
+    if value.value_type().view_kind() == Some(ViewKind::Text)
+        && let Some(text) = value.text_bytes(TEXT_LIMIT, scope.memory())
+    {
+        return text.map_err(|reason| unavailable("text", reason));
+    }
     if value.value_type().element().is_some() {
         let mut bytes = value.bytes(scope.memory()).map_err(|reason| unavailable("text", reason))?;
         let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
@@ -370,19 +399,18 @@ fn snapshot(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
     Ok(Value::from_bytes(value.value_type().clone(), bytes))
 }
 
-fn cast(to: &TypeName, operand_expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprError> {
-    let to = resolve(to, scope)?;
-    let value = evaluate(operand_expr, scope)?;
+/// A value as another type.
+pub(crate) fn cast(to: Type, value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
     if to.is_aggregate() {
         // Not C++: the memory at an address as a struct, `(struct list)node`. Numbers are taken for the address.
         let at = match value.value_type().is_aggregate() || value.value_type().size().is_none() {
             true => value.address().ok_or_else(|| operand("cast", "the value has no address"))?,
-            false => Va(as_u64(&value, scope)?),
+            false => Va(as_u64(value, scope)?),
         };
         return Ok(Value::in_memory(to, at));
     }
     let size = to.size().ok_or_else(|| operand("cast", "the type has no size"))?;
-    let scalar = match promoted(&value, scope)? {
+    let scalar = match promoted(value, scope)? {
         Number::Integer { value, signed: true, .. } => Scalar::Signed(value),
         Number::Integer { value, .. } => Scalar::Unsigned(value as u128),
         Number::Float { value, .. } if to.encoding() != Some(outpost_symbols::BaseEncoding::Float) => {
@@ -474,7 +502,7 @@ fn text_literal(text: &str) -> Value {
     Value::from_bytes(of, bytes)
 }
 
-fn truth(value: bool) -> Value {
+pub(crate) fn truth(value: bool) -> Value {
     Value::from_bytes(builtin("bool"), vec![u8::from(value)])
 }
 

@@ -8,8 +8,10 @@ mod types;
 use outpost_base::Va;
 use outpost_symbols::{TypeTable, Unavailable, Value};
 
+pub(crate) use cpp::{arithmetic, cast, element_of, member_of, truth, unary};
 pub(super) use number::integer_type;
-pub(super) use types::{builtin, pointer_to, resolve};
+pub(super) use types::pointer_to;
+pub(crate) use types::{builtin, resolve};
 
 use super::{Expr, ExprError, Masm, Scope};
 

@@ -5,13 +5,13 @@ use outpost_symbols::{ArrayBound, Type, TypeTable};
 use crate::expr::{ExprError, Scope, TypeName};
 
 /// A built-in type; `void` for a name that is none.
-pub(in crate::expr) fn builtin(name: &str) -> Type {
+pub(crate) fn builtin(name: &str) -> Type {
     let table = TypeTable::builtin();
     table.named(name).pop().unwrap_or_else(|| table.get(outpost_symbols::TypeId::VOID))
 }
 
 /// The type that a cast names: from the debug info, else a built-in one, with its pointers and bounds.
-pub(in crate::expr) fn resolve(name: &TypeName, scope: &mut dyn Scope) -> Result<Type, ExprError> {
+pub(crate) fn resolve(name: &TypeName, scope: &mut dyn Scope) -> Result<Type, ExprError> {
     let plain = name.name.module.is_none() && !name.name.text.contains("::");
     let found = scope.named_type(&name.name);
     let found = found.or_else(|| plain.then(|| TypeTable::builtin().named(&name.name.text).pop()).flatten());

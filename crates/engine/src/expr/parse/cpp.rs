@@ -70,7 +70,7 @@ impl Parser<'_, '_> {
     }
 
     /// An expression without the comma operator.
-    fn assignment(&mut self) -> Result<Cpp, ExprError> {
+    pub(super) fn assignment(&mut self) -> Result<Cpp, ExprError> {
         self.cursor.enter()?;
         let left = self.conditional()?;
         self.cursor.skip_spaces();
@@ -215,6 +215,11 @@ impl Parser<'_, '_> {
                 self.cursor.advance(2);
                 self.cursor.node()?;
                 value = Cpp::PostStep(step, Box::new(value));
+            } else if self.objects
+                && rest.starts_with('(')
+                && let Cpp::Member { of, member, .. } = value
+            {
+                value = self.call(of, member)?;
             } else if rest.starts_with('(') && matches!(value, Cpp::Name(_) | Cpp::Member { .. }) {
                 return Err(ExprError::Unsupported { what: rest.to_owned(), reason: "expressions call no functions" });
             } else {
@@ -282,6 +287,11 @@ impl Parser<'_, '_> {
                 return Ok(value);
             }
         }
+        if self.objects
+            && let Some(object) = self.anonymous()?
+        {
+            return Ok(object);
+        }
         let start = self.cursor.position();
         if let Some(word) = REFUSED.iter().find(|word| self.cursor.take_word(word)) {
             // Fine names in C and Rust; only their use as operators is refused.
@@ -329,7 +339,7 @@ impl Parser<'_, '_> {
         Ok(parsed)
     }
 
-    fn parenthesised<T>(&mut self, parse: fn(&mut Self) -> Result<T, ExprError>) -> Result<T, ExprError> {
+    pub(super) fn parenthesised<T>(&mut self, parse: fn(&mut Self) -> Result<T, ExprError>) -> Result<T, ExprError> {
         self.cursor.enter()?;
         self.parentheses += 1;
         let inner = parse(self);

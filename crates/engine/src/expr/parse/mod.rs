@@ -4,9 +4,10 @@ mod cpp;
 mod cpp_types;
 mod masm;
 mod names;
+mod objects;
 
 use super::cursor::Cursor;
-use super::{Expr, ExprError, Name};
+use super::{Cpp, Expr, ExprError, Name};
 
 /// Base of numbers without prefix in MASM expressions (`n`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,14 +79,23 @@ pub fn parse_prefix(
     radix: Radix,
     known: &mut dyn KnownNames,
 ) -> Result<(Expr, usize), ExprError> {
-    let mut parser = Parser { cursor: Cursor::new(text), radix, known, dots_in_names: false, parentheses: 0 };
+    let mut parser = Parser::new(text, radix, known);
     let expr = match evaluator {
         Evaluator::Masm => Expr::Masm(parser.masm()?),
         Evaluator::Cpp => Expr::Cpp(parser.cpp()?),
     };
-    let used = parser.cursor.position();
-    let spaces = text.get(..used).map_or(0, |head| head.len() - head.trim_end().len());
-    Ok((expr, used - spaces))
+    Ok((expr, parser.used()))
+}
+
+/// Reads one expression of the object model at the start of `text`: C++ with methods, functions as their arguments
+/// and objects without a type. Gives it and its length as [`parse_prefix`] does.
+///
+/// # Errors
+/// The first thing wrong with it.
+pub fn parse_object_prefix(text: &str, known: &mut dyn KnownNames) -> Result<(Cpp, usize), ExprError> {
+    let mut parser = Parser { objects: true, ..Parser::new(text, Radix::default(), known) };
+    let expr = parser.cpp()?;
+    Ok((expr, parser.used()))
 }
 
 impl Radix {
@@ -107,6 +117,20 @@ struct Parser<'a, 'k> {
     dots_in_names: bool,
     /// Open parentheses and brackets, inside which a comma is an operator.
     parentheses: usize,
+    /// Whether values have methods (`dx`).
+    objects: bool,
+}
+
+impl<'a, 'k> Parser<'a, 'k> {
+    fn new(text: &'a str, radix: Radix, known: &'k mut dyn KnownNames) -> Parser<'a, 'k> {
+        let cursor = Cursor::new(text);
+        Parser { cursor, radix, known, dots_in_names: false, parentheses: 0, objects: false }
+    }
+
+    /// Bytes of the text that were read, without spaces at their end.
+    fn used(&self) -> usize {
+        self.cursor.read().trim_end().len()
+    }
 }
 
 /// `"text"`, the opening quote not yet taken; `@"text"` knows no escapes.

@@ -1,0 +1,380 @@
+//! From trees to objects. What is about the debuggee alone is left to the evaluator of C++.
+
+use outpost_symbols::{ElementKey, Type, Value};
+
+use super::node::Node;
+use super::sequence::Function;
+use super::{KEPT_DEPTH, Model, Names, Object, Part};
+use crate::expr::{
+    Cpp, CppBinary, CppUnary, Expr, ExprError, Lookup, Name, Scope, arithmetic, cast, element_of, evaluate_value,
+    member_of, resolve, unary,
+};
+
+/// What the debugger's own objects begin with.
+const DEBUGGER: &str = "Debugger";
+/// The one member of texts.
+const LENGTH: &str = "Length";
+
+impl Cpp {
+    /// Whether evaluating it changes the debuggee or what the debugger keeps, so that it must be done once.
+    pub fn has_effects(&self) -> bool {
+        let changes = |expr: &Cpp| {
+            matches!(
+                expr,
+                Cpp::Assign(..) | Cpp::PostStep(..) | Cpp::Unary(CppUnary::Increment | CppUnary::Decrement, _)
+            )
+        };
+        self.any(&changes)
+    }
+
+    /// Whether it or a part of it is one that is looked for.
+    fn any(&self, wanted: &dyn Fn(&Cpp) -> bool) -> bool {
+        if wanted(self) {
+            return true;
+        }
+        match self {
+            Cpp::Unary(_, inner)
+            | Cpp::PostStep(_, inner)
+            | Cpp::Cast(_, inner)
+            | Cpp::SizeofValue(inner)
+            | Cpp::ContainingRecord(inner, ..) => inner.any(wanted),
+            Cpp::Member { of, .. } => of.any(wanted),
+            Cpp::Binary(_, one, other) | Cpp::Assign(_, one, other) | Cpp::Index(one, other) => {
+                one.any(wanted) || other.any(wanted)
+            }
+            Cpp::Conditional(one, two, three) => one.any(wanted) || two.any(wanted) || three.any(wanted),
+            Cpp::Call { of, arguments, .. } => of.any(wanted) || arguments.iter().any(|one| one.any(wanted)),
+            Cpp::Lambda(lambda) => lambda.body.any(wanted),
+            Cpp::Anonymous(members) => members.iter().any(|(_, one)| one.any(wanted)),
+            Cpp::Integer { .. }
+            | Cpp::Float { .. }
+            | Cpp::Character(_)
+            | Cpp::Text(_)
+            | Cpp::Bool(_)
+            | Cpp::Null
+            | Cpp::Name(_)
+            | Cpp::Register(_)
+            | Cpp::SizeofType(_)
+            | Cpp::FieldOffset(..)
+            | Cpp::Masm(_) => false,
+        }
+    }
+}
+
+impl Model<'_> {
+    pub(super) fn evaluate(&mut self, expr: &Cpp, names: &Names) -> Result<Object, ExprError> {
+        self.deeper(|model| model.evaluate_here(expr, names))
+    }
+
+    fn evaluate_here(&mut self, expr: &Cpp, names: &Names) -> Result<Object, ExprError> {
+        let is_object = |expr: &Cpp| match expr {
+            Cpp::Call { .. } | Cpp::Lambda(_) | Cpp::Anonymous(_) => true,
+            Cpp::Name(name) => name.module.is_none() && (name.text == DEBUGGER || names.get(&name.text).is_some()),
+            Cpp::Register(name) => self.is_root(name),
+            // A member that texts have.
+            Cpp::Member { member, .. } => member == LENGTH,
+            Cpp::Assign(None, to, _) => matches!(&**to, Cpp::Register(name) if name.starts_with('$')),
+            _ => false,
+        };
+        if !expr.any(&is_object) {
+            return self.native(expr).map(Object::Value);
+        }
+        match expr {
+            Cpp::Name(name) => self.name(name, names),
+            Cpp::Register(name) => self.root(name),
+            Cpp::Call { of, method, arguments } => {
+                let of = self.evaluate(of, names)?;
+                self.call(&of, method, arguments, names)
+            }
+            Cpp::Anonymous(members) => {
+                let mut made = Vec::with_capacity(members.len());
+                for (name, member) in members {
+                    // One that fails says so in its place.
+                    let object = match self.evaluate(member, names) {
+                        Err(ExprError::Interrupted) => return Err(ExprError::Interrupted),
+                        found => found.unwrap_or_else(Object::Failed),
+                    };
+                    made.push((name.clone(), object));
+                }
+                Ok(Object::Record(made.into()))
+            }
+            Cpp::Lambda(_) => Err(unsupported("=>", "a function is an argument of a method")),
+            Cpp::Member { of, member, arrow } => {
+                let of = self.evaluate(of, names)?;
+                self.member(&of, member, *arrow)
+            }
+            Cpp::Index(of, index) => {
+                let of = self.evaluate(of, names)?;
+                let key = self.key_of_index(index, names)?;
+                self.element(&of, &key)
+            }
+            Cpp::Conditional(condition, chosen, other) => {
+                let condition = self.evaluate(condition, names)?;
+                let holds = self.is_true(&condition)?;
+                self.evaluate(if holds { chosen } else { other }, names)
+            }
+            Cpp::Binary(operator, left, right) => self.binary(*operator, left, right, names),
+            Cpp::Unary(CppUnary::Increment | CppUnary::Decrement, _) | Cpp::PostStep(..) => Err(changes()),
+            Cpp::Unary(operator, operand) => {
+                let value = self.evaluate(operand, names)?;
+                let value = value.into_value("operator")?;
+                unary(*operator, &value, &mut self.scope()).map(Object::Value)
+            }
+            Cpp::Cast(to, operand) => {
+                let value = self.evaluate(operand, names)?;
+                let value = value.into_value("cast")?;
+                let to: Type = resolve(to, &mut self.scope())?;
+                cast(to, &value, &mut self.scope()).map(Object::Value)
+            }
+            Cpp::SizeofValue(operand) => {
+                let value = self.evaluate(operand, names)?.into_value("sizeof")?;
+                let size = value.value_type().size();
+                size.map(Object::number).ok_or_else(|| unsupported("sizeof", "the type has no size"))
+            }
+            Cpp::Assign(None, to, from) => match &**to {
+                Cpp::Register(name) if name.starts_with('$') => self.keep(name, from, names),
+                _ => Err(changes()),
+            },
+            _ => Err(changes()),
+        }
+    }
+
+    /// Keeps an object under a name.
+    fn keep(&mut self, name: &str, from: &Cpp, names: &Names) -> Result<Object, ExprError> {
+        let is_own = !self.is_root(name) || self.engine.objects.named.contains_key(name);
+        let taken = !is_own || self.scope().pseudo_register(name).is_ok() || crate::PSEUDO_REGISTERS.contains(&name);
+        if taken {
+            return Err(ExprError::Assign { reason: format!("@{name} is the debugger's own; another name is free") });
+        }
+        let object = self.evaluate(from, names)?;
+        if object.is_deeper_than(KEPT_DEPTH) {
+            return Err(ExprError::TooComplex);
+        }
+        self.engine.objects.named.insert(name.to_owned(), object.clone());
+        Ok(object)
+    }
+
+    /// What is about the debuggee alone.
+    fn native(&mut self, expr: &Cpp) -> Result<Value, ExprError> {
+        evaluate_value(&Expr::Cpp(expr.clone()), &mut self.scope())
+    }
+
+    fn name(&mut self, name: &Name, names: &Names) -> Result<Object, ExprError> {
+        if name.module.is_none()
+            && let Some(object) = names.get(&name.text)
+        {
+            return match object {
+                Object::Failed(error) => Err(error.clone()),
+                object => Ok(object.clone()),
+            };
+        }
+        // A program may have a variable of that name.
+        match self.scope().variable(name, Lookup::Everywhere) {
+            Ok(None) => Ok(Object::Node(Node::Debugger)),
+            _ => self.native(&Cpp::Name(name.clone())).map(Object::Value),
+        }
+    }
+
+    /// A member of an object.
+    pub(super) fn member(&mut self, of: &Object, member: &str, arrow: bool) -> Result<Object, ExprError> {
+        match of {
+            Object::Value(value) => {
+                if member == LENGTH && is_text(value) {
+                    return self.call(of, member, &[], &Names::default());
+                }
+                let mut scope = self.scope();
+                let value = match arrow || value.value_type().is_pointer() {
+                    true => unary(CppUnary::Dereference, value, &mut scope)?,
+                    false => value.clone(),
+                };
+                member_of(&value, member, &mut scope).map(Object::Value)
+            }
+            Object::Node(node) => {
+                let parts = self.node_parts(*node)?;
+                found(parts.into_iter().map(|part| (part.name, part.object)), member, of)
+            }
+            Object::Record(members) => found(members.iter().cloned(), member, of),
+            Object::Text(_) if member == LENGTH => self.call(of, member, &[], &Names::default()),
+            Object::Failed(error) => Err(error.clone()),
+            Object::Text(_) | Object::Sequence(_) | Object::Nothing => Err(no_member(member, of)),
+        }
+    }
+
+    fn key_of_index(&mut self, index: &Cpp, names: &Names) -> Result<ElementKey, ExprError> {
+        if let Cpp::Text(text) = index {
+            return Ok(ElementKey::Text(text.as_bytes().to_vec()));
+        }
+        let index = self.evaluate(index, names)?;
+        if let Some(text) = self.text_of(&index)? {
+            return Ok(ElementKey::Text(text.into_bytes()));
+        }
+        Ok(ElementKey::Number(self.integer_of(&index)?))
+    }
+
+    /// An element of an object.
+    pub(super) fn element(&mut self, of: &Object, key: &ElementKey) -> Result<Object, ExprError> {
+        match of {
+            Object::Value(value) => element_of(value, key, &mut self.scope()).map(Object::Value),
+            Object::Node(node) if node.has_elements() => {
+                let parts = self.node_parts(*node)?;
+                match key {
+                    ElementKey::Number(number) => {
+                        let name = format!("[{number:#x}]");
+                        let by_key = parts.iter().find(|part| part.name == name);
+                        // What is called by names has places, too.
+                        let named = parts.first().is_some_and(|part| !part.name.starts_with('['));
+                        let at = usize::try_from(*number).ok().filter(|_| named);
+                        let part = by_key.or_else(|| at.and_then(|at| parts.get(at)));
+                        part.map(|part| part.object.clone()).ok_or_else(|| no_element(&name, of))
+                    }
+                    ElementKey::Text(text) => self.called(parts, &String::from_utf8_lossy(text), of),
+                }
+            }
+            Object::Sequence(_) => {
+                let ElementKey::Number(number) = key else { return Err(no_element("a text", of)) };
+                let at = u64::try_from(*number).map_err(|_| no_element(&number.to_string(), of))?;
+                self.nth(of, at)?.map(|part| part.object).ok_or_else(|| no_element(&at.to_string(), of))
+            }
+            Object::Failed(error) => Err(error.clone()),
+            _ => Err(unsupported("[]", "the object has no elements")),
+        }
+    }
+
+    /// An element by its own name, or by what is shown of it.
+    fn called(&mut self, parts: Vec<Part>, wanted: &str, of: &Object) -> Result<Object, ExprError> {
+        for part in parts {
+            let is_named = part.name == wanted
+                || match self.member(&part.object, "Name", false) {
+                    Ok(Object::Text(name)) => name == wanted,
+                    _ => false,
+                }
+                || self.label(&part.object).is_some_and(|label| {
+                    label == wanted || label.rsplit_once('/').is_some_and(|(_, file)| file == wanted)
+                });
+            if is_named {
+                return Ok(part.object);
+            }
+        }
+        Err(no_element(&format!("\"{wanted}\""), of))
+    }
+
+    fn binary(&mut self, operator: CppBinary, left: &Cpp, right: &Cpp, names: &Names) -> Result<Object, ExprError> {
+        let left = self.evaluate(left, names)?;
+        match operator {
+            CppBinary::Comma => return self.evaluate(right, names),
+            CppBinary::LogicalAnd | CppBinary::LogicalOr => {
+                let is_decided = self.is_true(&left)? == (operator == CppBinary::LogicalOr);
+                if is_decided {
+                    return Ok(Object::truth(operator == CppBinary::LogicalOr));
+                }
+                let right = self.evaluate(right, names)?;
+                return self.is_true(&right).map(Object::truth);
+            }
+            _ => {}
+        }
+        let right = self.evaluate(right, names)?;
+        self.combine(operator, &left, &right)
+    }
+
+    /// An operator on two objects: texts are compared and joined as texts, things by which they are, all else as C++ has it.
+    fn combine(&mut self, operator: CppBinary, left: &Object, right: &Object) -> Result<Object, ExprError> {
+        if let (Object::Value(left), Object::Value(right)) = (left, right)
+            && !(is_text(left) && is_text(right))
+        {
+            return arithmetic(operator, left, right, &mut self.scope()).map(Object::Value);
+        }
+        if operator == CppBinary::Add
+            && let (Some(left), Some(right)) = (self.text_of(left)?, self.text_of(right)?)
+        {
+            return Ok(Object::Text(left + &right));
+        }
+        let order = self.key_of(left)?.partial_cmp(&self.key_of(right)?);
+        let holds = match operator {
+            CppBinary::Equal => order == Some(std::cmp::Ordering::Equal),
+            CppBinary::NotEqual => order != Some(std::cmp::Ordering::Equal),
+            CppBinary::Less => order.is_some_and(std::cmp::Ordering::is_lt),
+            CppBinary::Greater => order.is_some_and(std::cmp::Ordering::is_gt),
+            CppBinary::LessEqual => order.is_some_and(std::cmp::Ordering::is_le),
+            CppBinary::GreaterEqual => order.is_some_and(std::cmp::Ordering::is_ge),
+            _ => return Err(unsupported(operator.symbol(), "not possible for these objects")),
+        };
+        Ok(Object::truth(holds))
+    }
+
+    /// What a function gives for its arguments.
+    pub(super) fn apply(&mut self, function: &Function, arguments: &[&Object]) -> Result<Object, ExprError> {
+        self.check_interrupt()?;
+        let arguments = arguments.iter().map(|&argument| argument.clone());
+        let names = Names(function.names.clone());
+        let names = names.with(function.lambda.parameters.iter().cloned().zip(arguments));
+        self.evaluate(&function.lambda.body, &names)
+    }
+
+    /// Whether an object counts as true.
+    pub(super) fn is_true(&mut self, object: &Object) -> Result<bool, ExprError> {
+        match object {
+            Object::Value(value) => {
+                let not = unary(CppUnary::Not, value, &mut self.scope())?;
+                let scalar = not.scalar(self.memory);
+                Ok(scalar.is_ok_and(|scalar| !scalar.is_true()))
+            }
+            Object::Nothing => Ok(false),
+            Object::Text(text) => Ok(!text.is_empty()),
+            Object::Failed(error) => Err(error.clone()),
+            Object::Node(_) | Object::Sequence(_) | Object::Record(_) => Ok(true),
+        }
+    }
+}
+
+/// Whether a value is text by its type: two of them are compared by what they say.
+fn is_text(value: &Value) -> bool {
+    let of = value.value_type().resolved();
+    let narrow = |of: Option<Type>| of.is_some_and(|of| of.is_narrow_char());
+    of.view_kind() == Some(outpost_symbols::ViewKind::Text)
+        || narrow(of.target())
+        || narrow(of.element().map(|(element, _)| element))
+}
+
+impl Object {
+    /// The value that operators of C++ take.
+    fn into_value(self, operation: &str) -> Result<Value, ExprError> {
+        match self {
+            Object::Value(value) => Ok(value),
+            Object::Failed(error) => Err(error),
+            other => Err(ExprError::Operand {
+                operation: operation.to_owned(),
+                reason: format!("{} is no value of the debuggee", other.kind()),
+            }),
+        }
+    }
+}
+
+/// The member of a name: as it is written, else in any case.
+fn found(members: impl Iterator<Item = (String, Object)>, wanted: &str, of: &Object) -> Result<Object, ExprError> {
+    let mut alike = None;
+    for (name, object) in members {
+        if name == wanted {
+            return Ok(object);
+        }
+        if alike.is_none() && name.eq_ignore_ascii_case(wanted) {
+            alike = Some(object);
+        }
+    }
+    alike.ok_or_else(|| no_member(wanted, of))
+}
+
+fn no_member(member: &str, of: &Object) -> ExprError {
+    ExprError::NoMember { member: member.to_owned(), of: of.kind() }
+}
+
+fn no_element(key: &str, of: &Object) -> ExprError {
+    ExprError::Object { name: key.to_owned(), reason: format!("{} has no such element", of.kind()) }
+}
+
+fn changes() -> ExprError {
+    unsupported("=", "an expression with objects changes nothing but @$names")
+}
+
+fn unsupported(what: &str, reason: &'static str) -> ExprError {
+    ExprError::Unsupported { what: what.to_owned(), reason }
+}
