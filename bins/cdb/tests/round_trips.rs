@@ -192,6 +192,34 @@ fn looking_around_costs_nothing_a_step_one_and_a_container_two() {
     assert!(shown("// loop") && shown("// call"), "the loop took one step: {text}");
 }
 
+/// Nothing of these was read before: a query fetches what all elements need at once, and so does a listing.
+#[test]
+fn objects_cost_what_their_containers_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = start(folder.path());
+    let server = ProcessServer::start();
+    let budgets: &[(&str, u64)] = &[
+        ("bp budgets!work", 0),
+        ("g", 2),
+        ("dx words.Where(w => w.second.Length > 9).Count()", 2),
+        ("dx -c1000 words", 0),
+        ("dx -c1000 numbers", 2),
+        ("dx numbers.OrderByDescending(n => n).First()", 0),
+        // Stacks of a thousand threads.
+        ("dx @$curprocess.Threads.Sum(t => t.Stack.Frames.Count(f => f.Attributes.Function == \"wait_here\"))", 2),
+    ];
+    let commands: Vec<&str> = budgets.iter().map(|(command, _)| *command).collect();
+    let (text, trips) = costs(&server, &mut running, &commands);
+    for ((command, budget), spent) in budgets.iter().zip(&trips[1..]) {
+        assert!(spent <= budget, "{command}: {spent} round trips, {budget} allowed: {trips:?} {text}");
+    }
+    // Of 1,000 numbers 100 have less than three digits.
+    assert!(text.contains(".Count() : 0x384\n"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains(" : \"number ")).count(), 1000, "{text}");
+    assert_eq!(text.lines().filter(|line| line.ends_with(" [Type: int]")).count(), 1000 + 1, "{text}");
+    assert!(text.contains("First() : 999 [Type: int]") && text.contains(")) : 999\n"), "{text}");
+}
+
 /// What the shown instructions read was read a round ago, which is not the last stop.
 #[test]
 fn stepping_round_a_loop_costs_one_a_step() {

@@ -69,6 +69,7 @@ transcripts! {
     inline_frames
     locals
     modules
+    objects
     processes
     registers
     scripts

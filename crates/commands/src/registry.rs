@@ -32,6 +32,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::types::ENTRIES,
     cmd::locals::ENTRIES,
     cmd::evaluate::ENTRIES,
+    cmd::dx::ENTRIES,
     cmd::paths::ENTRIES,
     cmd::source::ENTRIES,
     cmd::threads::ENTRIES,

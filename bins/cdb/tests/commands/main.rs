@@ -7,6 +7,7 @@ mod children;
 mod common;
 mod elements;
 mod memory;
+mod objects;
 mod output;
 mod safety;
 mod scope;

@@ -24,7 +24,10 @@ const PATTERNS: &[(&str, &str)] = &[
     // The same behind a function's parameters.
     (r"\)\+0x[0-9a-f]+ \[\*\]", ")+* [*]"),
     (r"/usr/lib/debug/\.build-id/[0-9a-f]{2}/[0-9a-f]+\.debug", "DEBUGFILE"),
-    (r"(?i)(build[- ]id:? +)[0-9a-f]{40}", "$1*"),
+    (r"(?i)(build[- ]?id *:? +)[0-9a-f]{40}", "$1*"),
+    // What `dx` shows of processes and threads, and of the stack.
+    (r"(?m)^( +(?:Id|ParentId) +: )0x[0-9a-f]{2,}$", "$1*"),
+    (r"\b0x7ff[0-9a-f]{9}\b", "0x7ff*********"),
     (r"/rustc/[0-9a-f]{40}", "/rustc/COMMIT"),
     // Addresses of what the kernel maps: libraries, stacks of further threads.
     (r"\b00007fff(`?)f[0-9a-e][0-9a-f]{6}\b", "00007fff${1}f*******"),

@@ -11,6 +11,7 @@ pub(crate) mod control;
 pub mod display;
 pub mod display_pointers;
 pub mod display_text;
+pub mod dx;
 pub mod enter;
 pub mod evaluate;
 pub mod event;

@@ -20,7 +20,6 @@ const REASONS: &[(&str, &[&str])] = &[
             "br",
             "bs",
             "bsc",
-            "dx",
             "dtx",
             "lsp",
             "ss",
