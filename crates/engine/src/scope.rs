@@ -133,6 +133,11 @@ impl Engine {
     pub(crate) fn reset_scope(&mut self) {
         self.scope.frame = 0;
         self.scope.shows_registers = false;
+        self.forget_stack();
+    }
+
+    /// Nothing is known of the stack any more; the selected frame is looked for again by its number.
+    pub(crate) fn forget_stack(&mut self) {
         self.scope.stack = None;
     }
 

@@ -23,9 +23,10 @@ impl Engine {
     }
 
     /// Memory or registers were changed behind the engine's back, or by a write: what was concluded from them is void.
+    /// The selected frame stays selected.
     pub fn state_changed(&mut self) {
         self.epoch += 1;
-        self.reset_scope();
+        self.forget_stack();
     }
 
     /// Up to `len` bytes of code at `at`, fewer at the end of readable memory; `None` if there are none.
