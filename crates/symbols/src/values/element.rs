@@ -130,7 +130,7 @@ impl Value {
             Some(View::Sequence { items, length }) => {
                 position(key, length)?;
                 // Of a list whose nodes end early less is there than it says.
-                items.into_iter().next().ok_or_else(|| Unavailable::Damaged { problem: "it ends early".into() }.into())
+                items.into_iter().next().ok_or_else(|| Unavailable::Nonsense { problem: "it ends early".into() }.into())
             }
             Some(View::Map { .. }) => {
                 let all = ViewLimits { start: 0, count: ENTRY_LIMIT, ..ViewLimits::default() };

@@ -139,6 +139,12 @@ pub enum Unavailable {
         /// The operation.
         what: String,
     },
+    /// What is there is no object of its type: it was not made yet, is gone already, or was never one.
+    #[error("not a valid object: {problem}")]
+    Nonsense {
+        /// What gives it away.
+        problem: String,
+    },
     /// The debug info contradicts itself.
     #[error("damaged debug info: {problem}")]
     Damaged {

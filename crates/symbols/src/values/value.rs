@@ -377,7 +377,7 @@ impl Value {
 
     /// The active variant of a Rust enum and its payload.
     /// # Errors
-    /// As [`Value::bytes`]; [`Unavailable::WrongType`] for other types; [`Unavailable::Damaged`] if the discriminant
+    /// As [`Value::bytes`]; [`Unavailable::WrongType`] for other types; [`Unavailable::Nonsense`] if the discriminant
     /// is that of no variant.
     pub fn variant(&self, memory: &mut dyn MemoryReader) -> Result<(String, Value), Unavailable> {
         let resolved = self.value_type.resolved();
@@ -400,7 +400,7 @@ impl Value {
                 listed.or_else(|| part.variants.iter().find(|variant| variant.values.is_empty()))
             }
         };
-        let chosen = chosen.ok_or_else(|| Unavailable::Damaged { problem: "no such variant".to_owned() })?;
+        let chosen = chosen.ok_or_else(|| Unavailable::Nonsense { problem: "no such variant".to_owned() })?;
         let field = resolved.field_of(&chosen.member, 0);
         Ok((field.name.clone(), self.field(&field)))
     }

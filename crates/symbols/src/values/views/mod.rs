@@ -184,7 +184,7 @@ fn without_inline_namespaces(of: &Type) -> String {
 }
 
 fn garbage(problem: &str) -> Unavailable {
-    Unavailable::Damaged { problem: problem.to_owned() }
+    Unavailable::Nonsense { problem: problem.to_owned() }
 }
 
 /// The member `name` as a number.
