@@ -182,7 +182,14 @@ pub enum Cpp {
     ContainingRecord(Box<Cpp>, TypeName, String),
     /// `@@masm(...)`: an unsigned number of 64 bits.
     Masm(Box<Masm>),
-    /// `value.Method(arguments)`: of the object model, which alone has methods.
+    /// `function(arguments)`: an intrinsic of a view; nothing else has functions.
+    Apply {
+        /// The function.
+        function: String,
+        /// What is in its parentheses.
+        arguments: Vec<Cpp>,
+    },
+    /// `value.Method(arguments)`: a method of the object model, an intrinsic of another type's view.
     Call {
         /// Left side.
         of: Box<Cpp>,

@@ -88,6 +88,15 @@ pub trait Scope {
     /// [`ExprError::Assign`].
     fn write(&mut self, stores: &[Store]) -> Result<(), ExprError>;
 
+    /// What a function gives: an intrinsic of a view, of the view of another value if `of` is one.
+    ///
+    /// # Errors
+    /// [`ExprError::Unsupported`] where there are none.
+    fn apply(&mut self, function: &str, of: Option<Value>, arguments: Vec<Value>) -> Result<Value, ExprError> {
+        let _ = (of, arguments);
+        Err(ExprError::Unsupported { what: function.to_owned(), reason: "expressions call no functions" })
+    }
+
     /// How a variable is reached in every frame at the scope's pc; `None` if it is unknown or takes more than adding a
     /// number to a register.
     fn place(&mut self, name: &Name) -> Option<Place>;

@@ -43,6 +43,7 @@ impl Cpp {
                 one.any(wanted) || other.any(wanted)
             }
             Cpp::Conditional(one, two, three) => one.any(wanted) || two.any(wanted) || three.any(wanted),
+            Cpp::Apply { arguments, .. } => arguments.iter().any(|one| one.any(wanted)),
             Cpp::Call { of, arguments, .. } => of.any(wanted) || arguments.iter().any(|one| one.any(wanted)),
             Cpp::Lambda(lambda) => lambda.body.any(wanted),
             Cpp::Anonymous(members) => members.iter().any(|(_, one)| one.any(wanted)),
@@ -135,6 +136,7 @@ impl Model<'_> {
                 Cpp::Register(name) if name.starts_with('$') => self.keep(name, from, names),
                 _ => Err(changes()),
             },
+            Cpp::Apply { function, .. } => Err(unsupported(function, "expressions call no functions")),
             _ => Err(changes()),
         }
     }

@@ -10,6 +10,7 @@
 
 mod children;
 mod evaluate;
+mod format;
 mod key;
 mod methods;
 mod node;
@@ -27,6 +28,7 @@ use outpost_symbols::{BitField, Value, ViewLimits};
 use crate::expr::{Cpp, EngineScope, ExprError, ScopeNames, builtin, parse_object_prefix};
 use crate::{Engine, ThreadOrdinal, ThreadStack};
 
+pub use format::Format;
 pub use methods::{METHODS, MethodKind, ObjectMethod};
 pub use node::Node;
 pub use sequence::{Function, Query, Sequence};
@@ -177,6 +179,23 @@ impl<'a> Model<'a> {
 }
 
 impl Object {
+    /// The number that it is.
+    ///
+    /// # Errors
+    /// [`ExprError::Operand`] if it is none; why its value cannot be had.
+    pub fn as_number(&self, memory: &mut dyn MemoryReader) -> Result<u64, ExprError> {
+        match self {
+            Object::Value(value) => match value.scalar(memory) {
+                Ok(scalar) => Ok(scalar.as_u64()),
+                Err(reason) => Err(key::unreadable(value, reason)),
+            },
+            Object::Failed(error) => Err(error.clone()),
+            other => {
+                Err(ExprError::Operand { operation: "number".to_owned(), reason: format!("{} is none", other.kind()) })
+            }
+        }
+    }
+
     /// An unsigned number of 64 bits.
     pub(crate) fn number(number: u64) -> Object {
         Object::Value(crate::expr::number_value(number))

@@ -1,6 +1,5 @@
 //! `dx`: expressions of the object model.
 
-mod format;
 mod grid;
 mod tree;
 
@@ -8,7 +7,7 @@ use std::cell::{Cell, RefCell};
 
 use outpost_base::MemoryReader;
 use outpost_engine::expr::{Cpp, ExprError};
-use outpost_engine::model::{METHODS, MethodKind, Object};
+use outpost_engine::model::{Format, METHODS, MethodKind, Object};
 use outpost_engine::values::{BatchMemory, TextOptions, ViewLimits};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
@@ -16,7 +15,6 @@ use crate::language::Arguments;
 use crate::text::values;
 use crate::{CommandError, Debugger};
 
-use format::Format;
 use grid::Grid;
 use tree::{Row, Tree};
 
@@ -147,7 +145,10 @@ impl DisplayObject {
             Some(object) => object.clone(),
             None => engine.borrow_mut().evaluate_object(&self.expr, memory)?,
         };
-        let object = self.format.applied(object, memory)?;
+        let object = self.format.applied(object, memory, &mut |text, memory| {
+            let (expr, _) = engine.borrow_mut().parse_object(text)?;
+            engine.borrow_mut().evaluate_object(&expr, memory)?.as_number(memory)
+        })?;
         let symbol = values::symbol_in(engine);
         let options = TextOptions {
             numbers: self.format.numbers,

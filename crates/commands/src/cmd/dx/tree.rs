@@ -5,10 +5,9 @@ use std::cell::RefCell;
 use outpost_base::{MemoryReader, Va};
 use outpost_engine::Engine;
 use outpost_engine::expr::ExprError;
-use outpost_engine::model::{Object, Part};
+use outpost_engine::model::{Format, Object, Part};
 use outpost_engine::values::{BitField, TextOptions, TypeKind, Value, ValueLocation, View, ViewKind, ViewLimits};
 
-use super::format::Format;
 use super::grid::Grid;
 use crate::text::{line, put};
 

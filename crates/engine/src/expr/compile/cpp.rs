@@ -131,7 +131,9 @@ impl Compiler<'_> {
                 Err(beside("the macro", "needs the client"))
             }
             Cpp::Assign(..) | Cpp::PostStep(..) => Err(beside("an assignment", "changes the debuggee")),
-            Cpp::Call { .. } | Cpp::Lambda(_) | Cpp::Anonymous(_) => Err(beside("an object", "is the debugger's own")),
+            Cpp::Apply { .. } | Cpp::Call { .. } | Cpp::Lambda(_) | Cpp::Anonymous(_) => {
+                Err(beside("an object", "is the debugger's own"))
+            }
         }
     }
 

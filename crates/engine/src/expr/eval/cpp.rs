@@ -80,10 +80,22 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
             Ok(Number::Pointer { at: Va(at.wrapping_sub(offset)), to }.into_value())
         }
         Cpp::Masm(inner) => masm::evaluate(inner, scope).map(number_value),
-        Cpp::Call { method, .. } => Err(of_objects(method)),
+        Cpp::Apply { function, arguments } => {
+            let arguments = evaluate_all(arguments, scope)?;
+            scope.apply(function, None, arguments)
+        }
+        Cpp::Call { of, method, arguments } => {
+            let of = evaluate(of, scope)?;
+            let arguments = evaluate_all(arguments, scope)?;
+            scope.apply(method, Some(of), arguments)
+        }
         Cpp::Lambda(_) => Err(of_objects("=>")),
         Cpp::Anonymous(_) => Err(of_objects("new")),
     }
+}
+
+fn evaluate_all(exprs: &[Cpp], scope: &mut dyn Scope) -> Result<Vec<Value>, ExprError> {
+    exprs.iter().map(|expr| evaluate(expr, scope)).collect()
 }
 
 fn of_objects(what: &str) -> ExprError {

@@ -6,8 +6,11 @@ use super::Parser;
 use crate::expr::cursor::is_word_char;
 use crate::expr::{ExprError, Name, TypeName};
 
-/// Words that make up the built-in types of C.
-const BASE_WORDS: &[&str] = &["signed", "unsigned", "short", "long", "int", "char", "float", "double", "__int128"];
+/// Words that make up the built-in types of C; the sized ones are Microsoft's, which views are written with.
+const BASE_WORDS: &[&str] = &[
+    "signed", "unsigned", "short", "long", "int", "char", "float", "double", "__int128", "__int64", "__int32",
+    "__int16", "__int8",
+];
 /// Words that say nothing about layout.
 const QUALIFIERS: &[&str] = &["const", "volatile", "restrict", "_Atomic", "typename"];
 /// Words that say that a type's name follows.
@@ -99,12 +102,12 @@ impl Parser<'_, '_> {
         let has = |wanted: &str| words.contains(&wanted);
         let longs = words.iter().filter(|word| **word == "long").count();
         let size = match () {
-            () if has("char") => "char",
+            () if has("char") || has("__int8") => "char",
             () if has("double") => return Some(if longs > 0 { "long double" } else { "double" }.to_owned()),
             () if has("float") => return Some("float".to_owned()),
             () if has("__int128") => "__int128",
-            () if has("short") => "short",
-            () if longs > 1 => "long long",
+            () if has("short") || has("__int16") => "short",
+            () if longs > 1 || has("__int64") => "long long",
             () if longs == 1 => "long",
             () => "int",
         };

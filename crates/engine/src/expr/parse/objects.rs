@@ -16,6 +16,14 @@ impl Parser<'_, '_> {
         Ok(Cpp::Call { of, method, arguments })
     }
 
+    /// `(arguments)` behind `function`.
+    pub(super) fn apply(&mut self, function: String) -> Result<Cpp, ExprError> {
+        self.cursor.expect("(")?;
+        self.cursor.node()?;
+        let arguments = self.parenthesised(Parser::arguments)?;
+        Ok(Cpp::Apply { function, arguments })
+    }
+
     /// Arguments up to the closing parenthesis, which is taken.
     fn arguments(&mut self) -> Result<Vec<Cpp>, ExprError> {
         let mut arguments = Vec::new();

@@ -1,0 +1,261 @@
+//! What stands behind the comma of an expression, in `dx` and in views: how an object is shown.
+
+use outpost_base::{MemoryReader, Va};
+use outpost_symbols::{ArrayBound, NumberFormat, Scalar, TextView, Value};
+
+use super::Object;
+use crate::expr::ExprError;
+
+/// Elements that a pointer can be said to point to.
+const ELEMENT_LIMIT: u64 = 1 << 24;
+/// Units of a text that are shown.
+const TEXT_LIMIT: usize = 200;
+
+/// How an object is shown. Formats of numbers hold for its members, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Format {
+    /// How numbers are written.
+    pub numbers: NumberFormat,
+    /// Members of library types instead of what they mean.
+    pub raw: bool,
+    /// Names of enumerations without their numbers.
+    pub names_only: bool,
+    /// Whether what a pointer points to is shown behind the pointer's address, and not instead of it.
+    pub addresses: bool,
+    /// The view that is asked for by name, of those that a type's author wrote.
+    pub view: Option<String>,
+    /// That pointers and arrays are text.
+    text: Option<TextFormat>,
+    /// How many elements a pointer points to, or of an array are meant.
+    elements: Option<Elements>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct TextFormat {
+    /// Bytes in a unit of it.
+    unit: u8,
+    quotes: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Elements {
+    Count(u64),
+    /// What an expression in brackets gives.
+    Expr(String),
+}
+
+impl Default for Format {
+    fn default() -> Format {
+        Format {
+            numbers: NumberFormat::Plain,
+            raw: false,
+            names_only: false,
+            addresses: true,
+            view: None,
+            text: None,
+            elements: None,
+        }
+    }
+}
+
+impl Format {
+    /// Formats that may follow each other, separated by commas.
+    ///
+    /// # Errors
+    /// A sentence about the first that is unknown.
+    pub fn parse(text: &str) -> Result<Format, String> {
+        let mut format = Format::default();
+        let mut rest = text;
+        loop {
+            let end = end_of_word(rest);
+            let (word, after) = rest.split_at(end);
+            format.word(word.trim())?;
+            match after.strip_prefix(',') {
+                Some(after) => rest = after,
+                None => return Ok(format),
+            }
+        }
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), String> {
+        // `[count]s8` and `view(name)na` are written as one word.
+        if let Some(inside) = word.strip_prefix('[') {
+            let (count, after) = inside.rsplit_once(']').ok_or_else(|| format!("']' is missing in '{word}'"))?;
+            self.elements = Some(Elements::Expr(count.to_owned()));
+            return if after.is_empty() { Ok(()) } else { self.word(after) };
+        }
+        if let Some(inside) = word.strip_prefix("view(") {
+            let (name, after) = inside.split_once(')').ok_or_else(|| format!("')' is missing in '{word}'"))?;
+            self.view = Some(name.trim().to_owned());
+            return if after.is_empty() { Ok(()) } else { self.word(after) };
+        }
+        let text = |unit, quotes| Some(TextFormat { unit, quotes });
+        match word {
+            "x" | "h" | "X" | "H" | "xb" | "hb" | "Xb" | "Hb" => self.numbers = NumberFormat::Hexadecimal,
+            "d" => self.numbers = NumberFormat::Decimal,
+            "o" => self.numbers = NumberFormat::Octal,
+            "b" | "bb" => self.numbers = NumberFormat::Binary,
+            "c" => self.numbers = NumberFormat::Character,
+            "s" | "s8" => self.text = text(1, true),
+            "sb" | "s8b" => self.text = text(1, false),
+            "su" => self.text = text(2, true),
+            "sub" | "bstr" => self.text = text(2, false),
+            "s32" => self.text = text(4, true),
+            "s32b" => self.text = text(4, false),
+            "en" => self.names_only = true,
+            "na" => self.addresses = false,
+            "!" => self.raw = true,
+            // Objects are shown by their declared type as it is, and no raw view is added to them.
+            "nd" | "nr" => {}
+            _ => self.elements = Some(Elements::Count(elements(word)?)),
+        }
+        Ok(())
+    }
+
+    /// The object that is meant: a pointer with a number of elements is an array. `evaluate` is asked for the number
+    /// where an expression in brackets says it.
+    ///
+    /// # Errors
+    /// [`ExprError::Operand`] for what has no elements; what `evaluate` gives.
+    pub fn applied(
+        &self,
+        object: Object,
+        memory: &mut dyn MemoryReader,
+        evaluate: &mut dyn FnMut(&str, &mut dyn MemoryReader) -> Result<u64, ExprError>,
+    ) -> Result<Object, ExprError> {
+        let count = match &self.elements {
+            None => return Ok(object),
+            Some(Elements::Count(count)) => *count,
+            Some(Elements::Expr(text)) => evaluate(text, memory)?,
+        };
+        let refused = |reason: &str| ExprError::Operand { operation: format!(",{count}"), reason: reason.to_owned() };
+        if count > ELEMENT_LIMIT {
+            return Err(refused("that many elements are nonsense"));
+        }
+        let Object::Value(value) = &object else {
+            return Err(refused("only pointers and arrays have so many elements"));
+        };
+        let first = match value.value_type().element() {
+            Some(_) => value.index(0, memory),
+            None => value.deref(memory),
+        };
+        let first = first.map_err(|_| refused("the value is no pointer and no array"))?;
+        let Some(at) = first.address() else { return Err(refused("the elements are not in memory")) };
+        let element = first.value_type();
+        let array = element.table().array_of(element.id(), &[ArrayBound::Count(count)]);
+        Ok(Object::Value(Value::in_memory(array, at)))
+    }
+
+    /// Whether pointers and arrays are shown as texts, and not by what is in them.
+    pub fn is_text(&self) -> bool {
+        self.text.is_some()
+    }
+
+    /// The text that a value is to be shown as; `None` if it is no pointer and no array, or no text is asked for.
+    pub fn text(&self, value: &Value, memory: &mut dyn MemoryReader) -> Option<String> {
+        let TextFormat { unit, quotes } = self.text?;
+        let (at, count) = match value.value_type().element() {
+            Some((_, count)) => (value.address()?, count),
+            None => match value.scalar(memory).ok()? {
+                Scalar::Pointer(at) => (at, None),
+                _ => return None,
+            },
+        };
+        let bytes = match count {
+            Some(_) => value.value_type().size()?,
+            None => u64::MAX,
+        };
+        let limit = usize::try_from(bytes / u64::from(unit)).unwrap_or(usize::MAX).min(TEXT_LIMIT + 1);
+        if at == Va(0) {
+            return Some(at.to_string());
+        }
+        if limit == 0 {
+            return Some(if quotes { "\"\"".to_owned() } else { String::new() });
+        }
+        let text = text_at(at, unit, limit, memory)?.quoted();
+        Some(if quotes { text } else { without_quotes(&text) })
+    }
+}
+
+/// The units from an address on up to a NUL, at most `limit` of them. They are read together, as far as they can be.
+fn text_at(at: Va, unit: u8, limit: usize, memory: &mut dyn MemoryReader) -> Option<TextView> {
+    let mut bytes = vec![0; limit * usize::from(unit)];
+    let readable = memory.read(at, &mut bytes);
+    bytes.truncate(readable - readable % usize::from(unit));
+    if bytes.is_empty() {
+        return None;
+    }
+    let units = bytes.chunks_exact(usize::from(unit));
+    let end = units.clone().position(|unit| unit.iter().all(|byte| *byte == 0));
+    let length = end.unwrap_or(units.len());
+    let shown = length.min(TEXT_LIMIT);
+    bytes.truncate(shown * usize::from(unit));
+    Some(TextView { at: Some(at), bytes, unit, length: length as u64 })
+}
+
+/// Bytes up to the comma that ends a word; those in brackets end none.
+fn end_of_word(text: &str) -> usize {
+    let mut depth = 0usize;
+    let end = text.find(|c| {
+        match c {
+            '[' | '(' => depth += 1,
+            ']' | ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    end.unwrap_or(text.len())
+}
+
+fn without_quotes(text: &str) -> String {
+    let text = text.strip_prefix('"').unwrap_or(text);
+    text.rsplit_once('"').map_or_else(|| text.to_owned(), |(inside, after)| format!("{inside}{after}"))
+}
+
+fn elements(word: &str) -> Result<u64, String> {
+    let unknown = || format!("unknown format '{word}'");
+    let digits = word.strip_prefix("0n").unwrap_or(word);
+    let parsed = match word.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => digits.parse(),
+    };
+    parsed.ok().filter(|count| (1..=ELEMENT_LIMIT).contains(count)).ok_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_read_together() {
+        let hexadecimal =
+            Format { numbers: NumberFormat::Hexadecimal, elements: Some(Elements::Count(16)), ..Format::default() };
+        assert_eq!(Format::parse("x, 0x10"), Ok(hexadecimal));
+        assert_eq!(
+            Format::parse("su,!"),
+            Ok(Format { text: Some(TextFormat { unit: 2, quotes: true }), raw: true, ..Format::default() })
+        );
+        assert_eq!(Format::parse("en,nd"), Ok(Format { names_only: true, ..Format::default() }));
+        let counted = Format::parse("[size(a, b)]sb,view(simple)na").unwrap();
+        assert_eq!(counted.elements, Some(Elements::Expr("size(a, b)".to_owned())));
+        assert_eq!(counted.text, Some(TextFormat { unit: 1, quotes: false }));
+        assert_eq!((counted.view.as_deref(), counted.addresses), (Some("simple"), false));
+        for wrong in ["", "q", "0", "-1", "99999999999", "x,,d", "5 6", "[3", "view(", "[3]q"] {
+            assert!(Format::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn texts_end_at_their_nul_and_at_the_end_of_memory() {
+        let bytes = [b'a', 0, b'b', 0, 0, 0, b'c', 0];
+        let text = |at: u64, unit, limit| {
+            let mut memory = outpost_base::SliceMemory { start: Va(0x1000), bytes: &bytes };
+            text_at(Va(at), unit, limit, &mut memory).map(|text| text.quoted())
+        };
+        assert_eq!(text(0x1000, 1, 100), Some("\"a\"".to_owned()));
+        assert_eq!(text(0x1000, 2, 100), Some("\"ab\"".to_owned()));
+        assert_eq!(text(0x1006, 2, 100), Some("\"c\"".to_owned()));
+        assert_eq!(text(0x1006, 4, 100), None);
+        assert_eq!(text(0x2000, 1, 100), None);
+    }
+}
