@@ -85,6 +85,7 @@ transcripts! {
     triage
     types
     unassemble
+    views
     watch
     watch_passes
 }

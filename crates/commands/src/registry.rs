@@ -33,6 +33,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::locals::ENTRIES,
     cmd::evaluate::ENTRIES,
     cmd::dx::ENTRIES,
+    cmd::views::ENTRIES,
     cmd::paths::ENTRIES,
     cmd::source::ENTRIES,
     cmd::threads::ENTRIES,

@@ -11,6 +11,7 @@ use crate::events::{EngineEvent, EventFilters, LastEvent};
 use crate::interrupt::Interrupter;
 use crate::model::ObjectStore;
 use crate::modules::ModuleList;
+use crate::natvis::ViewStore;
 use crate::process::Process;
 use crate::registers::UserRegisters;
 use crate::run::Operation;
@@ -49,6 +50,7 @@ pub struct Engine {
     pub(crate) user_registers: UserRegisters,
     pub(crate) scope: Scope,
     pub(crate) objects: ObjectStore,
+    pub(crate) views: ViewStore,
     pub(crate) symbols: Rc<SymbolStore>,
     pub(crate) sources: SourceStore,
     pub(crate) interrupter: Interrupter,
@@ -84,6 +86,7 @@ impl Engine {
             user_registers: UserRegisters::default(),
             scope: Scope::default(),
             objects: ObjectStore::default(),
+            views: ViewStore::default(),
             symbols: Rc::new(SymbolStore::new(interrupter.clone())),
             sources: SourceStore::default(),
             interrupter,

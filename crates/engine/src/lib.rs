@@ -21,6 +21,7 @@ mod interrupt;
 mod memory;
 pub mod model;
 mod modules;
+pub mod natvis;
 mod ordinals;
 mod process;
 mod registers;

@@ -98,6 +98,10 @@ impl Session {
         let place = tempfile::tempdir_in("/tmp").unwrap();
         let program = place.path().join(compiled.file_name().unwrap());
         std::fs::copy(&compiled, &program).unwrap();
+        let views = outpost_testkit::fixture(file).with_extension("natvis");
+        if views.exists() {
+            std::fs::copy(views, format!("{}.natvis", program.display())).unwrap();
+        }
         let core = field("core:").map(|arguments| core_of(&program, arguments));
         let running = field("running:").map(|arguments| {
             // As the debugger starts its own: with the same addresses each time.

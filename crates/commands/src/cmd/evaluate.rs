@@ -159,6 +159,11 @@ impl Command for EvaluateCpp {
     }
 }
 
+/// Whether values of a type are shown by what they mean.
+fn has_view(of: &outpost_engine::values::Type, debugger: &mut Debugger) -> bool {
+    of.view_kind().is_some() || debugger.engine.has_view(of)
+}
+
 /// Type and value; the fields of a structure, and of one that is pointed to.
 fn typed_text(value: &Value, debugger: &mut Debugger) -> String {
     let of = value.value_type();
@@ -169,9 +174,9 @@ fn typed_text(value: &Value, debugger: &mut Debugger) -> String {
     let mut memory = values::ValueMemory(debugger.engine.memory().ok());
     // Types that mean something are shown by it, not by how their library builds them.
     let object = match of.target().filter(|target| is_record(target)) {
-        Some(target) if target.view_kind().is_none() => value.deref(&mut memory).ok(),
+        Some(target) if !has_view(&target, debugger) => value.deref(&mut memory).ok(),
         Some(_) => None,
-        None => Some(value.clone()).filter(|value| is_record(of) && value.value_type().view_kind().is_none()),
+        None => Some(value.clone()).filter(|_| is_record(of) && !has_view(of, debugger)),
     };
     let Some(object) = object else { return text };
     let object_type = object.value_type().clone();

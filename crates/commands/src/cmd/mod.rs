@@ -47,3 +47,4 @@ pub mod types;
 pub mod unassemble;
 pub mod uniqstack;
 pub(crate) mod unsupported;
+pub mod views;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use outpost_base::{MemoryReader, Va};
+use outpost_engine::model::{symbols_of, views_of};
 use outpost_engine::values::{BatchMemory, Child, FieldRow, TextOptions, Type, Value, ViewLimits, field_rows};
 use outpost_engine::{Engine, ProcessMemory};
 
@@ -75,25 +76,18 @@ pub(crate) fn in_batches<T>(
 ) -> T {
     let memory = engine.memory().ok();
     let engine = RefCell::new(engine);
-    let symbol = symbol_in(&engine);
+    let (symbol, view) = (symbols_of(&engine), views_of(&engine));
     let options = TextOptions {
         string_limit: amount.strings,
         element_limit: amount.elements,
         depth_limit: amount.depth,
         raw: amount.raw,
         symbol: &symbol,
+        view: &view,
         ..TextOptions::default()
     };
     match &memory {
         Some(memory) => memory.in_batches(|memory| read(&options, memory)),
         None => read(&options, &mut BatchMemory::new()),
-    }
-}
-
-/// What an address is called. Functions and variables have names worth telling; addresses inside a heap or stack have none.
-pub(crate) fn symbol_in<'a>(engine: &'a RefCell<&mut Engine>) -> impl Fn(Va) -> Option<String> + 'a {
-    |at| {
-        let symbol = engine.try_borrow_mut().ok()?.symbol_at(at).filter(|symbol| !symbol.name.is_empty())?;
-        (symbol.size == 0 && symbol.displacement == 0 || symbol.displacement < symbol.size).then(|| symbol.to_string())
     }
 }

@@ -121,6 +121,12 @@ pub enum ExprError {
         /// What it takes.
         expected: &'static str,
     },
+    /// A view makes no sense of an object.
+    #[error("{problem}")]
+    View {
+        /// What gives it away.
+        problem: String,
+    },
     /// The user interrupted.
     #[error("interrupted")]
     Interrupted,

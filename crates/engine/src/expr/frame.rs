@@ -121,6 +121,18 @@ impl<'a> EngineScope<'a> {
     }
 }
 
+impl<'a> EngineScope<'a> {
+    /// A variable, function or enumerator that is none of the frame's.
+    pub(crate) fn global(&mut self, name: &Name) -> Option<Value> {
+        self.engine.global(&name.to_string()).ok().flatten()
+    }
+
+    /// The engine and the memory that is read.
+    pub(crate) fn parts(&mut self) -> (&mut Engine, &mut dyn MemoryReader) {
+        (self.engine, &mut self.memory)
+    }
+}
+
 impl Scope for EngineScope<'_> {
     fn arch(&self) -> Arch {
         self.engine.arch()
@@ -202,7 +214,7 @@ impl Scope for EngineScope<'_> {
         }
         match lookup {
             Lookup::Local => Ok(None),
-            Lookup::Everywhere => Ok(self.engine.global(&name.to_string()).ok().flatten()),
+            Lookup::Everywhere => Ok(self.global(name)),
         }
     }
 

@@ -14,10 +14,19 @@ const MEMBER_LIMIT: usize = 4000;
 
 impl Model<'_> {
     /// The parts of an object: members of records with their places, elements of containers within `limits`.
-    pub(super) fn parts(&mut self, object: &Object, limits: &ViewLimits, raw: bool) -> Result<Parts, ExprError> {
+    pub(super) fn parts(
+        &mut self,
+        object: &Object,
+        view: Option<&str>,
+        limits: &ViewLimits,
+        raw: bool,
+    ) -> Result<Parts, ExprError> {
         let count = usize::try_from(limits.count).unwrap_or(usize::MAX);
         match object {
             Object::Value(value) => {
+                if !raw && let Some(parts) = self.engine.view_parts(value, view, limits, self.memory) {
+                    return parts;
+                }
                 parts_of_value(value, limits, raw, self.memory).map_err(|reason| unreadable(value, reason))
             }
             Object::Node(node) if node.has_elements() => self.first_parts(object, count),
@@ -27,6 +36,7 @@ impl Model<'_> {
                 let items = members.iter().map(|(name, object)| Part::member(name, object.clone())).collect();
                 Ok(Parts { items, more: false })
             }
+            Object::MadeUp(made_up) => self.engine.made_up_parts(made_up, limits, self.memory),
             Object::Text(_) | Object::Nothing | Object::Failed(_) => Ok(Parts::default()),
         }
     }
@@ -86,7 +96,7 @@ fn append(value: &Value, start: u64, depth: usize, memory: &mut dyn MemoryReader
             BaseOffset::Fixed(offset) => start.checked_add(offset),
             BaseOffset::Virtual(_) => None,
         };
-        push(parts, Part { name, offset, bits: None, object: Object::Value(object) });
+        push(parts, Part { offset, ..Part::named(name, Object::Value(object)) });
     }
     for field in resolved.fields() {
         let offset = start.checked_add(field.offset);
@@ -97,7 +107,7 @@ fn append(value: &Value, start: u64, depth: usize, memory: &mut dyn MemoryReader
         }
         let first = field.offset.saturating_mul(8);
         let bits = field.bits.map(|bits| BitField { offset: bits.offset.saturating_sub(first), size: bits.size });
-        push(parts, Part { name: field.name, offset, bits, object: Object::Value(member) });
+        push(parts, Part { offset, bits, ..Part::named(field.name, Object::Value(member)) });
     }
 }
 

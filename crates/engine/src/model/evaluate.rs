@@ -1,6 +1,6 @@
 //! From trees to objects. What is about the debuggee alone is left to the evaluator of C++.
 
-use outpost_symbols::{ElementKey, Type, Value};
+use outpost_symbols::{ElementKey, Type, Value, ViewLimits};
 
 use super::node::Node;
 use super::sequence::Function;
@@ -68,7 +68,10 @@ impl Model<'_> {
     }
 
     fn evaluate_here(&mut self, expr: &Cpp, names: &Names) -> Result<Object, ExprError> {
+        // Views know elements and texts that C++ does not; what changes something is left to it.
+        let by_views = !self.engine.view_files().is_empty() && !expr.has_effects();
         let is_object = |expr: &Cpp| match expr {
+            Cpp::Index(..) | Cpp::Binary(CppBinary::Equal | CppBinary::NotEqual, ..) if by_views => true,
             Cpp::Call { .. } | Cpp::Lambda(_) | Cpp::Anonymous(_) => true,
             Cpp::Name(name) => name.module.is_none() && (name.text == DEBUGGER || names.get(&name.text).is_some()),
             Cpp::Register(name) => self.is_root(name),
@@ -181,7 +184,7 @@ impl Model<'_> {
     pub(super) fn member(&mut self, of: &Object, member: &str, arrow: bool) -> Result<Object, ExprError> {
         match of {
             Object::Value(value) => {
-                if member == LENGTH && is_text(value) {
+                if member == LENGTH && self.says_text(value)? {
                     return self.call(of, member, &[], &Names::default());
                 }
                 let mut scope = self.scope();
@@ -198,7 +201,7 @@ impl Model<'_> {
             Object::Record(members) => found(members.iter().cloned(), member, of),
             Object::Text(_) if member == LENGTH => self.call(of, member, &[], &Names::default()),
             Object::Failed(error) => Err(error.clone()),
-            Object::Text(_) | Object::Sequence(_) | Object::Nothing => Err(no_member(member, of)),
+            Object::MadeUp(_) | Object::Text(_) | Object::Sequence(_) | Object::Nothing => Err(no_member(member, of)),
         }
     }
 
@@ -216,7 +219,7 @@ impl Model<'_> {
     /// An element of an object.
     pub(super) fn element(&mut self, of: &Object, key: &ElementKey) -> Result<Object, ExprError> {
         match of {
-            Object::Value(value) => element_of(value, key, &mut self.scope()).map(Object::Value),
+            Object::Value(value) => self.element_of_value(value, key),
             Object::Node(node) if node.has_elements() => {
                 let parts = self.node_parts(*node)?;
                 match key {
@@ -240,6 +243,21 @@ impl Model<'_> {
             Object::Failed(error) => Err(error.clone()),
             _ => Err(unsupported("[]", "the object has no elements")),
         }
+    }
+
+    fn element_of_value(&mut self, value: &Value, key: &ElementKey) -> Result<Object, ExprError> {
+        if let ElementKey::Number(number) = key
+            && !value.value_type().is_pointer()
+            && let Ok(start) = u64::try_from(*number)
+        {
+            let limits = ViewLimits { start, count: 1, ..ViewLimits::default() };
+            if let Some(found) = self.engine.view_elements(value, &limits, self.memory) {
+                let part = found?.items.pop();
+                let of = Object::Value(value.clone());
+                return part.map(|part| part.object).ok_or_else(|| no_element(&format!("[{number}]"), &of));
+            }
+        }
+        element_of(value, key, &mut self.scope()).map(Object::Value)
     }
 
     /// An element by its own name, or by what is shown of it.
@@ -281,7 +299,7 @@ impl Model<'_> {
     /// An operator on two objects: texts are compared and joined as texts, things by which they are, all else as C++ has it.
     fn combine(&mut self, operator: CppBinary, left: &Object, right: &Object) -> Result<Object, ExprError> {
         if let (Object::Value(left), Object::Value(right)) = (left, right)
-            && !(is_text(left) && is_text(right))
+            && !(self.says_text(left)? && self.says_text(right)?)
         {
             return arithmetic(operator, left, right, &mut self.scope()).map(Object::Value);
         }
@@ -301,6 +319,12 @@ impl Model<'_> {
             _ => return Err(unsupported(operator.symbol(), "not possible for these objects")),
         };
         Ok(Object::truth(holds))
+    }
+
+    /// Whether a value is text, by its type or by a view of it.
+    fn says_text(&mut self, value: &Value) -> Result<bool, ExprError> {
+        Ok(is_text(value)
+            || self.engine.has_view(value.value_type()) && self.engine.view_string(value, self.memory)?.is_some())
     }
 
     /// What a function gives for its arguments.
@@ -323,7 +347,7 @@ impl Model<'_> {
             Object::Nothing => Ok(false),
             Object::Text(text) => Ok(!text.is_empty()),
             Object::Failed(error) => Err(error.clone()),
-            Object::Node(_) | Object::Sequence(_) | Object::Record(_) => Ok(true),
+            Object::MadeUp(_) | Object::Node(_) | Object::Sequence(_) | Object::Record(_) => Ok(true),
         }
     }
 }

@@ -77,6 +77,38 @@ impl Format {
         }
     }
 
+    /// Formats behind an expression, with the comma between; the usual ones if there are none.
+    ///
+    /// # Errors
+    /// As [`Format::parse`].
+    pub(crate) fn parse_behind(text: &str) -> Result<Format, String> {
+        match text.strip_prefix(',') {
+            Some(format) => Format::parse(format),
+            None => Ok(Format::default()),
+        }
+    }
+
+    /// Text as it is.
+    pub(crate) fn plain_text() -> Format {
+        Format { text: Some(TextFormat { unit: 1, quotes: false }), ..Format::default() }
+    }
+
+    /// The same without quotes.
+    pub(crate) fn without_quotes(mut self) -> Format {
+        if let Some(text) = &mut self.text {
+            text.quotes = false;
+        }
+        self
+    }
+
+    /// The text of a value as it is shown: what is said of the object behind a pointer is alone if no address is wanted.
+    pub fn finished(&self, value: &Value, text: String) -> String {
+        match text.split_once(' ').filter(|_| !self.addresses && value.value_type().is_pointer()) {
+            Some((_, behind)) => behind.to_owned(),
+            None => text,
+        }
+    }
+
     fn word(&mut self, word: &str) -> Result<(), String> {
         // `[count]s8` and `view(name)na` are written as one word.
         if let Some(inside) = word.strip_prefix('[') {
@@ -166,11 +198,11 @@ impl Format {
             None => u64::MAX,
         };
         let limit = usize::try_from(bytes / u64::from(unit)).unwrap_or(usize::MAX).min(TEXT_LIMIT + 1);
-        if at == Va(0) {
-            return Some(at.to_string());
-        }
         if limit == 0 {
             return Some(if quotes { "\"\"".to_owned() } else { String::new() });
+        }
+        if at == Va(0) {
+            return Some(at.to_string());
         }
         let text = text_at(at, unit, limit, memory)?.quoted();
         Some(if quotes { text } else { without_quotes(&text) })

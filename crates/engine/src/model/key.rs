@@ -76,7 +76,7 @@ impl Model<'_> {
                     Err(reason) => return Err(unreadable(value, reason)),
                 }
             }
-            Object::Sequence(_) | Object::Record(_) => Key::Text(self.display(object)?),
+            Object::MadeUp(_) | Object::Sequence(_) | Object::Record(_) => Key::Text(self.display(object)?),
         })
     }
 
@@ -89,7 +89,7 @@ impl Model<'_> {
     }
 }
 
-pub(super) fn unreadable(value: &outpost_symbols::Value, reason: Unavailable) -> ExprError {
+pub(crate) fn unreadable(value: &outpost_symbols::Value, reason: Unavailable) -> ExprError {
     match reason {
         Unavailable::Memory { at } => ExprError::Memory { at },
         reason => ExprError::Value { name: value.value_type().to_string(), reason },

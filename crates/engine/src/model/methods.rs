@@ -127,7 +127,9 @@ impl Model<'_> {
             }
             "Count" if arguments.is_empty() => {
                 // Of a container it is known without its elements.
-                if let Object::Value(value) = of {
+                if let Object::Value(value) = of
+                    && !self.engine.has_view_elements(value)
+                {
                     let (_, total) = self.container_parts(value, &ViewLimits { count: 0, ..ViewLimits::default() })?;
                     return Ok(Object::number(total));
                 }

@@ -11,6 +11,7 @@
 mod children;
 mod evaluate;
 mod format;
+mod hooks;
 mod key;
 mod methods;
 mod node;
@@ -26,9 +27,12 @@ use outpost_base::MemoryReader;
 use outpost_symbols::{BitField, Value, ViewLimits};
 
 use crate::expr::{Cpp, EngineScope, ExprError, ScopeNames, builtin, parse_object_prefix};
+use crate::natvis::MadeUp;
 use crate::{Engine, ThreadOrdinal, ThreadStack};
 
 pub use format::Format;
+pub use hooks::{symbols_of, value_text, views_of};
+pub(crate) use key::unreadable;
 pub use methods::{METHODS, MethodKind, ObjectMethod};
 pub use node::Node;
 pub use sequence::{Function, Query, Sequence};
@@ -53,6 +57,8 @@ pub enum Object {
     Sequence(Rc<Sequence>),
     /// An object without a type: `new { Name = value }`.
     Record(Rc<[(String, Object)]>),
+    /// An item that a view made up.
+    MadeUp(Rc<MadeUp>),
     /// Nothing: what has no value, and is no failure.
     Nothing,
     /// What could not be had.
@@ -68,6 +74,8 @@ pub struct Part {
     pub offset: Option<u64>,
     /// The bits it has, counted from the byte at `offset`, if it is a bit field.
     pub bits: Option<BitField>,
+    /// How it is shown, if the one who says that it is there says how.
+    pub format: Option<Box<Format>>,
     /// The part.
     pub object: Object,
 }
@@ -120,13 +128,41 @@ impl Engine {
         raw: bool,
         memory: &mut dyn MemoryReader,
     ) -> Result<Parts, ExprError> {
-        Model::new(self, memory).parts(object, limits, raw)
+        self.object_parts_by(object, None, limits, raw, memory)
+    }
+
+    /// As [`Engine::object_parts`], by the view of a name where a type's author has one.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn object_parts_by(
+        &mut self,
+        object: &Object,
+        view: Option<&str>,
+        limits: &ViewLimits,
+        raw: bool,
+        memory: &mut dyn MemoryReader,
+    ) -> Result<Parts, ExprError> {
+        Model::new(self, memory).parts(object, view, limits, raw)
+    }
+
+    /// The elements of an object, those within `limits`.
+    ///
+    /// # Errors
+    /// As [`Engine::object_parts`]; that it has none.
+    pub(crate) fn object_elements(
+        &mut self,
+        object: &Object,
+        limits: &ViewLimits,
+        memory: &mut dyn MemoryReader,
+    ) -> Result<Parts, ExprError> {
+        let count = usize::try_from(limits.count).unwrap_or(usize::MAX);
+        Model::new(self, memory).first_parts(object, count)
     }
 
     /// What an object of the debugger's is called; `None` for values, whose text has many forms.
-    pub fn object_label(&mut self, object: &Object) -> Option<String> {
-        let mut nothing = outpost_symbols::BatchMemory::new();
-        Model::new(self, &mut nothing).label(object)
+    pub fn object_label(&mut self, object: &Object, memory: &mut dyn MemoryReader) -> Option<String> {
+        Model::new(self, memory).label(object)
     }
 }
 
@@ -240,6 +276,7 @@ impl Object {
             Object::Node(node) => node.kind().to_owned(),
             Object::Sequence(_) => "a sequence".to_owned(),
             Object::Record(_) => "an object".to_owned(),
+            Object::MadeUp(_) => "an item of a view".to_owned(),
             Object::Nothing => "nothing".to_owned(),
             Object::Failed(_) => "what could not be had".to_owned(),
         }
@@ -248,6 +285,10 @@ impl Object {
 
 impl Part {
     fn member(name: &str, object: Object) -> Part {
-        Part { name: name.to_owned(), offset: None, bits: None, object }
+        Part::named(name.to_owned(), object)
+    }
+
+    pub(crate) fn named(name: String, object: Object) -> Part {
+        Part { name, offset: None, bits: None, format: None, object }
     }
 }

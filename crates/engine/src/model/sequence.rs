@@ -154,7 +154,7 @@ impl Model<'_> {
                     Err(ExprError::Interrupted) => return Err(ExprError::Interrupted),
                     found => found.unwrap_or_else(Object::Failed),
                 };
-                visit(model, Part { name: part.name, offset: None, bits: None, object })
+                visit(model, Part::named(part.name, object))
             })?,
             Query::SelectMany(function) => self.each(of, &mut |model, part| {
                 let inner = model.apply(function, &[&part.object]);
@@ -283,6 +283,11 @@ impl Model<'_> {
         value: &Value,
         limits: &ViewLimits,
     ) -> Result<(Vec<Part>, u64), ExprError> {
+        if let Some(parts) = self.engine.view_elements(value, limits, self.memory) {
+            let parts = parts?;
+            let total = parts.items.len() as u64 + u64::from(parts.more);
+            return Ok((parts.items, total));
+        }
         let container = self.container(value)?.ok_or_else(|| no_elements(&Object::Value(value.clone())))?;
         let unreadable = |reason| unreadable(value, reason);
         if let Some(View::Map { entries, length }) =

@@ -1,10 +1,12 @@
 //! Objects as text.
 
+use std::cell::RefCell;
+
 use outpost_base::Va;
 use outpost_symbols::{NumberFormat, Scalar, TextOptions, Unavailable, Value};
 
 use super::key::unreadable;
-use super::{Model, Object};
+use super::{Model, Object, value_text};
 use crate::expr::ExprError;
 
 /// Longest text that is compared or changed, in bytes.
@@ -22,6 +24,9 @@ impl Model<'_> {
             Object::Failed(error) => return Err(error.clone()),
             _ => return Ok(None),
         };
+        if let Some(text) = self.engine.view_string(value, self.memory)? {
+            return Ok(Some(text));
+        }
         let resolved = value.value_type().resolved();
         let is_letter =
             |of: &outpost_symbols::Type| of.is_narrow_char() && of.language() != outpost_symbols::Language::Rust;
@@ -57,7 +62,7 @@ impl Model<'_> {
         match object {
             Object::Value(value) => {
                 let options = TextOptions { numbers: NumberFormat::Plain, ..TextOptions::default() };
-                let text = value.text(&options, self.memory);
+                let text = value_text(&RefCell::new(&mut *self.engine), value, &options, self.memory);
                 match value.bytes(self.memory) {
                     Err(reason @ Unavailable::Memory { .. }) => Err(unreadable(value, reason)),
                     _ => Ok(text),
@@ -86,6 +91,7 @@ impl Model<'_> {
     /// What an object of the debugger's is called.
     pub(super) fn label(&mut self, object: &Object) -> Option<String> {
         match object {
+            Object::MadeUp(made_up) => self.engine.made_up_text(made_up, self.memory),
             Object::Node(node) => self.node_label(*node),
             Object::Text(text) => Some(text.clone()),
             Object::Failed(error) => Some(format!("<{error}>")),

@@ -11,6 +11,12 @@ pub struct TypeId(pub(crate) u64);
 impl TypeId {
     /// The type of nothing: C's `void`, what an absent `DW_AT_type` means (DWARF 5, 5.2).
     pub const VOID: TypeId = TypeId(0);
+
+    /// The id that a [`TypeSource`](crate::TypeSource) gives its type of this number, from 1 on; the upper half of all
+    /// numbers is the table's own.
+    pub const fn new(number: u64) -> TypeId {
+        TypeId(number)
+    }
 }
 
 impl fmt::Debug for TypeId {

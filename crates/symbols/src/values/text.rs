@@ -45,6 +45,8 @@ pub struct TextOptions<'a> {
     pub raw: bool,
     /// What an address is called (`prog!main+0x10`); `None` for addresses without a name worth telling.
     pub symbol: &'a dyn Fn(Va) -> Option<String>,
+    /// What somebody else says of a value, who is asked before anything is said here; `None` where that is nothing.
+    pub view: &'a dyn Fn(&Value, &mut dyn MemoryReader) -> Option<String>,
 }
 
 impl Default for TextOptions<'_> {
@@ -57,6 +59,7 @@ impl Default for TextOptions<'_> {
             depth_limit: 3,
             raw: false,
             symbol: &|_| None,
+            view: &|_, _| None,
         }
     }
 }
@@ -122,6 +125,9 @@ impl Writer<'_, '_> {
             return self.push(&unavailable(reason));
         }
         if !self.options.raw {
+            if let Some(text) = (self.options.view)(value, self.memory) {
+                return self.push(&text);
+            }
             let limits = ViewLimits { start: 0, count: self.options.element_limit, text: self.options.string_limit };
             // Deep inside, containers are not opened: neither is what they would need read.
             if depth == 0 && value.value_type().view_kind() == Some(ViewKind::Container) {

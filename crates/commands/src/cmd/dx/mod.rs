@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 
 use outpost_base::MemoryReader;
 use outpost_engine::expr::{Cpp, ExprError};
-use outpost_engine::model::{Format, METHODS, MethodKind, Object};
+use outpost_engine::model::{Format, METHODS, MethodKind, Object, symbols_of, views_of};
 use outpost_engine::values::{BatchMemory, TextOptions, ViewLimits};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
@@ -149,13 +149,14 @@ impl DisplayObject {
             let (expr, _) = engine.borrow_mut().parse_object(text)?;
             engine.borrow_mut().evaluate_object(&expr, memory)?.as_number(memory)
         })?;
-        let symbol = values::symbol_in(engine);
+        let (symbol, view) = (symbols_of(engine), views_of(engine));
         let options = TextOptions {
             numbers: self.format.numbers,
             names_only: self.format.names_only,
             raw: self.format.raw,
             depth_limit: 1,
             symbol: &symbol,
+            view: &view,
             ..TextOptions::default()
         };
         let limits = ViewLimits { count: self.shown.elements, ..ViewLimits::default() };

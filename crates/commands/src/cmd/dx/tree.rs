@@ -5,8 +5,10 @@ use std::cell::RefCell;
 use outpost_base::{MemoryReader, Va};
 use outpost_engine::Engine;
 use outpost_engine::expr::ExprError;
-use outpost_engine::model::{Format, Object, Part};
-use outpost_engine::values::{BitField, TextOptions, TypeKind, Value, ValueLocation, View, ViewKind, ViewLimits};
+use outpost_engine::model::{Format, Object, Part, Parts};
+use outpost_engine::values::{
+    BitField, NumberFormat, TextOptions, TypeKind, Value, ValueLocation, View, ViewKind, ViewLimits,
+};
 
 use super::grid::Grid;
 use crate::text::{line, put};
@@ -59,7 +61,7 @@ pub(super) struct Tree<'a, 'e> {
 impl Tree<'_, '_> {
     /// Appends an object and so many levels of its members.
     pub(super) fn show(&mut self, name: &str, object: &Object, levels: usize) -> Result<(), ExprError> {
-        let part = Part { name: name.to_owned(), offset: None, bits: None, object: object.clone() };
+        let part = Part { name: name.to_owned(), offset: None, bits: None, format: None, object: object.clone() };
         self.part(&part, 0, levels)
     }
 
@@ -71,12 +73,12 @@ impl Tree<'_, '_> {
         let row = Row {
             offset: part.offset,
             bits: part.bits,
-            value: self.text(&part.object),
+            value: self.text(&part.object, part.format.as_deref()),
             type_name: type_name(&part.object),
             ..Row::named(&part.name, depth)
         };
         self.rows.push(row);
-        let Some(inside) = levels.checked_sub(1).filter(|_| self.opens(&part.object)) else {
+        let Some(inside) = levels.checked_sub(1).filter(|_| self.opens(part)) else {
             return Ok(());
         };
         let place = self.place(&part.object);
@@ -85,15 +87,15 @@ impl Tree<'_, '_> {
         }
         let is_known = place.is_some();
         self.path.extend(place);
-        let shown = self.inside(&part.object, depth + 1, inside);
+        let shown = self.inside(part, depth + 1, inside);
         if is_known {
             self.path.pop();
         }
         shown
     }
 
-    fn inside(&mut self, object: &Object, depth: usize, levels: usize) -> Result<(), ExprError> {
-        let found = self.engine.borrow_mut().object_parts(object, &self.limits, self.options.raw, self.memory);
+    fn inside(&mut self, part: &Part, depth: usize, levels: usize) -> Result<(), ExprError> {
+        let found = self.parts(part);
         let parts = match found {
             Ok(parts) => parts,
             Err(ExprError::Interrupted) => return Err(ExprError::Interrupted),
@@ -109,6 +111,14 @@ impl Tree<'_, '_> {
             self.rows.push(Row::named("[...]", depth));
         }
         Ok(())
+    }
+
+    /// What an object has inside, by the view that it is to be shown with.
+    fn parts(&mut self, part: &Part) -> Result<Parts, ExprError> {
+        let format = part.format.as_deref().unwrap_or(self.format);
+        let raw = self.options.raw || format.raw;
+        let view = format.view.as_deref();
+        self.engine.borrow_mut().object_parts_by(&part.object, view, &self.limits, raw, self.memory)
     }
 
     /// What an object occupies, by which it is known again: of a pointer what it points to.
@@ -127,75 +137,88 @@ impl Tree<'_, '_> {
         let mut grid = Grid { more: parts.more, ..Grid::default() };
         for part in &parts.items {
             self.engine.borrow().check_interrupt().map_err(|_| ExprError::Interrupted)?;
-            let members = match self.opens(&part.object) {
-                true => {
-                    self.engine.borrow_mut().object_parts(&part.object, &self.limits, self.options.raw, self.memory)?
-                }
-                false => Default::default(),
-            };
+            let members = if self.opens(part) { self.parts(part)? } else { Parts::default() };
             let mut cells: Vec<(String, String)> = Vec::new();
             for member in &members.items {
                 let text = self
-                    .text(&member.object)
+                    .text(&member.object, member.format.as_deref())
                     .unwrap_or_else(|| type_name(&member.object).map(|of| format!("[{of}]")).unwrap_or_default());
                 cells.push((member.name.clone(), text));
             }
             if cells.is_empty() {
-                cells.push(("Value".to_owned(), self.text(&part.object).unwrap_or_default()));
+                cells.push(("Value".to_owned(), self.text(&part.object, part.format.as_deref()).unwrap_or_default()));
             }
             grid.push(&part.name, cells);
         }
         Ok(grid)
     }
 
-    /// What is shown of an object in its line.
-    fn text(&mut self, object: &Object) -> Option<String> {
+    /// What is shown of an object in its line, in a format of its own if it has one.
+    fn text(&mut self, object: &Object, format: Option<&Format>) -> Option<String> {
         match object {
-            Object::Value(value) => self.value_text(value),
+            Object::Value(value) => self.value_text(value, format),
             Object::Record(members) => {
-                let text = |(name, member): &(String, Object)| Some(format!("{name} = {}", self.text(member)?));
+                let text = |(name, member): &(String, Object)| Some(format!("{name} = {}", self.text(member, None)?));
                 // Members that have no text are seen where the object is opened.
                 Some(format!("{{ {} }}", members.iter().filter_map(text).collect::<Vec<_>>().join(", ")))
             }
-            other => self.engine.borrow_mut().object_label(other).filter(|label| !label.is_empty()),
+            other => self.engine.borrow_mut().object_label(other, self.memory).filter(|label| !label.is_empty()),
         }
     }
 
     /// Whether an object has something inside that is worth a line of its own.
-    fn opens(&self, object: &Object) -> bool {
-        match object {
+    fn opens(&self, part: &Part) -> bool {
+        let format = part.format.as_deref().unwrap_or(self.format);
+        match &part.object {
             Object::Value(value) => {
                 let of = value.value_type().resolved();
                 let has_elements = of.is_pointer() || of.element().is_some();
                 let is_text = of.element().is_some_and(|(element, _)| is_letter(&element))
                     || of.target().is_some_and(|target| is_letter(&target))
-                    || has_elements && self.format.is_text();
+                    || has_elements && format.is_text();
                 let is_record = matches!(of.kind(), TypeKind::Record(_));
-                value.missing().is_none() && !is_text && (value.may_have_children() || self.options.raw && is_record)
+                value.missing().is_none()
+                    && !is_text
+                    && (value.may_have_children() || (self.options.raw || format.raw) && is_record)
             }
-            Object::Node(_) | Object::Sequence(_) | Object::Record(_) => true,
+            Object::MadeUp(_) | Object::Node(_) | Object::Sequence(_) | Object::Record(_) => true,
             Object::Text(_) | Object::Nothing | Object::Failed(_) => false,
         }
     }
 
-    fn value_text(&mut self, value: &Value) -> Option<String> {
+    fn value_text(&mut self, value: &Value, format: Option<&Format>) -> Option<String> {
+        let mut options = self.options;
+        if let Some(format) = format {
+            options.raw |= format.raw;
+            options.names_only |= format.names_only;
+            if format.numbers != NumberFormat::Plain {
+                options.numbers = format.numbers;
+            }
+        }
+        let format = format.unwrap_or(self.format);
         let of = value.value_type().resolved();
         if value.missing().is_some() {
-            return Some(value.text(&self.options, self.memory));
+            return Some(value.text(&options, self.memory));
         }
-        if let Some(text) = self.format.text(value, self.memory) {
+        if let Some(text) = format.text(value, self.memory) {
             return Some(text);
         }
-        match of.view_kind().filter(|_| !self.options.raw) {
+        if !options.raw {
+            let by_view = self.engine.borrow_mut().view_text_by(value, format.view.as_deref(), self.memory);
+            if let Some(text) = by_view {
+                return Some(format.finished(value, text));
+            }
+        }
+        match of.view_kind().filter(|_| !options.raw) {
             Some(ViewKind::Container) => {
                 let none = ViewLimits { count: 0, ..ViewLimits::default() };
                 return Some(match value.view(&none, self.memory)? {
                     Ok(View::Sequence { length, .. } | View::Map { length, .. }) => format!("{{ size={length} }}"),
-                    Ok(_) => value.text(&self.options, self.memory),
+                    Ok(_) => value.text(&options, self.memory),
                     Err(reason) => format!("<{reason}>"),
                 });
             }
-            Some(_) => return Some(value.text(&self.options, self.memory)),
+            Some(_) => return Some(value.text(&options, self.memory)),
             None => {}
         }
         let has_text = match of.kind() {
@@ -203,7 +226,7 @@ impl Tree<'_, '_> {
             TypeKind::Array { .. } => of.element().is_some_and(|(element, _)| is_letter(&element)),
             _ => true,
         };
-        has_text.then(|| value.text(&self.options, self.memory))
+        has_text.then(|| format.finished(value, value.text(&options, self.memory)))
     }
 }
 

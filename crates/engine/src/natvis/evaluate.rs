@@ -1,0 +1,414 @@
+//! Expressions of views: names are members of the object, then variables and parameters of the view, then globals.
+
+use std::rc::Rc;
+
+use outpost_base::{Arch, MemoryReader, RegisterId, RegisterValue, Va};
+use outpost_symbols::{BatchMemory, Store, Type, TypeTable, Value};
+
+use super::file::{Guard, Guarded, Intrinsic};
+use super::store::Found;
+use crate::Engine;
+use crate::expr::{
+    Cpp, CppBinary, CppUnary, EngineScope, Expr, ExprError, Lookup, Name, Place, Scope, ScopeNames, SourceLine,
+    arithmetic, builtin, cast, evaluate_value, number_value, parse_object_prefix,
+};
+use crate::model::{Format, Object};
+
+/// Intrinsics that call each other.
+const CALL_LIMIT: usize = 32;
+/// Views within views.
+const DEPTH_LIMIT: usize = 12;
+/// Objects up to this size are read as a whole, so that all members are asked for at once.
+const WHOLE_LIMIT: u64 = 4096;
+
+/// What an expression of a view is about.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub(super) found: Rc<Found>,
+    /// The object, as the view's type.
+    pub(super) this: Value,
+    /// Variables, parameters and `$i`, innermost last.
+    pub(super) names: Vec<(String, Value)>,
+    /// The view that was asked for by name.
+    pub(super) name: Option<String>,
+}
+
+impl Context {
+    pub(super) fn of(&self, this: Value) -> Context {
+        Context { this, ..self.clone() }
+    }
+
+    pub(super) fn with(&self, name: &str, value: Value) -> Context {
+        let mut context = self.clone();
+        context.names.push((name.to_owned(), value));
+        context
+    }
+
+    pub(super) fn numbered(&self, name: &str, number: u64) -> Context {
+        self.with(name, number_value(number))
+    }
+
+    /// Asks for the whole object.
+    pub(super) fn read(&self, memory: &mut dyn MemoryReader) {
+        if self.this.value_type().size().is_some_and(|size| size <= WHOLE_LIMIT) {
+            // What cannot be read is told of by the expression that needs it.
+            let _ = self.this.bytes(memory);
+        }
+    }
+
+    /// An expression with `$T1` and its like replaced by what the view's wildcards stand for.
+    pub(super) fn written(&self, text: &str) -> String {
+        let mut written = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            let (before, after) = rest.split_at(at);
+            written.push_str(before);
+            let word =
+                after[1..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(after.len(), |end| end + 1);
+            let (name, behind) = after.split_at(word);
+            let capture = name.strip_prefix("$T").and_then(|number| number.parse::<usize>().ok());
+            match capture.and_then(|number| self.found.captures.get(number.checked_sub(1)?)) {
+                Some(capture) => written.push_str(&spelling(capture, &written)),
+                None => match self.names.iter().rev().find(|(known, _)| known == name) {
+                    Some((_, value)) => {
+                        let number = value.scalar(&mut BatchMemory::new()).map_or(0, |number| number.as_u64());
+                        written.push_str(&number.to_string());
+                    }
+                    None => written.push_str(name),
+                },
+            }
+            rest = behind;
+        }
+        written.push_str(rest);
+        written
+    }
+}
+
+/// A type's name as the grammar takes it: what no grammar could read, Rust's references and tuples, goes in quotes, but
+/// not among the arguments of a template.
+fn spelling(name: &str, before: &str) -> String {
+    let open = before.matches('<').count() > before.matches('>').count();
+    let is_odd = name.starts_with(['&', '(', '[', '*']) || name.contains("dyn ") || name.contains("{");
+    if !open && is_odd && !name.contains('"') { format!("@!\"{name}\"") } else { name.to_owned() }
+}
+
+/// The value of an expression, with its format.
+pub(super) fn evaluate(
+    engine: &mut Engine,
+    context: &Context,
+    text: &str,
+    memory: &mut dyn MemoryReader,
+) -> Result<(Value, Format), ExprError> {
+    step(engine)?;
+    let mut scope = ViewScope::new(engine, context, memory);
+    let (expr, format) = scope.parse(text)?;
+    if expr.has_effects() {
+        return Err(refused());
+    }
+    let value = evaluate_value(&Expr::Cpp(expr), &mut scope)?;
+    let format = Format::parse_behind(&format).map_err(|problem| ExprError::Syntax { text: problem })?;
+    let object =
+        format.applied(Object::Value(value), memory, &mut |count, memory| number(engine, context, count, memory))?;
+    match object {
+        Object::Value(value) => Ok((value, format)),
+        _ => Err(ExprError::Syntax { text: text.to_owned() }),
+    }
+}
+
+/// The number that an expression gives.
+pub(super) fn number(
+    engine: &mut Engine,
+    context: &Context,
+    text: &str,
+    memory: &mut dyn MemoryReader,
+) -> Result<u64, ExprError> {
+    let (value, _) = evaluate(engine, context, text, memory)?;
+    Object::Value(value).as_number(memory)
+}
+
+/// Carries out a statement that changes a variable of the view; all others change nothing.
+pub(super) fn execute(
+    engine: &mut Engine,
+    context: &mut Context,
+    text: &str,
+    memory: &mut dyn MemoryReader,
+) -> Result<(), ExprError> {
+    step(engine)?;
+    let mut scope = ViewScope::new(engine, context, memory);
+    let (expr, _) = scope.parse(text)?;
+    let one = || Box::new(Cpp::Integer { value: 1, unsigned: false, long: false });
+    let (operator, to, from) = match expr {
+        Cpp::Assign(operator, to, from) => (operator, to, from),
+        Cpp::PostStep(by, to) => (Some(if by > 0 { CppBinary::Add } else { CppBinary::Subtract }), to, one()),
+        Cpp::Unary(CppUnary::Increment, to) => (Some(CppBinary::Add), to, one()),
+        Cpp::Unary(CppUnary::Decrement, to) => (Some(CppBinary::Subtract), to, one()),
+        other if other.has_effects() => return Err(refused()),
+        other => return evaluate_value(&Expr::Cpp(other), &mut scope).map(|_| ()),
+    };
+    let Cpp::Name(name) = &*to else { return Err(refused()) };
+    if from.has_effects() {
+        return Err(refused());
+    }
+    let place = context.names.iter().rposition(|(known, _)| *known == name.text).ok_or_else(refused)?;
+    let old = context.names[place].1.clone();
+    let mut value = evaluate_value(&Expr::Cpp(*from), &mut scope)?;
+    if let Some(operator) = operator {
+        value = arithmetic(operator, &old, &value, &mut scope)?;
+    }
+    let value = match old.value_type().is_aggregate() {
+        true => value,
+        false => kept(cast(old.value_type().clone(), &value, &mut scope)?, memory)?,
+    };
+    context.names[place].1 = value;
+    Ok(())
+}
+
+/// A variable's value as it is now, wherever it came from.
+pub(super) fn kept(value: Value, memory: &mut dyn MemoryReader) -> Result<Value, ExprError> {
+    if value.value_type().is_aggregate() {
+        return Ok(value);
+    }
+    match value.bytes(memory) {
+        Ok(bytes) => Ok(Value::from_bytes(value.value_type().clone(), bytes)),
+        Err(reason) => Err(crate::model::unreadable(&value, reason)),
+    }
+}
+
+/// Whether something holds here.
+///
+/// # Errors
+/// Why that cannot be told; what is optional does not hold then, unless it could not be read.
+pub(super) fn holds(
+    engine: &mut Engine,
+    context: &Context,
+    guard: &Guard,
+    memory: &mut dyn MemoryReader,
+) -> Result<bool, ExprError> {
+    let is_named = |names: &[String]| context.name.as_ref().is_some_and(|name| names.contains(name));
+    if !guard.include.is_empty() && !is_named(&guard.include) || is_named(&guard.exclude) {
+        return Ok(false);
+    }
+    match &guard.condition {
+        None => Ok(true),
+        Some(condition) => match truth(engine, context, condition, memory) {
+            Err(error) if guard.optional && !super::is_unreadable(&error) => Ok(false),
+            other => other,
+        },
+    }
+}
+
+/// Whether a condition holds.
+pub(super) fn truth(
+    engine: &mut Engine,
+    context: &Context,
+    condition: &str,
+    memory: &mut dyn MemoryReader,
+) -> Result<bool, ExprError> {
+    let (value, _) = evaluate(engine, context, condition, memory)?;
+    match value.scalar(memory) {
+        Ok(scalar) => Ok(scalar.is_true()),
+        Err(reason) => Err(crate::model::unreadable(&value, reason)),
+    }
+}
+
+/// The first of several expressions that holds.
+pub(super) fn chosen<'a>(
+    engine: &mut Engine,
+    context: &Context,
+    all: &'a [Guarded],
+    memory: &mut dyn MemoryReader,
+) -> Result<Option<&'a str>, ExprError> {
+    for one in all {
+        if holds(engine, context, &one.guard, memory)? {
+            return Ok(Some(&one.value));
+        }
+    }
+    Ok(None)
+}
+
+/// Works on a view within another, which ends after some depth; the outermost may take so many steps.
+pub(super) fn deeper<T>(
+    engine: &mut Engine,
+    work: impl FnOnce(&mut Engine) -> Result<T, ExprError>,
+) -> Result<T, ExprError> {
+    if engine.views.depth == 0 {
+        engine.views.steps = engine.views.step_limit;
+    }
+    if engine.views.depth == DEPTH_LIMIT {
+        return Err(ExprError::TooComplex);
+    }
+    engine.views.depth += 1;
+    let done = work(engine);
+    engine.views.depth -= 1;
+    done
+}
+
+/// Counts one step.
+pub(super) fn step(engine: &mut Engine) -> Result<(), ExprError> {
+    engine.check_interrupt().map_err(|_| ExprError::Interrupted)?;
+    engine.views.steps = engine.views.steps.checked_sub(1).ok_or(ExprError::TooComplex)?;
+    Ok(())
+}
+
+fn refused() -> ExprError {
+    ExprError::Assign { reason: "a view changes nothing but its own variables".to_owned() }
+}
+
+/// An object as a scope.
+struct ViewScope<'a> {
+    frame: EngineScope<'a>,
+    found: Rc<Found>,
+    this: Value,
+    names: Vec<(String, Value)>,
+    context: &'a Context,
+    calls: usize,
+}
+
+impl<'a> ViewScope<'a> {
+    fn new(engine: &'a mut Engine, context: &'a Context, memory: &'a mut dyn MemoryReader) -> ViewScope<'a> {
+        ViewScope {
+            frame: EngineScope::over(engine, memory),
+            found: context.found.clone(),
+            this: context.this.clone(),
+            names: context.names.clone(),
+            context,
+            calls: 0,
+        }
+    }
+
+    /// An expression and what stands behind it.
+    fn parse(&mut self, text: &str) -> Result<(Cpp, String), ExprError> {
+        let written = self.context.written(text);
+        let (expr, used) = parse_object_prefix(&written, &mut ScopeNames(self))?;
+        let behind = written.get(used..).unwrap_or_default().trim();
+        if !behind.is_empty() && !behind.starts_with(',') {
+            return Err(ExprError::Syntax { text: behind.to_owned() });
+        }
+        Ok((expr, behind.to_owned()))
+    }
+
+    /// What an intrinsic gives, of another object if one is given.
+    fn call(
+        &mut self,
+        intrinsic: &Intrinsic,
+        this: Option<(Rc<Found>, Value)>,
+        arguments: Vec<Value>,
+    ) -> Result<Value, ExprError> {
+        if self.calls == CALL_LIMIT {
+            return Err(ExprError::TooComplex);
+        }
+        if intrinsic.parameters.len() != arguments.len() {
+            return Err(ExprError::Operand {
+                operation: intrinsic.name.clone(),
+                reason: format!("it takes {} arguments", intrinsic.parameters.len()),
+            });
+        }
+        let names = intrinsic.parameters.iter().cloned().zip(arguments).collect();
+        let names = std::mem::replace(&mut self.names, names);
+        let outer = this
+            .map(|(found, this)| (std::mem::replace(&mut self.found, found), std::mem::replace(&mut self.this, this)));
+        self.calls += 1;
+        let done = self.parse(&intrinsic.expression).and_then(|(expr, _)| match expr.has_effects() {
+            true => Err(refused()),
+            false => evaluate_value(&Expr::Cpp(expr), self),
+        });
+        self.calls -= 1;
+        self.names = names;
+        if let Some((found, this)) = outer {
+            (self.found, self.this) = (found, this);
+        }
+        done
+    }
+
+    /// The intrinsic of a name: of the view, else of its file.
+    fn intrinsic(found: &Found, name: &str, arguments: usize) -> Option<Intrinsic> {
+        let all = found.view().intrinsics.iter().chain(&found.file.intrinsics);
+        let mut called = all.filter(|one| one.name == name);
+        let first = called.clone().next();
+        called.find(|one| one.parameters.len() == arguments).or(first).cloned()
+    }
+}
+
+impl Scope for ViewScope<'_> {
+    fn arch(&self) -> Arch {
+        self.frame.arch()
+    }
+
+    fn memory(&mut self) -> &mut dyn MemoryReader {
+        self.frame.memory()
+    }
+
+    fn register(&mut self, id: RegisterId) -> Option<RegisterValue> {
+        self.frame.register(id)
+    }
+
+    fn pseudo_register(&mut self, name: &str) -> Result<Value, ExprError> {
+        self.frame.pseudo_register(name)
+    }
+
+    fn addresses(&mut self, name: &Name) -> Result<Vec<Va>, ExprError> {
+        self.frame.addresses(name)
+    }
+
+    fn line_addresses(&mut self, line: &SourceLine) -> Result<Vec<Va>, ExprError> {
+        self.frame.line_addresses(line)
+    }
+
+    fn variable(&mut self, name: &Name, lookup: Lookup) -> Result<Option<Value>, ExprError> {
+        if name.module.is_none() {
+            if let Some((_, value)) = self.names.iter().rev().find(|(known, _)| *known == name.text) {
+                return Ok(Some(value.clone()));
+            }
+            if name.text == "this" {
+                return Ok(self.this.address().map(|at| {
+                    let of = self.this.value_type();
+                    Value::from_bytes(of.table().pointer_to(of.id()), at.0.to_le_bytes().to_vec())
+                }));
+            }
+            if let Ok(member) = self.this.member(&name.text, self.frame.memory()) {
+                return Ok(Some(member));
+            }
+        }
+        // Variables of the frame are none of the object's business.
+        Ok(if lookup == Lookup::Everywhere { self.frame.global(name) } else { None })
+    }
+
+    fn named_type(&mut self, name: &Name) -> Option<Type> {
+        self.frame.named_type(name).or_else(|| {
+            let found = TypeTable::builtin().named(&name.text).pop();
+            found.filter(|_| name.module.is_none()).or_else(|| (name.text == "wchar_t").then(|| builtin("int")))
+        })
+    }
+
+    fn entry_point(&mut self, base: Va) -> Option<Va> {
+        self.frame.entry_point(base)
+    }
+
+    fn write(&mut self, _: &[Store]) -> Result<(), ExprError> {
+        Err(refused())
+    }
+
+    fn apply(&mut self, function: &str, of: Option<Value>, arguments: Vec<Value>) -> Result<Value, ExprError> {
+        let unknown = || ExprError::Unsupported {
+            what: function.to_owned(),
+            reason: "the view has no such intrinsic, and expressions call no functions",
+        };
+        let Some(of) = of else {
+            let found = self.found.clone();
+            let intrinsic = Self::intrinsic(&found, function, arguments.len()).ok_or_else(unknown)?;
+            return self.call(&intrinsic, None, arguments);
+        };
+        let of = if of.value_type().is_pointer() { of.deref(self.memory()).unwrap_or(of) } else { of };
+        let (engine, memory) = self.frame.parts();
+        let views = engine.views.of_object(&of, memory);
+        let found = views.into_iter().find_map(|(found, this)| {
+            Self::intrinsic(&found, function, arguments.len()).map(|intrinsic| (intrinsic, (found, this)))
+        });
+        let (intrinsic, this) = found.ok_or_else(unknown)?;
+        self.call(&intrinsic, Some(this), arguments)
+    }
+
+    fn place(&mut self, _: &Name) -> Option<Place> {
+        None
+    }
+}

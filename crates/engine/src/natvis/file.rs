@@ -1,0 +1,166 @@
+//! What a view file says, as data.
+
+use super::pattern::TypePattern;
+use super::piece::Piece;
+
+/// A file of views.
+#[derive(Debug, Clone, Default)]
+pub struct ViewFile {
+    /// Where it came from.
+    pub path: String,
+    /// Its views, as they are written.
+    pub(super) types: Vec<TypeView>,
+    /// Intrinsics that all its views have.
+    pub(super) intrinsics: Vec<Intrinsic>,
+    /// What in it is not understood, in the order of the file.
+    pub problems: Vec<ViewProblem>,
+}
+
+/// Something in a view file that has no effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewProblem {
+    /// Line, from 1.
+    pub line: u32,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// How objects of a type are shown.
+#[derive(Debug, Clone)]
+pub(super) struct TypeView {
+    /// Names of the types it is for.
+    pub(super) patterns: Vec<TypePattern>,
+    pub(super) priority: Priority,
+    /// Whether it holds for derived classes, too.
+    pub(super) inheritable: bool,
+    pub(super) guard: Guard,
+    pub(super) intrinsics: Vec<Intrinsic>,
+    pub(super) strings: Vec<DisplayString>,
+    /// Expressions whose value is the object's text.
+    pub(super) texts: Vec<Guarded>,
+    /// What it has inside; `None` if nothing is said about that.
+    pub(super) expand: Option<Vec<Item>>,
+}
+
+/// Which of several views for a type is tried first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Priority {
+    Low,
+    MediumLow,
+    #[default]
+    Medium,
+    MediumHigh,
+    High,
+}
+
+/// When something holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Guard {
+    pub(super) condition: Option<String>,
+    /// Only in these views that are asked for by name.
+    pub(super) include: Vec<String>,
+    /// Not in these.
+    pub(super) exclude: Vec<String>,
+    /// Whether it is left out where its expressions make no sense.
+    pub(super) optional: bool,
+}
+
+/// An expression with its format, and when it holds.
+#[derive(Debug, Clone)]
+pub(super) struct Guarded {
+    pub(super) guard: Guard,
+    pub(super) value: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct DisplayString {
+    pub(super) guard: Guard,
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// A function that a view's expressions may call.
+#[derive(Debug, Clone)]
+pub(super) struct Intrinsic {
+    pub(super) name: String,
+    pub(super) parameters: Vec<String>,
+    pub(super) expression: String,
+}
+
+/// Something that an object has inside.
+#[derive(Debug, Clone)]
+pub(super) enum Item {
+    /// One value.
+    One { guard: Guard, name: Vec<Piece>, value: String },
+    /// What another value has inside.
+    Expanded(Guarded),
+    /// Something that exists only in the view.
+    Synthetic { guard: Guard, name: Vec<Piece>, view: std::rc::Rc<Synthetic> },
+    /// Elements one after the other in memory.
+    Array {
+        guard: Guard,
+        sizes: Vec<Guarded>,
+        rank: Option<String>,
+        lower_bound: Option<String>,
+        pointers: Vec<Guarded>,
+    },
+    /// Elements that an expression gives for each number `$i`.
+    Index { guard: Guard, sizes: Vec<Guarded>, values: Vec<Guarded> },
+    /// Nodes that lead to each other.
+    List { guard: Guard, nodes: Nodes, next: String },
+    /// Nodes that lead to two others, in order.
+    Tree { guard: Guard, nodes: Nodes, left: String, right: String },
+    /// What a small program gives.
+    Custom { guard: Guard, program: Program },
+}
+
+/// What lists and trees share.
+#[derive(Debug, Clone)]
+pub(super) struct Nodes {
+    pub(super) sizes: Vec<Guarded>,
+    pub(super) head: String,
+    /// Of a node.
+    pub(super) value: String,
+    /// What an element is called; its number without.
+    pub(super) name: Vec<Piece>,
+    /// Which nodes have an element.
+    pub(super) condition: Option<String>,
+}
+
+/// Text and parts of something that exists only in a view.
+#[derive(Debug, Clone)]
+pub(super) struct Synthetic {
+    pub(super) strings: Vec<DisplayString>,
+    pub(super) items: Vec<Item>,
+}
+
+/// `CustomListItems`.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    pub(super) variables: Vec<(String, String)>,
+    pub(super) sizes: Vec<Guarded>,
+    /// Most elements it gives.
+    pub(super) limit: Option<u64>,
+    pub(super) body: Vec<Statement>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Statement {
+    Exec {
+        condition: Option<String>,
+        expression: String,
+    },
+    Loop {
+        condition: Option<String>,
+        body: Vec<Statement>,
+    },
+    /// Branches with their conditions; `else` has none.
+    If(Vec<(Option<String>, Vec<Statement>)>),
+    Break {
+        condition: Option<String>,
+    },
+    Item {
+        condition: Option<String>,
+        name: Vec<Piece>,
+        value: String,
+    },
+}

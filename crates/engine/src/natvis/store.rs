@@ -1,0 +1,194 @@
+//! Which views are loaded, and which of them are for a type.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use outpost_base::{MemoryReader, Va};
+use outpost_symbols::{Type, TypeKind, Unavailable, Value};
+
+use super::file::{Synthetic, TypeView, ViewFile};
+use super::pattern::{Fit, TypePattern};
+use super::{Context, is_senseless};
+use crate::expr::ExprError;
+
+/// Types whose views are known.
+const CACHE_LIMIT: usize = 4096;
+/// Base classes that are looked through for a view.
+const BASE_LIMIT: usize = 64;
+/// Expressions that are evaluated for one question; a container of 65,536 elements needs some for each.
+const STEP_LIMIT: usize = 1 << 19;
+/// Failures that are remembered.
+const FAILURE_LIMIT: usize = 100;
+
+/// The views that are loaded.
+#[derive(Debug)]
+pub struct ViewStore {
+    files: Vec<Rc<ViewFile>>,
+    /// Views by the name of a type, the first to be tried first.
+    known: HashMap<String, Rc<[Rc<Found>]>>,
+    /// Files and types whose views made no sense, and why.
+    failures: BTreeMap<(String, String), String>,
+    /// Views within views that are being worked on.
+    pub(super) depth: usize,
+    /// Objects whose texts are being written, innermost last: one within itself is not written again.
+    pub(super) path: Vec<(Va, String)>,
+    /// Steps that are left for what was asked.
+    pub(super) steps: usize,
+    /// Steps that one question may take.
+    pub(super) step_limit: usize,
+}
+
+impl Default for ViewStore {
+    fn default() -> ViewStore {
+        ViewStore {
+            files: Vec::new(),
+            known: HashMap::new(),
+            failures: BTreeMap::new(),
+            depth: 0,
+            path: Vec::new(),
+            steps: 0,
+            step_limit: STEP_LIMIT,
+        }
+    }
+}
+
+/// A view of a type.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) file: Rc<ViewFile>,
+    /// Its place in the file.
+    index: usize,
+    /// What its wildcards stand for.
+    pub(super) captures: Vec<String>,
+}
+
+/// Something that exists only in a view, of an object.
+#[derive(Debug, Clone)]
+pub struct MadeUp {
+    pub(super) view: Rc<Synthetic>,
+    pub(super) context: Rc<Context>,
+}
+
+impl Found {
+    pub(super) fn view(&self) -> &TypeView {
+        &self.file.types[self.index]
+    }
+}
+
+impl ViewStore {
+    pub(super) fn files(&self) -> &[Rc<ViewFile>] {
+        &self.files
+    }
+
+    pub(super) fn failures(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.failures.iter().map(|((path, of), why)| (path.as_str(), of.as_str(), why.as_str()))
+    }
+
+    /// Remembers that a view is not for objects of a type.
+    pub(super) fn note_failure(&mut self, found: &Found, of: &Type, error: &ExprError) {
+        if is_senseless(error) && self.failures.len() < FAILURE_LIMIT {
+            self.failures.entry((found.file.path.clone(), of.qualified_name())).or_insert_with(|| error.to_string());
+        }
+    }
+
+    pub(super) fn load(&mut self, file: ViewFile) {
+        self.files.retain(|known| known.path != file.path);
+        self.files.push(Rc::new(file));
+        self.known.clear();
+        self.failures.clear();
+    }
+
+    pub(super) fn unload(&mut self, goes: impl Fn(&ViewFile) -> bool) -> usize {
+        let before = self.files.len();
+        self.files.retain(|file| !goes(file));
+        self.known.clear();
+        self.failures.clear();
+        before - self.files.len()
+    }
+
+    /// Views of a type of this name.
+    fn named(&mut self, name: &str) -> Rc<[Rc<Found>]> {
+        if let Some(known) = self.known.get(name) {
+            return known.clone();
+        }
+        let parsed = TypePattern::parse(name);
+        let mut found: Vec<(_, Rc<Found>)> = Vec::new();
+        for (age, file) in self.files.iter().enumerate() {
+            for (index, view) in file.types.iter().enumerate() {
+                let fits = view.patterns.iter().filter_map(|pattern| pattern.matches(&parsed));
+                let Some((captures, fit)) = fits.max_by(|(_, one), (_, other)| one.cmp(other)) else { continue };
+                let order: (_, _, Reverse<Fit>) = (Reverse(view.priority), Reverse(age), Reverse(fit));
+                found.push((order, Rc::new(Found { file: file.clone(), index, captures })));
+            }
+        }
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let found: Rc<[_]> = found.into_iter().map(|(_, found)| found).collect();
+        if self.known.len() >= CACHE_LIMIT {
+            self.known.clear();
+        }
+        self.known.insert(name.to_owned(), found.clone());
+        found
+    }
+
+    /// Views for an object, each with the object as it sees it: a base class of it where the view is one of that.
+    pub(super) fn of_object(&mut self, value: &Value, memory: &mut dyn MemoryReader) -> Vec<(Rc<Found>, Value)> {
+        let mut budget = BASE_LIMIT;
+        let mut found = Vec::new();
+        self.collect(value, true, &mut budget, memory, &mut found);
+        found
+    }
+
+    fn collect(
+        &mut self,
+        value: &Value,
+        is_own: bool,
+        budget: &mut usize,
+        memory: &mut dyn MemoryReader,
+        found: &mut Vec<(Rc<Found>, Value)>,
+    ) {
+        let resolved = value.value_type().resolved();
+        let TypeKind::Record(record) = resolved.kind() else { return };
+        let views = self.named(&resolved.qualified_name());
+        let wanted = views.iter().filter(|view| is_own || view.view().inheritable);
+        found.extend(wanted.map(|view| (view.clone(), value.cast(resolved.clone()))));
+        for number in 0..record.bases.len() {
+            let Some(left) = budget.checked_sub(1) else { return };
+            *budget = left;
+            if let Ok(base) = value.cast(resolved.clone()).base(number, memory) {
+                self.collect(&base, false, budget, memory, found);
+            }
+        }
+    }
+
+    /// Whether there may be a view for objects of a type, told without reading.
+    pub(super) fn may_have(&mut self, of: &Type) -> bool {
+        let mut budget = BASE_LIMIT;
+        self.may_have_within(of, true, &mut budget)
+    }
+
+    fn may_have_within(&mut self, of: &Type, is_own: bool, budget: &mut usize) -> bool {
+        let Some(left) = budget.checked_sub(1) else { return false };
+        *budget = left;
+        let resolved = of.resolved();
+        let Some(record) = resolved.record() else { return false };
+        self.named(&resolved.qualified_name()).iter().any(|view| is_own || view.view().inheritable)
+            || record.bases.iter().any(|base| self.may_have_within(&resolved.sibling(base.base_type), false, budget))
+    }
+}
+
+/// The object that a pointer leads to, if there may be a view of it.
+pub(super) fn pointee(
+    store: &mut ViewStore,
+    value: &Value,
+    memory: &mut dyn MemoryReader,
+) -> Option<Result<Value, Unavailable>> {
+    let target = value.value_type().target()?;
+    if !store.may_have(&target) {
+        return None;
+    }
+    match value.deref(memory) {
+        Ok(target) if target.address().is_some_and(|at| at.0 == 0) => None,
+        other => Some(other),
+    }
+}
