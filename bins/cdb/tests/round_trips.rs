@@ -220,6 +220,67 @@ fn objects_cost_what_their_containers_do() {
     assert!(text.contains("First() : 999 [Type: int]") && text.contains(")) : 999\n"), "{text}");
 }
 
+/// Elements by views cost what those of known containers do; the nodes of a list lie near each other, as an allocator has them.
+#[test]
+fn a_thousand_elements_by_a_view_cost_two() {
+    const SHOWN: &str = r#"
+        #include <stdio.h>
+        struct point { int x, y; };
+        struct many { point *items; long used; };
+        struct link { int value; link *next; };
+        struct chain { link *first; };
+        volatile int sink;
+        __attribute__((noinline)) void work(many *points, chain *links) { sink = points->used + links->first->value; }
+        int main() {
+            char line[16];
+            many points{new point[1000], 1000};
+            chain links{nullptr};
+            for (int at = 0; at < 1000; at++) {
+                points.items[at] = point{at, -at};
+                links.first = new link{at, links.first};
+            }
+            puts("ready");
+            fflush(stdout);
+            while (fgets(line, sizeof line, stdin)) work(&points, &links);
+        }"#;
+    const VIEWS: &str = r#"<AutoVisualizer>
+        <Type Name="point"><DisplayString>at {x}, {y}</DisplayString></Type>
+        <Type Name="many"><Expand>
+            <ArrayItems><Size>used</Size><ValuePointer>items</ValuePointer></ArrayItems>
+        </Expand></Type>
+        <Type Name="chain"><Expand><LinkedListItems>
+            <HeadPointer>first</HeadPointer><NextPointer>next</NextPointer><ValueNode>value</ValueNode>
+        </LinkedListItems></Expand></Type>
+    </AutoVisualizer>"#;
+    let folder = tempfile::tempdir().unwrap();
+    let views = folder.path().join("shown.natvis");
+    std::fs::write(&views, VIEWS).unwrap();
+    let load = format!(".nvload {}", views.display());
+    let mut command = Command::new(Build::source(Compiler::Gxx, "shown", SHOWN).flags("-g -O0").path());
+    let mut running = Running::command(command.stdin(Stdio::piped()));
+    assert_eq!(running.line(), "ready");
+    let server = ProcessServer::start();
+    let commands = [
+        "bp shown!work",
+        "g",
+        &load,
+        "dx -c1000 points",
+        "dx points.Sum(p => p.x)",
+        "dx -c1000 links",
+        "dx links.Count()",
+    ];
+    let (text, trips) = costs(&server, &mut running, &commands);
+    assert_eq!(text.lines().filter(|line| line.contains(" : at ")).count(), 1000, "{text}");
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("    [") && line.ends_with(" [Type: int]")).count(),
+        1000,
+        "{text}"
+    );
+    assert!(text.contains(" : 499500\n") && text.contains(" : 0x3e8\n"), "{text}");
+    assert!(trips[4] <= 2 && trips[5] == 0, "an array and a query over it: {trips:?}");
+    assert!(trips[6] <= 2 && trips[7] == 0, "a list and its length: {trips:?}");
+}
+
 /// What the shown instructions read was read a round ago, which is not the last stop.
 #[test]
 fn stepping_round_a_loop_costs_one_a_step() {
