@@ -206,8 +206,9 @@ impl<'a> Guardian<'a> {
         if let Some(connection) = connection {
             guardian.admit(connection)?;
         }
-        if meets_strangers {
-            lock_down()?;
+        // Where a sandbox forbids even that, a server is worth more than none.
+        if meets_strangers && let Err(error) = lock_down() {
+            guardian.options.log.line(format_args!("this process keeps all its rights: {error}"));
         }
         Ok(guardian)
     }
