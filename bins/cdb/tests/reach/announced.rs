@@ -92,11 +92,17 @@ fn servers_that_announce_themselves_are_found_on_the_network_and_no_others() {
     assert!(!listed.contains(&format!("Port={},", hidden.port())), "{listed}");
 
     // However it ends, it is not announced any more.
-    let pid = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", announced.pid())).unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", announced.pid())).unwrap();
+    let folders: Vec<String> = children.split_whitespace().map(|child| format!("/proc/{child}")).collect();
+    let announces = |folder: &&String| {
+        std::fs::read_to_string(format!("{folder}/cmdline")).unwrap().contains("--outpost-announcer")
+    };
+    assert_eq!(folders.iter().filter(announces).count(), 1, "it says so by one process, {folders:?}");
     announced.signal("KILL");
     announced.end();
-    assert_eq!(pid.split_whitespace().count(), 1, "it says so by one process");
-    wait_until("the announcer is gone", LIMIT, || !std::path::Path::new(&format!("/proc/{}", pid.trim())).exists());
+    wait_until("what it started is gone", LIMIT, || {
+        folders.iter().all(|folder| !std::path::Path::new(folder).exists())
+    });
     let ended = network.query("*");
     assert!(ended.code == Some(1) && ended.text.contains("dbgsrv --announce"), "{ended:?}");
     assert!(!ended.text.contains("Servers on"), "{ended:?}");
