@@ -50,7 +50,7 @@ impl Command for Locks {
         let mut verbose = false;
         while let Some(option) = arguments.take_option() {
             match option {
-                "v" | "V" => verbose = true,
+                "v" => verbose = true,
                 other => return Err(arguments.usage(format!("unknown option -{other}"))),
             }
         }
