@@ -2,7 +2,7 @@
 
 use outpost_target::fake::FakeTarget;
 
-use super::resume::{RESIZE, RESUME};
+use super::resume::{RESIZE, RESUME, TIMES};
 use super::*;
 use crate::auth::{Key, NONCE_LEN};
 use crate::frame::{Frame, Header};
@@ -245,7 +245,7 @@ fn clients_one_release_older_or_newer_are_served() {
     };
     let told = |hello: &mut proto::ServerHello| {
         assert_eq!(hello.version, 1, "the highest that both know");
-        assert_eq!(hello.features, [RESUME, RESIZE], "those that both know");
+        assert_eq!(hello.features, [RESUME, RESIZE, TIMES], "those that both know");
     };
     let (request, agreed, _) = meet_another_release(newer, told, true).unwrap();
     assert!(request.agreed.resume && agreed.version == 1);
