@@ -53,8 +53,8 @@ impl Role {
         }
     }
 
-    /// Whether this role may have the process that a request names: no lower one than the highest may look into a server, where the
-    /// passwords of the others are.
+    /// Whether this role may have the process that a request names: no lower one than the highest may look into a
+    /// server, where the passwords of the others are.
     ///
     /// # Errors
     /// As [`Role::check`].

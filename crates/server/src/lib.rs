@@ -3,7 +3,8 @@
 //! Given a listener (or one connection) and a [`Backend`] that makes targets, this crate runs the process server: a
 //! *guardian* process that accepts and authenticates, and one *worker* process for each session, which alone touches
 //! the debuggees. A worker is this same program, started again ([`run_hidden_role`] must therefore be the first thing
-//! its `main` does); it gets its connection handed over as a descriptor and speaks to the client directly.
+//! its `main` does); it gets its connection handed over as a descriptor and speaks to the client directly. Between the
+//! two is a *spawner*, which starts the workers, since a guardian that meets strangers has given up the right to.
 //!
 //! ```text
 //!                      guardian ---- control socket, one per session ----+
