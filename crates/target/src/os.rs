@@ -78,7 +78,7 @@ pub struct OsProcess {
     pub threads: u32,
     /// State letter of proc_pid_stat(5).
     pub state: char,
-    /// Container or unit by its control group, empty if none.
+    /// Container or unit by its control group, and its id in a pid namespace of its own; empty if none.
     pub container: String,
     /// Its tracer, 0 if none.
     pub tracer: ProcessId,

@@ -119,9 +119,19 @@ fn lists_of_processes_name_the_container() {
     let name = format!("engine{pid}:{}", &ControlGroup::ID[..12]);
     let lines: Vec<&str> = ended.text.lines().filter(|line| line.contains(&format!("0n{pid} prog"))).collect();
     assert_eq!(lines.len(), 2, "{}", ended.text);
-    assert!(lines[0].contains(&name) && !lines[1].contains(&name), "{lines:#?}");
+    let shown = format!("[{name}, pid {} inside]", inner_id(pid));
+    assert!(lines[0].contains(&shown) && !lines[1].contains(&name), "{lines:#?}");
     drop(container);
     drop(group);
+}
+
+/// What a process is called in its own pid namespace.
+fn inner_id(pid: u32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("NSpid:")).unwrap();
+    let ids: Vec<&str> = line.split_whitespace().skip(1).collect();
+    assert_eq!(ids.len(), 2, "it has a namespace of its own");
+    ids[1].to_owned()
 }
 
 #[test]

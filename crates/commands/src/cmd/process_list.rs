@@ -14,7 +14,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     syntax: ".tlist [-v] [-c] [Pattern]",
     summary: "List the processes of the target's machine",
     details: "Whether part of the session or not. -v adds parent, user, threads, whether each could be attached to and, if \
-              not, why, and the command line; -c the container or unit. The pattern is matched with the name.",
+              not, why, and the command line; -c the container or unit, and the id in a pid namespace of its own. The pattern \
+              is matched with the name.",
     example: ".tlist -v svc*",
     group: Group::Processes,
     eats_line: false,

@@ -36,6 +36,8 @@ pub(crate) struct Status {
     pub(crate) tracer: u32,
     pub(crate) permitted: u64,
     pub(crate) effective: u64,
+    /// What it is called in its own pid namespace, if that is one below this one's (pid_namespaces(7)).
+    pub(crate) inner_id: Option<u32>,
 }
 
 impl ProcRoot {
@@ -161,6 +163,7 @@ fn parse_status(text: &str) -> Option<Status> {
         tracer: value("TracerPid").and_then(|text| text.trim().parse().ok()).unwrap_or(0),
         permitted: bits("CapPrm").unwrap_or(0),
         effective: bits("CapEff").unwrap_or(0),
+        inner_id: value("NSpid").and_then(|ids| ids.split_ascii_whitespace().skip(1).last()?.parse().ok()),
     })
 }
 
@@ -184,6 +187,8 @@ mod tests {
         let status = parse_status(text).unwrap();
         assert_eq!((status.uids, status.gids), ([1, 2, 3, 4], [5, 6, 7, 8]));
         assert_eq!((status.tracer, status.permitted, status.effective), (9, 0xff, 0));
+        let inner = |ids: &str| parse_status(&format!("{text}NSpid:\t{ids}\n")).unwrap().inner_id;
+        assert_eq!((status.inner_id, inner("77"), inner("77\t12\t1")), (None, None, Some(1)));
     }
 
     #[test]

@@ -59,6 +59,8 @@ fn describe(
     started_at_us: u64,
 ) -> Option<OsProcess> {
     let (stat, status) = (proc.stat(id)?, proc.status(id)?);
+    let cgroup = fs::read_to_string(proc.of(id, "cgroup")).unwrap_or_default();
+    let place = [container_or_unit(&cgroup), status.inner_id.map(|id| format!("pid {id} inside")).unwrap_or_default()];
     let tracer_name = if status.tracer == 0 { None } else { proc.name(status.tracer) };
     Some(OsProcess {
         id: ProcessId(id),
@@ -69,7 +71,7 @@ fn describe(
         user: users.name(status.uids[1]),
         threads: stat.threads,
         state: stat.state,
-        container: container_or_unit(&fs::read_to_string(proc.of(id, "cgroup")).unwrap_or_default()),
+        container: place.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", "),
         tracer: ProcessId(status.tracer),
         tracer_name: tracer_name.unwrap_or_default(),
         start_time_us: started_at_us + ticks_to_us(stat.start_ticks),
