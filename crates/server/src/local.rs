@@ -3,13 +3,13 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use outpost_transport::{Connection, Peer};
 
 use crate::control::{Control, Received};
 use crate::guardian::{ServeOptions, Source, serve};
-use crate::role::{Backend, GUARDIAN};
+use crate::role::{self, Backend, GUARDIAN};
 use crate::{AllowList, Audit, Grace, Log, ServerError, attended};
 
 /// A server of this debugger's own.
@@ -39,12 +39,7 @@ pub fn spawn_local() -> Result<Local, ServerError> {
 /// This program again, to be started as a guardian, and where it takes its orders.
 pub(crate) fn guardian() -> Result<(Control, Command), ServerError> {
     let (control, theirs) = Control::pair().map_err(ServerError::io("make a control socket"))?;
-    let mut command = Command::new("/proc/self/exe");
-    if let Some(name) = std::env::args_os().next() {
-        command.arg0(name);
-    }
-    command.arg(GUARDIAN).stdin(Stdio::from(theirs.into_fd()));
-    Ok((control, command))
+    Ok((control, role::again(GUARDIAN, theirs.into_fd())))
 }
 
 /// Runs this process as the guardian of a debugger, or of one link (`attended`).

@@ -3,8 +3,9 @@
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use outpost_target::{Target, TargetError};
 
@@ -82,6 +83,16 @@ impl Doorbell {
     pub fn ring(&self) {
         let _ = self.0.send(b"journal", &[]);
     }
+}
+
+/// This program again, to be started in a role, with this as its standard input.
+pub(crate) fn again(role: &str, control: OwnedFd) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    command.arg(role).stdin(Stdio::from(control));
+    command
 }
 
 /// Carries out what this program was started again for, if it was: first thing in `main`. `None`: it was not.

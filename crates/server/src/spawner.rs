@@ -7,13 +7,12 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::control::{Control, Received, is_readable};
-use crate::role::{Backend, SPAWNER, WORKER};
+use crate::role::{self, Backend, SPAWNER, WORKER};
 use crate::signals::Signals;
 use crate::{ServerError, signals};
 
@@ -35,7 +34,7 @@ impl Spawner {
     /// Starts the process: this program again.
     pub(crate) fn start() -> Result<Spawner, ServerError> {
         let (control, theirs) = Control::pair().map_err(ServerError::io("make a control socket"))?;
-        again(SPAWNER, theirs.into_fd()).spawn().map_err(ServerError::io("start a spawner"))?;
+        start(SPAWNER, theirs.into_fd()).map_err(ServerError::io("start a spawner"))?;
         Ok(Spawner::Process(control))
     }
 
@@ -44,7 +43,7 @@ impl Spawner {
         let failed = ServerError::io("start a worker");
         match self {
             // Its end is seen on the control socket, its status is collected with everybody's.
-            Spawner::Guardian => again(WORKER, control).spawn().map(drop).map_err(failed),
+            Spawner::Guardian => start(WORKER, control).map_err(failed),
             Spawner::Process(spawner) => ask(spawner, control).map_err(failed),
         }
     }
@@ -63,15 +62,9 @@ fn ask(spawner: &Control, control: OwnedFd) -> std::io::Result<()> {
     }
 }
 
-/// This program again, in a role. In a group of its own: Ctrl+C at the server's terminal is for the guardian, which ends the
-/// sessions in order.
-fn again(role: &str, control: OwnedFd) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    if let Some(name) = std::env::args_os().next() {
-        command.arg0(name);
-    }
-    command.arg(role).stdin(Stdio::from(control)).process_group(0);
-    command
+/// In a group of its own: Ctrl+C at the server's terminal is for the guardian, which ends the sessions in order.
+fn start(role: &str, control: OwnedFd) -> std::io::Result<()> {
+    role::again(role, control).process_group(0).spawn().map(drop)
 }
 
 /// Runs this process as a spawner.
@@ -87,7 +80,7 @@ pub(crate) fn run(_: &dyn Backend) -> Result<(), ServerError> {
             Ok(Received::Message(_, descriptors)) => {
                 let failed = || std::io::Error::other("no descriptor came with the order");
                 let started = descriptors.into_iter().next().ok_or_else(failed);
-                let started = started.and_then(|theirs| again(WORKER, theirs).spawn());
+                let started = started.and_then(|theirs| start(WORKER, theirs));
                 let answer = started.map_or_else(|error| error.to_string().into_bytes(), |_| STARTED.to_vec());
                 // A guardian that is gone is seen by the next look.
                 let _ = control.send(&answer, &[]);

@@ -9,7 +9,6 @@ mod message;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use outpost_transport::{Listener, LocalGroup, ServerTransport};
@@ -19,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::control::{Control, Received};
 use crate::guardian::{random, timespec};
 use crate::handover::{hex, one_line};
-use crate::role::{ANNOUNCER, Backend};
+use crate::role::{self, ANNOUNCER, Backend};
 use crate::{Log, ServerError, registry, signals};
 pub use message::fuzz_datagram;
 use message::{Service, Wanted};
@@ -58,13 +57,9 @@ impl Announcement {
             unique: hex(&random::<4>()?),
         };
         let (control, theirs) = Control::pair().map_err(ServerError::io("make a control socket"))?;
-        let mut command = Command::new("/proc/self/exe");
-        if let Some(name) = std::env::args_os().next() {
-            command.arg0(name);
-        }
         // A group of its own: Ctrl+C at the server's terminal is for the guardian.
-        command.arg(ANNOUNCER).stdin(Stdio::from(theirs.into_fd())).process_group(0);
-        command.spawn().map_err(ServerError::io("start an announcer"))?;
+        let started = role::again(ANNOUNCER, theirs.into_fd()).process_group(0).spawn();
+        started.map_err(ServerError::io("start an announcer"))?;
         control.send(orders(&service, tcp.bind).as_bytes(), &[]).map_err(ServerError::io("start an announcer"))?;
         Ok(Some(Announcement { _control: control }))
     }
