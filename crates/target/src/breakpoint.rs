@@ -75,6 +75,89 @@ pub struct PadCode {
     pub expected: Vec<u8>,
 }
 
+/// Where a thread goes on that faulted in a jump pad's own code, which then is in none of its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FaultExit {
+    /// Offset of the instruction that may fault.
+    pub at: u16,
+    /// Where it goes on to be seen: puts the registers back and leads to the trap.
+    pub seen: u16,
+    /// Where it goes on when nobody is there to see it: puts the registers back and leads to the displaced code.
+    pub unseen: u16,
+}
+
+/// A displaced instruction in a jump pad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DisplacedCopy {
+    /// Its offset from the site.
+    pub site_offset: u8,
+    /// Where its copy begins in the pad.
+    pub pad_offset: u16,
+}
+
+/// A breakpoint's condition as machine code, for a pad that a jump in place of the site's instructions leads to: a hit that
+/// does not count costs no signal. Made by the client, which has the disassembler; planted where a site is hot.
+///
+/// The code is entered at its first byte with everything as it was at the site. Where the condition is false, it puts
+/// back what it used and runs the displaced instructions. Where it is true it comes, with everything as it was at the
+/// site, to the **trap**: one byte that faults. Its running time is bounded, as its jumps go forward only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JumpCode {
+    /// Code with the fixups' fields zero; at most [`JumpCode::MAX_LEN`] bytes.
+    pub bytes: Vec<u8>,
+    /// Fields to fill in.
+    pub fixups: Vec<Fixup>,
+    /// The displaced instructions, at least the [`JumpCode::WINDOW`] bytes of the jump; the target refuses the code if
+    /// others stand there.
+    pub expected: Vec<u8>,
+    /// Offset of the trap, which is [`JumpCode::TRAP`].
+    pub trap: u16,
+    /// The instructions that may fault before the displaced ones.
+    pub exits: Vec<FaultExit>,
+    /// Copies of the displaced instructions, ascending, the site's own first.
+    pub copies: Vec<DisplacedCopy>,
+}
+
+impl JumpCode {
+    /// Most bytes of code.
+    pub const MAX_LEN: usize = 4096;
+    /// Bytes of the jump: `jmp rel32`.
+    pub const WINDOW: usize = 5;
+    /// Undefined in 64-bit mode (Intel SDM vol. 2, appendix A, table A-2).
+    pub const TRAP: u8 = 0xd6;
+
+    /// Whether all offsets lie where they must, so that it can be placed. What the code does is the client's business,
+    /// who could write anything anywhere.
+    pub fn is_sound(&self) -> bool {
+        let len = self.bytes.len();
+        let is_inside = |offset: u16| usize::from(offset) < len;
+        let fits = |fixup: &Fixup| {
+            let size = match fixup.kind {
+                FixupKind::Relative32 => 4,
+                FixupKind::Absolute64 => 8,
+            };
+            usize::from(fixup.offset) + size <= len
+        };
+        let first = self.copies.first().is_some_and(|copy| copy.site_offset == 0);
+        let ascending = self
+            .copies
+            .is_sorted_by(|one, next| one.site_offset < next.site_offset && one.pad_offset < next.pad_offset);
+        let displaced = |copy: &DisplacedCopy| {
+            usize::from(copy.site_offset) < JumpCode::WINDOW
+                && copy.pad_offset > self.trap
+                && is_inside(copy.pad_offset)
+        };
+        len <= JumpCode::MAX_LEN
+            && (JumpCode::WINDOW..64).contains(&self.expected.len())
+            && self.bytes.get(usize::from(self.trap)) == Some(&JumpCode::TRAP)
+            && self.fixups.iter().all(fits)
+            && self.exits.iter().all(|exit| is_inside(exit.at) && is_inside(exit.seen) && is_inside(exit.unseen))
+            && first
+            && ascending
+            && self.copies.iter().all(displaced)
+    }
+}
+
 /// A breakpoint a client wants.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BreakpointSpec {
@@ -98,6 +181,9 @@ pub struct BreakpointSpec {
     pub auto_continue: bool,
     /// How to run the displaced instruction out of line.
     pub pad: Option<PadCode>,
+    /// The condition as machine code, where it can be had. The target goes by [`BreakpointSpec::condition`] wherever it
+    /// cannot use this.
+    pub jump: Option<Box<JumpCode>>,
 }
 
 /// One change of a batch.
@@ -118,6 +204,18 @@ pub enum KillSafety {
     Unsafe,
 }
 
+/// What looks at a breakpoint's condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConditionPlace {
+    /// The target, at each hit; why nothing faster does, for the user, empty where there is no condition or no reason yet.
+    Target {
+        /// Reason.
+        because: String,
+    },
+    /// The debuggee itself, in a jump pad.
+    Debuggee,
+}
+
 /// What became of a [`BreakpointChange::Set`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakpointState {
@@ -129,4 +227,6 @@ pub struct BreakpointState {
     pub safety: KillSafety,
     /// Why it does not, for the user; empty if it does.
     pub reason: String,
+    /// Where its condition is looked at.
+    pub condition: ConditionPlace,
 }

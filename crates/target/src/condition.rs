@@ -193,6 +193,25 @@ impl Condition {
         &self.code
     }
 
+    /// Its operations in order, for those who translate them.
+    pub fn operations(&self) -> impl Iterator<Item = Operation> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let step = decode(&self.code, at)?;
+            let (start, next) = (at, at + step.len);
+            at = next;
+            Some(Operation {
+                at: start,
+                op: step.op,
+                operand: step.operand,
+                pops: step.pops,
+                pushes: step.pushes,
+                next: step.falls_through.then_some(next),
+                skips_to: step.skip.map(|distance| next + distance),
+            })
+        })
+    }
+
     /// Evaluates for a stopped thread.
     ///
     /// # Errors
@@ -246,6 +265,25 @@ impl Condition {
         }
         Ok(1)
     }
+}
+
+/// One operation of a verified condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    /// Where it begins in the code.
+    pub at: usize,
+    /// What it is.
+    pub op: Op,
+    /// Its operand, 0 if it has none.
+    pub operand: u64,
+    /// Values it takes from the stack.
+    pub pops: usize,
+    /// Values it leaves there instead.
+    pub pushes: usize,
+    /// The operation that follows in the code, if it goes on there.
+    pub next: Option<usize>,
+    /// Where it skips to.
+    pub skips_to: Option<usize>,
 }
 
 /// One decoded operation.

@@ -25,8 +25,8 @@ pub mod step;
 mod target;
 
 pub use breakpoint::{
-    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, Fixup, FixupKind, HardwareAccess,
-    KillSafety, PadCode, ThreadFilter,
+    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, ConditionPlace, DisplacedCopy,
+    FaultExit, Fixup, FixupKind, HardwareAccess, JumpCode, KillSafety, PadCode, ThreadFilter,
 };
 pub use error::{Severity, TargetError};
 pub use event::{

@@ -2,8 +2,8 @@
 
 use outpost_base::{AddressSpaceId, Arch, MemoryReader, ProcessId, RegisterContext, ThreadId, Va};
 use outpost_target::{
-    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, PadCode, StopReason, TargetError,
-    ThreadFilter,
+    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, ConditionPlace, PadCode,
+    StopReason, TargetError, ThreadFilter,
 };
 
 use super::debug_registers::take_status;
@@ -209,7 +209,8 @@ impl Tracer {
             BreakpointKind::Software => self.safety_of_site(spec.space, spec.at),
             BreakpointKind::Hardware { .. } => self.safety_of_registers(spec.space),
         };
-        BreakpointState { id: spec.id, hits: breakpoint.hits, safety, reason }
+        let condition = ConditionPlace::Target { because: String::new() };
+        BreakpointState { id: spec.id, hits: breakpoint.hits, safety, reason, condition }
     }
 
     /// Forgets a breakpoint; unknown ones are no error.

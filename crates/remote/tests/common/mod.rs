@@ -102,6 +102,7 @@ pub(crate) fn breakpoint() -> BreakpointSpec {
         one_shot: false,
         auto_continue: false,
         pad: None,
+        jump: None,
     }
 }
 
@@ -260,9 +261,13 @@ impl Breakpoints for Scripted {
     ) -> Result<Vec<Result<BreakpointState, TargetError>>, TargetError> {
         self.script.log(format!("change {}", changes.len()));
         let state = |change: &BreakpointChange| match change {
-            BreakpointChange::Set(spec) => {
-                Some(Ok(BreakpointState { id: spec.id, hits: 0, safety: KillSafety::Safe, reason: String::new() }))
-            }
+            BreakpointChange::Set(spec) => Some(Ok(BreakpointState {
+                id: spec.id,
+                hits: 0,
+                safety: KillSafety::Safe,
+                reason: String::new(),
+                condition: ConditionPlace::Target { because: String::new() },
+            })),
             BreakpointChange::Clear(_) => None,
         };
         Ok(changes.iter().filter_map(state).collect())

@@ -3,8 +3,8 @@
 use outpost_base::{AddressSpaceId, ThreadId, Va};
 use outpost_target::condition::Condition;
 use outpost_target::{
-    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, Fixup, FixupKind, HardwareAccess,
-    KillSafety, PadCode, TargetError, ThreadFilter,
+    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, ConditionPlace, DisplacedCopy,
+    FaultExit, Fixup, FixupKind, HardwareAccess, JumpCode, KillSafety, PadCode, TargetError, ThreadFilter,
 };
 
 use super::{enumeration, required};
@@ -22,14 +22,36 @@ enumeration!(fixup_number, fixup_kind, FixupKind, proto::fixup::Kind, "kind":
     Absolute64 = Absolute64,
 );
 
+fn fixups_out(fixups: Vec<Fixup>) -> Vec<proto::Fixup> {
+    let fixup = |fixup: Fixup| proto::Fixup {
+        offset: u32::from(fixup.offset),
+        kind: fixup_number(fixup.kind),
+        destination: fixup.destination.0,
+    };
+    fixups.into_iter().map(fixup).collect()
+}
+
+/// Fixups of code of `len` bytes.
+fn fixups_in(fixups: Vec<proto::Fixup>, len: usize) -> Result<Vec<Fixup>, WireError> {
+    let fixup = |fixup: proto::Fixup| {
+        let kind = fixup_kind(fixup.kind)?;
+        let size = match kind {
+            FixupKind::Relative32 => 4,
+            FixupKind::Absolute64 => 8,
+        };
+        // The field must lie in the code, since it is going to be written there.
+        let inside = (fixup.offset as usize).checked_add(size).is_some_and(|end| end <= len);
+        match u16::try_from(fixup.offset) {
+            Ok(offset) if inside => Ok(Fixup { offset, kind, destination: Va(fixup.destination) }),
+            _ => Err(WireError::Field { field: "fixups" }),
+        }
+    };
+    fixups.into_iter().map(fixup).collect()
+}
+
 impl From<PadCode> for proto::PadCode {
     fn from(pad: PadCode) -> proto::PadCode {
-        let fixup = |fixup: Fixup| proto::Fixup {
-            offset: u32::from(fixup.offset),
-            kind: fixup_number(fixup.kind),
-            destination: fixup.destination.0,
-        };
-        proto::PadCode { bytes: pad.bytes, fixups: pad.fixups.into_iter().map(fixup).collect(), expected: pad.expected }
+        proto::PadCode { bytes: pad.bytes, fixups: fixups_out(pad.fixups), expected: pad.expected }
     }
 }
 
@@ -38,24 +60,58 @@ impl TryFrom<proto::PadCode> for PadCode {
 
     fn try_from(pad: proto::PadCode) -> Result<PadCode, WireError> {
         let len = pad.bytes.len();
-        let fixup = |fixup: proto::Fixup| {
-            let kind = fixup_kind(fixup.kind)?;
-            let size = match kind {
-                FixupKind::Relative32 => 4,
-                FixupKind::Absolute64 => 8,
-            };
-            // The field must lie in the code, since it is going to be written there.
-            let inside = (fixup.offset as usize).checked_add(size).is_some_and(|end| end <= len);
-            match u16::try_from(fixup.offset) {
-                Ok(offset) if inside => Ok(Fixup { offset, kind, destination: Va(fixup.destination) }),
-                _ => Err(WireError::Field { field: "fixups" }),
-            }
-        };
         if len == 0 || len > 64 || pad.expected.len() > 64 {
             return Err(WireError::Field { field: "pad" });
         }
-        let fixups = pad.fixups.into_iter().map(fixup).collect::<Result<_, WireError>>()?;
+        let fixups = fixups_in(pad.fixups, len)?;
         Ok(PadCode { bytes: pad.bytes, fixups, expected: pad.expected })
+    }
+}
+
+impl From<JumpCode> for proto::JumpCode {
+    fn from(jump: JumpCode) -> proto::JumpCode {
+        let exit = |exit: FaultExit| proto::jump_code::FaultExit {
+            at: u32::from(exit.at),
+            seen: u32::from(exit.seen),
+            unseen: u32::from(exit.unseen),
+        };
+        let copy = |copy: DisplacedCopy| proto::jump_code::DisplacedCopy {
+            site_offset: u32::from(copy.site_offset),
+            pad_offset: u32::from(copy.pad_offset),
+        };
+        proto::JumpCode {
+            bytes: jump.bytes,
+            fixups: fixups_out(jump.fixups),
+            expected: jump.expected,
+            trap: u32::from(jump.trap),
+            exits: jump.exits.into_iter().map(exit).collect(),
+            copies: jump.copies.into_iter().map(copy).collect(),
+        }
+    }
+}
+
+impl TryFrom<proto::JumpCode> for JumpCode {
+    type Error = WireError;
+
+    fn try_from(jump: proto::JumpCode) -> Result<JumpCode, WireError> {
+        let wrong = WireError::Field { field: "jump" };
+        let short = |offset: u32| u16::try_from(offset).map_err(|_| wrong.clone());
+        let exit = |exit: proto::jump_code::FaultExit| {
+            Ok(FaultExit { at: short(exit.at)?, seen: short(exit.seen)?, unseen: short(exit.unseen)? })
+        };
+        let copy = |copy: proto::jump_code::DisplacedCopy| {
+            let site_offset = u8::try_from(copy.site_offset).map_err(|_| wrong.clone())?;
+            Ok(DisplacedCopy { site_offset, pad_offset: short(copy.pad_offset)? })
+        };
+        let jump = JumpCode {
+            fixups: fixups_in(jump.fixups, jump.bytes.len())?,
+            bytes: jump.bytes,
+            expected: jump.expected,
+            trap: short(jump.trap)?,
+            exits: jump.exits.into_iter().map(exit).collect::<Result<_, WireError>>()?,
+            copies: jump.copies.into_iter().map(copy).collect::<Result<_, WireError>>()?,
+        };
+        if jump.is_sound() { Ok(jump) } else { Err(wrong) }
     }
 }
 
@@ -82,6 +138,7 @@ impl From<BreakpointSpec> for proto::BreakpointSpec {
             one_shot: spec.one_shot,
             auto_continue: spec.auto_continue,
             pad: spec.pad.map(Into::into),
+            jump: spec.jump.map(|jump| Box::new((*jump).into())),
         }
     }
 }
@@ -109,6 +166,7 @@ impl TryFrom<proto::BreakpointSpec> for BreakpointSpec {
             one_shot: spec.one_shot,
             auto_continue: spec.auto_continue,
             pad: spec.pad.map(TryInto::try_into).transpose()?,
+            jump: spec.jump.map(|jump| JumpCode::try_from(*jump).map(Box::new)).transpose()?,
         })
     }
 }
@@ -138,11 +196,17 @@ impl TryFrom<proto::BreakpointChange> for BreakpointChange {
 
 impl From<BreakpointState> for proto::BreakpointState {
     fn from(state: BreakpointState) -> proto::BreakpointState {
+        let (in_debuggee, by_server_because) = match state.condition {
+            ConditionPlace::Debuggee => (true, String::new()),
+            ConditionPlace::Target { because } => (false, because),
+        };
         proto::BreakpointState {
             id: state.id.0,
             hits: state.hits,
             kill_safe: state.safety == KillSafety::Safe,
             reason: state.reason,
+            in_debuggee,
+            by_server_because,
         }
     }
 }
@@ -154,6 +218,10 @@ impl From<proto::BreakpointState> for BreakpointState {
             hits: state.hits,
             safety: if state.kill_safe { KillSafety::Safe } else { KillSafety::Unsafe },
             reason: state.reason,
+            condition: match state.in_debuggee {
+                true => ConditionPlace::Debuggee,
+                false => ConditionPlace::Target { because: state.by_server_because },
+            },
         }
     }
 }

@@ -337,6 +337,32 @@ impl Values {
         }
     }
 
+    fn jump(&mut self) -> JumpCode {
+        let len = 16 + self.below(64) as u16;
+        let mut bytes = vec![0x90; usize::from(len)];
+        let trap = self.below(8) as u16;
+        bytes[usize::from(trap)] = JumpCode::TRAP;
+        JumpCode {
+            bytes,
+            fixups: self.list(|values| Fixup {
+                offset: values.below(8) as u16,
+                kind: values.one_of(&[FixupKind::Relative32, FixupKind::Absolute64]),
+                destination: values.va(),
+            }),
+            expected: vec![0x90; 5 + self.below(10) as usize],
+            trap,
+            exits: self.list(|values| FaultExit {
+                at: values.below(16) as u16,
+                seen: values.below(16) as u16,
+                unseen: values.below(16) as u16,
+            }),
+            copies: vec![
+                DisplacedCopy { site_offset: 0, pad_offset: trap + 1 },
+                DisplacedCopy { site_offset: 1 + self.below(4) as u8, pad_offset: trap + 3 },
+            ],
+        }
+    }
+
     fn change(&mut self) -> BreakpointChange {
         use HardwareAccess::*;
         if self.below(3) == 0 {
@@ -355,6 +381,7 @@ impl Values {
             one_shot: self.flag(),
             auto_continue: self.flag(),
             pad: self.some(Values::pad),
+            jump: self.some(|values| Box::new(values.jump())),
         })
     }
 
@@ -556,6 +583,8 @@ impl Values {
             hits: self.number(),
             safety: self.one_of(&[KillSafety::Safe, KillSafety::Unsafe]),
             reason: self.text(),
+            condition: self
+                .one_of(&[ConditionPlace::Debuggee, ConditionPlace::Target { because: "the site is not hot".into() }]),
         }
     }
 
