@@ -1,9 +1,9 @@
 //! What a hit means: whose it is, whether it counts, whether it stops.
 
-use outpost_base::{AddressSpaceId, Arch, MemoryReader, ProcessId, RegisterContext, ThreadId, Va};
+use outpost_base::{AddressSpaceId, Arch, MemoryReader, ProcessId, RegisterContext, ThreadId, Va, VaRange};
 use outpost_target::{
-    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, ConditionPlace, PadCode,
-    StopReason, TargetError, ThreadFilter,
+    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, JumpCode, PadCode, StopReason,
+    TargetError, ThreadFilter,
 };
 
 use super::debug_registers::take_status;
@@ -66,6 +66,7 @@ impl Tracer {
                     }
                 }
                 Owner::Client(_) => {}
+                Owner::Jump(_) => {}
                 Owner::Stepping(stepper) => step_plan |= stepper == tid,
                 Owner::Loader => loader = !hidden,
             }
@@ -113,7 +114,10 @@ impl Tracer {
             Judgement::Stop(ids) => self.stop_at_breakpoints(tid, ids),
             Judgement::StepPlan => self.step_plan_arrived(tid),
             Judgement::Loader => self.loader_hit(tid),
-            Judgement::Pass => self.settle(tid),
+            Judgement::Pass => {
+                self.heat(tid, at);
+                self.settle(tid);
+            }
         }
     }
 
@@ -209,7 +213,7 @@ impl Tracer {
             BreakpointKind::Software => self.safety_of_site(spec.space, spec.at),
             BreakpointKind::Hardware { .. } => self.safety_of_registers(spec.space),
         };
-        let condition = ConditionPlace::Target { because: String::new() };
+        let condition = self.condition_place(spec.space, spec.at);
         BreakpointState { id: spec.id, hits: breakpoint.hits, safety, reason, condition }
     }
 
@@ -269,6 +273,8 @@ impl Tracer {
         owner: Owner,
         pad: Option<&PadCode>,
     ) -> Result<(), TargetError> {
+        // A jump serves one breakpoint, and none within it.
+        self.remove_jumps(space_id, VaRange::from_len(at, 1));
         let process = self.process_in(space_id).unwrap_or(ProcessId(space_id.0 as u32));
         let unmapped = TargetError::Unmapped { at };
         let space = self.spaces.get(&space_id).ok_or(unmapped.clone())?;
@@ -280,6 +286,7 @@ impl Tracer {
                 && !site.is_owned_by(owner)
             {
                 site.owners.push(owner);
+                site.misses = 0;
             }
             return Ok(());
         }
@@ -312,9 +319,13 @@ impl Tracer {
 
     /// Removes somebody who wanted a site; the byte goes back with the last.
     pub(crate) fn remove_owner(&mut self, space_id: AddressSpaceId, at: Va, owner: Owner) {
+        if self.spaces.get(&space_id).is_some_and(|space| space.sites.jump(at).is_some()) {
+            self.remove_jumps(space_id, VaRange::from_len(at, 1));
+        }
         let Some(space) = self.spaces.get_mut(&space_id) else { return };
         let Some(site) = space.sites.get_mut(at) else { return };
         site.owners.retain(|known| *known != owner);
+        site.misses = 0;
         if !site.owners.is_empty() {
             return;
         }
@@ -351,6 +362,9 @@ impl Tracer {
         // A child of vfork that nobody follows has no claim to what is planted in its parent's memory.
         let mut others = self.processes.values().filter(|other| other.id != process && !other.hidden);
         let shared = others.any(|other| other.space == space_id);
+        if !shared {
+            self.remove_jumps(space_id, VaRange { start: Va(0), end: Va(u64::MAX) });
+        }
         if !shared && let Some(space) = self.spaces.get_mut(&space_id) {
             let sites: Vec<(Va, Retired)> = space.sites.iter().map(|(at, site)| (at, site.retire())).collect();
             for (at, site) in sites {
@@ -395,6 +409,12 @@ impl Space {
 
     /// Takes our traps out of a copy of this space that a fork made.
     pub(crate) fn clean_copy(&self, copy: &ProcessMemory) {
+        for (at, covered) in self.sites.jumps() {
+            let mut present = [0; JumpCode::WINDOW];
+            if copy.read(at, &mut present) == present.len() && present == covered.jump {
+                copy.write(at, &covered.original);
+            }
+        }
         let planted = self.sites.iter().map(|(at, site)| (at, site.retire()));
         let retired = self.retired.iter().map(|(at, site)| (*at, *site));
         for (at, site) in planted.chain(retired) {

@@ -9,6 +9,7 @@
 mod debug_registers;
 mod emulate;
 mod hits;
+mod jumps;
 mod keeping;
 mod pass;
 mod protection;

@@ -4,7 +4,7 @@ use std::io::IoSlice;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_writev};
 use nix::unistd::Pid;
-use outpost_base::{ThreadId, Va};
+use outpost_base::{ThreadId, Va, VaRange};
 
 use super::emulate::StackAccess;
 use crate::memory::ProcessMemory;
@@ -86,6 +86,11 @@ impl Tracer {
     fn emulate(&mut self, tid: ThreadId) -> Option<()> {
         let mut registers = self.registers(tid)?;
         let space = self.space_of(tid)?;
+        // Behind the first of the instructions that a jump covers another one faults: the pad has them all.
+        let pc = Va(registers.pc());
+        if !space.sites.jumps_over(VaRange::from_len(pc, 1)).is_empty() {
+            return None;
+        }
         let instruction = space.sites.get(Va(registers.pc()))?.instruction?;
         instruction.execute(&mut registers, &mut Stack { memory: &space.memory, thread: tid })?;
         self.set_registers(tid, registers);

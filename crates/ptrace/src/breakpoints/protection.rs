@@ -20,7 +20,7 @@ use crate::lifeline::{Installed, KernelSigaction, NotSafe, Scan, has_pushed, set
 use crate::memory::ProcessMemory;
 use crate::regions::read_regions;
 use crate::remote_call::{CallError, Caller, Gadgets};
-use crate::sys::ptrace::{self, Go};
+use crate::sys::ptrace::{self, Go, RawSigInfo};
 use crate::sys::ptrace_registers as registers;
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_blocking};
 use crate::sys::signal;
@@ -31,7 +31,7 @@ const MAX_CALLERS: usize = 8;
 /// A refusal may be a matter of the moment: it is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
 /// Instructions a pad has at most, with room to spare.
-const MAX_PAD_STEPS: usize = 16;
+pub(super) const MAX_PAD_STEPS: usize = 16;
 
 /// Whether debuggees in an address space outlive a killed server.
 #[derive(Debug, Default)]
@@ -56,6 +56,13 @@ impl Protection {
         match self {
             Protection::Installed { lifeline, .. } => Some(lifeline),
             _ => None,
+        }
+    }
+
+    /// Puts a changed copy of the lifeline in its place.
+    pub(super) fn replace_lifeline(&mut self, changed: Installed) {
+        if let Protection::Installed { lifeline, .. } = self {
+            **lifeline = changed;
         }
     }
 
@@ -247,10 +254,8 @@ impl Tracer {
                 Err(why) => Err(why),
             }
         };
-        if let Some(space) = self.spaces.get_mut(&space_id)
-            && let Protection::Installed { lifeline: kept, .. } = &mut space.protection
-        {
-            **kept = lifeline;
+        if let Some(space) = self.spaces.get_mut(&space_id) {
+            space.protection.replace_lifeline(lifeline);
         }
         added.map(drop)
     }
@@ -313,8 +318,8 @@ impl Tracer {
         let at = Va(self.registers(tid)?.pc());
         let space = self.space_of(tid)?;
         // Only what faults: the pad was checked against what stands at the site.
-        space.sites.get(at).filter(|site| site.trap == FAULT)?;
-        let pad = space.protection.lifeline()?.pad_of(at)?;
+        space.sites.get(at).filter(|site| site.faults())?;
+        let pad = self.way_on(space, at)?;
         self.set_pc(tid, pad);
         Some(())
     }
@@ -325,8 +330,8 @@ impl Tracer {
         Some(self.step_out_of_pad(tid))
     }
 
-    fn step_out_of_pad(&mut self, tid: ThreadId) -> Passed {
-        for _ in 0..MAX_PAD_STEPS {
+    pub(super) fn step_out_of_pad(&mut self, tid: ThreadId) -> Passed {
+        for _ in 0..self.steps_left_in_pad(tid) {
             self.tell_step(tid);
             let stopped = self.flush(tid).and_then(|()| ptrace::go(tid.0, Go::Step, 0));
             let status = match stopped {
@@ -352,6 +357,7 @@ impl Tracer {
                 self.on_status(tid, status);
                 return Passed::Elsewhere;
             }
+            self.leave_jump_code(tid);
             if !self.is_in_pad(tid) {
                 if let Some(thread) = self.threads.get_mut(&tid) {
                     thread.in_delivery = false;
@@ -363,7 +369,7 @@ impl Tracer {
         Passed::Elsewhere
     }
 
-    fn is_in_pad(&mut self, tid: ThreadId) -> bool {
+    pub(super) fn is_in_pad(&mut self, tid: ThreadId) -> bool {
         let Some(registers) = self.registers(tid) else { return false };
         let lifeline = self.space_of(tid).and_then(|space| space.protection.lifeline());
         lifeline.is_some_and(|lifeline| lifeline.is_in_pad(Va(registers.pc())))
@@ -378,6 +384,9 @@ impl Tracer {
         let Some(mut general) = self.registers(tid) else { return false };
         let pc = Va(general.pc());
         let Some(lifeline) = self.space_of(tid).and_then(|space| space.protection.lifeline()) else { return false };
+        if let Some(jump) = lifeline.jump_at(pc).cloned() {
+            return self.leave_jump(tid, signo, event, &jump);
+        }
         let Some((site, start)) = lifeline.site_of_pad(pc) else { return false };
         let info = if event == 0 { ptrace::signal_info(tid.0).ok() } else { None };
         let is_fault = info.as_ref().is_some_and(|info| info.code() > 0)
@@ -397,10 +406,16 @@ impl Tracer {
             }
             return false;
         }
+        self.step_out_for(tid, signo, info);
+        true
+    }
+
+    /// Takes a thread out of a pad by single steps, and gives it what it stopped for after that.
+    pub(super) fn step_out_for(&mut self, tid: ThreadId, signo: i32, info: Option<RawSigInfo>) {
         if self.step_out_of_pad(tid) == Passed::Elsewhere {
-            return true;
+            return;
         }
-        let Some(thread) = self.threads.get_mut(&tid) else { return true };
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
         match info {
             Some(info) if signo == libc::SIGTRAP && trap_code::is_debug_register(info.code()) => {
                 self.debug_registers_hit(tid);
@@ -414,7 +429,6 @@ impl Tracer {
             }
             None => self.settle(tid),
         }
-        true
     }
 
     /// A thread faulted at an undefined instruction; `false`: it is the program's own.
@@ -422,7 +436,7 @@ impl Tracer {
         let Some(mut registers) = self.registers(tid) else { return false };
         let at = Va(registers.pc());
         let Some(space) = self.space_of(tid) else { return false };
-        if space.sites.get(at).is_some_and(|site| site.trap == FAULT) {
+        if space.sites.get(at).is_some_and(|site| site.faults()) {
             // The fault was ours, and its mark is none of the program's flags.
             registers.clear_resume_flag();
             self.set_registers(tid, registers);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use outpost_base::{ThreadId, Va};
-use outpost_target::BreakpointId;
+use outpost_base::{ThreadId, Va, VaRange};
+use outpost_target::{BreakpointId, JumpCode};
 
 use super::emulate::{self, Instruction};
 use crate::memory::ProcessMemory;
@@ -25,6 +25,8 @@ pub(crate) enum Owner {
     Stepping(ThreadId),
     /// The tracer, to see modules come and go.
     Loader,
+    /// The jump at this address, which covers the beginning of an instruction here.
+    Jump(Va),
 }
 
 /// One changed byte.
@@ -32,7 +34,8 @@ pub(crate) enum Owner {
 pub(crate) struct Site {
     /// What was there.
     pub(crate) original: u8,
-    /// What is there instead: [`FAULT`] where the lifeline knows the site, else [`TRAP`].
+    /// What is there instead: [`FAULT`] where the lifeline knows the site, else [`TRAP`]. Under a jump another byte that
+    /// faults.
     pub(crate) trap: u8,
     pub(crate) owners: Vec<Owner>,
     /// The displaced instruction, if it can be emulated.
@@ -41,6 +44,10 @@ pub(crate) struct Site {
     pub(crate) unsafe_because: String,
     /// Whether the trap is in memory now; not while a thread steps over it.
     pub(crate) planted: bool,
+    /// Hits that a condition has found not to count.
+    pub(crate) misses: u32,
+    /// Why the condition is not looked at in a jump pad, for the user.
+    pub(crate) no_jump: String,
 }
 
 /// A site that was removed.
@@ -54,6 +61,15 @@ pub(crate) struct Retired {
 #[derive(Debug, Default)]
 pub(crate) struct Sites {
     sites: BTreeMap<Va, Site>,
+    /// Jumps in place of the code at sites, with what they replace.
+    jumps: BTreeMap<Va, Covered>,
+}
+
+/// Code that a jump covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Covered {
+    pub(crate) original: [u8; JumpCode::WINDOW],
+    pub(crate) jump: [u8; JumpCode::WINDOW],
 }
 
 impl Sites {
@@ -65,6 +81,52 @@ impl Sites {
     /// The site at `at`.
     pub(crate) fn get_mut(&mut self, at: Va) -> Option<&mut Site> {
         self.sites.get_mut(&at)
+    }
+
+    /// The jump at `at`.
+    pub(crate) fn jump(&self, at: Va) -> Option<Covered> {
+        self.jumps.get(&at).copied()
+    }
+
+    /// All jumps, ascending.
+    pub(crate) fn jumps(&self) -> impl Iterator<Item = (Va, Covered)> {
+        self.jumps.iter().map(|(at, covered)| (*at, *covered))
+    }
+
+    /// Jumps that cover any of a range.
+    pub(crate) fn jumps_over(&self, range: VaRange) -> Vec<Va> {
+        let covers = |at: &&Va| **at < range.end && **at + JumpCode::WINDOW as u64 > range.start;
+        self.jumps.keys().filter(covers).copied().collect()
+    }
+
+    /// Whether there are sites, or jumps, in a range.
+    pub(crate) fn is_free(&self, range: VaRange) -> bool {
+        self.sites.range(range.start..range.end).next().is_none() && self.jumps_over(range).is_empty()
+    }
+
+    /// Notes a jump over the code at the site `at`. Each other covered beginning of an instruction becomes a site of the jump's.
+    pub(crate) fn cover(&mut self, at: Va, covered: Covered, beginnings: impl Iterator<Item = Va>, code: &[u8]) {
+        self.jumps.insert(at, covered);
+        for beginning in beginnings.filter(|beginning| *beginning != at) {
+            let offset = (beginning - at) as usize;
+            let site = Site {
+                original: covered.original[offset],
+                trap: covered.jump[offset],
+                owners: vec![Owner::Jump(at)],
+                instruction: code.get(offset..).and_then(emulate::decode),
+                unsafe_because: String::new(),
+                planted: true,
+                misses: 0,
+                no_jump: String::new(),
+            };
+            self.sites.insert(beginning, site);
+        }
+    }
+
+    /// Forgets a jump and its sites.
+    pub(crate) fn uncover(&mut self, at: Va) -> Option<Covered> {
+        self.sites.retain(|_, site| !site.owners.contains(&Owner::Jump(at)));
+        self.jumps.remove(&at)
     }
 
     /// All sites, ascending.
@@ -86,6 +148,8 @@ impl Sites {
             instruction,
             unsafe_because: String::new(),
             planted: false,
+            misses: 0,
+            no_jump: String::new(),
         })
     }
 
@@ -103,6 +167,15 @@ impl Sites {
     pub(crate) fn hide(&self, at: Va, bytes: &mut [u8]) {
         if self.sites.is_empty() {
             return;
+        }
+        for (jump_at, covered) in &self.jumps {
+            for (index, original) in covered.original.iter().enumerate() {
+                let place =
+                    (*jump_at + index as u64).0.checked_sub(at.0).and_then(|offset| usize::try_from(offset).ok());
+                if let Some(byte) = place.and_then(|offset| bytes.get_mut(offset)) {
+                    *byte = *original;
+                }
+            }
         }
         for (site_at, site) in self.sites.range(at..end_of(at, bytes)) {
             let place = usize::try_from(*site_at - at).ok().and_then(|offset| bytes.get_mut(offset));
@@ -138,6 +211,11 @@ fn end_of(at: Va, bytes: &[u8]) -> Va {
 }
 
 impl Site {
+    /// Whether a thread faults here, and stands at the site then.
+    pub(crate) fn faults(&self) -> bool {
+        self.trap != TRAP
+    }
+
     /// What is remembered of it when it is gone.
     pub(crate) fn retire(&self) -> Retired {
         Retired { original: self.original, trap: self.trap }

@@ -45,6 +45,17 @@ pub trait Journal {
     /// The original bytes are back.
     fn site_removed(&mut self, space: AddressSpaceId, at: Va);
 
+    /// The jump `replacement` is about to be written at `at` over `original`, where a site is planted. It may be put back only
+    /// while nobody executes what is there.
+    fn jump_planned(&mut self, space: AddressSpaceId, process: ProcessId, at: Va, original: &[u8], replacement: &[u8]) {
+        let _ = (space, process, at, original, replacement);
+    }
+
+    /// The site is as it was without the jump.
+    fn jump_removed(&mut self, space: AddressSpaceId, at: Va) {
+        let _ = (space, at);
+    }
+
     /// `thread` is about to have debug registers set.
     fn debug_registers_set(&mut self, process: ProcessId, thread: ThreadId);
 

@@ -22,7 +22,7 @@ pub type Notifier = Box<dyn FnMut()>;
 pub struct SharedJournal {
     memory: SharedWords,
     processes: Slots<ProcessId>,
-    sites: Slots<(AddressSpaceId, Va)>,
+    sites: Slots<SiteKey>,
     threads: Slots<ThreadId>,
     regions: Slots<(ProcessId, Va)>,
     actions: Slots<(ProcessId, i32)>,
@@ -36,6 +36,9 @@ pub struct SharedJournal {
     #[cfg(test)]
     pub(super) stores_left: std::cell::Cell<u64>,
 }
+
+/// Space, address, and whether it is a jump.
+type SiteKey = (AddressSpaceId, Va, bool);
 
 /// Which record of a table holds what.
 #[derive(Debug)]
@@ -213,8 +216,8 @@ impl Journal for SharedJournal {
 
     fn process_left(&mut self, process: ProcessId) {
         let sites: Vec<_> = self.sites_of(process);
-        for (space, at) in sites {
-            self.site_removed(space, at);
+        for key in sites {
+            self.remove(|journal| &mut journal.sites, &key);
         }
         let regions: Vec<_> = self.regions.by_key.keys().filter(|(owner, _)| *owner == process).copied().collect();
         for (owner, at) in regions {
@@ -240,33 +243,19 @@ impl Journal for SharedJournal {
     }
 
     fn site_planned(&mut self, space: AddressSpaceId, process: ProcessId, at: Va, original: &[u8], replacement: &[u8]) {
-        let len = original.len().min(replacement.len()).min(SITE_BYTES);
-        let identity = self.identity(process, at);
-        let words = |bytes: &[u8]| {
-            let mut padded = [0; SITE_BYTES];
-            padded[..len].copy_from_slice(&bytes[..len]);
-            let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| padded[at + byte]));
-            [word(0), word(8)]
-        };
-        let (original, replacement) = (words(original), words(replacement));
-        let fields = [
-            space.0,
-            u64::from(process.0),
-            at.0,
-            len as u64,
-            original[0],
-            original[1],
-            replacement[0],
-            replacement[1],
-            identity.device,
-            identity.inode,
-            identity.offset,
-        ];
-        self.put(|journal| &mut journal.sites, (space, at), &fields);
+        self.put_site((space, at, false), process, original, replacement);
     }
 
     fn site_removed(&mut self, space: AddressSpaceId, at: Va) {
-        self.remove(|journal| &mut journal.sites, &(space, at));
+        self.remove(|journal| &mut journal.sites, &(space, at, false));
+    }
+
+    fn jump_planned(&mut self, space: AddressSpaceId, process: ProcessId, at: Va, original: &[u8], replacement: &[u8]) {
+        self.put_site((space, at, true), process, original, replacement);
+    }
+
+    fn jump_removed(&mut self, space: AddressSpaceId, at: Va) {
+        self.remove(|journal| &mut journal.sites, &(space, at, true));
     }
 
     fn debug_registers_set(&mut self, process: ProcessId, thread: ThreadId) {
@@ -354,7 +343,34 @@ impl Journal for SharedJournal {
 }
 
 impl SharedJournal {
-    fn sites_of(&self, process: ProcessId) -> Vec<(AddressSpaceId, Va)> {
+    fn put_site(&mut self, key: SiteKey, process: ProcessId, original: &[u8], replacement: &[u8]) {
+        let (space, at, _) = key;
+        let len = original.len().min(replacement.len()).min(SITE_BYTES);
+        let identity = self.identity(process, at);
+        let words = |bytes: &[u8]| {
+            let mut padded = [0; SITE_BYTES];
+            padded[..len].copy_from_slice(&bytes[..len]);
+            let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| padded[at + byte]));
+            [word(0), word(8)]
+        };
+        let (original, replacement) = (words(original), words(replacement));
+        let fields = [
+            space.0,
+            u64::from(process.0),
+            at.0,
+            len as u64,
+            original[0],
+            original[1],
+            replacement[0],
+            replacement[1],
+            identity.device,
+            identity.inode,
+            identity.offset,
+        ];
+        self.put(|journal| &mut journal.sites, key, &fields);
+    }
+
+    fn sites_of(&self, process: ProcessId) -> Vec<SiteKey> {
         let owner = |slot: usize| self.load(SITES.record(slot) + 2);
         let sites = self.sites.by_key.iter();
         sites.filter(|(_, slot)| owner(**slot) == u64::from(process.0)).map(|(key, _)| *key).collect()

@@ -37,6 +37,22 @@ pub(super) fn find_gap(regions: &[Region], near: Va, len: u64, reach: u64) -> Op
     candidates.filter(|at| distance(at) <= reach).min_by_key(distance)
 }
 
+/// Whether `range` is free, with room on both sides, and out of the way of what grows: `growth` bytes behind anything
+/// writable, and not next below the stack.
+pub(super) fn is_free(regions: &[Region], range: VaRange, growth: u64) -> bool {
+    let wide = VaRange { start: Va(range.start.0.saturating_sub(MARGIN)), end: Va(range.end.0.saturating_add(MARGIN)) };
+    let behind = regions.partition_point(|region| region.range.end <= wide.start);
+    let below = behind.checked_sub(1).and_then(|index| regions.get(index));
+    let above = regions.get(behind);
+    // A program's data do not grow once the heap has begun elsewhere.
+    let has_heap = above.is_some_and(|region| region.usage == RegionUsage::Heap);
+    let grows = |region: &Region| region.write && !has_heap;
+    range.start >= LOWEST
+        && range.end <= HIGHEST
+        && above.is_none_or(|region| region.range.start >= wide.end && region.usage != RegionUsage::Stack)
+        && below.is_none_or(|region| !grows(region) || range.start - region.range.end >= growth)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

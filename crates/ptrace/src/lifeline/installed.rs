@@ -8,14 +8,17 @@ use outpost_target::{PadCode, Region, RegionUsage};
 use rustix::io::Errno;
 
 use super::gaps::find_gap;
+use super::jumps::Jump;
 use super::pads::{self, Pad, Pads};
 use super::{KernelSigaction, Lifeline};
 use crate::journal::{Journal, RegionKind};
 use crate::memory::ProcessMemory;
 use crate::remote_call::{CallError, Caller};
 
-/// Signals the lifeline handles.
-pub(crate) const SIGNALS: [i32; 2] = [libc::SIGILL, libc::SIGTRAP];
+/// Signals the lifeline handles, in the order of its table.
+pub(crate) const SIGNALS: [i32; 4] = [libc::SIGILL, libc::SIGTRAP, libc::SIGBUS, libc::SIGSEGV];
+/// Of those, how many it handles from the start; the others once there are jump pads, whose conditions may fault.
+const AT_FIRST: usize = 2;
 /// Sites of one process that the lifeline can lead out of.
 pub(crate) const CAPACITY: u32 = 16_384;
 /// Size of the kernel's signal set.
@@ -60,11 +63,15 @@ pub(crate) enum NotSafe {
 /// A lifeline with its pads, in one address space.
 #[derive(Debug, Clone)]
 pub(crate) struct Installed {
-    frames: Va,
-    lifeline: Lifeline,
+    pub(super) frames: Va,
+    pub(super) lifeline: Lifeline,
     /// The program's own actions for [`SIGNALS`].
-    own: [KernelSigaction; 2],
-    pads: Pads,
+    pub(super) own: [KernelSigaction; 4],
+    /// How many of them are replaced by ours.
+    pub(super) taken: usize,
+    pub(super) pads: Pads,
+    /// Every jump pad that ever was: somebody may be in it yet.
+    pub(super) jumps: Vec<Jump>,
 }
 
 impl Installed {
@@ -96,8 +103,8 @@ impl Installed {
     fn install_behind(caller: &mut Caller<'_>, frames: Va, journal: &mut dyn Journal) -> Result<Installed, NotSafe> {
         caller.move_to(frames);
         let process = caller.process();
-        let mut own = [KernelSigaction::default(); 2];
-        for (own, signal) in own.iter_mut().zip(SIGNALS) {
+        let mut own = [KernelSigaction::default(); 4];
+        for (own, signal) in own.iter_mut().zip(SIGNALS).take(AT_FIRST) {
             *own = action(caller, signal)?;
         }
         // Mappings have changed since: the frames are one.
@@ -105,8 +112,8 @@ impl Installed {
         let len = Va(Lifeline::len(CAPACITY)).align_up(4096).0;
         let at = map(caller, &regions, frames, ANYWHERE, len, RegionKind::Lifeline, journal)?;
         let lifeline = Lifeline { at, capacity: CAPACITY };
-        let image = Lifeline::image(own[0], own[1]);
-        let installed = Installed { frames, lifeline, own, pads: Pads::default() };
+        let image = Lifeline::image(&own);
+        let installed = Installed { frames, lifeline, own, taken: AT_FIRST, pads: Pads::default(), jumps: Vec::new() };
         let filled = caller.memory().write(at, &image) == image.len();
         let result = match filled {
             true => installed.take_signals(caller, journal),
@@ -122,9 +129,14 @@ impl Installed {
         }
     }
 
+    /// The signals whose action is ours, with the program's own.
+    fn taken(&self) -> impl Iterator<Item = (KernelSigaction, i32)> {
+        self.own.into_iter().zip(SIGNALS).take(self.taken)
+    }
+
     /// Makes the lifeline the action for its signals.
     fn take_signals(&self, caller: &Caller<'_>, journal: &mut dyn Journal) -> Result<(), NotSafe> {
-        for (own, signal) in self.own.into_iter().zip(SIGNALS) {
+        for (own, signal) in self.taken() {
             let ours = self.lifeline.action(own);
             journal.action_replaced(caller.process(), signal, own, Va(ours.handler));
             set_action(caller, signal, ours)?;
@@ -134,7 +146,7 @@ impl Installed {
 
     /// Gives the program its own actions back, where ours are still in place.
     fn give_back_signals(&self, caller: &Caller<'_>, journal: &mut dyn Journal) {
-        for (own, signal) in self.own.into_iter().zip(SIGNALS) {
+        for (own, signal) in self.taken() {
             let is_ours = |present| self.lifeline.is_ours(present) || self.lifeline.was_reset(present);
             if action(caller, signal).is_ok_and(is_ours) {
                 drop(set_action(caller, signal, own));
@@ -152,7 +164,7 @@ impl Installed {
     pub(crate) fn keep(&mut self, caller: &mut Caller<'_>, journal: &mut dyn Journal) -> Result<u64, NotSafe> {
         caller.move_to(self.frames);
         let mut reset = 0;
-        for (index, signal) in SIGNALS.into_iter().enumerate() {
+        for (index, signal) in SIGNALS.into_iter().enumerate().take(self.taken) {
             let present = action(caller, signal)?;
             if self.lifeline.is_ours(present) {
                 continue;
@@ -207,7 +219,7 @@ impl Installed {
             self.pads.add_region(at);
         }
         let at = self.pads.free_place(site).ok_or(NotSafe::NoRoom)?;
-        let bytes = pads::bytes_at(at, code).ok_or(NotSafe::OutOfReach)?;
+        let bytes = pads::pad_bytes(at, code).ok_or(NotSafe::OutOfReach)?;
         let count = self.pads.entries().max(entry + 1);
         let mut writes = vec![(at, bytes)];
         writes.extend(self.lifeline.fill_entry(entry, count, site, at));
@@ -318,10 +330,10 @@ impl Installed {
     }
 
     /// A lifeline that a dead tracer left behind: `pads` are the mappings of pads, `own` the program's actions.
-    pub(crate) fn left_behind(frames: Va, lifeline: Lifeline, own: [KernelSigaction; 2], pads: &[Va]) -> Installed {
+    pub(crate) fn left_behind(frames: Va, lifeline: Lifeline, own: [KernelSigaction; 4], pads: &[Va]) -> Installed {
         let mut known = Pads::default();
         pads.iter().for_each(|at| known.add_region(*at));
-        Installed { frames, lifeline, own, pads: known }
+        Installed { frames, lifeline, own, taken: SIGNALS.len(), pads: known, jumps: Vec::new() }
     }
 
     /// Forgets what exec has taken away; gives the signals that the program ignores, which exec would have kept.
@@ -343,7 +355,7 @@ impl Installed {
         for at in self.pads.regions() {
             journal.region_planned(child, at, pads::REGION_LEN, RegionKind::Pads);
         }
-        for (own, signal) in self.own.into_iter().zip(SIGNALS) {
+        for (own, signal) in self.taken() {
             journal.action_replaced(child, signal, own, Va(self.lifeline.action(own).handler));
         }
     }
@@ -395,7 +407,7 @@ fn leads_into(memory: &ProcessMemory, range: VaRange, ours: &[VaRange]) -> bool 
     false
 }
 
-/// Maps `len` bytes at a place of our choosing, which the journal knows before they are there.
+/// Maps `len` bytes at a place of our choosing.
 fn map(
     caller: &Caller<'_>,
     regions: &[Region],
@@ -405,8 +417,20 @@ fn map(
     kind: RegionKind,
     journal: &mut dyn Journal,
 ) -> Result<Va, NotSafe> {
-    let process = caller.process();
     let at = find_gap(regions, near, len, reach).ok_or(NotSafe::NoRoom)?;
+    map_at(caller, at, len, kind, journal)?;
+    Ok(at)
+}
+
+/// Maps `len` free bytes at `at`, which the journal knows before they are there.
+pub(super) fn map_at(
+    caller: &Caller<'_>,
+    at: Va,
+    len: u64,
+    kind: RegionKind,
+    journal: &mut dyn Journal,
+) -> Result<(), NotSafe> {
+    let process = caller.process();
     let protection = match kind {
         RegionKind::Frames => libc::PROT_READ | libc::PROT_WRITE,
         RegionKind::Lifeline | RegionKind::Pads => libc::PROT_READ | libc::PROT_EXEC,
@@ -415,7 +439,7 @@ fn map(
     journal.region_planned(process, at, len, kind);
     let arguments = [at.0, len, protection as u64, flags as u64, u64::MAX, 0];
     match caller.call(libc::SYS_mmap, arguments)? {
-        Ok(mapped) if mapped == at.0 => Ok(at),
+        Ok(mapped) if mapped == at.0 => Ok(()),
         // A kernel before 4.17 takes the address for a hint.
         Ok(elsewhere) => {
             let _ = caller.call(libc::SYS_munmap, [elsewhere, len, 0, 0, 0, 0]);
@@ -436,7 +460,7 @@ pub(crate) fn unmap(caller: &Caller<'_>, at: Va, len: u64, journal: &mut dyn Jou
 }
 
 /// What the process does with a signal.
-fn action(caller: &Caller<'_>, signal: i32) -> Result<KernelSigaction, NotSafe> {
+pub(super) fn action(caller: &Caller<'_>, signal: i32) -> Result<KernelSigaction, NotSafe> {
     let scratch = caller.scratch()?;
     let arguments = [signal as u64, 0, scratch.0, SIGSET_SIZE, 0, 0];
     let result = caller.call(libc::SYS_rt_sigaction, arguments)?;

@@ -1,11 +1,13 @@
 //! The lifeline: code in the debuggee that leads a thread out of a breakpoint whose server is gone.
 //!
-//! While breakpoints exist, the debuggee's action for SIGILL and SIGTRAP is the handler made here. As long as a tracer
-//! lives it never runs, since the tracer sees these signals first. When all debugger processes are killed at the moment
+//! While breakpoints exist, the debuggee's action for SIGILL and SIGTRAP is the handler made here; for SIGBUS and SIGSEGV
+//! too, once it has jump pads. As long as a tracer lives it never runs, since the tracer sees these signals first. When all debugger processes are killed at the moment
 //! a thread faults at a site, the kernel delivers the signal, and the handler
 //!
 //! * sends a thread that faulted at a known site to the site's pad, where the displaced instruction is; where there is no
 //!   pad, it puts the original byte back, through `/proc/self/mem`, or else by making the page writable;
+//! * sends a thread that came to the trap of a jump pad, or whose condition there read what is not mapped, on to the
+//!   displaced instructions;
 //! * clears TF after an orphaned single step, sets RF after an orphaned hardware breakpoint;
 //! * hands everything else to the program's own action, which the table remembers. A default action is put back and the
 //!   fault happens again (or the signal is sent again), so that the program dies of what it would have died of.
@@ -19,10 +21,10 @@
 //! | offset in the table | size | meaning |
 //! | --- | --- | --- |
 //! | 0 | 32 | the program's `struct kernel_sigaction` for SIGILL: handler, flags, restorer, mask |
-//! | 32 | 32 | the same for SIGTRAP |
-//! | 64 | 4 | number of entries to look at |
-//! | 68 | 12 | zero |
-//! | 80 | 16 each | entries: address of the site, address of its pad; a free entry has address 0 |
+//! | 32, 64, 96 | 32 each | the same for SIGTRAP, SIGBUS, SIGSEGV |
+//! | 128 | 4 | number of entries to look at |
+//! | 132 | 12 | zero |
+//! | 144 | 16 each | entries: address of the site, address of its pad; a free entry has address 0 |
 //!
 //! In place of a pad's address, a site without one has its original byte.
 //!
@@ -31,11 +33,13 @@
 
 mod gaps;
 mod installed;
+mod jumps;
 mod pads;
 
 use outpost_base::Va;
 
 pub(crate) use installed::{CAPACITY, Installed, NotSafe, SIGNALS, Scan, set_action, unmap};
+pub(crate) use jumps::Jump;
 pub(crate) use pads::{PAD_LEN, has_pushed};
 
 use crate::memory::ProcessMemory;
@@ -69,8 +73,8 @@ const SA_ONSTACK: u64 = 0x0800_0000;
 /// `SA_RESTART` and `SA_NODEFER` of the program's own action are kept, since its handler may be run behind ours.
 const KEPT_FLAGS: u64 = 0x1000_0000 | 0x4000_0000;
 
-const TABLE_COUNT: u64 = 64;
-const TABLE_ENTRIES: u64 = 80;
+const TABLE_COUNT: u64 = 128;
+const TABLE_ENTRIES: u64 = 144;
 const ENTRY_LEN: u64 = 16;
 
 impl KernelSigaction {
@@ -97,11 +101,11 @@ impl Lifeline {
         code::code().len() as u64 + TABLE_ENTRIES + u64::from(capacity) * ENTRY_LEN
     }
 
-    /// What the mapping is filled with before the first signal can arrive: code and an empty table.
-    pub fn image(own_sigill: KernelSigaction, own_sigtrap: KernelSigaction) -> Vec<u8> {
+    /// What the mapping is filled with before the first signal can arrive: code and an empty table. `own` are the program's
+    /// actions in the order of the table.
+    pub fn image(own: &[KernelSigaction; 4]) -> Vec<u8> {
         let mut bytes = code::code().to_vec();
-        bytes.extend_from_slice(&own_sigill.to_bytes());
-        bytes.extend_from_slice(&own_sigtrap.to_bytes());
+        bytes.extend(own.iter().flat_map(|action| action.to_bytes()));
         bytes.extend_from_slice(&[0; (TABLE_ENTRIES - TABLE_COUNT) as usize]);
         bytes
     }
@@ -159,7 +163,7 @@ impl Lifeline {
         (self.entry(index), vec![0; 8])
     }
 
-    /// The write that makes `own` the program's action for SIGILL (`index` 0) or SIGTRAP (1).
+    /// The write that makes `own` the program's action of that place in the table.
     pub(crate) fn own_action(&self, index: usize, own: KernelSigaction) -> (Va, Vec<u8>) {
         (self.table() + index as u64 * 32, own.to_bytes().to_vec())
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use outpost_base::{Va, VaRange};
-use outpost_target::{FixupKind, PadCode};
+use outpost_target::{Fixup, FixupKind, PadCode};
 
 /// Room for one pad; the bound that [`PadCode`] states.
 pub(crate) const PAD_LEN: u64 = 64;
@@ -81,6 +81,11 @@ impl Pads {
         self.regions.push((at, 0));
     }
 
+    /// The same for one that a jump pad has for itself.
+    pub(super) fn add_full_region(&mut self, at: Va) {
+        self.regions.push((at, REGION_LEN / PAD_LEN));
+    }
+
     /// Whether another mapping may be made.
     pub(super) fn may_grow(&self) -> bool {
         self.regions.len() < MAX_REGIONS
@@ -116,12 +121,17 @@ impl Pads {
 }
 
 /// The bytes of a pad at its place; `None` if it does not fit or something it refers to is out of reach from there.
-pub(super) fn bytes_at(at: Va, code: &PadCode) -> Option<Vec<u8>> {
+pub(super) fn pad_bytes(at: Va, code: &PadCode) -> Option<Vec<u8>> {
     if code.bytes.is_empty() || code.bytes.len() as u64 > PAD_LEN {
         return None;
     }
-    let mut bytes = code.bytes.clone();
-    for fixup in &code.fixups {
+    bytes_at(at, &code.bytes, &code.fixups)
+}
+
+/// Code at its place; `None` if something it refers to is out of reach from there.
+pub(super) fn bytes_at(at: Va, code: &[u8], fixups: &[Fixup]) -> Option<Vec<u8>> {
+    let mut bytes = code.to_vec();
+    for fixup in fixups {
         let start = usize::from(fixup.offset);
         match fixup.kind {
             FixupKind::Relative32 => {
@@ -140,8 +150,6 @@ pub(super) fn bytes_at(at: Va, code: &PadCode) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use outpost_target::Fixup;
-
     use super::*;
 
     #[test]
@@ -151,14 +159,14 @@ mod tests {
             fixups: vec![Fixup { offset: 2, kind: FixupKind::Relative32, destination: Va(0x40_1001) }],
             expected: vec![0x90],
         };
-        let bytes = bytes_at(Va(0x50_0000), &code).unwrap();
+        let bytes = pad_bytes(Va(0x50_0000), &code).unwrap();
         assert_eq!(bytes, [&[0x90, 0xe9][..], &(0x40_1001_i32 - 0x50_0006).to_le_bytes()].concat());
-        assert_eq!(bytes_at(Va(0x7fff_0000_0000), &code), None, "out of reach");
+        assert_eq!(pad_bytes(Va(0x7fff_0000_0000), &code), None, "out of reach");
         let mut damaged = code.clone();
         damaged.fixups[0].offset = 4;
-        assert_eq!(bytes_at(Va(0x50_0000), &damaged), None);
+        assert_eq!(pad_bytes(Va(0x50_0000), &damaged), None);
         damaged.bytes = vec![0; 65];
-        assert_eq!(bytes_at(Va(0x50_0000), &damaged), None);
+        assert_eq!(pad_bytes(Va(0x50_0000), &damaged), None);
     }
 
     #[test]

@@ -31,13 +31,13 @@ int main(int argc, char **argv) {
     unsigned char *map = mmap(0, 65536, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     FILE *file = fopen(argv[1], "rb");
     unsigned long handler = strtoul(argv[2], 0, 10), table = fread(map, 1, 65536, file);
-    table -= 80;
+    table -= 144;
     struct kernel_sigaction ours = { map + handler, 0x0c000004, map, 0 };
     const char *mode = argv[3];
     if (strstr(mode, "own"))
-        for (int at = 0; at < 2; ++at) *(void **)(map + table + 32 * at) = (void *)own;
+        for (int at = 0; at < 4; ++at) *(void **)(map + table + 32 * at) = (void *)own;
     if (strstr(mode, "ignore"))
-        for (int at = 0; at < 2; ++at) *(long *)(map + table + 32 * at) = 1;
+        for (int at = 0; at < 4; ++at) *(long *)(map + table + 32 * at) = 1;
     syscall(SYS_rt_sigaction, SIGILL, &ours, 0, 8);
     syscall(SYS_rt_sigaction, SIGTRAP, &ours, 0, 8);
     /* site: 0xd6 in place of `inc eax`, then ret; pad: inc eax, jmp back to the ret */
@@ -46,10 +46,10 @@ int main(int argc, char **argv) {
     memcpy(site, "\xd6\xc0\xc3", 3);
     memcpy(pad, "\xff\xc0\xe9", 3);
     *(int *)(pad + 3) = (int)(site + 2 - (pad + 7));
-    *(unsigned *)(map + table + 64) = 2;
-    *(void **)(map + table + 80 + 16 + 8) = strstr(mode, "bare") ? (void *)0xff : pad;
+    *(unsigned *)(map + table + 128) = 2;
+    *(void **)(map + table + 144 + 16 + 8) = strstr(mode, "bare") ? (void *)0xff : pad;
     if (strstr(mode, "full")) while (open("/dev/null", O_RDONLY) >= 0);
-    *(void **)(map + table + 80 + 16) = site;
+    *(void **)(map + table + 144 + 16) = site;
     if (strstr(mode, "bare")) mprotect(site, 4096, PROT_READ | PROT_EXEC);
     if (strstr(mode, "site")) {
         int sum = 0;
@@ -72,7 +72,7 @@ int main(int argc, char **argv) {
 fn run(mode: &str) -> (String, std::process::ExitStatus) {
     let mut image = tempfile::NamedTempFile::new().unwrap();
     let none = KernelSigaction::default();
-    std::io::Write::write_all(&mut image, &Lifeline::image(none, none)).unwrap();
+    std::io::Write::write_all(&mut image, &Lifeline::image(&[none; 4])).unwrap();
     let program = Build::source(Compiler::Gcc, "lifeline", PROGRAM).flags("-O1 -mno-red-zone").path();
     let mut running =
         Running::command(Command::new(program).arg(image.path()).arg(code::handler_offset().to_string()).arg(mode));

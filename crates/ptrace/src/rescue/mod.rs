@@ -5,7 +5,8 @@
 //! [`Rescuer::rescue`]:
 //!
 //! 1. Bytes are put back at once, by `/proc/PID/mem`, stopping nobody: only where ours still stand, and only if what is
-//!    mapped there is what was when they were planted.
+//!    mapped there is what was when they were planted. Jumps wait until everybody is stopped: they are several bytes, and do
+//!    no harm.
 //! 2. Processes that the session created are ended, unless the policy lets them go.
 //! 3. In the others threads are seized as soon as the dead worker has let go, if there is anything that only a tracer
 //!    can undo: a thread that stands behind a hit `int3` goes back onto it, a fault that one of our bytes raised and that
@@ -183,9 +184,31 @@ impl Rescuer {
                 report.sites_failed -= 1;
             }
         }
+        self.restore_jumps(image, process, of, &mut captives, report);
         threads::put_right(process, &mut captives, &plan, report);
         if captives.are_awaited() {
             self.unfinished.push(Unfinished { process, of, captives, image: Arc::clone(image) });
+        }
+    }
+
+    /// Takes jumps away, if everybody is stopped.
+    fn restore_jumps(
+        &mut self,
+        image: &JournalImage,
+        process: ProcessId,
+        of: ProcessId,
+        captives: &mut Captives,
+        report: &mut RescueReport,
+    ) {
+        if captives.are_awaited() {
+            return;
+        }
+        for site in image.sites.iter().filter(|site| site.process == of && sites::is_jump(site)) {
+            match self.restore_site(site, process) {
+                SiteOutcome::Restored => report.sites_restored += 1,
+                SiteOutcome::Untouched => report.sites_untouched += 1,
+                SiteOutcome::Failed => report.sites_failed += 1,
+            }
         }
     }
 
@@ -201,7 +224,9 @@ impl Rescuer {
             let mut captives = threads::seize_all(process, captives, deadline);
             let plan =
                 if process == of { threads::Plan::new(&image, of) } else { threads::Plan::for_child(&image, of) };
-            threads::put_right(process, &mut captives, &plan, &mut RescueReport::default());
+            let mut report = RescueReport::default();
+            self.restore_jumps(&image, process, of, &mut captives, &mut report);
+            threads::put_right(process, &mut captives, &plan, &mut report);
             if captives.are_awaited() {
                 self.unfinished.push(Unfinished { process, of, captives, image });
             }
@@ -217,7 +242,10 @@ impl Rescuer {
         report: &mut RescueReport,
     ) -> Vec<JournaledSite> {
         let mut failed = Vec::new();
-        for site in sites.iter().filter(|site| processes.iter().any(|process| process.process == site.process)) {
+        let concerned = |site: &&JournaledSite| {
+            !sites::is_jump(site) && processes.iter().any(|process| process.process == site.process)
+        };
+        for site in sites.iter().filter(concerned) {
             match self.restore_site(site, site.process) {
                 SiteOutcome::Restored => report.sites_restored += 1,
                 SiteOutcome::Untouched => report.sites_untouched += 1,
@@ -258,6 +286,10 @@ impl Rescuer {
             // The worker may have put the bytes back and died before it came to the rest.
             let mut concerned = threads::Plan::for_child(image, parent).remains_in(child);
             for site in image.sites.iter().filter(|site| site.process == parent) {
+                if sites::is_jump(site) {
+                    concerned |= ProcessMemory::open(child).is_ok_and(|memory| sites::stands(&memory, site));
+                    continue;
+                }
                 let outcome = self.restore_site(site, child);
                 report.sites_restored += u32::from(outcome == SiteOutcome::Restored);
                 concerned |= outcome == SiteOutcome::Restored;

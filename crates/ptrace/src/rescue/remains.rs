@@ -164,6 +164,7 @@ impl Found {
         loop {
             let mut inside = Vec::new();
             for thread in captives.stopped_threads() {
+                self.leave_condition(thread, captives);
                 if self.is_inside(thread) && !self.put_at_site(memory, thread, captives) {
                     inside.push(thread);
                 }
@@ -188,13 +189,35 @@ impl Found {
         })
     }
 
+    /// Lets a thread go on to the displaced code that came to the trap of a jump pad, or whose condition faulted there.
+    fn leave_condition(&self, thread: u32, captives: &mut Captives) {
+        let Ok(mut general) = registers::general(thread) else { return };
+        let pc = Va(general.pc());
+        let on = self.entries().find(|(from, _)| *from == pc && self.is_pad(pc)).map(|(_, on)| on);
+        let Some(on) = on.filter(|_| captives.faulted(thread)) else { return };
+        general.set_pc(on.0);
+        if registers::set_general(thread, &general).is_ok() {
+            captives.swallow(thread);
+        }
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (Va, Va)> {
+        self.lifeline.iter().flat_map(|(_, entries)| entries.iter().copied())
+    }
+
+    fn is_pad(&self, at: Va) -> bool {
+        let mut pads = self.regions.iter().filter(|region| region.kind == RegionKind::Pads);
+        pads.any(|region| VaRange::from_len(region.at, region.len).contains(at))
+    }
+
     /// Puts a thread back to its site that has done nothing of the displaced instruction yet, or faulted at it.
     fn put_at_site(&self, memory: &ProcessMemory, thread: u32, captives: &Captives) -> bool {
         let Ok(mut general) = registers::general(thread) else { return false };
         let pc = Va(general.pc());
-        let entries = self.lifeline.iter().flat_map(|(_, entries)| entries);
-        let mut pads = entries.filter(|(_, pad)| VaRange::from_len(*pad, PAD_LEN).contains(pc));
-        let Some((site, pad)) = pads.next().copied() else { return false };
+        // What leads from one place in a pad to another is no site; the displaced instructions of a jump stand in a row.
+        let sites = self.entries().filter(|(site, _)| !self.is_pad(*site));
+        let pads = sites.filter(|(_, pad)| VaRange::from_len(*pad, PAD_LEN).contains(pc));
+        let Some((site, pad)) = pads.max_by_key(|(_, pad)| *pad) else { return false };
         if pc != pad && !captives.faulted(thread) {
             return false;
         }

@@ -19,6 +19,17 @@ pub(super) enum SiteOutcome {
     Failed,
 }
 
+/// Whether a site is a jump: several bytes, which nobody may be executing when they are put back.
+pub(super) fn is_jump(site: &JournaledSite) -> bool {
+    site.original.len() > 1
+}
+
+/// Whether our bytes stand at a site.
+pub(super) fn stands(memory: &ProcessMemory, site: &JournaledSite) -> bool {
+    let mut present = vec![0; site.replacement.len()];
+    memory.read(site.at, &mut present) == present.len() && present == site.replacement
+}
+
 /// Restores one site through `memory`, which is that of `process`: the site's own, or a fork child of it.
 pub(super) fn restore(memory: &ProcessMemory, process: ProcessId, site: &JournaledSite) -> SiteOutcome {
     let mut present = vec![0; site.replacement.len()];

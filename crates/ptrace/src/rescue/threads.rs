@@ -417,6 +417,13 @@ impl Captives {
         }
     }
 
+    /// A stopped thread does not get the signal that it was about to get.
+    pub(super) fn swallow(&mut self, thread: u32) {
+        if let Some(stop) = self.stopped.get_mut(&thread) {
+            stop.signal = 0;
+        }
+    }
+
     /// Whether a stopped thread is about to get the signal of a fault.
     pub(super) fn faulted(&self, thread: u32) -> bool {
         let is_fault = |signal| [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE].contains(&signal);

@@ -25,6 +25,10 @@ std::arch::global_asm!(
     "    mov r10, qword ptr [rdx + 168]",
     "    cmp edi, 4", // SIGILL
     "    je 30f",
+    "    cmp edi, 11", // SIGSEGV, SIGBUS: of a condition in a jump pad
+    "    je 30f",
+    "    cmp edi, 7",
+    "    je 30f",
     "    cmp edi, 5", // SIGTRAP
     "    jne 60f",
     "    cmp eax, 2", // TRAP_TRACE: a single step whose tracer is gone
@@ -45,11 +49,11 @@ std::arch::global_asm!(
     "    ret",
     // A fault at a site leads to its pad.
     "30:",
-    "    test eax, eax", // a SIGILL that somebody sent is the program's business
+    "    test eax, eax", // a signal that somebody sent is the program's business
     "    jle 60f",
     "31:",
-    "    mov ecx, dword ptr [r9 + 64]", // entries
-    "    lea r8, [r9 + 80]",
+    "    mov ecx, dword ptr [r9 + 128]", // entries
+    "    lea r8, [r9 + 144]",
     "    test ecx, ecx",
     "    jz 60f",
     "40:",
@@ -115,9 +119,16 @@ std::arch::global_asm!(
     // The program's own action.
     "60:",
     "    xor ecx, ecx",
+    "    cmp edi, 4",
+    "    je 63f",
+    "    mov ecx, 32",
     "    cmp edi, 5",
-    "    sete cl",
-    "    shl ecx, 5",
+    "    je 63f",
+    "    mov ecx, 64",
+    "    cmp edi, 7",
+    "    je 63f",
+    "    mov ecx, 96",
+    "63:",
     "    mov r8, qword ptr [r9 + rcx]", // its sa_handler
     "    cmp r8, 1",
     "    ja 70f",

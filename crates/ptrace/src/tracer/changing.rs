@@ -20,6 +20,7 @@ impl Tracer {
         self.space(space)?;
         let mut counts = Vec::new();
         for write in writes {
+            self.remove_jumps(space, VaRange::from_len(write.at, write.bytes.len() as u64));
             let Some(known) = self.spaces.get_mut(&space) else { break };
             let bytes = known.sites.write_under(write.at, &write.bytes);
             counts.push(known.memory.write(write.at, &bytes) as u64);

@@ -199,6 +199,9 @@ impl Tracer {
             return;
         }
         if let Some(gone) = self.spaces.remove(&space) {
+            for (at, _) in gone.sites.jumps() {
+                self.journal.jump_removed(space, at);
+            }
             for (at, _) in gone.sites.iter() {
                 self.journal.site_removed(space, at);
             }
