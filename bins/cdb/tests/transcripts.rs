@@ -67,6 +67,7 @@ transcripts! {
     filters
     go
     inline_frames
+    jumps
     locals
     modules
     objects

@@ -32,12 +32,14 @@ use debuggee::{
     Debuggee, LIMIT, Page, attach, breakpoint, differences, go, is_free, is_stopped, live, run, set, signal_state,
     space, step, step_plan, stop, symbol, worker_program,
 };
-use outpost_base::{AddressSpaceId, ProcessId, Va, VaRange};
+use outpost_base::{AddressSpaceId, Arch, ProcessId, Va, VaRange};
+use outpost_engine::code::make_jump;
 use outpost_remote::{Options, RemoteTarget};
 use outpost_target::condition::{Assembler, Op};
 use outpost_target::{
-    Action, AttachMode, BreakpointChange, BreakpointKind, BreakpointSpec, Breakpoints, BundleRequest, CreateSpec,
-    DetachMode, Fixup, FixupKind, HardwareAccess, KillSafety, Live, PadCode, StdioSpec, StepPlan, Target,
+    Action, AttachMode, BreakpointChange, BreakpointKind, BreakpointSpec, Breakpoints, BundleRequest, ConditionPlace,
+    CreateSpec, DetachMode, Event, Fixup, FixupKind, HardwareAccess, KillSafety, Live, PadCode, StdioSpec, StepPlan,
+    Target, Waited,
 };
 use outpost_testkit::link::DelayLink;
 use outpost_testkit::{Running, tracer, wait_until};
@@ -52,6 +54,8 @@ enum State {
     PlainHits,
     /// Their condition is false each time.
     FalseConditions,
+    /// Their conditions run in the debuggee: one is false each time, the other true now and then, which does not stop.
+    Jumps,
     /// Stopped at a breakpoint.
     AtBreakpoint,
     /// Stopped by a break-in; no site is planted.
@@ -74,10 +78,11 @@ enum State {
     FoundStoppedHits,
 }
 
-const STATES: [State; 13] = [
+const STATES: [State; 14] = [
     State::Hits,
     State::PlainHits,
     State::FalseConditions,
+    State::Jumps,
     State::AtBreakpoint,
     State::BrokenIn,
     State::Stepping,
@@ -468,6 +473,25 @@ fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[B
         State::FalseConditions => {
             sites.map(|site| put(remote, BreakpointSpec { condition: Some(never()), ..site })).len()
         }
+        State::Jumps => {
+            let often = {
+                let mut code = Assembler::default();
+                code.constant(symbol(&worker_program(), "watched").0);
+                code.load(8, false);
+                code.constant(15);
+                code.op(Op::And);
+                code.op(Op::IsZero);
+                code.finish().unwrap()
+            };
+            let [work, odd] = sites;
+            for (site, condition) in [(work, often), (odd, never())] {
+                let mut code = [0; 32];
+                assert_eq!(remote.read_memory(space, site.at, &mut code).unwrap(), code.len());
+                let jump = Some(Box::new(make_jump(Arch::X86_64, site.at, &code, &condition).unwrap()));
+                put(remote, BreakpointSpec { condition: Some(condition), auto_continue: true, jump, ..site });
+            }
+            2
+        }
         State::Watching => {
             let at = symbol(&worker_program(), "watched");
             let kind = BreakpointKind::Hardware { access: HardwareAccess::Write, len: 8 };
@@ -514,6 +538,23 @@ fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[B
             remote.resume(&plan).unwrap();
             let processes = remote.processes().unwrap();
             unsafe_because = processes.into_iter().find(|known| known.id == process).unwrap().steps_unsafe_because;
+        }
+        State::Jumps => {
+            run(remote);
+            let end = Instant::now() + LIMIT;
+            let jumps = |remote: &mut RemoteTarget| {
+                let states = remote.breakpoint_states().unwrap();
+                states.iter().filter(|state| state.condition == ConditionPlace::Debuggee).count()
+            };
+            while jumps(remote) < 2 {
+                let states = remote.breakpoint_states().unwrap();
+                assert!(Instant::now() < end, "{states:?}");
+                let waited = live(remote).wait_event(Some(Duration::from_millis(5)), &[]).unwrap();
+                if matches!(waited, Waited::Event(Event::Stopped(_))) {
+                    // A child had ended before anybody said that this stops nobody.
+                    run(remote);
+                }
+            }
         }
         _ => run(remote),
     }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va};
 use outpost_target::{
     Action, AttachMode, BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, BundleRequest,
-    Event, Live, Plan, SignalAction, StepPlan, StopBundle, StopGeneration, Target, ThreadFilter, ThreadPlan, Waited,
+    Event, EventMask, Live, Plan, SignalAction, StepPlan, StopBundle, StopGeneration, Target, ThreadFilter, ThreadPlan,
+    Waited,
 };
 use outpost_testkit::{Build, Compiler, Running, text_differences};
 
@@ -268,7 +269,7 @@ pub(crate) fn generation(target: &dyn Target) -> StopGeneration {
 
 /// Everything runs.
 pub(crate) fn run(target: &mut dyn Target) {
-    let plan = Plan::run_all(generation(target));
+    let plan = run_all(target);
     live(target).resume(&plan).unwrap();
 }
 
@@ -283,8 +284,15 @@ pub(crate) fn step_plan(target: &dyn Target, thread: ThreadId, step: StepPlan, o
     Plan {
         threads: vec![ThreadPlan { thread, action: Action::Step(step), signal: SignalAction::Deliver }],
         others,
-        ..Plan::run_all(generation(target))
+        ..run_all(target)
     }
+}
+
+/// Everybody runs; children that end stop nobody.
+fn run_all(target: &dyn Target) -> Plan {
+    const SIGCHLD: u32 = 17;
+    let events = EventMask { pass_signals: 1 << SIGCHLD, ..EventMask::default() };
+    Plan { events, ..Plan::run_all(generation(target)) }
 }
 
 /// One thread steps to the plan's end, the others hold.

@@ -42,11 +42,14 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
     },
     CommandEntry {
         names: &[".bpmode"],
-        syntax: ".bpmode [safe|any]",
-        summary: "Allow or refuse breakpoints that do not outlive their server",
+        syntax: ".bpmode [safe|any] [jumps|nojumps]",
+        summary: "How breakpoints may be made",
         details: "With safe, a breakpoint at which a program could die if the server were killed is refused and its \
                   reason told. At first any is allowed, and bl marks such ones. Steps over calls are never refused; where they \
-                  are not safe either, that and the reason is told here and by bl.",
+                  are not safe either, that and the reason is told here and by bl. With jumps, as at first, the condition of a \
+                  breakpoint that is hit often runs in the debuggee itself, from a jump in place of the code there, and a hit \
+                  that does not count costs nothing; bl tells where, and why not. With nojumps no code is replaced but one \
+                  byte, and the server looks at each hit.",
         example: ".bpmode safe",
         group: Group::Breakpoints,
         eats_line: false,
@@ -293,27 +296,36 @@ fn is_name_of_digits(text: &str) -> bool {
 #[derive(Debug, Clone)]
 pub struct BreakpointMode {
     safe_only: Option<bool>,
+    jumps: Option<bool>,
 }
 
 impl Command for BreakpointMode {
     type Data = ShownMode;
 
     fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<BreakpointMode, CommandError> {
-        let safe_only = match arguments.take_rest() {
-            "" => None,
-            "safe" => Some(true),
-            "any" => Some(false),
-            other => return Err(arguments.usage(format!("unknown mode '{other}'"))),
-        };
-        Ok(BreakpointMode { safe_only })
+        let mut mode = BreakpointMode { safe_only: None, jumps: None };
+        for word in arguments.take_rest().split_whitespace() {
+            match word {
+                "safe" => mode.safe_only = Some(true),
+                "any" => mode.safe_only = Some(false),
+                "jumps" => mode.jumps = Some(true),
+                "nojumps" => mode.jumps = Some(false),
+                other => return Err(arguments.usage(format!("unknown mode '{other}'"))),
+            }
+        }
+        Ok(mode)
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<ShownMode, CommandError> {
         if let Some(safe_only) = self.safe_only {
             debugger.settings.safe_breakpoints_only = safe_only;
         }
+        if let Some(jumps) = self.jumps {
+            debugger.engine.allow_jump_pads(jumps);
+        }
         Ok(ShownMode {
             safe_only: debugger.settings.safe_breakpoints_only,
+            jumps: debugger.engine.jump_pads_allowed(),
             unsafe_steps: debugger.engine.unsafe_steps()?,
         })
     }
@@ -322,6 +334,10 @@ impl Command for BreakpointMode {
         match data.safe_only {
             true => line!(text, "Breakpoint mode: safe (breakpoints that would not outlive their server are refused)"),
             false => line!(text, "Breakpoint mode: any"),
+        }
+        match data.jumps {
+            true => line!(text, "Conditions of breakpoints that are hit often run in the debuggee"),
+            false => line!(text, "Conditions of breakpoints never run in the debuggee"),
         }
         unsafe_steps(&data.unsafe_steps, text);
     }
@@ -332,6 +348,8 @@ impl Command for BreakpointMode {
 pub struct ShownMode {
     /// Whether other breakpoints are refused.
     pub safe_only: bool,
+    /// Whether conditions may run in the debuggee.
+    pub jumps: bool,
     /// Processes in which steps over calls are not kill-safe, and why.
     pub unsafe_steps: Vec<(ProcessOrdinal, String)>,
 }

@@ -1,6 +1,6 @@
 //! `bl`, `bc`, `bd`, `be`: listing and changing breakpoints.
 
-use outpost_engine::target::{HardwareAccess, KillSafety};
+use outpost_engine::target::{ConditionPlace, HardwareAccess, KillSafety};
 use outpost_engine::{
     BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointNumber, DepthLimit, ProcessOrdinal,
 };
@@ -83,6 +83,7 @@ impl Command for List {
     fn run(self, debugger: &mut Debugger) -> Result<Listing, CommandError> {
         // Only the target knows which of them are kill-safe.
         debugger.engine.flush_breakpoints()?;
+        debugger.engine.refresh_breakpoints()?;
         let mut all = debugger.engine.breakpoints();
         let unsafe_steps = match self.numbers {
             Some(numbers) => {
@@ -162,12 +163,12 @@ fn render_row(listed: &ListedBreakpoint, text: &mut String) {
         "{}{place}{passes}  {}:{thread} {symbol}{one_shot}{condition}{commands}{}",
         first.address,
         info.process,
-        safety(first)
+        remarks(first, info)
     );
     for (at, location) in others.iter().enumerate() {
         let (symbol, source) = name(at + 1);
         let source = if source.is_empty() { source } else { format!("  {source}") };
-        line!(text, "     {}{source}     {symbol}{}", location.address, safety(location));
+        line!(text, "     {}{source}     {symbol}{}", location.address, remarks(location, info));
     }
 }
 
@@ -190,12 +191,19 @@ fn access(access: BreakpointAccess) -> Option<String> {
     Some(format!("{letter} {len}"))
 }
 
-fn safety(location: &BreakpointLocation) -> String {
-    match (location.safety, location.reason.as_str()) {
+fn remarks(location: &BreakpointLocation, info: &BreakpointInfo) -> String {
+    let condition = match &location.condition {
+        _ if !info.condition_on_target || info.access != BreakpointAccess::Code => String::new(),
+        ConditionPlace::Debuggee => " (evaluated in the debuggee)".to_owned(),
+        ConditionPlace::Target { because } if because.is_empty() => String::new(),
+        ConditionPlace::Target { because } => format!(" (evaluated beside the target: {because})"),
+    };
+    let safety = match (location.safety, location.reason.as_str()) {
         (Some(KillSafety::Unsafe), reason) => format!(" (not kill-safe: {reason})"),
         (None, reason) if !reason.is_empty() => format!(" (not set: {reason})"),
         _ => String::new(),
-    }
+    };
+    condition + &safety
 }
 
 /// Clears, disables or enables.
@@ -331,6 +339,7 @@ mod tests {
                 hits: 0,
                 safety: Some(KillSafety::Safe),
                 reason: String::new(),
+                condition: ConditionPlace::Target { because: String::new() },
             }],
             expression: String::new(),
             thread: None,

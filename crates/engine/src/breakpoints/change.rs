@@ -1,7 +1,8 @@
 //! Setting, clearing, enabling; telling targets in one batch.
 
+use outpost_target::condition::Condition;
 use outpost_target::{
-    BreakpointChange, BreakpointKind, BreakpointSpec, HardwareAccess, KillSafety, TargetError, ThreadFilter,
+    BreakpointChange, BreakpointKind, BreakpointSpec, HardwareAccess, JumpCode, KillSafety, TargetError, ThreadFilter,
 };
 
 use super::info::remaining;
@@ -112,10 +113,13 @@ impl Engine {
             }
         }
         let mut places = Vec::new();
+        let mut no_jumps = Vec::new();
         for known in self.breakpoints.breakpoints.iter().filter(|known| known.enabled && own(known.process, self)) {
             for location in known.locations.iter().filter(|location| location.state == LocationState::Changed) {
-                changes.push(BreakpointChange::Set(self.spec(known, location)?));
+                let (spec, no_jump) = self.spec(known, location)?;
+                changes.push(BreakpointChange::Set(spec));
                 places.push(location.shown.id);
+                no_jumps.push((location.shown.id, no_jump));
             }
         }
         for temporary in self.breakpoints.temporaries.iter().filter(|known| !known.is_set && own(known.process, self)) {
@@ -134,6 +138,7 @@ impl Engine {
                 one_shot: false,
                 auto_continue: false,
                 pad: self.pad_for(temporary.process, temporary.at, kind),
+                jump: None,
             }));
             places.push(temporary.id);
         }
@@ -147,10 +152,67 @@ impl Engine {
                 target.as_breakpoints().ok_or_else(|| crate::acquire::cannot_run("setting breakpoints"))?;
             breakpoints.change_breakpoints(&changes)?
         };
+        for (id, why) in no_jumps {
+            let known = self.breakpoints.breakpoints.iter_mut();
+            let mut locations = known.flat_map(|known| &mut known.locations);
+            if let Some(location) = locations.find(|location| location.shown.id == id) {
+                location.no_jump = why;
+            }
+        }
         for (id, answer) in places.into_iter().zip(answers) {
             self.note_answer(id, answer);
         }
         Ok(())
+    }
+
+    /// Asks targets where they look at conditions by now; a round trip for each that has some.
+    ///
+    /// # Errors
+    /// [`EngineError::Target`] if a target is gone.
+    pub fn refresh_breakpoints(&mut self) -> Result<(), EngineError> {
+        let known = self.breakpoints.breakpoints.iter();
+        let conditional = known.filter(|known| matches!(known.condition, CompiledCondition::Target(_)));
+        let mut systems: Vec<SystemOrdinal> =
+            conditional.filter_map(|known| Some(self.process(known.process).ok()?.system)).collect();
+        systems.sort_unstable();
+        systems.dedup();
+        for system in systems {
+            let target = self.system(system)?.target.clone();
+            let states = match target.borrow_mut().as_breakpoints() {
+                Some(breakpoints) => breakpoints.breakpoint_states()?,
+                None => continue,
+            };
+            let here: Vec<ProcessOrdinal> = self
+                .processes
+                .iter()
+                .filter(|process| process.system == system)
+                .map(|process| process.ordinal)
+                .collect();
+            let known = self.breakpoints.breakpoints.iter_mut().filter(|known| here.contains(&known.process));
+            for location in known.flat_map(|known| &mut known.locations) {
+                if let Some(state) = states.iter().find(|state| state.id == location.shown.id) {
+                    location.note_condition(state.condition.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets conditions become machine code in the debuggee, or not; those that are set follow.
+    pub fn allow_jump_pads(&mut self, allowed: bool) {
+        if std::mem::replace(&mut self.breakpoints.jump_pads, allowed) == allowed {
+            return;
+        }
+        let conditional = |known: &&mut Breakpoint| matches!(known.condition, CompiledCondition::Target(_));
+        for known in self.breakpoints.breakpoints.iter_mut().filter(conditional) {
+            let set = known.locations.iter_mut().filter(|location| location.state == LocationState::Set);
+            set.for_each(|location| location.state = LocationState::Changed);
+        }
+    }
+
+    /// Whether conditions may become machine code in the debuggee.
+    pub fn jump_pads_allowed(&self) -> bool {
+        self.breakpoints.jump_pads
     }
 
     /// Notes what a target made of a location.
@@ -175,6 +237,7 @@ impl Engine {
                 Ok(state) => {
                     location.state = LocationState::Set;
                     location.shown.safety = Some(state.safety);
+                    location.note_condition(state.condition);
                     location.shown.reason = if state.safety == KillSafety::Safe { String::new() } else { state.reason };
                 }
                 Err(error) => {
@@ -190,7 +253,12 @@ impl Engine {
         }
     }
 
-    fn spec(&self, known: &Breakpoint, location: &super::table::Location) -> Result<BreakpointSpec, EngineError> {
+    /// What the target is told of a location, and why it gets no code for the condition.
+    fn spec(
+        &self,
+        known: &Breakpoint,
+        location: &super::table::Location,
+    ) -> Result<(BreakpointSpec, String), EngineError> {
         let at = location.shown.address;
         let kind = match known.request.access {
             BreakpointAccess::Code => BreakpointKind::Software,
@@ -201,8 +269,15 @@ impl Engine {
             CompiledCondition::None | CompiledCondition::Here => None,
         };
         // Passes over several places, or after a condition that only the engine can evaluate, are counted here.
+        let (jump, no_jump) = match &condition {
+            Some(condition) if kind == BreakpointKind::Software => match self.jump_for(known.process, at, condition) {
+                Ok(code) => (Some(Box::new(code)), String::new()),
+                Err(why) => (None, why),
+            },
+            _ => (None, String::new()),
+        };
         let counted_there = known.locations.len() == 1 && known.condition != CompiledCondition::Here;
-        Ok(BreakpointSpec {
+        let spec = BreakpointSpec {
             id: location.shown.id,
             space: self.process(known.process)?.info.space,
             at,
@@ -213,7 +288,9 @@ impl Engine {
             one_shot: false,
             auto_continue: known.request.auto_continue && known.condition != CompiledCondition::Here,
             pad: self.pad_for(known.process, at, kind),
-        })
+            jump,
+        };
+        Ok((spec, no_jump))
     }
 
     fn thread_filter(&self, thread: Option<crate::ThreadOrdinal>) -> ThreadFilter {
@@ -235,10 +312,26 @@ impl Engine {
         crate::code::make_pad(self.arch(), at, &code).ok()
     }
 
+    /// A condition as code for a jump pad, or why the target looks at it.
+    fn jump_for(
+        &self,
+        process: ProcessOrdinal,
+        at: outpost_base::Va,
+        condition: &Condition,
+    ) -> Result<JumpCode, String> {
+        if !self.breakpoints.jump_pads {
+            return Err("jump pads are off".into());
+        }
+        let len = JumpCode::WINDOW + self.arch().max_instruction_len();
+        let code = self.code_bytes(process, at, len).ok_or("its code cannot be read")?;
+        crate::code::make_jump(self.arch(), at, &code, condition).map_err(|why| why.to_string())
+    }
+
     pub(super) fn remove_breakpoint(&mut self, number: BreakpointNumber) {
         let Some(at) = self.breakpoints.breakpoints.iter().position(|known| known.number == number) else { return };
         let known = self.breakpoints.breakpoints.remove(at);
-        let set = known.locations.iter().filter(|location| location.state == LocationState::Set);
+        // One that was changed since may be set as it was before.
+        let set = known.locations.iter().filter(|location| location.state != LocationState::Refused);
         let ids: Vec<_> = set.map(|location| (known.process, location.shown.id)).collect();
         self.breakpoints.orphans.extend(ids);
     }

@@ -9,7 +9,7 @@ mod resolve;
 mod table;
 
 use outpost_base::Va;
-use outpost_target::{BreakpointId, HardwareAccess, KillSafety};
+use outpost_target::{BreakpointId, ConditionPlace, HardwareAccess, KillSafety};
 
 use crate::{BreakpointNumber, ProcessOrdinal, ThreadOrdinal};
 
@@ -93,6 +93,8 @@ pub struct BreakpointLocation {
     pub safety: Option<KillSafety>,
     /// Why not, or why the target refused it; empty if there is nothing to say.
     pub reason: String,
+    /// Where its condition is looked at, as of [`Engine::refresh_breakpoints`](crate::Engine::refresh_breakpoints).
+    pub condition: ConditionPlace,
 }
 
 /// A row of `bl`.

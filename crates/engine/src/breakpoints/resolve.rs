@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use outpost_base::Va;
-use outpost_target::HardwareAccess;
+use outpost_target::{ConditionPlace, HardwareAccess};
 
 use super::table::{Location, LocationState};
 use super::{BreakpointAccess, BreakpointLocation, BreakpointPlace};
@@ -138,8 +138,16 @@ impl Engine {
         for (address, id) in fresh {
             let kept = old.iter().position(|location| location.shown.address == address).map(|at| old.swap_remove(at));
             known.locations.push(kept.unwrap_or_else(|| Location {
-                shown: BreakpointLocation { id, address, hits: 0, safety: None, reason: String::new() },
+                shown: BreakpointLocation {
+                    id,
+                    address,
+                    hits: 0,
+                    safety: None,
+                    reason: String::new(),
+                    condition: ConditionPlace::Target { because: String::new() },
+                },
                 state: LocationState::Changed,
+                no_jump: String::new(),
             }));
         }
         for location in known.locations.iter_mut().filter(|_| !is_same) {

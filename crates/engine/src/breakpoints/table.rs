@@ -1,8 +1,8 @@
 //! What the engine keeps of breakpoints.
 
 use outpost_base::Va;
-use outpost_target::BreakpointId;
 use outpost_target::condition::Condition;
+use outpost_target::{BreakpointId, ConditionPlace};
 
 use super::{BreakpointLocation, BreakpointRequest};
 use crate::{BreakpointNumber, ProcessOrdinal, SystemOrdinal, Temporary, ThreadOrdinal};
@@ -11,13 +11,26 @@ use crate::{BreakpointNumber, ProcessOrdinal, SystemOrdinal, Temporary, ThreadOr
 const HIDDEN: u32 = 1 << 31;
 
 /// All breakpoints of all processes, and what the targets do not know of them yet.
-#[derive(Default)]
 pub(crate) struct BreakpointTable {
     pub(super) breakpoints: Vec<Breakpoint>,
     pub(super) temporaries: Vec<TemporaryBreakpoint>,
     /// Locations that a target still has and nobody wants.
     pub(super) orphans: Vec<(ProcessOrdinal, BreakpointId)>,
     next_id: u32,
+    /// Conditions may become machine code in the debuggee.
+    pub(super) jump_pads: bool,
+}
+
+impl Default for BreakpointTable {
+    fn default() -> BreakpointTable {
+        BreakpointTable {
+            breakpoints: Vec::new(),
+            temporaries: Vec::new(),
+            orphans: Vec::new(),
+            next_id: 0,
+            jump_pads: true,
+        }
+    }
 }
 
 /// A user's breakpoint.
@@ -50,6 +63,20 @@ pub(super) enum CompiledCondition {
 pub(super) struct Location {
     pub(super) shown: BreakpointLocation,
     pub(super) state: LocationState,
+    /// Why its condition is no code that the debuggee could run.
+    pub(super) no_jump: String,
+}
+
+impl Location {
+    /// Notes where the target looks at the condition. Why not in the debuggee, we may know better.
+    pub(super) fn note_condition(&mut self, place: ConditionPlace) {
+        self.shown.condition = match place {
+            ConditionPlace::Target { .. } if !self.no_jump.is_empty() => {
+                ConditionPlace::Target { because: self.no_jump.clone() }
+            }
+            place => place,
+        };
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,8 @@
 mod x86_64;
 
 use outpost_base::{Arch, Va};
-use outpost_target::PadCode;
+use outpost_target::condition::Condition;
+use outpost_target::{JumpCode, PadCode};
 
 /// Why an instruction has no pad; the breakpoint is passed by stepping over it, and is not kill-safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +29,43 @@ pub enum NoPad {
         /// Lower-case mnemonic.
         mnemonic: &'static str,
     },
+}
+
+/// Why a condition is not run in the debuggee; the server looks at it then. Fit for the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoJump {
+    /// One of the instructions under the jump cannot be moved.
+    #[error("the instruction at {at} cannot be moved: {why}")]
+    Displaced {
+        /// Its address.
+        at: Va,
+        /// Why not.
+        why: NoPad,
+    },
+    /// Flags, segment bases, vectors.
+    #[error("the condition uses {register}, which a jump pad does not read")]
+    Register {
+        /// Its name.
+        register: &'static str,
+    },
+    /// More code than fits.
+    #[error("the condition is too long for a jump pad")]
+    TooLong,
+    /// Nothing is known for this processor.
+    #[error("there are no jump pads for this processor")]
+    Processor,
+}
+
+/// Makes a condition and the instructions at `at`, whose bytes `code` starts with, into code for a jump pad.
+///
+/// # Errors
+/// [`NoJump`].
+pub fn make_jump(arch: Arch, at: Va, code: &[u8], condition: &Condition) -> Result<JumpCode, NoJump> {
+    match arch {
+        Arch::X86_64 => x86_64::make_jump(at, code, condition),
+        _ => Err(NoJump::Processor),
+    }
 }
 
 /// Makes the pad for the instruction at `at`, whose bytes `code` starts with.

@@ -5,13 +5,17 @@
 //! | anything that names no position | itself, `jmp` behind the site |
 //! | operand relative to rip | itself with the displacement fixed up, `jmp` behind the site |
 //! | `jmp`, `jcc` | the near form with its destination fixed up |
-//! | `loop`, `jrcxz` (short forms only) | itself over a `jmp` behind the site to a `jmp` to the destination |
+//! | `loop`, `jrcxz` (short forms only) | itself over a jump behind a `jmp` to the destination, which it leads to |
 //! | `call` | push of the *site's* return address, `jmp` to the destination |
 //! | `ret` | itself |
 //! | `syscall`, far transfers, transactions | none |
 //!
 //! The pushes are `push imm32` and a `mov` into the upper half: they change no flag and no register. An indirect call
 //! through an operand based on rsp has 8 added to its displacement, since the push comes first.
+//!
+//! `jump` puts several of these behind a condition.
+
+mod jump;
 
 use iced_x86::{
     Code, ConstantOffsets, Decoder, DecoderOptions, Encoder, FlowControl, Instruction, MemoryOperand, Mnemonic, OpKind,
@@ -22,67 +26,92 @@ use outpost_target::{Fixup, FixupKind, PadCode};
 
 use super::NoPad;
 
+pub(super) use jump::make_jump;
+
 pub(super) fn make_pad(at: Va, code: &[u8]) -> Result<PadCode, NoPad> {
-    let mut decoder = Decoder::with_ip(64, code, at.0, DecoderOptions::NONE);
-    let instruction = decoder.decode();
-    if instruction.is_invalid() {
-        return Err(NoPad::NotAnInstruction { at });
+    let mut pad = Pad::default();
+    let displaced = pad.displace(at, code)?;
+    if displaced.goes_on {
+        pad.jump(at + displaced.len as u64);
     }
-    let bytes = code.get(..instruction.len()).ok_or(NoPad::NotAnInstruction { at })?;
-    let offsets = decoder.get_constant_offsets(&instruction);
-    let mut pad = Pad { bytes: Vec::new(), fixups: Vec::new() };
-    let next = Va(instruction.next_ip());
-    match instruction.flow_control() {
-        FlowControl::Next => {
-            pad.copy(&instruction, &offsets, bytes);
-            pad.jump(next);
-        }
-        FlowControl::Return if matches!(instruction.mnemonic(), Mnemonic::Ret) => {
-            pad.copy(&instruction, &offsets, bytes);
-        }
-        FlowControl::UnconditionalBranch if instruction.is_jmp_short_or_near() => {
-            pad.jump(Va(instruction.near_branch_target()));
-        }
-        FlowControl::ConditionalBranch if instruction.is_jcc_short_or_near() => {
-            let condition = instruction.condition_code() as u8 - iced_x86::ConditionCode::o as u8;
-            pad.bytes.extend_from_slice(&[0x0f, 0x80 + condition]);
-            pad.relative(Va(instruction.near_branch_target()), 0);
-            pad.jump(next);
-        }
-        FlowControl::ConditionalBranch
-            if instruction.is_loop() || instruction.is_loopcc() || instruction.is_jcx_short() =>
-        {
-            // Prefix (67) and opcode as they are, then a short displacement over the first jump.
-            pad.bytes.extend_from_slice(&bytes[..bytes.len() - 1]);
-            pad.bytes.push(JUMP_LEN);
-            pad.jump(next);
-            pad.jump(Va(instruction.near_branch_target()));
-        }
-        FlowControl::IndirectBranch if !is_far(&instruction) => pad.copy(&instruction, &offsets, bytes),
-        FlowControl::Call if instruction.is_call_near() => {
-            pad.push(next);
-            pad.jump(Va(instruction.near_branch_target()));
-        }
-        FlowControl::IndirectCall if instruction.is_call_near_indirect() => pad.indirect_call(&instruction, next)?,
-        FlowControl::Call | FlowControl::Interrupt
-            if matches!(instruction.mnemonic(), Mnemonic::Syscall | Mnemonic::Sysenter | Mnemonic::Int) =>
-        {
-            return Err(NoPad::SystemCall);
-        }
-        _ => return Err(position(&instruction)),
-    }
-    Ok(PadCode { bytes: pad.bytes, fixups: pad.fixups, expected: bytes.to_vec() })
+    Ok(PadCode { bytes: pad.bytes, fixups: pad.fixups, expected: code[..displaced.len].to_vec() })
 }
 
 /// `jmp rel32`.
 const JUMP_LEN: u8 = 5;
+/// `jmp rel8`.
+const SHORT_JUMP: u8 = 0xeb;
 
+#[derive(Default)]
 struct Pad {
     bytes: Vec<u8>,
     fixups: Vec<Fixup>,
 }
 
+/// What became of a displaced instruction.
+struct Displaced {
+    /// Its length at the site.
+    len: usize,
+    /// Whether it may go on behind the site: what follows in the pad is executed next then.
+    goes_on: bool,
+}
+
 impl Pad {
+    /// Appends what does at another place what the instruction at `at` does, whose bytes `code` starts with.
+    fn displace(&mut self, at: Va, code: &[u8]) -> Result<Displaced, NoPad> {
+        let mut decoder = Decoder::with_ip(64, code, at.0, DecoderOptions::NONE);
+        let instruction = decoder.decode();
+        if instruction.is_invalid() {
+            return Err(NoPad::NotAnInstruction { at });
+        }
+        let bytes = code.get(..instruction.len()).ok_or(NoPad::NotAnInstruction { at })?;
+        let offsets = decoder.get_constant_offsets(&instruction);
+        let next = Va(instruction.next_ip());
+        let mut goes_on = false;
+        match instruction.flow_control() {
+            FlowControl::Next => {
+                self.copy(&instruction, &offsets, bytes);
+                goes_on = true;
+            }
+            FlowControl::Return if matches!(instruction.mnemonic(), Mnemonic::Ret) => {
+                self.copy(&instruction, &offsets, bytes);
+            }
+            FlowControl::UnconditionalBranch if instruction.is_jmp_short_or_near() => {
+                self.jump(Va(instruction.near_branch_target()));
+            }
+            FlowControl::ConditionalBranch if instruction.is_jcc_short_or_near() => {
+                let condition = instruction.condition_code() as u8 - iced_x86::ConditionCode::o as u8;
+                self.bytes.extend_from_slice(&[0x0f, 0x80 + condition]);
+                self.relative(Va(instruction.near_branch_target()), 0);
+                goes_on = true;
+            }
+            FlowControl::ConditionalBranch
+                if instruction.is_loop() || instruction.is_loopcc() || instruction.is_jcx_short() =>
+            {
+                // Prefix (67) and opcode as they are, then a short displacement over what leads on.
+                self.bytes.extend_from_slice(&bytes[..bytes.len() - 1]);
+                self.bytes.extend_from_slice(&[2, SHORT_JUMP, JUMP_LEN]);
+                self.jump(Va(instruction.near_branch_target()));
+                goes_on = true;
+            }
+            FlowControl::IndirectBranch if !is_far(&instruction) => self.copy(&instruction, &offsets, bytes),
+            FlowControl::Call if instruction.is_call_near() => {
+                self.push(next);
+                self.jump(Va(instruction.near_branch_target()));
+            }
+            FlowControl::IndirectCall if instruction.is_call_near_indirect() => {
+                self.indirect_call(&instruction, next)?;
+            }
+            FlowControl::Call | FlowControl::Interrupt
+                if matches!(instruction.mnemonic(), Mnemonic::Syscall | Mnemonic::Sysenter | Mnemonic::Int) =>
+            {
+                return Err(NoPad::SystemCall);
+            }
+            _ => return Err(position(&instruction)),
+        }
+        Ok(Displaced { len: bytes.len(), goes_on })
+    }
+
     /// The instruction as it is, with a rip-relative operand fixed up.
     fn copy(&mut self, instruction: &Instruction, offsets: &ConstantOffsets, bytes: &[u8]) {
         let start = self.bytes.len();

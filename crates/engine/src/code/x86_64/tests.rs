@@ -55,7 +55,10 @@ fn branches_keep_their_destination() {
     check(&[0xeb, 0x10], "jmp 0000555555555012h");
     check(&[0x74, 0x10], "je 0000555555555012h; jmp 0000555555555002h");
     check(&[0x0f, 0x8f, 0, 1, 0, 0], "jg 0000555555555106h; jmp 0000555555555006h");
-    check(&[0xe3, 0x10], "jrcxz 0000555566660007h; jmp 0000555555555002h; jmp 0000555555555012h");
+    check(
+        &[0xe3, 0x10],
+        "jrcxz 0000555566660004h; jmp short 0000555566660009h; jmp 0000555555555012h; jmp 0000555555555002h",
+    );
     check(&[0xff, 0xe0], "jmp rax");
 }
 

@@ -1,0 +1,267 @@
+use std::process::Command;
+
+use iced_x86::{Decoder, DecoderOptions};
+use outpost_base::{RegisterContext, RegisterValue, SliceMemory};
+use outpost_target::FixupKind;
+use outpost_target::condition::Assembler;
+use outpost_testkit::Build;
+use proptest::prelude::*;
+
+use super::*;
+
+/// As in `fixtures/jump_harness.c`.
+const BASE: u64 = 0x1000_0000_0000;
+const STACK: u64 = 0x2345_6789_0000;
+const PAGE: u64 = 4096;
+/// The registers in the harness' order.
+const ORDER: [&str; 16] =
+    ["rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
+/// What conditions may name; not rsp, through which they could read what the harness has left on the stack.
+const READABLE: [&str; 23] = [
+    "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip",
+    "eax", "al", "ah", "cx", "dl", "r9d", "sil",
+];
+/// `nop dword ptr [rax + rax]`, 5 bytes.
+const NOP: [u8; 5] = [0x0f, 0x1f, 0x44, 0x00, 0x00];
+/// Ends a case in the harness.
+const END: u8 = 0xcc;
+
+/// A condition and what it is looked at with.
+#[derive(Debug, Clone)]
+struct Case {
+    condition: Condition,
+    registers: Vec<u64>,
+    flags: u64,
+}
+
+fn data_byte(offset: u64) -> u8 {
+    (offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8
+}
+
+impl Case {
+    fn build((steps, registers, flags, near_edge): (Vec<(u8, u64)>, Vec<u64>, u64, bool)) -> Case {
+        let mut code = Assembler::default();
+        let mut depth = 0;
+        for (kind, value) in steps {
+            let binary = [
+                Op::Add,
+                Op::Subtract,
+                Op::Multiply,
+                Op::DivideUnsigned,
+                Op::DivideSigned,
+                Op::RemainderUnsigned,
+                Op::RemainderSigned,
+                Op::And,
+                Op::Or,
+                Op::Xor,
+                Op::ShiftLeft,
+                Op::ShiftRight,
+                Op::ShiftRightSigned,
+                Op::Equal,
+                Op::LessUnsigned,
+                Op::LessSigned,
+                Op::LessEqualUnsigned,
+                Op::LessEqualSigned,
+            ];
+            match kind {
+                0..=7 if depth >= 2 => {
+                    code.op(binary[value as usize % binary.len()]);
+                    depth -= 1;
+                }
+                8 if depth >= 2 => code.op(Op::Swap),
+                9 if depth >= 1 => code.load([1, 2, 4, 8][value as usize % 4], value & 8 != 0),
+                10 if depth >= 1 => code.resize([1, 2, 4][value as usize % 3], value & 8 != 0),
+                11 if depth >= 1 => code.op([Op::Complement, Op::Negate, Op::IsZero][value as usize % 3]),
+                12 if depth >= 1 => {
+                    let otherwise = code.skip(Op::SkipIfZero);
+                    code.constant(value);
+                    let end = code.skip(Op::Skip);
+                    code.land(otherwise);
+                    code.constant(!value);
+                    code.land(end);
+                }
+                13 if (1..20).contains(&depth) => {
+                    code.op(Op::Duplicate);
+                    depth += 1;
+                }
+                14 if depth >= 2 => {
+                    code.op(Op::Drop);
+                    depth -= 1;
+                }
+                15..=19 if depth < 20 => {
+                    code.constant(value);
+                    depth += 1;
+                }
+                20.. if depth < 20 => {
+                    let name = READABLE[value as usize % READABLE.len()];
+                    code.register(Arch::X86_64.register_by_name(name).unwrap());
+                    depth += 1;
+                }
+                _ => {}
+            }
+        }
+        if depth == 0 {
+            code.constant(0);
+            depth = 1;
+        }
+        (1..depth).for_each(|_| code.op(Op::Xor));
+        let mut registers = registers;
+        // On the edge the frame's first store faults; 128 bytes more would not be there either.
+        registers[7] = STACK + if near_edge { 128 } else { 0x8000 };
+        Case { condition: code.finish().unwrap(), registers, flags }
+    }
+
+    fn expected(&self, site: u64, image: &[u8]) -> bool {
+        let mut context = RegisterContext::new(Arch::X86_64);
+        for (name, value) in ORDER.iter().zip(&self.registers) {
+            let id = Arch::X86_64.register_by_name(name).unwrap();
+            context.set(id, RegisterValue::from_u64(*value, 64));
+        }
+        context.set(Arch::X86_64.pc(), RegisterValue::from_u64(site, 64));
+        self.condition.evaluate(&context, &mut SliceMemory { start: Va(BASE), bytes: image }) != Ok(0)
+    }
+}
+
+fn value() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        (0..PAGE + 4).prop_map(|offset| BASE + offset),
+        any::<u64>(),
+        0..70_u64,
+        Just(u64::MAX),
+        Just(i64::MIN as u64),
+        Just(0)
+    ]
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let steps = prop::collection::vec((0..30_u8, value()), 1..40);
+    (steps, prop::collection::vec(value(), 16), any::<u64>(), prop::bool::weighted(0.05)).prop_map(
+        |(steps, registers, flags, near_edge)| {
+            // CF PF AF ZF SF OF, and the bit that is always set.
+            Case::build((steps, registers, flags & 0x8d5 | 2, near_edge))
+        },
+    )
+}
+
+/// Gives the code its final bytes as the server does.
+fn place(code: &JumpCode, at: u64) -> Vec<u8> {
+    let mut bytes = code.bytes.clone();
+    for fixup in &code.fixups {
+        assert_eq!(fixup.kind, FixupKind::Relative32);
+        let field = usize::from(fixup.offset);
+        let displacement = fixup.destination.0.wrapping_sub(at + field as u64 + 4) as i64;
+        bytes[field..field + 4].copy_from_slice(&i32::try_from(displacement).unwrap().to_le_bytes());
+    }
+    bytes
+}
+
+/// Runs cases on the processor; for each: times trapped, what differed at the trap and at the end. And what was mapped.
+fn run(cases: &[Case]) -> (Vec<(u32, u32, u32)>, Vec<u8>) {
+    // A page of data, one with sites, then a page for each pad.
+    let (sites, pads) = (BASE + PAGE, BASE + 2 * PAGE);
+    let mut image: Vec<u8> = (0..PAGE).map(data_byte).collect();
+    image.resize((2 + cases.len() as u64) as usize * PAGE as usize, 0);
+    let mut words = vec![cases.len() as u64];
+    for (index, case) in cases.iter().enumerate() {
+        let (site, pad) = (sites + 16 * index as u64, pads + PAGE * index as u64);
+        let mut code = NOP.to_vec();
+        code.resize(20, END);
+        let jump = make_jump(Va(site), &code, &case.condition).unwrap();
+        assert!(jump.is_sound());
+        let bytes = place(&jump, pad);
+        let offset = (pad - BASE) as usize;
+        image[offset..offset + bytes.len()].copy_from_slice(&bytes);
+        let distance = i32::try_from(pad as i64 - (site as i64 + 5)).unwrap();
+        let offset = (site - BASE) as usize;
+        image[offset] = 0xe9;
+        image[offset + 1..offset + 5].copy_from_slice(&distance.to_le_bytes());
+        image[offset + 5] = END;
+        words.extend_from_slice(&case.registers);
+        let behind = pad + u64::from(jump.copies[0].pad_offset);
+        words.extend_from_slice(&[case.flags, site, pad + u64::from(jump.trap), behind, jump.exits.len() as u64]);
+        for exit in &jump.exits {
+            words.extend_from_slice(&[pad + u64::from(exit.at), pad + u64::from(exit.seen)]);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (of_cases, of_image) = (folder.path().join("cases"), folder.path().join("image"));
+    std::fs::write(&of_cases, words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
+    std::fs::write(&of_image, &image).unwrap();
+    let harness = Build::fixture("jump_harness.c").path();
+    let output = Command::new(harness).arg(of_cases).arg(of_image).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{:?}: {text}", output.status);
+    let hex = |word: &str| u32::from_str_radix(word, 16).unwrap();
+    let line = |line: &str| {
+        let words: Vec<u32> = line.split_whitespace().map(hex).collect();
+        (words[0], words[1], words[2])
+    };
+    (text.lines().map(line).collect(), image)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// The processor finds what the stack machine finds, and no register, flag or byte of the red zone changes.
+    #[test]
+    fn compiled_conditions_agree_with_the_stack_machine(cases in prop::collection::vec(case(), 32)) {
+        let (results, image) = run(&cases);
+        prop_assert_eq!(results.len(), cases.len());
+        for (index, (case, (traps, at_trap, at_end))) in cases.iter().zip(results).enumerate() {
+            let site = BASE + PAGE + 16 * index as u64;
+            // A frame that cannot be made leads to the trap, too: the server looks at the condition then.
+            let expected = u32::from(case.expected(site, &image) || case.registers[7] == STACK + 128);
+            prop_assert_eq!((traps, at_trap, at_end), (expected, 0, 0), "{:?}", case);
+        }
+    }
+}
+
+fn constant(value: u64) -> Condition {
+    let mut code = Assembler::default();
+    code.constant(value);
+    code.finish().unwrap()
+}
+
+#[test]
+fn the_stack_pointer_is_the_functions() {
+    let equals = |value: u64| {
+        let mut code = Assembler::default();
+        code.register(Arch::X86_64.sp());
+        code.constant(value);
+        code.op(Op::Equal);
+        Case {
+            condition: code.finish().unwrap(),
+            registers: [vec![0; 7], vec![STACK + 0x8000], vec![0; 8]].concat(),
+            flags: 2,
+        }
+    };
+    assert_eq!(run(&[equals(STACK + 0x8000), equals(STACK + 0x7000)]).0, [(1, 0, 0), (0, 0, 0)]);
+}
+
+#[test]
+fn whole_instructions_are_displaced() {
+    // push rbp; mov rbp,rsp; sub rsp,16
+    let code = [0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90];
+    let jump = make_jump(Va(0x40_1000), &code, &constant(0)).unwrap();
+    let offsets: Vec<u8> = jump.copies.iter().map(|copy| copy.site_offset).collect();
+    assert_eq!((offsets, jump.expected.len()), (vec![0, 1, 4], 8));
+    let start = usize::from(jump.copies[0].pad_offset);
+    let bytes = place(&jump, 0x50_0000);
+    let mut decoder = Decoder::with_ip(64, &bytes[start..], 0x50_0000 + start as u64, DecoderOptions::NONE);
+    let last = decoder.iter().nth(3).unwrap();
+    assert_eq!(last.near_branch_target(), 0x40_1008);
+}
+
+#[test]
+fn what_cannot_be_moved_or_read_is_refused() {
+    let syscall = [0x90, 0x0f, 0x05, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90];
+    let refused = make_jump(Va(0x40_1000), &syscall, &constant(1)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        format!("the instruction at {} cannot be moved: a system call is not run out of line", Va(0x40_1001))
+    );
+    let mut code = Assembler::default();
+    code.register(Arch::X86_64.register_by_name("xmm0").unwrap());
+    let refused = make_jump(Va(0x40_1000), &NOP, &code.finish().unwrap()).unwrap_err();
+    assert_eq!(refused, NoJump::Register { register: "xmm0" });
+}
