@@ -68,6 +68,7 @@ transcripts! {
     go
     inline_frames
     jumps
+    json
     locals
     modules
     objects

@@ -1,12 +1,16 @@
 //! What a command is: parsed from text, run to give data, rendered as text.
 
+use serde_json::Value;
+
+use crate::json::Json;
 use crate::language::Arguments;
-use crate::{CommandError, Debugger, Output, OutputKind};
+use crate::output::CommandResult;
+use crate::{CommandError, Debugger, Output};
 
 /// A command in three pieces, so that a front end can call the one in the middle with data and get data.
 pub trait Command: Sized {
     /// What it gives.
-    type Data;
+    type Data: Json;
 
     /// Reads the arguments; expressions in them are evaluated in the debugger's current scope.
     ///
@@ -78,10 +82,29 @@ pub(crate) fn carry_out<C: Command>(
     let command = C::parse(arguments, debugger)?;
     arguments.finish()?;
     let data = command.run(debugger)?;
-    let mut text = String::new();
-    C::render(&data, &mut text);
-    if !text.is_empty() {
-        out.write(OutputKind::Normal, &text);
-    }
+    give(&data, C::render, out);
     Ok(())
+}
+
+/// Hands out data with the way in which they are shown as text.
+pub(crate) fn give<T: Json>(data: &T, render: fn(&T, &mut String), out: &mut dyn Output) {
+    out.result(&Rendered { data, render });
+}
+
+/// Data with their text.
+struct Rendered<'a, T> {
+    data: &'a T,
+    render: fn(&T, &mut String),
+}
+
+impl<T: Json> CommandResult for Rendered<'_, T> {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        (self.render)(self.data, &mut text);
+        text
+    }
+
+    fn json(&self) -> Value {
+        self.data.json()
+    }
 }

@@ -9,6 +9,7 @@ use outpost_engine::{
     Engine, EngineError, EngineEvent, EngineState, ProcessOrdinal, RunOptions, StepRequest, SystemOrdinal,
 };
 
+use crate::cmd::json;
 use crate::language::{Arguments, cut_command, recognise};
 use crate::log::{Log, Tee};
 use crate::questions::{self, Question};
@@ -83,6 +84,8 @@ pub struct Debugger {
     /// Values that are asked for; the next line is the answer to the first.
     pub(crate) questions: VecDeque<Question>,
     last_line: String,
+    /// What comes of the last command is shown as JSON.
+    pub(crate) stops_as_json: bool,
     /// The next stop is shown and gone on from, before anything else that waits for it.
     pub(crate) goes_on_at_stop: bool,
     /// How many commands are under way, one within the other.
@@ -119,6 +122,7 @@ impl Debugger {
             aliases: Aliases::default(),
             questions: VecDeque::new(),
             last_line: String::new(),
+            stops_as_json: false,
             goes_on_at_stop: false,
             nesting: 0,
         }
@@ -271,7 +275,10 @@ impl Debugger {
                     self.script.push(&stop.commands);
                     return self.run_frames(out);
                 }
-                let shown = text::stop::describe(self, &stop);
+                let mut shown = text::stop::describe(self, &stop);
+                if std::mem::take(&mut self.stops_as_json) {
+                    shown = json::stop(&stop);
+                }
                 out.write(OutputKind::Stop, &shown);
                 if stop.reason == StopReason::BreakIn && self.script.has_loop() {
                     // Whoever breaks in wants the loop to end, too, which would resume again.
@@ -287,11 +294,14 @@ impl Debugger {
                 return self.run_frames(out);
             }
             EngineEvent::Stepped(step) => {
-                let shown = text::stop::describe_step(self, &step);
+                let shown = match self.stops_as_json {
+                    true => json::step(&step),
+                    false => text::stop::describe_step(self, &step),
+                };
                 out.write(OutputKind::Stop, &shown);
             }
             EngineEvent::SystemLost { name, reason, .. } => {
-                self.awaits_event = false;
+                (self.awaits_event, self.stops_as_json) = (false, false);
                 self.forget_what_waits();
                 out.write(OutputKind::Error, &format!("{name} is lost: {reason}\n"));
                 self.lost = Some(name);
@@ -308,20 +318,10 @@ impl Debugger {
 
     /// A wait for an event that is due failed: there will be none.
     pub fn event_failed(&mut self, error: &EngineError, out: &mut dyn Output) -> Progress {
-        self.awaits_event = false;
+        (self.awaits_event, self.stops_as_json) = (false, false);
         self.script.clear();
         out.write(OutputKind::Error, &format!("{}\n", CommandError::from(error.clone()).message()));
         self.progress()
-    }
-
-    /// What `command` writes, collected. Its failure is an error here.
-    ///
-    /// # Errors
-    /// That of the command.
-    pub(crate) fn capture(&mut self, command: &str) -> Result<String, CommandError> {
-        let mut text = String::new();
-        self.one_command(command, &mut text)?;
-        Ok(text)
     }
 
     /// Runs one command; the text behind it is not looked at.

@@ -3,7 +3,7 @@
 use outpost_engine::ThreadOrdinal;
 
 use crate::debugger::Progress;
-use crate::language::{ThreadSpec, recognise};
+use crate::language::{ThreadSpec, cut_command, recognise};
 use crate::{CommandError, Debugger};
 
 /// Commands that resume the debuggee or end the session, which cannot be done several times in turn.
@@ -44,6 +44,7 @@ pub(crate) fn resumes(command: &str) -> bool {
             let rest = ThreadSpec::parse(found.rest).1.trim();
             !rest.is_empty() && rest.len() < found.rest.len() && resumes(rest)
         }
+        Ok(found) if found.name.eq_ignore_ascii_case(".json") => resumes(cut_command(found.rest).0),
         Ok(found) => RESUMING.iter().any(|name| name.eq_ignore_ascii_case(found.name)),
         Err(_) => false,
     }
@@ -55,10 +56,10 @@ mod tests {
 
     #[test]
     fn what_resumes_is_seen_through_thread_prefixes() {
-        for command in ["g", "G", "p 3", "~* g", "~1 ~2g", "tr", "qd", ".restart"] {
+        for command in ["g", "G", "p 3", "~* g", "~1 ~2g", ".json g; k", "tr", "qd", ".restart"] {
             assert!(resumes(command), "{command}");
         }
-        for command in ["k", "~*k", "~", "~ ~", "gx", ".echo g"] {
+        for command in ["k", "~*k", "~", "~ ~", "gx", ".json k; g", ".echo g"] {
             assert!(!resumes(command), "{command}");
         }
     }

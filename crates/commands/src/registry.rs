@@ -51,6 +51,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::printf::ENTRIES,
     cmd::shell::ENTRIES,
     cmd::for_each::ENTRIES,
+    cmd::json::ENTRIES,
     cmd::session::ENTRIES,
     cmd::help::ENTRIES,
 ];

@@ -51,8 +51,14 @@ pub(crate) fn cdb(program: impl AsRef<Path>, script: &str) -> String {
 
 /// What `cdb` says with these arguments and no input.
 pub(crate) fn run(arguments: &[&str]) -> String {
+    run_in(Path::new("."), arguments)
+}
+
+/// As [`run`], in a folder.
+pub(crate) fn run_in(folder: &Path, arguments: &[&str]) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_cdb"))
         .args(arguments)
+        .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())

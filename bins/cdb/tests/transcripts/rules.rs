@@ -32,6 +32,7 @@ const PATTERNS: &[(&str, &str)] = &[
     // Addresses of what the kernel maps: libraries, stacks of further threads.
     (r"\b00007fff(`?)f[0-9a-e][0-9a-f]{6}\b", "00007fff${1}f*******"),
     (r"(\[stack\][^\n]*\nOffset: +)[0-9a-f]+", "$1*"),
+    (r#"("(?:(?:process|thread)_id|id|time_us|build_id|previous_pc)":)("[^"]*"|\d+)"#, "$1*"),
     // The machine, its users and the time.
     (r"Linux \S+ x86_64 MP \(\d+ procs\)", "Linux * x86_64 MP (* procs)"),
     (r"(Machine name: |User: )\S+", "$1*"),

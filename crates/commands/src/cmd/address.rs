@@ -4,6 +4,7 @@ use outpost_base::{Va, VaRange};
 use outpost_engine::target::{HandleInfo, Region, RegionUsage};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, json};
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger, Output};
@@ -77,6 +78,18 @@ pub enum AddressData {
     },
     /// Sums over all regions.
     Summary(Vec<Region>),
+}
+
+impl Json for AddressData {
+    fn json(&self) -> Value {
+        match self {
+            AddressData::List(regions) | AddressData::Summary(regions) => regions.json(),
+            AddressData::One { region, at, symbol } => {
+                json!({ "at": at.json(), "region": region.json(), "symbol": symbol })
+            }
+            AddressData::Free { at, range } => json!({ "at": at.json(), "free": range.json() }),
+        }
+    }
 }
 
 impl Command for Address {

@@ -2,12 +2,13 @@
 
 use outpost_base::{MemoryReader, Va};
 
-use crate::command::{CommandEntry, Group};
+use crate::command::{CommandEntry, Group, give};
+use crate::json::fields;
 use crate::language::{Arguments, cut_command};
 use crate::script::alias::bare_name;
 use crate::text::line;
 use crate::text::values::ValueMemory;
-use crate::{CommandError, Debugger, Output, OutputKind};
+use crate::{CommandError, Debugger, Output};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[
     CommandEntry {
@@ -142,19 +143,27 @@ fn forget(arguments: &mut Arguments<'_>, debugger: &mut Debugger, _: &mut dyn Ou
 
 fn list(arguments: &mut Arguments<'_>, debugger: &mut Debugger, out: &mut dyn Output) -> Result<(), CommandError> {
     arguments.finish()?;
-    let mut text = String::new();
-    for (name, value) in debugger.aliases.named() {
-        if text.is_empty() {
-            line!(text, "  Alias            Value");
-            line!(text, " -------          -------");
-        }
-        line!(text, " {name:<16} {value}");
-    }
-    if text.is_empty() {
-        line!(text, "No aliases");
-    }
-    out.write(OutputKind::Normal, &text);
+    let named = debugger.aliases.named().map(|(name, value)| Alias { name: name.to_owned(), value: value.to_owned() });
+    let named: Vec<Alias> = named.collect();
+    give(&named, |named, text| render(named, text), out);
     Ok(())
+}
+
+/// A name and what it stands for.
+#[derive(Debug, Clone)]
+struct Alias {
+    name: String,
+    value: String,
+}
+
+fields!(Alias { name, value });
+
+fn render(named: &[Alias], text: &mut String) {
+    match named {
+        [] => line!(text, "No aliases"),
+        _ => line!(text, "  Alias            Value\n -------          -------"),
+    }
+    named.iter().for_each(|Alias { name, value }| line!(text, " {name:<16} {value}"));
 }
 
 /// Sets `$u0` to `$u9`: the form `r $.u0=text`. `false`: the arguments are something else.

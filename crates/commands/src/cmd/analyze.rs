@@ -3,6 +3,7 @@
 use outpost_engine::triage::{Analysis, Hang, HangClass};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, fields, json};
 use crate::language::Arguments;
 use crate::text::frames::{FrameColumns, call_site, head, row};
 use crate::text::line;
@@ -45,6 +46,15 @@ pub enum Found {
     Standstill(Hang),
 }
 
+impl Json for Found {
+    fn json(&self) -> Value {
+        match self {
+            Found::Failure(analysis) => json!({ "failure": analysis.json() }),
+            Found::Standstill(hang) => json!({ "standstill": hang.json() }),
+        }
+    }
+}
+
 /// An analysis with how much of it is shown.
 #[derive(Debug, Clone)]
 pub struct ShownAnalysis {
@@ -52,6 +62,8 @@ pub struct ShownAnalysis {
     pub found: Found,
     verbose: bool,
 }
+
+fields!(ShownAnalysis { found, .. });
 
 impl Command for Analyze {
     type Data = ShownAnalysis;

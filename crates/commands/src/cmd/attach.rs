@@ -5,6 +5,7 @@ use outpost_engine::target::AttachMode;
 use outpost_engine::{Leave, ProcessOrdinal, SystemOrdinal};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, json};
 use crate::language::{Arguments, split_quoted};
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -289,6 +290,17 @@ pub struct Left {
     /// The process.
     pub process: ProcessOrdinal,
     how: Leave,
+}
+
+impl Json for Left {
+    fn json(&self) -> Value {
+        let how = match self.how {
+            Leave::Detach { .. } => "detached",
+            Leave::Kill => "terminated",
+            Leave::Abandon => "abandoned",
+        };
+        json!({ "process": self.process.json(), "how": how })
+    }
 }
 
 impl Command for LeaveProcess {

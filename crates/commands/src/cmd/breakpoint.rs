@@ -7,6 +7,7 @@ use outpost_engine::{
 };
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::{Arguments, ThreadSpec};
 use crate::script::blocks::{braces, parentheses};
 use crate::text::line;
@@ -72,6 +73,8 @@ pub struct BreakpointSet {
     /// The expression, if it cannot be resolved yet.
     pub deferred: Option<String>,
 }
+
+fields!(BreakpointSet { number, deferred });
 
 impl SetBreakpoint {
     /// Sets this one.
@@ -353,6 +356,8 @@ pub struct ShownMode {
     /// Processes in which steps over calls are not kill-safe, and why.
     pub unsafe_steps: Vec<(ProcessOrdinal, String)>,
 }
+
+fields!(ShownMode { safe_only, unsafe_steps });
 
 /// A line for each process in which steps over calls are not kill-safe.
 pub(super) fn unsafe_steps(processes: &[(ProcessOrdinal, String)], text: &mut String) {

@@ -7,6 +7,7 @@ use outpost_engine::{
 
 use super::breakpoint::unsafe_steps;
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, fields, json};
 use crate::language::Arguments;
 use crate::text::symbols::{bracketed, name_of};
 use crate::text::{line, put};
@@ -63,6 +64,17 @@ pub struct ListedBreakpoint {
     pub names: Vec<(String, String)>,
 }
 
+impl Json for ListedBreakpoint {
+    fn json(&self) -> Value {
+        let mut shown = self.info.json();
+        for (at, (symbol, source)) in self.names.iter().enumerate() {
+            shown["locations"][at]["symbol"] = json!(symbol);
+            shown["locations"][at]["source"] = json!(source);
+        }
+        shown
+    }
+}
+
 /// What `bl` shows.
 #[derive(Debug, Clone)]
 pub struct Listing {
@@ -71,6 +83,8 @@ pub struct Listing {
     /// Processes in which steps over calls are not kill-safe, and why; only with a list of all.
     pub unsafe_steps: Vec<(ProcessOrdinal, String)>,
 }
+
+fields!(Listing { breakpoints, unsafe_steps });
 
 impl Command for List {
     type Data = Listing;

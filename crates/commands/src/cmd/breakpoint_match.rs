@@ -8,6 +8,7 @@ use outpost_engine::{BreakpointNumber, BreakpointPlace, BreakpointRequest};
 
 use super::breakpoint::SetBreakpoint;
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -48,6 +49,8 @@ pub struct MatchedBreakpoint {
     /// Module and name.
     pub symbol: String,
 }
+
+fields!(MatchedBreakpoint { number, address, symbol });
 
 impl Command for MatchBreakpoints {
     type Data = Vec<MatchedBreakpoint>;

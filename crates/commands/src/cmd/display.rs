@@ -5,6 +5,7 @@ use outpost_engine::ProcessMemory;
 use outpost_engine::target::ReadRequest;
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{self, Json, Value, json};
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -57,6 +58,19 @@ pub struct Dump {
     size: usize,
     unit: Unit,
     columns: usize,
+}
+
+impl Json for Dump {
+    fn json(&self) -> Value {
+        // What the form shows: words as they are, floats as numbers.
+        let values = self.bytes.chunks(self.size).map(|cell| match (number(cell), self.unit) {
+            (None, _) => Value::Null,
+            (Some(bits), Unit::Float) if self.size == 4 => json!(f32::from_bits(bits as u32)),
+            (Some(bits), Unit::Float) => json!(f64::from_bits(bits)),
+            (Some(bits), _) => json::word(bits),
+        });
+        json!({ "start": self.start.json(), "size": self.size, "values": values.collect::<Vec<_>>() })
+    }
 }
 
 impl Command for Display {

@@ -5,6 +5,7 @@ use outpost_base::{MemoryReader, Va};
 use super::display::{number, range, read_known};
 use super::display_text::{narrow_text, printable, wide_text};
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, json, word};
 use crate::language::Arguments;
 use crate::text::{line, symbols};
 use crate::{CommandError, Debugger};
@@ -57,6 +58,14 @@ pub struct SymbolRows {
     size: usize,
     /// Address, value, symbol with source line.
     pub rows: Vec<(Va, Option<u64>, String)>,
+}
+
+impl Json for SymbolRows {
+    fn json(&self) -> Value {
+        let rows = self.rows.iter();
+        let rows = rows.map(|(at, value, note)| json!({ "at": at.json(), "value": value.map(word), "note": note }));
+        Value::Array(rows.collect())
+    }
 }
 
 impl Command for Symbols {
@@ -171,8 +180,24 @@ pub struct LinkedList {
     link: usize,
 }
 
+/// An element of a list with its first words; `None` for those that cannot be read.
+#[derive(Debug, Clone)]
+pub struct ListElement {
+    /// Where it is.
+    pub at: Va,
+    /// Its words.
+    pub words: Vec<Option<u64>>,
+}
+
+impl Json for ListElement {
+    fn json(&self) -> Value {
+        let words: Vec<Option<Value>> = self.words.iter().map(|value| value.map(word)).collect();
+        json!({ "at": self.at.json(), "words": words })
+    }
+}
+
 impl Command for LinkedList {
-    type Data = Vec<(Va, Vec<Option<u64>>)>;
+    type Data = Vec<ListElement>;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<LinkedList, CommandError> {
         let start = arguments.address(debugger)?;
@@ -191,7 +216,7 @@ impl Command for LinkedList {
             debugger.engine.check_interrupt()?;
             let words: Vec<Option<u64>> = (0..self.words.max(2)).map(|word| memory.read_u64(at + 8 * word)).collect();
             let next = words.get(self.link).copied().flatten();
-            elements.push((at, words.into_iter().take(self.words as usize).collect()));
+            elements.push(ListElement { at, words: words.into_iter().take(self.words as usize).collect() });
             match next {
                 Some(next) => at = Va(next),
                 None => break,
@@ -201,7 +226,7 @@ impl Command for LinkedList {
     }
 
     fn render(data: &Self::Data, text: &mut String) {
-        for (at, words) in data {
+        for ListElement { at, words } in data {
             let shown: Vec<String> = words.iter().map(|word| shown_word(*word, 8)).collect();
             line!(text, "{at}  {}", shown.join(" "));
         }

@@ -4,6 +4,7 @@ use outpost_base::{MemoryReader, Va};
 
 use super::display::{columns, range};
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -54,6 +55,8 @@ pub struct ReadText {
     /// Nothing could be read.
     pub unreadable: bool,
 }
+
+fields!(ReadText { start, lines, unreadable });
 
 impl Command for Text {
     type Data = ReadText;

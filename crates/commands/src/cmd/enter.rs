@@ -3,6 +3,7 @@
 use outpost_base::Va;
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::questions::Question;
 use crate::text::line;
@@ -281,8 +282,23 @@ pub struct Compare {
     other: Va,
 }
 
+/// Two bytes that are not the same.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// Where the one is.
+    pub at: Va,
+    /// It.
+    pub byte: u8,
+    /// Where the other is.
+    pub other_at: Va,
+    /// It.
+    pub other: u8,
+}
+
+fields!(Difference { at, byte, other_at, other });
+
 impl Command for Compare {
-    type Data = Vec<(Va, u8, Va, u8)>;
+    type Data = Vec<Difference>;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Compare, CommandError> {
         let (one, len) = bounded(arguments, debugger)?;
@@ -295,12 +311,16 @@ impl Command for Compare {
         let other = memory.read_vec(self.other, self.len)?;
         let pairs = one.into_iter().zip(other).enumerate();
         let differing = pairs.filter(|(_, (left, right))| left != right);
-        Ok(differing.map(|(at, (left, right))| (self.one + at as u64, left, self.other + at as u64, right)).collect())
+        let difference = |(at, (byte, other))| {
+            let at = at as u64;
+            Difference { at: self.one + at, byte, other_at: self.other + at, other }
+        };
+        Ok(differing.map(difference).collect())
     }
 
     fn render(data: &Self::Data, text: &mut String) {
-        for (one, left, other, right) in data {
-            line!(text, "{one}  {left:02x} - {other}  {right:02x}");
+        for Difference { at, byte, other_at, other } in data {
+            line!(text, "{at}  {byte:02x} - {other_at}  {other:02x}");
         }
     }
 }

@@ -1,9 +1,11 @@
 //! `?`, `??`, `.formats`, `n`, `.expr`: expressions.
 
 use outpost_engine::expr::{Evaluated, Evaluator, Radix};
-use outpost_engine::values::{Scalar, TypeKind, Value};
+use outpost_engine::values::{Scalar, TypeKind, Value as TargetValue};
 
+use super::types::{FieldListing, TypeData};
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, json, names, word};
 use crate::language::Arguments;
 use crate::text::{double, hex64, line, put, single, values};
 use crate::{CommandError, Debugger};
@@ -84,9 +86,51 @@ pub struct Evaluate {
 #[derive(Debug, Clone)]
 pub enum EvaluatedText {
     /// MASM's number.
-    Number(u64),
+    Number(Number),
     /// C++'s, as `??` shows it.
-    Value(String),
+    Value(TypedValue),
+}
+
+impl Json for EvaluatedText {
+    fn json(&self) -> Value {
+        match self {
+            EvaluatedText::Number(number) => number.json(),
+            EvaluatedText::Value(value) => value.json(),
+        }
+    }
+}
+
+/// 64 bits.
+#[derive(Debug, Clone, Copy)]
+pub struct Number(pub u64);
+
+impl Json for Number {
+    fn json(&self) -> Value {
+        json!({ "value": word(self.0), "signed": (self.0 as i64).to_string() })
+    }
+}
+
+/// What `??` gives.
+#[derive(Debug, Clone)]
+pub struct TypedValue {
+    /// The value.
+    pub value: TargetValue,
+    /// The number it is, if it is an integer or a pointer.
+    pub number: Option<u64>,
+    /// It in one line.
+    pub text: String,
+    /// Its fields, or those of what it points to.
+    pub fields: Option<FieldListing>,
+}
+
+impl Json for TypedValue {
+    fn json(&self) -> Value {
+        let mut shown = self.value.json();
+        shown["number"] = self.number.map(word).unwrap_or_default();
+        shown["text"] = json!(self.text);
+        shown["fields"] = self.fields.as_ref().map(|listing| listing.rows.json()).unwrap_or_default();
+        shown
+    }
 }
 
 impl Command for Evaluate {
@@ -100,30 +144,30 @@ impl Command for Evaluate {
         Ok(match self.value {
             Evaluated::Number(number) => {
                 debugger.engine.recent_values().expression = number;
-                EvaluatedText::Number(number)
+                EvaluatedText::Number(Number(number))
             }
             Evaluated::Value(value) => match number_of(&value, debugger) {
                 Some(number) => {
                     debugger.engine.recent_values().expression = number;
-                    EvaluatedText::Number(number)
+                    EvaluatedText::Number(Number(number))
                 }
-                None => EvaluatedText::Value(typed_text(&value, debugger)),
+                None => EvaluatedText::Value(typed(value, debugger)),
             },
         })
     }
 
     fn render(data: &EvaluatedText, text: &mut String) {
         match data {
-            EvaluatedText::Number(number) => {
+            EvaluatedText::Number(Number(number)) => {
                 line!(text, "Evaluate expression: {} = {}", *number as i64, hex64(*number))
             }
-            EvaluatedText::Value(value) => text.push_str(value),
+            EvaluatedText::Value(value) => EvaluateCpp::render(value, text),
         }
     }
 }
 
 /// The number of an integer or pointer.
-pub(crate) fn number_of(value: &Value, debugger: &mut Debugger) -> Option<u64> {
+pub(crate) fn number_of(value: &TargetValue, debugger: &mut Debugger) -> Option<u64> {
     let mut memory = values::ValueMemory(debugger.engine.memory().ok());
     match value.scalar(&mut memory).ok()? {
         Scalar::Float(_) | Scalar::Complex(..) => None,
@@ -134,11 +178,11 @@ pub(crate) fn number_of(value: &Value, debugger: &mut Debugger) -> Option<u64> {
 /// Evaluates a C++ expression.
 #[derive(Debug, Clone)]
 pub struct EvaluateCpp {
-    value: Value,
+    value: TargetValue,
 }
 
 impl Command for EvaluateCpp {
-    type Data = String;
+    type Data = TypedValue;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<EvaluateCpp, CommandError> {
         if arguments.is_empty() {
@@ -147,15 +191,20 @@ impl Command for EvaluateCpp {
         Ok(EvaluateCpp { value: arguments.value(debugger)? })
     }
 
-    fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
-        if let Some(number) = number_of(&self.value, debugger) {
+    fn run(self, debugger: &mut Debugger) -> Result<TypedValue, CommandError> {
+        let shown = typed(self.value, debugger);
+        if let Some(number) = shown.number {
             debugger.engine.recent_values().expression = number;
         }
-        Ok(typed_text(&self.value, debugger))
+        Ok(shown)
     }
 
-    fn render(data: &String, text: &mut String) {
-        text.push_str(data);
+    fn render(data: &TypedValue, text: &mut String) {
+        line!(text, "{} {}", data.value.value_type(), data.text);
+        if let Some(fields) = &data.fields {
+            let data = TypeData::Fields(vec![fields.clone()], super::types::Style::default());
+            super::types::DisplayType::render(&data, text);
+        }
     }
 }
 
@@ -165,29 +214,29 @@ fn has_view(of: &outpost_engine::values::Type, debugger: &mut Debugger) -> bool 
 }
 
 /// Type and value; the fields of a structure, and of one that is pointed to.
-fn typed_text(value: &Value, debugger: &mut Debugger) -> String {
+fn typed(value: TargetValue, debugger: &mut Debugger) -> TypedValue {
+    let number = number_of(&value, debugger);
+    let text = values::one_line(debugger, &value);
+    let fields = opened(&value, debugger).map(|object| {
+        let amount = values::Amount { depth: 1, ..values::Amount::default() };
+        let object_type = object.value_type().clone();
+        let rows = values::fields_of(&mut debugger.engine, &object_type, Some(&object), 0, amount);
+        FieldListing { heading: String::new(), rows }
+    });
+    TypedValue { value, number, text, fields }
+}
+
+/// The structure whose fields are shown with a value.
+fn opened(value: &TargetValue, debugger: &mut Debugger) -> Option<TargetValue> {
     let of = value.value_type();
-    let mut text = String::new();
-    let shown = values::one_line(debugger, value);
-    line!(text, "{of} {shown}");
     let is_record = |of: &outpost_engine::values::Type| matches!(of.resolved().kind(), TypeKind::Record(_));
     let mut memory = values::ValueMemory(debugger.engine.memory().ok());
     // Types that mean something are shown by it, not by how their library builds them.
-    let object = match of.target().filter(|target| is_record(target)) {
+    match of.target().filter(|target| is_record(target)) {
         Some(target) if !has_view(&target, debugger) => value.deref(&mut memory).ok(),
         Some(_) => None,
         None => Some(value.clone()).filter(|_| is_record(of) && !has_view(of, debugger)),
-    };
-    let Some(object) = object else { return text };
-    let object_type = object.value_type().clone();
-    let amount = values::Amount { depth: 1, ..values::Amount::default() };
-    let rows = values::fields_of(&mut debugger.engine, &object_type, Some(&object), 0, amount);
-    let data = super::types::TypeData::Fields(
-        vec![super::types::FieldListing { heading: String::new(), rows }],
-        super::types::Style::default(),
-    );
-    super::types::DisplayType::render(&data, &mut text);
-    text
+    }
 }
 
 /// Shows a number in all formats.
@@ -197,18 +246,18 @@ pub struct Formats {
 }
 
 impl Command for Formats {
-    type Data = u64;
+    type Data = Number;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Formats, CommandError> {
         Ok(Formats { value: arguments.number(debugger)? })
     }
 
-    fn run(self, _: &mut Debugger) -> Result<u64, CommandError> {
-        Ok(self.value)
+    fn run(self, _: &mut Debugger) -> Result<Number, CommandError> {
+        Ok(Number(self.value))
     }
 
-    fn render(data: &u64, text: &mut String) {
-        let value = *data;
+    fn render(data: &Number, text: &mut String) {
+        let value = data.0;
         line!(text, "Evaluate expression:");
         line!(text, "  Hex:     {}", hex64(value));
         line!(text, "  Decimal: {}", value as i64);
@@ -267,6 +316,8 @@ impl Command for SetRadix {
 pub struct ChooseEvaluator {
     evaluator: Option<Evaluator>,
 }
+
+names!(Evaluator);
 
 impl Command for ChooseEvaluator {
     type Data = Evaluator;

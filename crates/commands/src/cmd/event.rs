@@ -4,6 +4,7 @@ use outpost_engine::LastEvent;
 use outpost_engine::target::{SigInfo, StopReason};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -65,6 +66,8 @@ pub struct SignalRecord {
     pub place: String,
     pc: outpost_base::Va,
 }
+
+fields!(SignalRecord { info, place, pc });
 
 impl Command for ExceptionRecord {
     type Data = SignalRecord;

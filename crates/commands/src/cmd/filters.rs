@@ -3,6 +3,7 @@
 use outpost_engine::{BreakStatus, EventFilter, EventFilters, HANDLING_CODES};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -75,19 +76,35 @@ const WITH_ARGUMENT: [&str; 5] = ["ld", "ud", "cpr", "epr", "sc"];
 #[derive(Debug, Clone)]
 pub struct ListFilters;
 
+/// A row of the list.
+#[derive(Debug, Clone)]
+pub struct ListedFilter {
+    /// The signal, if it is one that has a row of its own.
+    pub signal: Option<i32>,
+    /// What is done.
+    pub filter: EventFilter,
+}
+
+fields!(ListedFilter { signal, filter });
+
 impl Command for ListFilters {
-    type Data = Vec<(Option<i32>, EventFilter)>;
+    type Data = Vec<ListedFilter>;
 
     fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<ListFilters, CommandError> {
         Ok(ListFilters)
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<Self::Data, CommandError> {
-        Ok(debugger.engine.filters().all().map(|(signal, filter)| (signal, filter.clone())).collect())
+        Ok(debugger
+            .engine
+            .filters()
+            .all()
+            .map(|(signal, filter)| ListedFilter { signal, filter: filter.clone() })
+            .collect())
     }
 
     fn render(data: &Self::Data, text: &mut String) {
-        for (signal, filter) in data {
+        for ListedFilter { signal, filter } in data {
             let (code, description) = match signal {
                 Some(signal) => (outpost_engine::signal_name(*signal), format!("Signal {signal}")),
                 None if filter.code == "sig" => ("*".to_owned(), filter.description.to_owned()),

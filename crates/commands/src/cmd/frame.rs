@@ -3,6 +3,7 @@
 use outpost_engine::{FrameRegisters, StackFrame};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::settings::{MASK_INTEGER, MASK_SEGMENT};
 use crate::text::frames::call_site;
@@ -47,6 +48,8 @@ pub struct SelectedFrame {
     /// Its registers, if asked for.
     pub registers: Option<FrameRegisters>,
 }
+
+fields!(SelectedFrame { frame, registers });
 
 impl Command for Frame {
     type Data = SelectedFrame;

@@ -1,6 +1,7 @@
 //! `.help`: what there is and how it is written.
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, json};
 use crate::language::{Arguments, recognise};
 use crate::text::line;
 use crate::{CommandError, Debugger, registry};
@@ -31,6 +32,25 @@ pub enum HelpData {
     One(&'static CommandEntry),
     /// A documented one that is not carried out, and why.
     Unsupported(String, &'static str),
+}
+
+impl Json for HelpData {
+    fn json(&self) -> Value {
+        match self {
+            HelpData::All => registry::all().map(Json::json).collect(),
+            HelpData::One(entry) => entry.json(),
+            HelpData::Unsupported(name, reason) => json!({ "names": [name], "unsupported": reason }),
+        }
+    }
+}
+
+impl Json for CommandEntry {
+    fn json(&self) -> Value {
+        json!({
+            "names": self.names, "syntax": self.syntax, "summary": self.summary, "details": self.details,
+            "example": self.example,
+        })
+    }
 }
 
 impl Command for Help {
@@ -128,6 +148,12 @@ mod tests {
 
     use super::*;
 
+    fn capture(command: &str) -> Result<String, CommandError> {
+        let mut text = String::new();
+        stopped_debugger().one_command(command, &mut text)?;
+        Ok(text)
+    }
+
     /// Commands whose arguments are files of this machine, or the rest of the line: a flag would be one, too.
     const TAKES_ANYTHING: &[&str] = &[".logopen", ".logappend", "lsf", "*", "$$", ".echo", ".help", "!help"];
 
@@ -139,9 +165,9 @@ mod tests {
                 assert!(!text.trim().is_empty(), "{name}");
             }
             assert!(entry.details.ends_with(['.', ')']), "{name}: {}", entry.details);
-            let shown = stopped_debugger().capture(&format!(".help {name}")).unwrap();
+            let shown = capture(&format!(".help {name}")).unwrap();
             assert!(shown.contains(entry.summary) && shown.contains(entry.example), "{shown}");
-            let list = stopped_debugger().capture(".help").unwrap();
+            let list = capture(".help").unwrap();
             assert!(list.contains(entry.summary), "{name}");
         }
     }
@@ -163,7 +189,7 @@ mod tests {
                 own |= found.entry.names == entry.names || entry.names.iter().any(|name| command.contains(*name));
                 let ends = found.entry.names.iter().any(|name| ["q", ".logopen", ".create"].contains(name));
                 // Names that the process does not have are no fault of the syntax.
-                if !ends && let Err(CommandError::Usage { problem, .. }) = stopped_debugger().capture(command) {
+                if !ends && let Err(CommandError::Usage { problem, .. }) = capture(command) {
                     panic!("{command}: {problem}");
                 }
             }
@@ -181,7 +207,7 @@ mod tests {
             let name = entry.names[0];
             for sign in ['/', '-'] {
                 let taken = |letter: char| {
-                    let done = stopped_debugger().capture(&format!("{name} {sign}{letter}"));
+                    let done = capture(&format!("{name} {sign}{letter}"));
                     match done {
                         Err(CommandError::Usage { problem, .. }) => !problem.contains("unknown"),
                         // Refused with a reason, which tells it.

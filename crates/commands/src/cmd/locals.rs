@@ -5,6 +5,7 @@ use outpost_engine::FrameVariable;
 use outpost_engine::values::{ValueLocation, VariableKind, Wildcard};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, json};
 use crate::language::Arguments;
 use crate::text::{line, put, values};
 use crate::{CommandError, Debugger};
@@ -43,6 +44,17 @@ pub struct ShownLocals {
     /// Variables and the text of their values.
     pub locals: Vec<(FrameVariable, String)>,
     shown: Shown,
+}
+
+impl Json for ShownLocals {
+    fn json(&self) -> Value {
+        let with_text = |(variable, text): &(FrameVariable, String)| {
+            let mut shown = variable.json();
+            shown["text"] = json!(text);
+            shown
+        };
+        self.locals.iter().map(with_text).collect()
+    }
 }
 
 impl Command for Locals {

@@ -8,6 +8,7 @@ use outpost_engine::triage::{Lock, ThreadWait, Waiting};
 
 use super::uniqstack::ranges;
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::frames::call_site;
 use crate::text::line;
@@ -42,6 +43,8 @@ pub struct ShownWaits {
     pub waits: Vec<ThreadWait>,
     verbose: bool,
 }
+
+fields!(ShownWaits { waits, .. });
 
 impl Command for Locks {
     type Data = ShownWaits;

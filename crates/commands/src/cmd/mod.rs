@@ -20,6 +20,7 @@ pub(crate) mod for_each;
 pub mod frame;
 pub mod go;
 pub mod help;
+pub(crate) mod json;
 pub mod locals;
 pub mod locks;
 pub mod memory_file;

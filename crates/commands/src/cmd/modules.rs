@@ -5,6 +5,7 @@ use outpost_engine::values::Wildcard;
 use outpost_engine::{ModuleSummary, SymbolState};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -44,6 +45,8 @@ pub struct ListedModules {
     paths: bool,
     names_only: bool,
 }
+
+fields!(ListedModules { modules, .. });
 
 impl Command for Modules {
     type Data = ListedModules;

@@ -4,6 +4,7 @@ use outpost_engine::ThreadOrdinal;
 use outpost_engine::triage::{ProcessBlock, ThreadBlock};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -44,6 +45,8 @@ pub struct ShownProcess {
     /// Where each image begins, and its path.
     pub modules: Vec<(outpost_base::Va, String)>,
 }
+
+fields!(ShownProcess { block, modules });
 
 impl Command for ShowProcess {
     type Data = ShownProcess;

@@ -5,6 +5,7 @@ use outpost_engine::target::{Attachability, OsProcess, ProcessQuery};
 use outpost_engine::values::Wildcard;
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::{line, put};
 use crate::{CommandError, Debugger};
@@ -38,6 +39,8 @@ pub struct ListedProcesses {
     verbose: bool,
     containers: bool,
 }
+
+fields!(ListedProcesses { processes, .. });
 
 impl Command for ProcessList {
     type Data = ListedProcesses;

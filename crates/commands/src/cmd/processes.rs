@@ -3,10 +3,11 @@
 use outpost_engine::target::{ProcessOrigin, TargetKind};
 use outpost_engine::{ProcessOrdinal, ProcessSummary, SystemOrdinal, SystemSummary};
 
-use crate::command::{CommandEntry, Group};
+use super::threads::Selected;
+use crate::command::{CommandEntry, Group, give};
 use crate::language::{Arguments, ProcessSpec, SystemSpec, ThreadSpec};
 use crate::text::{line, stop};
-use crate::{CommandError, Debugger, Output, OutputKind};
+use crate::{CommandError, Debugger, Output};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[
     CommandEntry {
@@ -41,18 +42,14 @@ fn processes_command(
     let chosen = processes(spec.as_ref().unwrap_or(&ThreadSpec::All), debugger)?;
     match (rest.trim(), spec.is_some()) {
         ("", _) => {
-            let mut text = String::new();
-            for process in chosen {
-                line!(text, "{}", process_row(&process));
-            }
-            out.write(OutputKind::Normal, &text);
+            give(&chosen, |rows, text| rows.iter().for_each(|row| line!(text, "{}", process_row(row))), out);
             Ok(())
         }
         ("s" | "S", true) => {
             let [process] = &chosen[..] else { return Err(CommandError::invalid("only one process can be current")) };
             debugger.engine.select_process(process.ordinal)?;
-            let shown = stop::place(debugger);
-            out.write(OutputKind::Stop, &shown);
+            let shown = Selected { now: process.clone(), place: stop::place(debugger) };
+            give(&shown, Selected::render, out);
             Ok(())
         }
         (other, _) => Err(arguments.usage(format!("'{other}' is nothing to do with a process"))),
@@ -68,18 +65,14 @@ fn systems_command(
     let chosen = systems(spec.as_ref().unwrap_or(&ThreadSpec::All), debugger)?;
     match (rest.trim(), spec.is_some()) {
         ("", _) => {
-            let mut text = String::new();
-            for system in chosen {
-                line!(text, "{}", system_row(&system));
-            }
-            out.write(OutputKind::Normal, &text);
+            give(&chosen, |rows, text| rows.iter().for_each(|row| line!(text, "{}", system_row(row))), out);
             Ok(())
         }
         ("s" | "S", true) => {
             let [system] = &chosen[..] else { return Err(CommandError::invalid("only one system can be current")) };
             debugger.engine.select_system(system.ordinal)?;
-            let shown = stop::place(debugger);
-            out.write(OutputKind::Stop, &shown);
+            let shown = Selected { now: system.clone(), place: stop::place(debugger) };
+            give(&shown, Selected::render, out);
             Ok(())
         }
         (other, _) => Err(arguments.usage(format!("'{other}' is nothing to do with a system"))),

@@ -3,7 +3,8 @@
 use outpost_base::{RegisterContext, RegisterValue};
 use outpost_engine::target::RegisterSets;
 
-use crate::command::{CommandEntry, Group};
+use crate::command::{CommandEntry, Group, give};
+use crate::json::{Json, Value};
 use crate::language::{Arguments, ThreadSpec};
 use crate::questions::Question;
 use crate::settings::{MASK_DEBUG, MASK_FLOAT, MASK_XMM, MASK_YMM};
@@ -59,42 +60,72 @@ fn show_or_set(
     debugger: &mut Debugger,
     out: &mut dyn Output,
 ) -> Result<(), CommandError> {
-    let mut text = String::new();
+    let mut shown = Shown::default();
     let name = arguments.name;
     match name {
-        "rF" => text.push_str(&registers::block(&whole_context(debugger)?, MASK_FLOAT)),
-        "rX" => text.push_str(&registers::block(&whole_context(debugger)?, MASK_XMM)),
-        "rY" => text.push_str(&registers::block(&whole_context(debugger)?, MASK_YMM)),
+        "rF" => shown.block(&whole_context(debugger)?, MASK_FLOAT),
+        "rX" => shown.block(&whole_context(debugger)?, MASK_XMM),
+        "rY" => shown.block(&whole_context(debugger)?, MASK_YMM),
         "rM" => {
             let mask = arguments.number(debugger)?;
             arguments.finish()?;
-            text.push_str(&registers::block(&whole_context(debugger)?, mask));
+            shown.block(&whole_context(debugger)?, mask);
         }
         _ if super::alias::set_fixed(arguments.rest(), debugger) => {}
-        _ if arguments.take(".") => used_registers(debugger, &mut text)?,
-        _ if arguments.is_empty() => all(debugger, &mut text)?,
+        _ if arguments.take(".") => used_registers(debugger, &mut shown)?,
+        _ if arguments.is_empty() => all(debugger, &mut shown)?,
         _ => {
             while !arguments.is_empty() {
-                one(arguments, debugger, &mut text)?;
+                one(arguments, debugger, &mut shown)?;
             }
         }
     }
-    out.write(OutputKind::Normal, &text);
+    give(&shown, |shown, text| text.push_str(&shown.text), out);
     Ok(())
 }
 
+/// Registers and how they are shown.
+#[derive(Default)]
+struct Shown {
+    text: String,
+    /// By name, in the order of the text.
+    values: Vec<(String, RegisterValue)>,
+    /// Those of a whole block.
+    all: Option<Value>,
+}
+
+impl Json for Shown {
+    fn json(&self) -> Value {
+        let named = || self.values.iter().map(|(name, value)| (name.clone(), value.json())).collect();
+        self.all.clone().unwrap_or_else(named)
+    }
+}
+
+impl Shown {
+    fn block(&mut self, context: &RegisterContext, mask: u64) {
+        self.text.push_str(&registers::block(context, mask));
+        self.all = Some(context.json());
+    }
+
+    fn one(&mut self, arch: outpost_base::Arch, name: &str, value: RegisterValue) {
+        line!(self.text, "{name}={}", registers::single(arch, name, &value));
+        self.values.push((name.to_owned(), value));
+    }
+}
+
 /// The mask's registers of the thread, or of the frame that `.frame /c` chose, then the instruction there.
-fn all(debugger: &mut Debugger, text: &mut String) -> Result<(), CommandError> {
+fn all(debugger: &mut Debugger, shown: &mut Shown) -> Result<(), CommandError> {
     let mask = debugger.settings.register_mask;
     if let Some(frame) = debugger.engine.shown_frame_registers()? {
-        text.push_str(&registers::frame_block(&frame, mask));
-        stop::instruction(debugger, frame.context(), text);
+        shown.text.push_str(&registers::frame_block(&frame, mask));
+        shown.all = Some(frame.json());
+        stop::instruction(debugger, frame.context(), &mut shown.text);
         return Ok(());
     }
     let wants_more = mask & (MASK_FLOAT | MASK_XMM | MASK_YMM | MASK_DEBUG) != 0;
     let context = if wants_more { whole_context(debugger)? } else { general_context(debugger)? };
-    text.push_str(&registers::block(&context, mask));
-    stop::instruction(debugger, &context, text);
+    shown.block(&context, mask);
+    stop::instruction(debugger, &context, &mut shown.text);
     Ok(())
 }
 
@@ -109,7 +140,7 @@ fn whole_context(debugger: &mut Debugger) -> Result<RegisterContext, CommandErro
 }
 
 /// `name`, `name:type`, `name = value`.
-fn one(arguments: &mut Arguments<'_>, debugger: &mut Debugger, text: &mut String) -> Result<(), CommandError> {
+fn one(arguments: &mut Arguments<'_>, debugger: &mut Debugger, shown: &mut Shown) -> Result<(), CommandError> {
     arguments.take("@");
     let word = arguments.register_name();
     if word.is_empty() {
@@ -129,12 +160,12 @@ fn one(arguments: &mut Arguments<'_>, debugger: &mut Debugger, text: &mut String
     arguments.take(",");
     let value = debugger.engine.register(&name)?;
     match typed {
-        Some(kind) => line!(
-            text,
-            "{name}={}",
-            parts(&value, kind).ok_or_else(|| arguments.usage(format!("unknown type '{kind}'")))?
-        ),
-        None => line!(text, "{name}={}", registers::single(debugger.engine.arch(), &name, &value)),
+        Some(kind) => {
+            let parts = parts(&value, kind).ok_or_else(|| arguments.usage(format!("unknown type '{kind}'")))?;
+            line!(shown.text, "{name}={parts}");
+            shown.values.push((name, value));
+        }
+        None => shown.one(debugger.engine.arch(), &name, value),
     }
     Ok(())
 }
@@ -200,7 +231,7 @@ fn parts(value: &RegisterValue, kind: &str) -> Option<String> {
 }
 
 /// `r.`: registers of the current instruction.
-fn used_registers(debugger: &mut Debugger, text: &mut String) -> Result<(), CommandError> {
+fn used_registers(debugger: &mut Debugger, shown: &mut Shown) -> Result<(), CommandError> {
     use outpost_base::MemoryReader as _;
     use outpost_engine::disassembly;
     let context = general_context(debugger)?;
@@ -212,10 +243,10 @@ fn used_registers(debugger: &mut Debugger, text: &mut String) -> Result<(), Comm
     for id in disassembly::registers_used(arch, &instruction) {
         let Some(row) = arch.register(id) else { continue };
         if let Ok(value) = debugger.engine.register(row.name) {
-            line!(text, "{}={}", row.name, registers::single(arch, row.name, &value));
+            shown.one(arch, row.name, value);
         }
     }
-    line!(text, "{}", instruction.line());
+    line!(shown.text, "{}", instruction.line());
     Ok(())
 }
 
@@ -229,16 +260,18 @@ fn mask_command(
         debugger.settings.register_mask = mask;
         return Ok(());
     }
-    let mask = debugger.settings.register_mask;
-    let mut text = format!("Register output mask is {mask:x}:\n");
+    give(&debugger.settings.register_mask, describe_mask, out);
+    Ok(())
+}
+
+fn describe_mask(mask: &u64, text: &mut String) {
+    line!(text, "Register output mask is {mask:x}:");
     let parts =
         [(2, "Integer state"), (4, "Floating-point state"), (8, "Segment registers"), (0x20, "Debug registers")];
     let vectors = [(0x40, "XMM registers"), (0x200, "YMM registers")];
     for (bit, words) in parts.into_iter().chain(vectors).filter(|(bit, _)| mask & bit != 0) {
         line!(text, "  {bit:4x} - {words}");
     }
-    out.write(OutputKind::Normal, &text);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! `!runaway`: which threads use the processors.
 
+use outpost_base::ThreadId;
 use outpost_engine::ThreadOrdinal;
 use outpost_engine::target::ThreadTimes;
 
 use super::time::duration;
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -32,11 +34,23 @@ pub struct Runaway {
     flags: u64,
 }
 
-/// A row: thread, its id, microseconds; `None` if not known.
-type Row = (ThreadOrdinal, u32, String, Option<u64>);
+/// A thread and its time.
+#[derive(Debug, Clone)]
+pub struct ThreadTime {
+    /// The thread.
+    pub thread: ThreadOrdinal,
+    /// Its id.
+    pub id: ThreadId,
+    /// Its name.
+    pub name: String,
+    /// Microseconds; `None` if not known.
+    pub time_us: Option<u64>,
+}
+
+fields!(ThreadTime { thread, id, name, time_us });
 
 /// Tables by their titles, each with its longest time first.
-pub type TimeTables = Vec<(&'static str, Vec<Row>)>;
+pub type TimeTables = Vec<(&'static str, Vec<ThreadTime>)>;
 
 impl Command for Runaway {
     type Data = TimeTables;
@@ -61,13 +75,13 @@ impl Command for Runaway {
             now = clock.map(|(now, _)| now);
         }
         let table = |time: &dyn Fn(&ThreadTimes) -> Option<u64>| {
-            let mut rows: Vec<Row> = Vec::new();
+            let mut rows: Vec<ThreadTime> = Vec::new();
             for (ordinal, times) in &times {
                 let name = threads.iter().find(|thread| thread.ordinal == *ordinal);
                 let name = name.map(|thread| thread.name.clone()).unwrap_or_default();
-                rows.push((*ordinal, times.id.0, name, time(times)));
+                rows.push(ThreadTime { thread: *ordinal, id: times.id, name, time_us: time(times) });
             }
-            rows.sort_by_key(|(ordinal, _, _, time)| (std::cmp::Reverse(*time), *ordinal));
+            rows.sort_by_key(|row| (std::cmp::Reverse(row.time_us), row.thread));
             rows
         };
         let mut tables: TimeTables = Vec::new();
@@ -89,9 +103,9 @@ impl Command for Runaway {
         for (title, rows) in data {
             line!(text, " {title}");
             line!(text, "  Thread       Time");
-            for (ordinal, id, name, time) in rows {
-                let thread = format!("{ordinal}:{id:x}");
-                let time = time.map_or_else(|| "not known".to_owned(), duration);
+            for ThreadTime { thread, id, name, time_us } in rows {
+                let thread = format!("{thread}:{:x}", id.0);
+                let time = time_us.map_or_else(|| "not known".to_owned(), duration);
                 let name = if name.is_empty() { String::new() } else { format!("  \"{name}\"") };
                 line!(text, "  {thread:<12} {time}{name}");
             }

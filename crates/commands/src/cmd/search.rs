@@ -4,6 +4,7 @@ use outpost_base::{MemoryReader, Va, VaRange};
 use outpost_engine::target::{ReadRequest, SearchRequest};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, json};
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -67,6 +68,17 @@ pub struct Hits {
     addresses_only: bool,
     /// More may be there.
     pub limited: bool,
+}
+
+impl Json for Hits {
+    fn json(&self) -> Value {
+        let hits = self.hits.iter().map(|(at, bytes)| {
+            let bytes: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            json!({ "at": at.json(), "bytes": bytes })
+        });
+        let texts = self.texts.iter().map(|(at, text)| json!({ "at": at.json(), "text": text }));
+        json!({ "hits": hits.chain(texts).collect::<Vec<_>>(), "limited": self.limited })
+    }
 }
 
 impl Command for Search {

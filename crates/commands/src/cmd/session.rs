@@ -3,8 +3,10 @@
 use outpost_engine::target::LinkStatistics;
 use outpost_engine::{Leave, SystemSummary};
 
+use super::time::{Time, Times};
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::debugger::Ending;
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::log::Log;
 use crate::text::line;
@@ -270,8 +272,19 @@ impl Command for ShowLog {
 #[derive(Debug, Clone)]
 pub struct TargetVersion;
 
+/// A target and its times.
+#[derive(Debug, Clone)]
+pub struct TargetDescription {
+    /// The system.
+    pub system: SystemSummary,
+    /// Times of the session, of it and of the current process.
+    pub times: Times,
+}
+
+fields!(TargetDescription { system, times });
+
 impl Command for TargetVersion {
-    type Data = (SystemSummary, String);
+    type Data = TargetDescription;
 
     fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<TargetVersion, CommandError> {
         Ok(TargetVersion)
@@ -280,12 +293,12 @@ impl Command for TargetVersion {
     fn run(self, debugger: &mut Debugger) -> Result<Self::Data, CommandError> {
         let current = debugger.engine.systems().into_iter().find(|system| system.is_current);
         let system = current.ok_or(outpost_engine::EngineError::NoDebuggee)?;
-        let times = debugger.capture(".time")?;
-        Ok((system, times))
+        let times = Time.run(debugger)?;
+        Ok(TargetDescription { system, times })
     }
 
     fn render(data: &Self::Data, text: &mut String) {
-        let (system, times) = data;
+        let TargetDescription { system, times } = data;
         let unknown = |text: &str| if text.is_empty() { "unknown".to_owned() } else { text.to_owned() };
         let processors = match system.processors {
             0 => String::new(),
@@ -295,7 +308,7 @@ impl Command for TargetVersion {
         line!(text, "{}{processors} x86-64", unknown(&system.os));
         line!(text, "Machine name: {}", unknown(&system.host));
         line!(text, "Target: {}", system.name);
-        text.push_str(times);
+        Time::render(times, text);
     }
 }
 
@@ -303,24 +316,40 @@ impl Command for TargetVersion {
 #[derive(Debug, Clone)]
 pub struct Version;
 
+/// Versions of the target, if there is one, and of the debugger.
+#[derive(Debug, Clone)]
+pub struct Versions {
+    /// The target.
+    pub target: Option<TargetDescription>,
+    /// The debugger's version.
+    pub debugger: &'static str,
+    /// Its program and arguments.
+    pub command_line: Vec<String>,
+}
+
+fields!(Versions { target, debugger, command_line });
+
 impl Command for Version {
-    type Data = String;
+    type Data = Versions;
 
     fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<Version, CommandError> {
         Ok(Version)
     }
 
-    fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
-        let mut text = debugger.capture("vertarget").unwrap_or_default();
-        line!(text, "Outpost debugger version {}", env!("CARGO_PKG_VERSION"));
-        if !debugger.command_line.is_empty() {
-            line!(text, "command line: '{}'", debugger.command_line.join(" "));
-        }
-        Ok(text)
+    fn run(self, debugger: &mut Debugger) -> Result<Versions, CommandError> {
+        // Without a target the debugger's own version is still one.
+        let target = TargetVersion.run(debugger).ok();
+        Ok(Versions { target, debugger: env!("CARGO_PKG_VERSION"), command_line: debugger.command_line.clone() })
     }
 
-    fn render(data: &String, text: &mut String) {
-        text.push_str(data);
+    fn render(data: &Versions, text: &mut String) {
+        if let Some(target) = &data.target {
+            TargetVersion::render(target, text);
+        }
+        line!(text, "Outpost debugger version {}", data.debugger);
+        if !data.command_line.is_empty() {
+            line!(text, "command line: '{}'", data.command_line.join(" "));
+        }
     }
 }
 
@@ -358,6 +387,8 @@ pub struct LinkReport {
     /// Since it was connected.
     pub total: LinkStatistics,
 }
+
+fields!(LinkReport { name, recent, total });
 
 impl Command for Statistics {
     type Data = Vec<LinkReport>;

@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use crate::command::{CommandEntry, Group};
+use crate::command::{CommandEntry, Group, give};
 use crate::language::{Arguments, split_quoted};
+use crate::text::line;
 use crate::{CommandError, Debugger, Output, OutputKind};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[
@@ -40,7 +41,7 @@ const ROUND: Duration = Duration::from_millis(50);
 fn forbid(arguments: &mut Arguments<'_>, debugger: &mut Debugger, out: &mut dyn Output) -> Result<(), CommandError> {
     arguments.finish()?;
     debugger.settings.shell_allowed = false;
-    out.write(OutputKind::Normal, "Shell commands disabled\n");
+    give(&(), |(), text| line!(text, "Shell commands disabled"), out);
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use outpost_base::Va;
 use outpost_engine::SourceLocation;
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, fields, json};
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -96,6 +97,8 @@ pub struct SourceLines {
     /// The line of the scope's instruction, if it is in this file.
     pub current: Option<u32>,
 }
+
+fields!(SourceLines { file, lines, current });
 
 /// The line of the selected frame.
 fn current_location(debugger: &mut Debugger) -> Option<SourceLocation> {
@@ -253,7 +256,14 @@ pub struct SourceOptions {
 }
 
 /// Source options as they are: t, l, s, o.
-pub type SourceSettings = [(char, &'static str, bool); 4];
+#[derive(Debug, Clone, Copy)]
+pub struct SourceSettings(pub [(char, &'static str, bool); 4]);
+
+impl Json for SourceSettings {
+    fn json(&self) -> Value {
+        self.0.iter().map(|(letter, _, on)| (letter.to_string(), json!(on))).collect()
+    }
+}
 
 impl Command for SourceOptions {
     type Data = Option<SourceSettings>;
@@ -289,11 +299,11 @@ impl Command for SourceOptions {
             ('s', "List source code at prompt", settings.show_source),
             ('o', "Only show source code at prompt", settings.source_only),
         ];
-        Ok(self.option.is_none().then_some(rows))
+        Ok(self.option.is_none().then_some(SourceSettings(rows)))
     }
 
     fn render(data: &Self::Data, text: &mut String) {
-        if let Some(rows) = data {
+        if let Some(SourceSettings(rows)) = data {
             line!(text, "Source options are:");
             for (letter, words, on) in rows {
                 line!(text, "  {letter} {} - {words}", if *on { "on " } else { "off" });

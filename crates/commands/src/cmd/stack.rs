@@ -5,6 +5,7 @@ use outpost_engine::target::RegisterSets;
 use outpost_engine::{FrameTrust, StackFrame, ThreadOrdinal, ThreadStack};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, fields, json, word};
 use crate::language::Arguments;
 use crate::text::frames::{FrameColumns, head, row};
 use crate::text::{line, threads, values};
@@ -77,6 +78,8 @@ pub struct Stacks {
     parameters: Parameters,
 }
 
+fields!(Stacks { stacks, .. });
+
 /// A stack with what belongs to its frames.
 #[derive(Debug, Clone)]
 pub struct ShownStack {
@@ -89,6 +92,8 @@ pub struct ShownStack {
     /// The first three argument registers of each frame, as text.
     pub arguments: Vec<String>,
 }
+
+fields!(ShownStack { stack, parameters, arguments, .. });
 
 impl Command for Stack {
     type Data = Stacks;
@@ -288,17 +293,31 @@ pub struct RawStack {
     count: u64,
 }
 
-/// Stack words with the symbols they lead to.
-pub type StackWords = Vec<(Va, Option<u64>, Option<String>)>;
+/// A stack word with the symbol that it leads to.
+#[derive(Debug, Clone)]
+pub struct StackWord {
+    /// Where it is.
+    pub at: Va,
+    /// It, if it can be read.
+    pub value: Option<u64>,
+    /// `module!symbol+0x5`.
+    pub symbol: Option<String>,
+}
+
+impl Json for StackWord {
+    fn json(&self) -> Value {
+        json!({ "at": self.at.json(), "value": self.value.map(word), "symbol": self.symbol })
+    }
+}
 
 impl Command for RawStack {
-    type Data = StackWords;
+    type Data = Vec<StackWord>;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<RawStack, CommandError> {
         Ok(RawStack { count: arguments.optional_number(debugger)?.unwrap_or(20).min(0x10000) })
     }
 
-    fn run(self, debugger: &mut Debugger) -> Result<StackWords, CommandError> {
+    fn run(self, debugger: &mut Debugger) -> Result<Vec<StackWord>, CommandError> {
         let thread = debugger.engine.current_thread()?;
         let context: RegisterContext = debugger.engine.registers(thread, RegisterSets::default())?;
         let mut memory = debugger.engine.memory()?;
@@ -310,16 +329,16 @@ impl Command for RawStack {
         let words: Vec<_> = words.collect();
         Ok(words
             .into_iter()
-            .map(|(at, word)| {
-                let symbol = word.and_then(|word| debugger.engine.symbol_at(Va(word))).map(|symbol| symbol.to_string());
-                (at, word, symbol)
+            .map(|(at, value)| {
+                let symbol = value.and_then(|value| debugger.engine.symbol_at(Va(value)));
+                StackWord { at, value, symbol: symbol.map(|symbol| symbol.to_string()) }
             })
             .collect())
     }
 
-    fn render(data: &StackWords, text: &mut String) {
-        for (at, word, symbol) in data {
-            let value = word.map_or_else(|| "????????`????????".to_owned(), crate::text::hex64);
+    fn render(data: &Vec<StackWord>, text: &mut String) {
+        for StackWord { at, value, symbol } in data {
+            let value = value.map_or_else(|| "????????`????????".to_owned(), crate::text::hex64);
             line!(text, "{at}  {value}{}", symbol.as_ref().map(|name| format!(" {name}")).unwrap_or_default());
         }
     }

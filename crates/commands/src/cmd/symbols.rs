@@ -6,6 +6,7 @@ use outpost_engine::values::{SymbolKind, Wildcard};
 use outpost_engine::{NamedAddress, SourceLocation, SymbolAt};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::symbols::bracketed;
 use crate::text::{line, put, values};
@@ -80,6 +81,8 @@ pub struct Examined {
     verbose: bool,
 }
 
+fields!(Examined { rows, .. });
+
 /// A symbol with what is known of it.
 #[derive(Debug, Clone)]
 pub struct ExaminedSymbol {
@@ -96,6 +99,8 @@ pub struct ExaminedSymbol {
     /// Value, for data with a type.
     pub value: Option<String>,
 }
+
+fields!(ExaminedSymbol { address, name, kind, size, type_name, value });
 
 impl Command for Examine {
     type Data = Examined;
@@ -259,6 +264,8 @@ pub struct Neighbours {
     /// The next symbol.
     pub after: Option<SymbolAt>,
 }
+
+fields!(Neighbours { at, source, before, after });
 
 impl Command for Nearest {
     type Data = Neighbours;

@@ -2,7 +2,8 @@
 
 use outpost_engine::{ThreadOrdinal, ThreadSummary};
 
-use crate::command::{CommandEntry, Group};
+use crate::command::{CommandEntry, Group, give};
+use crate::json::{Json, Value};
 use crate::language::{Arguments, ThreadSpec, recognise};
 use crate::text::{line, stop, threads};
 use crate::{CommandError, Debugger, Output, OutputKind, registry};
@@ -80,8 +81,8 @@ fn threads_command(
             let chosen = select(&spec.ok_or_else(missing)?, debugger)?;
             let [thread] = chosen[..] else { return Err(CommandError::invalid("only one thread can be current")) };
             debugger.engine.select_thread(thread)?;
-            let shown = stop::place(debugger);
-            out.write(OutputKind::Stop, &shown);
+            let shown = Selected { now: debugger.engine.thread(thread)?, place: stop::place(debugger) };
+            give(&shown, Selected::render, out);
             Ok(())
         }
         Some('f' | 'F') => freeze(spec.as_ref(), true, debugger),
@@ -98,14 +99,29 @@ fn threads_command(
     }
 }
 
+/// What was made the current one, and where that is, as at a stop.
+pub(super) struct Selected<T> {
+    pub(super) now: T,
+    pub(super) place: String,
+}
+
+impl<T: Json> Json for Selected<T> {
+    fn json(&self) -> Value {
+        self.now.json()
+    }
+}
+
+impl<T> Selected<T> {
+    pub(super) fn render(&self, text: &mut String) {
+        text.push_str(&self.place);
+    }
+}
+
 fn list(chosen: &[ThreadOrdinal], debugger: &mut Debugger, out: &mut dyn Output) -> Result<(), CommandError> {
     let process = debugger.engine.current_process()?;
     let all: Vec<ThreadSummary> = debugger.engine.threads(process)?;
-    let mut text = String::new();
-    for thread in all.iter().filter(|thread| chosen.contains(&thread.ordinal)) {
-        line!(text, "{}", threads::row(thread));
-    }
-    out.write(OutputKind::Normal, &text);
+    let listed: Vec<ThreadSummary> = all.into_iter().filter(|thread| chosen.contains(&thread.ordinal)).collect();
+    give(&listed, |listed, text| listed.iter().for_each(|thread| line!(text, "{}", threads::row(thread))), out);
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::UtcDateTime;
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -41,6 +42,8 @@ pub struct Times {
     /// Its user time.
     pub user: Option<u64>,
 }
+
+fields!(Times { now, system, process, kernel, user });
 
 impl Command for Time {
     type Data = Times;

@@ -5,6 +5,7 @@ use outpost_engine::SourceLocation;
 use outpost_engine::disassembly::{Block, Flow, Instruction, disassemble, disassemble_before, function_blocks};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, fields, json};
 use crate::language::Arguments;
 use crate::text::line;
 use crate::text::symbols::{EngineSymbols, line_suffix, name_of};
@@ -65,6 +66,8 @@ pub struct ListedInstruction {
     /// It.
     pub instruction: Instruction,
 }
+
+fields!(ListedInstruction { heading, instruction });
 
 impl Command for Unassemble {
     type Data = Listing;
@@ -188,6 +191,14 @@ pub struct ListedBlock {
     pub instructions: Vec<(Option<u32>, Instruction)>,
 }
 
+impl Json for ListedBlock {
+    fn json(&self) -> Value {
+        let rows = self.instructions.iter();
+        let rows = rows.map(|(line, instruction)| json!({ "line": line, "instruction": instruction.json() }));
+        json!({ "heading": self.heading, "instructions": rows.collect::<Vec<_>>() })
+    }
+}
+
 /// A function's blocks.
 #[derive(Debug, Clone)]
 pub struct FunctionListing {
@@ -197,6 +208,8 @@ pub struct FunctionListing {
     pub count: Option<usize>,
     calls_only: bool,
 }
+
+fields!(FunctionListing { blocks, count, .. });
 
 impl Command for UnassembleFunction {
     type Data = FunctionListing;

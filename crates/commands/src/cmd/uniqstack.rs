@@ -4,6 +4,7 @@ use outpost_engine::{StackFrame, ThreadOrdinal};
 
 use super::stack::{Parameters, ShownStack, render_one, with_parameters};
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, json};
 use crate::language::Arguments;
 use crate::text::frames::FrameColumns;
 use crate::text::line;
@@ -36,6 +37,13 @@ pub struct ShownGroups {
     pub groups: Vec<(Vec<ThreadOrdinal>, ShownStack)>,
     columns: FrameColumns,
     parameters: Parameters,
+}
+
+impl Json for ShownGroups {
+    fn json(&self) -> Value {
+        let groups = self.groups.iter();
+        groups.map(|(threads, stack)| json!({ "threads": threads.json(), "stack": stack.json() })).collect()
+    }
 }
 
 impl Command for UniqueStacks {

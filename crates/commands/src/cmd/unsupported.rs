@@ -61,7 +61,6 @@ const REASONS: &[(&str, &[&str])] = &[
             ".ignore_missing_pages",
             ".imgscan",
             ".inline",
-            ".json",
             ".load",
             ".loadby",
             ".opendump",

@@ -6,6 +6,7 @@ use outpost_engine::natvis::ViewFile;
 
 use super::script_file;
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, fields, json};
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -114,6 +115,13 @@ fn problems(file: &ViewFile, text: &mut String) {
     }
 }
 
+impl Json for ViewFile {
+    fn json(&self) -> Value {
+        let problems = self.problems.iter().map(|one| json!({ "line": one.line, "problem": one.problem }));
+        json!({ "path": self.path, "views": self.len(), "problems": problems.collect::<Vec<_>>() })
+    }
+}
+
 /// Lists the files of views.
 #[derive(Debug, Clone)]
 pub struct ListViews;
@@ -126,6 +134,8 @@ pub struct LoadedViews {
     /// Types whose objects its views make no sense of, and why.
     pub failures: Vec<(String, String)>,
 }
+
+fields!(LoadedViews { file, failures });
 
 impl Command for ListViews {
     type Data = Vec<LoadedViews>;

@@ -51,9 +51,18 @@ impl Debugger {
     /// That of the first command that fails.
     pub(crate) fn capture_all(&mut self, commands: &str, refusal: &str) -> Result<String, CommandError> {
         let mut text = String::new();
-        match self.run_apart(commands, refusal, Errors::Keep(None), &mut text) {
+        self.run_all(commands, refusal, &mut text)?;
+        Ok(text)
+    }
+
+    /// Runs commands that another command runs, as [`Debugger::run_nested`], up to the first that fails.
+    ///
+    /// # Errors
+    /// Of that one.
+    pub(crate) fn run_all(&mut self, commands: &str, refusal: &str, out: &mut dyn Output) -> Result<(), CommandError> {
+        match self.run_apart(commands, refusal, Errors::Keep(None), out) {
             Errors::Keep(Some(error)) => Err(error),
-            _ => Ok(text),
+            _ => Ok(()),
         }
     }
 

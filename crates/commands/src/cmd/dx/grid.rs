@@ -1,5 +1,6 @@
 //! Elements as a table: a line for each, a column for each of their members.
 
+use crate::json::fields;
 use crate::text::{line, put};
 
 /// Widest cell; what is longer is cut.
@@ -15,6 +16,8 @@ pub struct Grid {
     /// Whether there are more elements.
     pub more: bool,
 }
+
+fields!(Grid { columns, rows, more });
 
 impl Grid {
     /// Adds an element with its members. A member that none had before gets a column of its own.

@@ -11,6 +11,7 @@ use outpost_engine::model::{Format, METHODS, MethodKind, Object, symbols_of, vie
 use outpost_engine::values::{BatchMemory, TextOptions, ViewLimits};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value};
 use crate::language::Arguments;
 use crate::text::values;
 use crate::{CommandError, Debugger};
@@ -64,6 +65,15 @@ pub enum ShownObject {
     Tree(Vec<Row>),
     /// A table of its elements.
     Grid(Grid),
+}
+
+impl Json for ShownObject {
+    fn json(&self) -> Value {
+        match self {
+            ShownObject::Tree(rows) => rows.json(),
+            ShownObject::Grid(grid) => grid.json(),
+        }
+    }
 }
 
 impl Command for DisplayObject {

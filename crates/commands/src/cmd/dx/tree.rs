@@ -11,6 +11,7 @@ use outpost_engine::values::{
 };
 
 use super::grid::Grid;
+use crate::json::fields;
 use crate::text::{line, put};
 
 /// Rows at most; a longer listing helps nobody.
@@ -34,6 +35,8 @@ pub struct Row {
     /// Its type, if it is a value of the debuggee.
     pub type_name: Option<String>,
 }
+
+fields!(Row { depth, offset, bits, name, value, type_name });
 
 impl Row {
     /// A method that an object has.

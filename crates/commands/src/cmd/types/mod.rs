@@ -9,6 +9,7 @@ use outpost_engine::expr::ExprError;
 use outpost_engine::values::{FieldRole, FieldRow, SymbolKind, Type, TypeKind, Value};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{self, Json, fields, json};
 use crate::language::Arguments;
 use crate::text::{line, put, values};
 use crate::{CommandError, Debugger};
@@ -71,6 +72,16 @@ pub enum TypeData {
     },
 }
 
+impl Json for TypeData {
+    fn json(&self) -> json::Value {
+        match self {
+            TypeData::Matches(names) => json!({ "matches": names }),
+            TypeData::Fields(listings, _) => json!({ "objects": listings.json() }),
+            TypeData::Single { heading, text } => json!({ "heading": heading, "text": text }),
+        }
+    }
+}
+
 /// The fields of one type or object.
 #[derive(Debug, Clone)]
 pub struct FieldListing {
@@ -79,6 +90,8 @@ pub struct FieldListing {
     /// The rows.
     pub rows: Vec<FieldRow>,
 }
+
+fields!(FieldListing { heading, rows });
 
 impl Command for DisplayType {
     type Data = TypeData;
