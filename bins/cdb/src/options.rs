@@ -50,6 +50,9 @@ usage: cdb [-premote TRANSPORT] [OPTIONS] PROGRAM [ARGUMENTS...]     debug a new
   -o, --debug-children    debug the processes that it creates, too
   -g, --go                go on at the initial stop
   -G, --go-at-exit        go on when the process ends
+  -xe, -xd, -xn, -xi EVENT  stop at an event, stop at its second chance, be told, ignore it, from the first
+        one on; EVENT is written as for the commands sxe, sxd, sxn, sxi (--sxe, ...). Later ones go over earlier
+  -x                      as -xd av
   -c, --commands TEXT     commands to begin with, after the first stop; may be repeated
   -cf, --command-file FILE  a file of such commands; ntsd.ini in the current directory is the default
   -y, --symbols PATH      where symbols are looked for (.sympath)
@@ -121,6 +124,8 @@ pub(crate) struct Options {
     pub(crate) debug_children: bool,
     pub(crate) go_at_start: bool,
     pub(crate) go_at_exit: bool,
+    /// Commands that set event filters (`sxe av`), in the order of their options.
+    pub(crate) filters: Vec<String>,
     pub(crate) commands: Vec<String>,
     pub(crate) command_file: Option<PathBuf>,
     pub(crate) symbols: Option<String>,
@@ -167,6 +172,9 @@ enum Word {
     DebugChildren,
     Go,
     GoAtExit,
+    /// One that sets an event filter: the command that does.
+    Filter(&'static str),
+    AccessViolations,
     Commands,
     CommandFile,
     Symbols,
@@ -200,6 +208,11 @@ impl Word {
             "-o" | "--debug-children" => Word::DebugChildren,
             "-g" | "--go" => Word::Go,
             "-G" | "--go-at-exit" => Word::GoAtExit,
+            "-xe" | "--sxe" => Word::Filter("sxe"),
+            "-xd" | "--sxd" => Word::Filter("sxd"),
+            "-xn" | "--sxn" => Word::Filter("sxn"),
+            "-xi" | "--sxi" => Word::Filter("sxi"),
+            "-x" => Word::AccessViolations,
             "-c" | "--commands" => Word::Commands,
             "-cf" | "--command-file" => Word::CommandFile,
             "-y" | "--symbols" => Word::Symbols,
@@ -225,6 +238,7 @@ impl Word {
                 | Word::Pid
                 | Word::ProcessName
                 | Word::Core
+                | Word::Filter(_)
                 | Word::Commands
                 | Word::CommandFile
                 | Word::Symbols
@@ -325,6 +339,7 @@ impl Default for Options {
             debug_children: false,
             go_at_start: false,
             go_at_exit: false,
+            filters: Vec::new(),
             commands: Vec::new(),
             command_file: None,
             symbols: None,
@@ -355,6 +370,8 @@ impl Options {
             Word::DebugChildren => self.debug_children = true,
             Word::Go => self.go_at_start = true,
             Word::GoAtExit => self.go_at_exit = true,
+            Word::Filter(command) => self.filters.push(format!("{command} {value}")),
+            Word::AccessViolations => self.filters.push("sxd av".into()),
             Word::Commands => self.commands.push(value),
             Word::CommandFile => self.command_file = Some(value.into()),
             Word::Symbols => self.symbols = Some(value),
@@ -463,6 +480,7 @@ mod tests {
         assert_eq!(options("-z a -z b").debuggee, Debuggee::Cores(vec!["a".into(), "b".into()]));
         assert_eq!(options("").debuggee, Debuggee::Nothing);
         assert_eq!(options("-pv -pn svc").attaching, Attaching::Noninvasive);
+        assert_eq!(options("-xe ld:libm* -x --sxi=eh").filters, ["sxe ld:libm*", "sxd av", "sxi eh"]);
         assert!(matches!(parsed("-?"), Ok(Request::Show(_))));
         let lost = |text: &str| options(&format!("-premote tcp:server=a,port=1 -onlost {text} -p 5")).on_lost;
         assert_eq!(lost("hold:5"), Some(OnLost::Hold(Some(Duration::from_secs(5)))));
@@ -484,7 +502,8 @@ mod tests {
         check("-p 5 -z core", "more than one");
         check("-p five", "'five' is no process id");
         check("-p 0", "is no process id");
-        check("-x 5", "unknown option -x");
+        check("-xq av", "unknown option -xq");
+        check("-xe", "-xe needs a value");
         check("-p", "-p needs a value");
         check("--go=yes x", "takes no value");
         check("-premote tcp:server=alder,port=1025 -z core", "goes without -premote");
@@ -505,7 +524,7 @@ mod tests {
     fn help_names_every_word() {
         for word in [
             "-premote", "-QR", "-pn", "-cimp", "-onlost", "-resume", "-pv", "-pe", "-pb", "-pd", "-cf", "-srcpath",
-            "-lines", "-logo", "-loga",
+            "-lines", "-logo", "-loga", "-xe", "-xd", "-xn", "-xi", "-x",
         ] {
             assert!(Word::of(word).is_some(), "{word}");
             assert!(HELP.contains(word), "{word}");

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use outpost_base::ProcessId;
-use outpost_commands::{Debugger, Output, OutputKind};
+use outpost_commands::{CommandError, Debugger, Output, OutputKind};
 use outpost_engine::{BreakStatus, Engine, SystemOrdinal};
 use outpost_target::{AttachMode, NameMatch, OsProcess, ProcessQuery, StdioSpec, Target};
 use outpost_transport::Connection;
@@ -90,6 +90,10 @@ fn configure(debugger: &mut Debugger, options: &Options, out: &mut dyn Output) -
         if let Some(filter) = debugger.engine.filters_mut().get_mut(code).filter(|_| wanted) {
             filter.status = BreakStatus::Ignore;
         }
+    }
+    for command in &options.filters {
+        let wrong = |error: CommandError| format!("-x{}: {}", command.trim_start_matches("sx"), error.message());
+        debugger.set_up(command, out).map_err(wrong)?;
     }
     debugger.engine.filters_mut().follow_forks = options.debug_children;
     if let Some((path, mode)) = &options.log {

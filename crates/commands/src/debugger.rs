@@ -172,6 +172,14 @@ impl Debugger {
         Ok(process)
     }
 
+    /// Carries out one command before there is anything to debug.
+    ///
+    /// # Errors
+    /// Why it was not.
+    pub fn set_up(&mut self, command: &str, out: &mut dyn Output) -> Result<(), CommandError> {
+        self.one_command(command, out)
+    }
+
     /// An event is due although nothing runs: the caller has attached, created or opened something by the engine.
     pub fn expect_event(&mut self) {
         self.awaits_event = true;
