@@ -61,6 +61,7 @@ macro_rules! transcripts {
 transcripts! {
     address
     breakpoints
+    context
     display
     enter
     evaluate
@@ -72,6 +73,7 @@ transcripts! {
     locals
     modules
     objects
+    paths
     processes
     registers
     scripts

@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn commands_at_the_start_of_each_command() {
-        let (start, found) = candidates("k; .sym");
+        let (start, found) = candidates("k; .symp");
         assert_eq!((start, found), (3, vec![".sympath".to_owned(), ".sympath+".to_owned()]));
         assert!(candidates("g").1.contains(&"gu".to_owned()));
         assert_eq!(candidates("!add").1, ["!address"]);

@@ -29,8 +29,10 @@ pub struct Settings {
     pub noisy: bool,
     /// Stack frames shown by default (`.kframes`).
     pub frames: usize,
-    /// Lines that `lsp` shows before and after the current one.
+    /// Source lines that stops show before and after the current one (`lsp`).
     pub source_context: (u32, u32),
+    /// Where programs and libraries are looked for; a part of the symbol path (`.exepath`).
+    pub executable_path: String,
     /// Where the standard streams of created processes are.
     pub stdio: StdioSpec,
     /// Where processes are created, on their machine; `None`: where the debugger or the server is.
@@ -57,7 +59,8 @@ impl Default for Settings {
             register_mask: MASK_INTEGER | MASK_SEGMENT,
             noisy: false,
             frames: outpost_engine::DEFAULT_FRAMES,
-            source_context: (5, 5),
+            source_context: (0, 0),
+            executable_path: String::new(),
             stdio: StdioSpec::Client,
             create_directory: None,
             detach_on_quit: false,

@@ -46,14 +46,14 @@ pub use engine::Engine;
 pub use error::EngineError;
 pub use events::{
     BreakStatus, BreakpointHit, Chance, EngineEvent, EventFilter, EventFilters, HANDLING_CODES, LastEvent, Notice,
-    Stop, TracedStep, Wait, describe_event, signal_code_name, signal_name, signal_number, syscall_name,
-    syscall_numbers,
+    Stop, TracedStep, Wait, describe_event, signal_code_name, signal_name, signal_number, syscall_error_name,
+    syscall_name, syscall_numbers,
 };
 pub use interrupt::Interrupter;
 pub use memory::ProcessMemory;
 pub use ordinals::{BreakpointNumber, ProcessOrdinal, SystemOrdinal, ThreadOrdinal};
 pub use outpost_target as target;
-pub use outpost_unwind::{FrameRegisters, FrameTrust};
+pub use outpost_unwind::{FrameRegisters, FrameTrust, saved_context};
 pub use registers::{PSEUDO_REGISTERS, RecentValues};
 pub use run::{
     ReturnedValue, RunOptions, RunThreads, SignalChoice, StepKind, StepRequest, StepUnit, StepUntil, Temporary,

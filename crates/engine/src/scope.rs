@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use outpost_base::{RegisterId, RegisterValue, Va};
+use outpost_base::{RegisterContext, RegisterId, RegisterValue, Va};
 use outpost_unwind::FrameRegisters;
 
 use crate::registers::{RecentValues, sets_for};
@@ -19,6 +19,8 @@ pub(crate) struct Scope {
     frame: u32,
     /// Its registers are what registers as a whole are shown of, too (`.frame /c`).
     shows_registers: bool,
+    /// Registers that the current thread is looked at with instead of its own (`.cxr`).
+    context: Option<RegisterContext>,
     stack: Option<ScopeStack>,
     pub(crate) recent: RecentValues,
 }
@@ -70,7 +72,30 @@ impl Engine {
     /// # Errors
     /// As [`Engine::scope_frame`].
     pub fn shown_frame_registers(&mut self) -> Result<Option<FrameRegisters>, EngineError> {
-        if self.scope.shows_registers { self.scope_registers().map(Some) } else { Ok(None) }
+        match (self.scope.shows_registers, self.scope.context.is_some()) {
+            (true, _) => self.scope_registers().map(Some),
+            (false, true) => self.frame_registers(0).map(Some),
+            (false, false) => Ok(None),
+        }
+    }
+
+    /// Looks at the current thread with other registers than its own, or with its own again: its stack begins there, and
+    /// registers are theirs, until execution, another thread or another context. The thread itself is not changed.
+    ///
+    /// # Errors
+    /// [`EngineError::NoDebuggee`]; [`EngineError::Running`].
+    #[doc(alias = "SetScope")]
+    pub fn set_context(&mut self, context: Option<RegisterContext>) -> Result<(), EngineError> {
+        self.need_stopped()?;
+        self.current_thread()?;
+        self.reset_scope();
+        self.scope.context = context;
+        Ok(())
+    }
+
+    /// The context that [`Engine::set_context`] set for a thread.
+    pub(crate) fn context_of(&self, thread: ThreadOrdinal) -> Option<&RegisterContext> {
+        self.scope.context.as_ref().filter(|_| self.current == Some(thread))
     }
 
     /// The selected frame.
@@ -110,6 +135,9 @@ impl Engine {
         let physical = if self.scope.frame == 0 { 0 } else { self.scope_frame()?.physical };
         if physical == 0 {
             let thread = self.current_thread()?;
+            if let Some(context) = self.context_of(thread) {
+                return Ok(context.get(id));
+            }
             return Ok(self.registers(thread, sets_for(self.arch(), id))?.get(id));
         }
         Ok(self.frame_registers(physical)?.get(id))
@@ -119,6 +147,9 @@ impl Engine {
     pub(crate) fn scope_pc(&mut self) -> Result<Va, EngineError> {
         if self.scope.frame == 0 {
             let thread = self.current_thread()?;
+            if let Some(context) = self.context_of(thread) {
+                return Ok(context.pc());
+            }
             return Ok(self.registers(thread, Default::default())?.pc());
         }
         Ok(self.scope_frame()?.instruction)
@@ -133,6 +164,7 @@ impl Engine {
     pub(crate) fn reset_scope(&mut self) {
         self.scope.frame = 0;
         self.scope.shows_registers = false;
+        self.scope.context = None;
         self.forget_stack();
     }
 
@@ -152,6 +184,7 @@ impl Engine {
         self.locate(thread)?;
         let (selected, frame, shows_registers) = (self.current, self.scope.frame, self.scope.shows_registers);
         let is_current = selected == Some(thread);
+        let context = if is_current { None } else { self.scope.context.take() };
         // The stack is that of the current thread.
         let kept = if is_current { None } else { self.scope.stack.take() };
         self.current = Some(thread);
@@ -161,6 +194,7 @@ impl Engine {
         self.scope.shows_registers = shows_registers;
         if !is_current {
             self.scope.stack = kept;
+            self.scope.context = context;
         }
         found
     }

@@ -37,3 +37,4 @@ pub use fuzz::fuzz_unwind;
 pub use modules::{ModuleList, UnwindModule, UnwindModules};
 pub use registers::FrameRegisters;
 pub use walk::{DEFAULT_FRAME_LIMIT, unwind_frame, unwind_stack, unwind_stack_from};
+pub use x86_64::signal_frame::saved_context;

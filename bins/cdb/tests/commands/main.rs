@@ -12,4 +12,5 @@ mod objects;
 mod output;
 mod safety;
 mod scope;
+mod sources;
 mod types;

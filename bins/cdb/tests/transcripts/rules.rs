@@ -36,7 +36,7 @@ const PATTERNS: &[(&str, &str)] = &[
     // The machine, its users and the time.
     (r"Linux \S+ x86_64 MP \(\d+ procs\)", "Linux * x86_64 MP (* procs)"),
     (r"(Machine name: |User: )\S+", "$1*"),
-    (r"(Debug session time: ).*", "$1*"),
+    (r"(Debug session time: |Created: \b).*", "$1*"),
     (r"((?:Uptime|[lr] time): +)\d+ days \d+:\d\d:\d\d\.\d{3}", "$1*"),
     (r"(?m)^(  \d+:)[0-9a-f]+ +\d+ days \d+:\d\d:\d\d\.\d{3}", "$1* *"),
     (r"has used 0n\d+ ms", "has used * ms"),

@@ -34,6 +34,28 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         run: carry_out::<SourcePath>,
     },
     CommandEntry {
+        names: &[".symfix", ".symfix+"],
+        syntax: ".symfix[+] [Directory]",
+        summary: "Look for symbols where they usually are",
+        details: "On this machine, and then from the servers that DEBUGINFOD_URLS names, or the public one of elfutils. What \
+                  is fetched is kept in the directory, or in the user's cache. With + they are added to the path.",
+        example: ".symfix+ /tmp/symbols",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<UsualPath>,
+    },
+    CommandEntry {
+        names: &[".exepath", ".exepath+"],
+        syntax: ".exepath[+] [Path[;...]]",
+        summary: "Show or set where programs and libraries are looked for",
+        details: "When a dump holds no code of theirs, or the target's machine has files that cannot be read. Directories, \
+                  separated by ;. They are a part of the symbol path.",
+        example: ".exepath+ /srv/images",
+        group: Group::Symbols,
+        eats_line: true,
+        run: carry_out::<ExecutablePath>,
+    },
+    CommandEntry {
         names: &[".reload"],
         syntax: ".reload [/f] [/i] [/v] [Module]",
         summary: "Forget symbols and look for them anew",
@@ -103,6 +125,70 @@ impl Command for SymbolPath {
         match data.as_str() {
             "" => line!(text, "Symbol search path is: <empty>"),
             path => line!(text, "Symbol search path is: {path}"),
+        }
+    }
+}
+
+/// Sets the usual symbol path.
+#[derive(Debug, Clone)]
+pub struct UsualPath {
+    adds: bool,
+    directory: String,
+}
+
+impl Command for UsualPath {
+    type Data = String;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<UsualPath, CommandError> {
+        let adds = arguments.name.ends_with('+');
+        Ok(UsualPath { adds, directory: arguments.take_rest().trim_matches('"').to_owned() })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
+        let old = debugger.engine.symbol_path();
+        let directory = Some(self.directory).filter(|directory| !directory.is_empty());
+        debugger.engine.set_usual_symbol_path(directory.map(Into::into));
+        if self.adds && !old.is_empty() {
+            let usual = debugger.engine.symbol_path();
+            debugger.engine.set_symbol_path(&format!("{old};{usual}"));
+        }
+        Ok(debugger.engine.symbol_path())
+    }
+
+    fn render(data: &String, text: &mut String) {
+        SymbolPath::render(data, text);
+    }
+}
+
+/// Shows or sets where programs and libraries are.
+#[derive(Debug, Clone)]
+pub struct ExecutablePath {
+    path: Option<String>,
+}
+
+impl Command for ExecutablePath {
+    type Data = String;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<ExecutablePath, CommandError> {
+        let old = debugger.settings.executable_path.clone();
+        Ok(ExecutablePath { path: path(arguments, &old) })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
+        if let Some(path) = self.path {
+            let old = std::mem::replace(&mut debugger.settings.executable_path, path.clone());
+            let all = debugger.engine.symbol_path();
+            let is_kept = |item: &&str| !item.is_empty() && !old.split(';').any(|gone| gone == *item);
+            let items: Vec<&str> = all.split(';').filter(is_kept).chain([path.as_str()]).collect();
+            debugger.engine.set_symbol_path(&items.join(";"));
+        }
+        Ok(debugger.settings.executable_path.clone())
+    }
+
+    fn render(data: &String, text: &mut String) {
+        match data.as_str() {
+            "" => line!(text, "Executable image search path is: <empty>"),
+            path => line!(text, "Executable image search path is: {path}"),
         }
     }
 }

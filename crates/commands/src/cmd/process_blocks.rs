@@ -159,6 +159,5 @@ fn errno_words(errno: i32) -> String {
     if errno == 0 {
         return String::new();
     }
-    let words = std::io::Error::from_raw_os_error(errno).to_string();
-    format!(" ({})", words.split(" (os error").next().unwrap_or_default())
+    format!(" ({})", super::last_error::meaning(errno))
 }

@@ -191,7 +191,7 @@ pub(crate) fn set(name: &str, arguments: &mut Arguments<'_>, debugger: &mut Debu
 /// What a caller's register was is spread over the stack; writing the thread's instead would surprise.
 fn check_can_be_set(name: &str, debugger: &mut Debugger) -> Result<(), CommandError> {
     if !name.starts_with('$') && debugger.engine.shown_frame_registers()?.is_some() {
-        let reason = "registers of a frame cannot be set; .frame 0 goes back to those of the thread";
+        let reason = "registers of a frame or context cannot be set; .cxr goes back to those of the thread";
         return Err(CommandError::invalid(reason));
     }
     Ok(())

@@ -42,6 +42,37 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         run: carry_out::<ChooseFile>,
     },
     CommandEntry {
+        names: &["lsf-"],
+        syntax: "lsf- File",
+        summary: "Forget a source file",
+        details: "As lsf names it. It is looked for and read anew when it is needed.",
+        example: "lsf- src/list.c",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<ForgetFile>,
+    },
+    CommandEntry {
+        names: &["lsp"],
+        syntax: "lsp [-a] [Before [After]]",
+        summary: "Show or set how many source lines stops show before and after the current one",
+        details: "0 and 0 at first; one number is for both. They are shown after l+s. Numbers are decimal. -a is taken and                   changes nothing.",
+        example: "l+s; lsp 2 3",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<StopLines>,
+    },
+    CommandEntry {
+        names: &["lse"],
+        syntax: "lse",
+        summary: "Open the current source line in an editor",
+        details: "The one that VISUAL or EDITOR names, on the debugger's machine; it is called with +LINE and the file, which is \
+                  waited for. After .noshell it is refused.",
+        example: "lse",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<Edit>,
+    },
+    CommandEntry {
         names: &["lsc"],
         syntax: "lsc",
         summary: "Show the file that ls lists",
@@ -246,6 +277,109 @@ impl Command for CurrentFile {
             None => line!(text, "Current: <none>"),
         }
     }
+}
+
+/// Forgets a file.
+#[derive(Debug, Clone)]
+pub struct ForgetFile {
+    file: String,
+}
+
+impl Command for ForgetFile {
+    type Data = ();
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<ForgetFile, CommandError> {
+        match arguments.take_rest() {
+            "" => Err(arguments.usage("the file is missing")),
+            file => Ok(ForgetFile { file: file.trim_matches('"').to_owned() }),
+        }
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        if !debugger.engine.forget_source_file(&self.file) {
+            return Err(CommandError::File { path: self.file, reason: "it is not loaded".into() });
+        }
+        debugger.continuations.source.take_if(|(file, _)| *file == self.file);
+        Ok(())
+    }
+
+    fn render((): &(), _: &mut String) {}
+}
+
+/// Shows or sets how many lines stops show.
+#[derive(Debug, Clone)]
+pub struct StopLines {
+    lines: Option<(u32, u32)>,
+}
+
+/// How many lines stops show around the current one.
+#[derive(Debug, Clone, Copy)]
+pub struct LinesAround {
+    /// Before it.
+    pub before: u32,
+    /// After it.
+    pub after: u32,
+}
+
+fields!(LinesAround { before, after });
+
+impl Command for StopLines {
+    type Data = LinesAround;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<StopLines, CommandError> {
+        arguments.take_word("-a");
+        let before = arguments.decimal();
+        let lines = before.map(|before| (before.min(LIMIT), arguments.decimal().unwrap_or(before).min(LIMIT)));
+        Ok(StopLines { lines })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<LinesAround, CommandError> {
+        debugger.settings.source_context = self.lines.unwrap_or(debugger.settings.source_context);
+        let (before, after) = debugger.settings.source_context;
+        Ok(LinesAround { before, after })
+    }
+
+    fn render(data: &LinesAround, text: &mut String) {
+        line!(text, "At the prompt, display {} lines before and {} after the current one", data.before, data.after);
+    }
+}
+
+/// Opens an editor.
+#[derive(Debug, Clone)]
+pub struct Edit;
+
+impl Command for Edit {
+    type Data = String;
+
+    fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<Edit, CommandError> {
+        Ok(Edit)
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
+        if !debugger.settings.shell_allowed {
+            return Err(CommandError::invalid("programs of this machine are disabled (.noshell)"));
+        }
+        let editor =
+            ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok().filter(|word| !word.is_empty()));
+        let editor = editor.ok_or_else(|| CommandError::invalid("neither VISUAL nor EDITOR names an editor"))?;
+        let location =
+            current_location(debugger).ok_or_else(|| CommandError::invalid("there is no current source line"))?;
+        let file = debugger.engine.source_file(&location.file)?;
+        if file.on_target {
+            return Err(CommandError::invalid(format!("{} is on the target's machine only", file.found.display())));
+        }
+        // EDITOR is a command of the shell: it may have options.
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("{editor} \"$@\""), "sh", &format!("+{}", location.line)]).arg(&file.found);
+        let failed = |error: std::io::Error| CommandError::File { path: editor.clone(), reason: error.to_string() };
+        let status = command.status().map_err(failed)?;
+        if !status.success() {
+            return Err(CommandError::File { path: editor, reason: status.to_string() });
+        }
+        Ok(file.found.display().to_string())
+    }
+
+    fn render(_: &String, _: &mut String) {}
 }
 
 /// Sets source options.

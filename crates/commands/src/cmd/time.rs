@@ -13,16 +13,28 @@ use crate::{CommandError, Debugger};
 /// What `.formats` shows of a number that is no date.
 const INVALID: &str = "***** Invalid";
 
-pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
-    names: &[".time"],
-    syntax: ".time",
-    summary: "Show times of session, system and process",
-    details: "Times are in UTC.",
-    example: ".time",
-    group: Group::Session,
-    eats_line: false,
-    run: carry_out::<Time>,
-}];
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &[".ttime"],
+        syntax: ".ttime",
+        summary: "Show times of the thread",
+        details: "When it began, and its kernel and user time. !runaway compares those of all threads.",
+        example: "~1s; .ttime",
+        group: Group::Processes,
+        eats_line: false,
+        run: carry_out::<ShowThreadTimes>,
+    },
+    CommandEntry {
+        names: &[".time"],
+        syntax: ".time",
+        summary: "Show times of session, system and process",
+        details: "Times are in UTC.",
+        example: ".time",
+        group: Group::Session,
+        eats_line: false,
+        run: carry_out::<Time>,
+    },
+];
 
 /// Shows times.
 #[derive(Debug, Clone)]
@@ -83,6 +95,46 @@ impl Command for Time {
         line!(text, "Process Uptime: {}", span(data.process));
         line!(text, "  Kernel time: {}", span(data.kernel));
         line!(text, "  User time: {}", span(data.user));
+    }
+}
+
+/// Shows times of the current thread.
+#[derive(Debug, Clone)]
+pub struct ShowThreadTimes;
+
+/// Times of a thread in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct ThreadClock {
+    /// When it began, since the epoch; 0 if that is not known.
+    pub created: u64,
+    /// Time in the kernel.
+    pub kernel: u64,
+    /// Time in the program.
+    pub user: u64,
+}
+
+fields!(ThreadClock { created, kernel, user });
+
+impl Command for ShowThreadTimes {
+    type Data = ThreadClock;
+
+    fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<ShowThreadTimes, CommandError> {
+        Ok(ShowThreadTimes)
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<ThreadClock, CommandError> {
+        let (process, thread) = (debugger.engine.current_process()?, debugger.engine.current_thread()?);
+        let all = debugger.engine.thread_times(process)?;
+        let own = all.into_iter().find(|(ordinal, _)| *ordinal == thread);
+        let (_, own) = own.ok_or_else(|| CommandError::invalid("times of threads are not known of this target"))?;
+        Ok(ThreadClock { created: own.start_time_us, kernel: own.system_time_us, user: own.user_time_us })
+    }
+
+    fn render(data: &ThreadClock, text: &mut String) {
+        let created = if data.created == 0 { "not available".to_owned() } else { date(data.created / 1000) };
+        line!(text, "Created: {created} (UTC + 0:00)");
+        line!(text, "  Kernel time: {}", duration(data.kernel));
+        line!(text, "  User time: {}", duration(data.user));
     }
 }
 

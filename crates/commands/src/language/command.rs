@@ -15,7 +15,7 @@ pub(crate) struct Recognised<'a> {
 /// Names that are no words; longer ones before those they begin with.
 const SYMBOLS: &[&str] = &["$$>a<", "$$><", "$><", "$$<", "$<", "$$", "??", "?", "||", "|", "~", "*", "#"];
 /// Words with a sign in them.
-const SIGNED: [&str; 3] = ["l+", "l-", "sx-"];
+const SIGNED: [&str; 4] = ["l+", "l-", "sx-", "lsf-"];
 /// Letters that may follow `k` as options.
 const STACK_OPTIONS: &str = "bpPvcnfLM";
 /// Letters and digits that may follow `lm` as options.

@@ -140,8 +140,13 @@ fn source_line(debugger: &mut Debugger, pc: Va, text: &mut String) -> bool {
     let number = location.line as usize;
     match debugger.engine.source_file(&location.file) {
         Ok(file) => match number.checked_sub(1).and_then(|at| file.lines.get(at)) {
-            Some(source) => {
-                line!(text, "> {number:4}: {source}");
+            Some(_) => {
+                let (before, after) = debugger.settings.source_context;
+                let first = number.saturating_sub(before as usize).max(1);
+                let shown = (first..).zip(file.lines.iter().skip(first - 1)).take(number - first + 1 + after as usize);
+                for (at, source) in shown {
+                    line!(text, "{} {at:4}: {source}", if at == number { '>' } else { ' ' });
+                }
                 debugger.continuations.source = Some((location.file.clone(), location.line));
                 true
             }

@@ -18,7 +18,7 @@ pub use describe::describe as describe_event;
 pub use filters::{BreakStatus, EventFilter, EventFilters, HANDLING_CODES};
 pub(crate) use signals::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 pub use signals::{signal_code_name, signal_name, signal_number};
-pub use syscalls::{syscall_name, syscall_numbers};
+pub use syscalls::{syscall_error_name, syscall_name, syscall_numbers};
 
 /// What ended a wait.
 #[derive(Debug, Clone)]

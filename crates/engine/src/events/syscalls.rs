@@ -11,3 +11,8 @@ pub fn syscall_name(number: u64) -> Option<&'static str> {
 pub fn syscall_numbers() -> impl Iterator<Item = (u64, &'static str)> {
     Sysno::iter().map(|call| (call as u64, call.name()))
 }
+
+/// The name of an error of system calls (`ENOENT`); `None` if it has none.
+pub fn syscall_error_name(errno: i32) -> Option<&'static str> {
+    syscalls::Errno::new(errno).name()
+}

@@ -52,6 +52,14 @@ impl Engine {
         self.sources.absent.clear();
     }
 
+    /// Forgets the text of a source file, or that there is none; `false`: nothing was known of it.
+    pub fn forget_source_file(&mut self, recorded: &str) -> bool {
+        let before = self.sources.found.len() + self.sources.absent.len();
+        self.sources.found.retain(|(_, known), _| known != recorded);
+        self.sources.absent.retain(|(_, known)| known != recorded);
+        self.sources.found.len() + self.sources.absent.len() < before
+    }
+
     /// The text of a source file by the path that debug info has for it, or by any end of such a path.
     ///
     /// Looked for, in this order: under each directory of the source path, by ever shorter ends of the recorded path;

@@ -33,7 +33,7 @@ impl Engine {
         let mut by_process: Vec<(ProcessOrdinal, Vec<(usize, RegisterContext)>)> = Vec::new();
         for (at, (thread, registers)) in threads.iter().zip(registers).enumerate() {
             let context = match registers {
-                Ok(context) => context,
+                Ok(own) => self.context_of(*thread).cloned().unwrap_or(own),
                 Err(error) => {
                     results[at] = Some(Err(error));
                     continue;

@@ -1,6 +1,6 @@
 //! Symbol path and `.reload`.
 
-use outpost_symbols::{SearchReport, SymbolPath};
+use outpost_symbols::{FetchOptions, SearchReport, SymbolPath};
 
 use super::SymbolProgress;
 use crate::{Engine, EngineError};
@@ -25,6 +25,12 @@ impl Engine {
     #[doc(alias = "SetSymbolPath")]
     pub fn set_symbol_path(&mut self, path: &str) {
         *self.symbols.path.borrow_mut() = SymbolPath::parse(path);
+    }
+
+    /// Looks for symbols where they usually are: on this machine, then from the servers of the environment, or the public
+    /// one. What is fetched is kept in `cache`; `None`: in the user's cache directory.
+    pub fn set_usual_symbol_path(&mut self, cache: Option<std::path::PathBuf>) {
+        *self.symbols.path.borrow_mut() = SymbolPath::usual(&FetchOptions::from_environment(), true, cache);
     }
 
     /// Where indexes of symbols are kept, by build-id; `None`: nowhere. By default the user's cache directory.

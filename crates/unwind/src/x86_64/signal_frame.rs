@@ -4,7 +4,7 @@
 //! `include/uapi/asm/sigcontext.h` (`struct sigcontext_64`, `struct _fpx_sw_bytes`). When the handler has returned into
 //! the trampoline, the stack pointer is at the `struct ucontext`.
 
-use outpost_base::{MemoryReader, Va};
+use outpost_base::{MemoryReader, RegisterContext, Va};
 
 use crate::{FrameAddress, FrameRegisters};
 
@@ -51,6 +51,21 @@ pub(super) fn interrupted(trampoline: &FrameRegisters, memory: &mut dyn MemoryRe
     }
     add_floating(&mut registers, context, memory);
     Some(registers)
+}
+
+/// The registers that a `struct ucontext` holds: what the kernel hands to a signal handler as its third argument, and what
+/// `getcontext` fills in. Those that it does not hold, as segments, are `thread`'s. `None` if it cannot be read.
+pub fn saved_context(thread: &RegisterContext, at: Va, memory: &mut dyn MemoryReader) -> Option<RegisterContext> {
+    let mut trampoline = thread.clone();
+    trampoline.set_sp(at);
+    let saved = interrupted(&FrameRegisters::from_context(trampoline), memory)?;
+    let mut context = thread.clone();
+    for name in REGISTERS {
+        let id = thread.arch.register_by_name(name)?;
+        context.set(id, saved.get(id)?);
+    }
+    context.floating.clone_from(&saved.context().floating);
+    Some(context)
 }
 
 /// Adds the flags and the floating-point block, of which call frame information says nothing, to the registers that it
