@@ -86,6 +86,7 @@ transcripts! {
     step
     symbols
     threads
+    tools
     triage
     types
     unassemble

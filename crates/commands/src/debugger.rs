@@ -9,6 +9,7 @@ use outpost_engine::{
     Engine, EngineError, EngineEvent, EngineState, ProcessOrdinal, RunOptions, StepRequest, SystemOrdinal,
 };
 
+use crate::cmd::event::EventHistory;
 use crate::cmd::json;
 use crate::language::{Arguments, cut_command, recognise};
 use crate::log::{Log, Tee};
@@ -84,6 +85,8 @@ pub struct Debugger {
     /// Values that are asked for; the next line is the answer to the first.
     pub(crate) questions: VecDeque<Question>,
     last_line: String,
+    /// What has happened so far (`.eventlog`).
+    pub(crate) events: EventHistory,
     /// What comes of the last command is shown as JSON.
     pub(crate) stops_as_json: bool,
     /// The next stop is shown and gone on from, before anything else that waits for it.
@@ -122,6 +125,7 @@ impl Debugger {
             aliases: Aliases::default(),
             questions: VecDeque::new(),
             last_line: String::new(),
+            events: EventHistory::default(),
             stops_as_json: false,
             goes_on_at_stop: false,
             nesting: 0,
@@ -284,10 +288,19 @@ impl Debugger {
                     return self.run_frames(out);
                 }
                 let mut shown = text::stop::describe(self, &stop);
+                let is_step = matches!(stop.reason, StopReason::Step { .. });
+                if let Some(event) = self.engine.last_event().filter(|_| !is_step) {
+                    let (process, thread) = (event.process_id.0, event.thread_id.0);
+                    self.events.note(&format!("({process:x}.{thread:x}): {}", event.description()));
+                }
                 if std::mem::take(&mut self.stops_as_json) {
                     shown = json::stop(&stop);
                 }
-                out.write(OutputKind::Stop, &shown);
+                self.tell(OutputKind::Stop, &shown, out);
+                let own = self.settings.stop_commands.clone();
+                if !own.is_empty() && self.engine.current_thread().is_ok() {
+                    self.run_nested(&own, "the commands of .pcmd cannot resume", out);
+                }
                 if stop.reason == StopReason::BreakIn && self.script.has_loop() {
                     // Whoever breaks in wants the loop to end, too, which would resume again.
                     self.script.clear();
@@ -316,12 +329,25 @@ impl Debugger {
             }
             other => {
                 let (kind, shown) = text::notice::describe(self, &other);
-                if !shown.is_empty() {
+                if kind == OutputKind::Stop {
+                    self.events.note(&shown);
+                    self.tell(kind, &shown, out);
+                } else if !shown.is_empty() {
                     out.write(kind, &shown);
                 }
             }
         }
         self.progress()
+    }
+
+    /// Shows an event, with the time if that is wanted.
+    fn tell(&self, kind: OutputKind, shown: &str, out: &mut dyn Output) {
+        if self.settings.timestamps && !shown.is_empty() {
+            out.write(kind, &format!("{}: ", crate::cmd::time::now()));
+        }
+        if !shown.is_empty() {
+            out.write(kind, shown);
+        }
     }
 
     /// A wait for an event that is due failed: there will be none.

@@ -23,6 +23,16 @@ pub struct Settings {
     pub source_only: bool,
     /// Stops show the registers; toggled by the suffix `r` of stepping commands.
     pub show_registers: bool,
+    /// Stops show the symbol of the place (`.prompt_allow sym`).
+    pub show_symbol: bool,
+    /// Stops show the instruction (`.prompt_allow dis`).
+    pub show_instruction: bool,
+    /// Stops show what the instruction's operands are (`.prompt_allow ea`).
+    pub show_operands: bool,
+    /// Commands that are carried out at each stop, before the prompt (`.pcmd`).
+    pub stop_commands: String,
+    /// Events are told with the time (`.echotimestamps`).
+    pub timestamps: bool,
     /// What `r` shows (`rm`).
     pub register_mask: u64,
     /// Symbol loading is told about (`!sym noisy`).
@@ -56,6 +66,11 @@ impl Default for Settings {
             show_source: false,
             source_only: false,
             show_registers: true,
+            show_symbol: true,
+            show_instruction: true,
+            show_operands: true,
+            stop_commands: String::new(),
+            timestamps: false,
             register_mask: MASK_INTEGER | MASK_SEGMENT,
             noisy: false,
             frames: outpost_engine::DEFAULT_FRAMES,
@@ -103,6 +118,8 @@ pub(crate) struct Continuations {
     pub(crate) source: Option<(String, u32)>,
     /// Name and arguments of the last `dt`, for `dt .`.
     pub(crate) type_name: Option<String>,
+    /// Pattern of the last `#`.
+    pub(crate) code_pattern: Option<String>,
     /// Hits of the last `s -[s]`.
     pub(crate) search_hits: Vec<Va>,
 }

@@ -69,6 +69,6 @@ pub mod values {
     pub use outpost_symbols::{
         ArrayBound, BaseEncoding, BatchMemory, BitField, Child, ElementKey, FieldRole, FieldRow, Language,
         NumberFormat, Scalar, SymbolKind, TextOptions, TextView, Type, TypeKind, TypeTable, Value, ValueLocation,
-        VariableKind, View, ViewKind, ViewLimits, Wildcard, declaration, field_rows,
+        VariableKind, View, ViewKind, ViewLimits, Wildcard, declaration, demangle, field_rows,
     };
 }

@@ -36,7 +36,8 @@ const PATTERNS: &[(&str, &str)] = &[
     // The machine, its users and the time.
     (r"Linux \S+ x86_64 MP \(\d+ procs\)", "Linux * x86_64 MP (* procs)"),
     (r"(Machine name: |User: )\S+", "$1*"),
-    (r"(Debug session time: |Created: \b).*", "$1*"),
+    (r"(Debug session time: |Created: \b|debuggee\) time: ).*", "$1*"),
+    (r"\b\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d\.\d{3} \d{4}: ", "DATE: "),
     (r"((?:Uptime|[lr] time): +)\d+ days \d+:\d\d:\d\d\.\d{3}", "$1*"),
     (r"(?m)^(  \d+:)[0-9a-f]+ +\d+ days \d+:\d\d:\d\d\.\d{3}", "$1* *"),
     (r"has used 0n\d+ ms", "has used * ms"),
@@ -104,7 +105,7 @@ impl Rules {
 
     /// Ids of processes and threads become `p1`, `p2`, in the order in which they come up.
     fn without_ids(&mut self, text: &str) -> String {
-        let places = r"(?m)(^\(|\bId: |Last event: |THREAD: )([0-9a-f]+)\.([0-9a-f]+)|(\bid: )([0-9a-f]+)";
+        let places = r"(?m)(^\(|\d{4}: \(|\bId: |Last event: |THREAD: )([0-9a-f]+)\.([0-9a-f]+)|(\bid: )([0-9a-f]+)";
         let text = Regex::new(places).unwrap().replace_all(text, |found: &Captures<'_>| {
             let mut name = |group: usize| self.name(u64::from_str_radix(&found[group], 16).unwrap());
             match found.get(1) {

@@ -173,7 +173,7 @@ impl Command for SetBreakpoint {
 
 /// The condition of commands of the form `.if (C) {...} .else {gc}` or `j C '...' ; 'gc'`: they do nothing but go on where it
 /// does not hold. In C++, as conditions of breakpoints are.
-fn implied_condition(commands: &str, debugger: &Debugger) -> Option<String> {
+pub(super) fn implied_condition(commands: &str, debugger: &Debugger) -> Option<String> {
     // What aliases make of it is not known before the hit.
     if commands.contains("${") || commands.contains("$u") {
         return None;

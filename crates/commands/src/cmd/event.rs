@@ -1,4 +1,6 @@
-//! `.lastevent`, `.exr`: what happened last.
+//! `.lastevent`, `.eventlog`, `.exr`: what has happened.
+
+use std::collections::VecDeque;
 
 use outpost_engine::LastEvent;
 use outpost_engine::target::{SigInfo, StopReason};
@@ -21,6 +23,16 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         run: carry_out::<ShowLastEvent>,
     },
     CommandEntry {
+        names: &[".eventlog"],
+        syntax: ".eventlog",
+        summary: "Show the events so far, with their times",
+        details: "The last 256 stops and notices, steps left out, on the clock of the debugger's machine.",
+        example: ".eventlog",
+        group: Group::State,
+        eats_line: false,
+        run: carry_out::<EventLog>,
+    },
+    CommandEntry {
         names: &[".exr"],
         syntax: ".exr -1",
         summary: "Show the signal of the last event in full",
@@ -31,6 +43,61 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         run: carry_out::<ExceptionRecord>,
     },
 ];
+
+/// Events so far, the last of them.
+#[derive(Debug, Default)]
+pub(crate) struct EventHistory {
+    events: VecDeque<LoggedEvent>,
+}
+
+/// An event that was told.
+#[derive(Debug, Clone)]
+pub struct LoggedEvent {
+    /// When, on the debugger's machine.
+    pub time: String,
+    /// It, in words.
+    pub text: String,
+}
+
+fields!(LoggedEvent { time, text });
+
+/// Events that are kept.
+const KEPT: usize = 256;
+
+impl EventHistory {
+    /// Notes an event; what takes several lines is one for each.
+    pub(crate) fn note(&mut self, text: &str) {
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            if self.events.len() == KEPT {
+                self.events.pop_front();
+            }
+            self.events.push_back(LoggedEvent { time: super::time::now(), text: line.to_owned() });
+        }
+    }
+}
+
+/// Shows the events so far.
+#[derive(Debug, Clone)]
+pub struct EventLog;
+
+impl Command for EventLog {
+    type Data = Vec<LoggedEvent>;
+
+    fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<EventLog, CommandError> {
+        Ok(EventLog)
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<Vec<LoggedEvent>, CommandError> {
+        Ok(debugger.events.events.iter().cloned().collect())
+    }
+
+    fn render(data: &Vec<LoggedEvent>, text: &mut String) {
+        data.iter().for_each(|event| line!(text, "{}: {}", event.time, event.text));
+        if data.is_empty() {
+            line!(text, "No events so far");
+        }
+    }
+}
 
 /// Shows the last event.
 #[derive(Debug, Clone)]

@@ -15,6 +15,16 @@ const INVALID: &str = "***** Invalid";
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[
     CommandEntry {
+        names: &[".echotime"],
+        syntax: ".echotime",
+        summary: "Show the time of the debugger's machine",
+        details: "In UTC. .time shows that of the target, and its uptimes.",
+        example: "bp main \".echotime; g\"",
+        group: Group::Session,
+        eats_line: false,
+        run: carry_out::<EchoTime>,
+    },
+    CommandEntry {
         names: &[".ttime"],
         syntax: ".ttime",
         summary: "Show times of the thread",
@@ -96,6 +106,31 @@ impl Command for Time {
         line!(text, "  Kernel time: {}", span(data.kernel));
         line!(text, "  User time: {}", span(data.user));
     }
+}
+
+/// Shows the debugger's time.
+#[derive(Debug, Clone)]
+pub struct EchoTime;
+
+impl Command for EchoTime {
+    type Data = String;
+
+    fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<EchoTime, CommandError> {
+        Ok(EchoTime)
+    }
+
+    fn run(self, _: &mut Debugger) -> Result<String, CommandError> {
+        Ok(now())
+    }
+
+    fn render(data: &String, text: &mut String) {
+        line!(text, "Debugger (not debuggee) time: {data} (UTC + 0:00)");
+    }
+}
+
+/// The time of this machine as a date.
+pub(crate) fn now() -> String {
+    date(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64))
 }
 
 /// Shows times of the current thread.

@@ -106,8 +106,10 @@ fn instruction_at(debugger: &mut Debugger, context: &RegisterContext, code: Opti
     let pc = context.pc();
     let lines = debugger.settings.lines;
     let location = if lines { debugger.engine.line_at(pc) } else { None };
-    let name = name_of(&mut debugger.engine, pc);
-    line!(text, "{name}{}:", line_suffix(location.as_ref()));
+    if debugger.settings.show_symbol {
+        let name = name_of(&mut debugger.engine, pc);
+        line!(text, "{name}{}:", line_suffix(location.as_ref()));
+    }
     if debugger.settings.show_source || debugger.settings.show_line_number {
         source_line(debugger, pc, text);
     }
@@ -131,7 +133,10 @@ fn instruction_at(debugger: &mut Debugger, context: &RegisterContext, code: Opti
     if let Some(address) = effective_addresses(&instruction, context).first() {
         debugger.engine.recent_values().effective_address = Some(*address);
     }
-    line!(text, "{}{note}", instruction.line());
+    let settings = &debugger.settings;
+    if settings.show_instruction {
+        line!(text, "{}{}", instruction.line(), if settings.show_operands { note.as_str() } else { "" });
+    }
 }
 
 /// The text of the source line at `pc` with its number; `false` if there is none.
