@@ -87,6 +87,7 @@ transcripts! {
     symbols
     threads
     tools
+    trace
     triage
     types
     unassemble

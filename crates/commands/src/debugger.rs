@@ -11,6 +11,7 @@ use outpost_engine::{
 
 use crate::cmd::event::EventHistory;
 use crate::cmd::json;
+use crate::cmd::trace::{self, TraceProgress};
 use crate::language::{Arguments, cut_command, recognise};
 use crate::log::{Log, Tee};
 use crate::questions::{self, Question};
@@ -85,6 +86,8 @@ pub struct Debugger {
     /// Values that are asked for; the next line is the answer to the first.
     pub(crate) questions: VecDeque<Question>,
     last_line: String,
+    /// What `wt` has counted so far.
+    pub(crate) trace: Option<TraceProgress>,
     /// What has happened so far (`.eventlog`).
     pub(crate) events: EventHistory,
     /// What comes of the last command is shown as JSON.
@@ -125,6 +128,7 @@ impl Debugger {
             aliases: Aliases::default(),
             questions: VecDeque::new(),
             last_line: String::new(),
+            trace: None,
             events: EventHistory::default(),
             stops_as_json: false,
             goes_on_at_stop: false,
@@ -271,6 +275,8 @@ impl Debugger {
             EngineEvent::Stopped(stop) => {
                 self.awaits_event = false;
                 self.questions.clear();
+                // A breakpoint with commands alone interrupts it as any other stop does.
+                trace::end(self, out);
                 let has_ended = matches!(stop.reason, StopReason::Exited { .. });
                 let is_there = |process| !has_ended || process != stop.process;
                 let unfinished = self.debuggee_text.rest_of_the_gone(is_there);
@@ -314,6 +320,7 @@ impl Debugger {
                 }
                 return self.run_frames(out);
             }
+            EngineEvent::Stepped(step) if self.trace.is_some() => trace::step(self, &step, out),
             EngineEvent::Stepped(step) => {
                 let shown = match self.stops_as_json {
                     true => json::step(&step),
@@ -322,7 +329,7 @@ impl Debugger {
                 out.write(OutputKind::Stop, &shown);
             }
             EngineEvent::SystemLost { name, reason, .. } => {
-                (self.awaits_event, self.stops_as_json) = (false, false);
+                (self.awaits_event, self.stops_as_json, self.trace) = (false, false, None);
                 self.forget_what_waits();
                 out.write(OutputKind::Error, &format!("{name} is lost: {reason}\n"));
                 self.lost = Some(name);
@@ -352,7 +359,7 @@ impl Debugger {
 
     /// A wait for an event that is due failed: there will be none.
     pub fn event_failed(&mut self, error: &EngineError, out: &mut dyn Output) -> Progress {
-        (self.awaits_event, self.stops_as_json) = (false, false);
+        (self.awaits_event, self.stops_as_json, self.trace) = (false, false, None);
         self.script.clear();
         out.write(OutputKind::Error, &format!("{}\n", CommandError::from(error.clone()).message()));
         self.progress()

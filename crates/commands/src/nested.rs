@@ -9,7 +9,7 @@ use crate::{CommandError, Debugger};
 /// Commands that resume the debuggee or end the session, which cannot be done several times in turn.
 const RESUMING: &[&str] = &[
     "g", "ga", "gh", "gn", "gu", "gc", "p", "pr", "t", "tr", "pa", "par", "ta", "tar", "pc", "pcr", "tc", "tcr", "pt",
-    "ptr", "tt", "ttr", "pct", "pctr", "tct", "tctr", "ph", "phr", "th", "thr", "q", "qq", "qd", ".restart",
+    "ptr", "tt", "ttr", "pct", "pctr", "tct", "tctr", "ph", "phr", "th", "thr", "wt", "q", "qq", "qd", ".restart",
 ];
 
 impl Debugger {

@@ -8,6 +8,7 @@ use crate::language::Recognised;
 const FAMILIES: &[&[CommandEntry]] = &[
     cmd::go::ENTRIES,
     cmd::step::ENTRIES,
+    cmd::trace::ENTRIES,
     cmd::breakpoint::ENTRIES,
     cmd::breakpoint_list::ENTRIES,
     cmd::breakpoint_match::ENTRIES,

@@ -53,6 +53,7 @@ pub mod symbol_options;
 pub mod symbols;
 pub(crate) mod threads;
 pub mod time;
+pub mod trace;
 pub mod types;
 pub mod unassemble;
 pub mod uniqstack;

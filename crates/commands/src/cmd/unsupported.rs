@@ -26,7 +26,6 @@ const REASONS: &[(&str, &[&str])] = &[
         LATER,
         &[
             "dtx",
-            "wt",
             ".allow_exec_cmds",
             ".apply_dbp",
             ".bpsync",

@@ -73,6 +73,14 @@ pub enum StepUntil {
     Count(u64),
     /// Until control is at an address (`pa`, `ta`).
     Address(Va),
+    /// Until control is at an address with the stack pointer no lower than `min_sp`: in the caller, if these are the frame's
+    /// return address and CFA (`wt`).
+    Frame {
+        /// The address.
+        at: Va,
+        /// The lowest stack pointer.
+        min_sp: Va,
+    },
     /// To the next call (`pc`, `tc`), if this is 1, else to so many later, at least 1; as the following.
     Call(u64),
     /// To a return (`pt`, `tt`).

@@ -87,6 +87,10 @@ impl Engine {
                 let fence = Fence { at, min_sp: Va(0), kind: FenceKind::User };
                 StepPlan { count: u64::MAX, fences: vec![fence], ..base }
             }
+            StepUntil::Frame { at, min_sp } => {
+                let fence = Fence { at, min_sp, kind: FenceKind::User };
+                StepPlan { count: u64::MAX, fences: vec![fence], ..base }
+            }
             StepUntil::Call(count) => stop_before(base, count, &[InstructionKind::Call]),
             StepUntil::Return(count) => stop_before(base, count, &[InstructionKind::Return]),
             StepUntil::CallOrReturn(count) => {
