@@ -142,7 +142,7 @@ mod tests {
         let (start, found) = candidates("k; .symp");
         assert_eq!((start, found), (3, vec![".sympath".to_owned(), ".sympath+".to_owned()]));
         assert!(candidates("g").1.contains(&"gu".to_owned()));
-        assert_eq!(candidates("!add").1, ["!address"]);
+        assert_eq!(candidates("!addr").1, ["!address"]);
     }
 
     #[test]

@@ -77,3 +77,20 @@ fn symbols_of_one_size() {
     assert!(found.iter().any(|row| row.contains("lists!needles")), "{output}");
     assert!(!found.iter().any(|row| row.contains("lists!head") || row.contains("lists!fixed")), "{output}");
 }
+
+#[test]
+fn the_auxiliary_vector_is_the_kernels_and_images_are_the_linkers() {
+    let output = cdb(
+        lists(),
+        "g down; .echo [auxv]; !ntauxv; .echo [entry]; ? $exentry; .echo [images]; .imgscan; .echo [end]; q",
+    );
+    let value = |name: &str| part(&output, "auxv").lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let entry = part(&output, "entry").trim().rsplit(' ').next();
+    assert!(entry.is_some() && value("AT_ENTRY") == entry, "{output}");
+    assert_eq!(value("AT_PAGESZ"), Some("00000000`00001000"), "{output}");
+    // Every image that is mapped is a module here, and the vdso is where the kernel says.
+    let images = part(&output, "images");
+    assert!(images.lines().count() >= 3 && !images.contains("no module"), "{images}");
+    let vdso = value("AT_SYSINFO_EHDR").map(|at| format!("ELF at {at}"));
+    assert!(vdso.is_none_or(|vdso| images.contains(&vdso)), "{output}");
+}

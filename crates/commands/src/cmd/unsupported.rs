@@ -18,6 +18,10 @@ const CACHE: &str = "memory is cached for the length of a stop, by itself";
 const SUFFIX: &str = "symbols of Linux have no suffixes for ANSI and Unicode";
 const STARTUP: &str = "settings are commands in cdb.ini, which are carried out at each start";
 const SCRIPTS: &str = "there are no scripts of other languages; $$>a< carries out files of commands";
+const OBJECTS: &str = "dx shows objects with their members";
+const TOGETHER: &str = "all threads stop at every event anyway";
+const LOCKS: &str = "!locks shows the locks that threads wait for, and who holds them";
+const UNICODE: &str = "texts are shown by their types, char as UTF-8";
 const GRAPHICAL: &str = "it is for the graphical debugger";
 
 /// Names by the reason against them.
@@ -25,24 +29,20 @@ const REASONS: &[(&str, &[&str])] = &[
     (
         LATER,
         &[
-            "dtx",
             ".allow_exec_cmds",
             ".apply_dbp",
-            ".bpsync",
             ".call",
             ".clients",
             ".dump",
             ".dvalloc",
             ".dvfree",
             ".enable_long_status",
-            ".enable_unicode",
             ".endsrv",
             ".fnret",
             ".force_radix_output",
             ".holdmem",
             ".idle_cmd",
             ".ignore_missing_pages",
-            ".imgscan",
             ".inline",
             ".opendump",
             ".outmask",
@@ -58,26 +58,20 @@ const REASONS: &[(&str, &[&str])] = &[
             ".srcnoisy",
             ".step_filter",
             ".typeopt",
-            "!addsourcemap",
             "!chkimg",
             "!corephdrs",
             "!cppex",
-            "!cs",
             "!dh",
             "!dielocal",
             "!diesym",
             "!dietree",
             "!dumpdebug",
             "!heap",
-            "!ntauxv",
             "!ntfile",
             "!ntprpsinfo",
             "!ntprstatus",
-            "!removesourcemaps",
-            "!sourcemaps",
             "!tasks",
             "!tls",
-            "!vprot",
         ],
     ),
     (
@@ -158,6 +152,10 @@ const REASONS: &[(&str, &[&str])] = &[
     (SUFFIX, &["ss"]),
     (STARTUP, &[".settings"]),
     (SCRIPTS, &[".scriptlist", ".scriptload", ".scriptproviders", ".scriptrun", ".scriptunload"]),
+    (OBJECTS, &["dtx"]),
+    (TOGETHER, &[".bpsync"]),
+    (LOCKS, &["!cs"]),
+    (UNICODE, &[".enable_unicode"]),
     (TRAVEL, &["!tt", "g-", "p-", "t-"]),
     (
         GRAPHICAL,
