@@ -40,6 +40,9 @@ use outpost_target::{
     Action, AttachMode, BreakpointChange, BreakpointKind, BreakpointSpec, Breakpoints, BundleRequest, ConditionPlace,
     CreateSpec, DetachMode, Event, Fixup, FixupKind, HardwareAccess, KillSafety, Live, PadCode, StdioSpec, StepPlan,
     Target, Waited,
+    Action, AttachMode, BreakpointChange, BreakpointKind, BreakpointSpec, Breakpoints, BundleRequest, CallPlan,
+    CallWord, CreateSpec, DetachMode, Event, Fixup, FixupKind, HardwareAccess, KillSafety, Live, PadCode, Plan,
+    SignalAction, StdioSpec, StepPlan, Target, TargetError, ThreadPlan, Waited,
 };
 use outpost_testkit::link::DelayLink;
 use outpost_testkit::{Running, tracer, wait_until};
@@ -72,6 +75,8 @@ enum State {
     Planting,
     /// Attached and let go again and again: most of the time, calls are made in a thread of it.
     Calling,
+    /// A function of its own is called in a thread again and again, the others run.
+    InFunction,
     /// It was stopped by a signal when it was attached to, and nobody has resumed it; sites are planted.
     FoundStopped,
     /// The same, and it was resumed: several threads hit the sites, as fast as they can.
@@ -91,6 +96,7 @@ const STATES: [State; 14] = [
     State::Watching,
     State::Planting,
     State::Calling,
+    State::InFunction,
     State::FoundStopped,
     State::FoundStoppedHits,
 ];
@@ -136,7 +142,8 @@ fn is_wanted(state: State, mode: &str) -> bool {
 /// Whether the breakpoints of a cell say that they outlive their server. Those of a program that blocks SIGILL or SIGTRAP
 /// do not: the kernel ends a process whose thread faults with the signal blocked, unless somebody traces it.
 fn is_safe(state: State, mode: &str) -> bool {
-    mode != "blocked" || matches!(state, State::BrokenIn | State::Stepping | State::Stepped | State::Calling)
+    mode != "blocked"
+        || matches!(state, State::BrokenIn | State::Stepping | State::Stepped | State::Calling | State::InFunction)
 }
 
 fn is_promised(killed: Killed, was_safe: bool) -> bool {
@@ -262,6 +269,9 @@ fn kill(killed: Killed, state: State, mode: &str, folder: &Path, moment: Duratio
         debuggee.running.signal("CONT");
     }
     let mut harm = harm(&mut debuggee, &before, mode, left);
+    if state == State::InFunction && debuggee.page.word(7) == 0 {
+        harm.push("no call was ever made in it".into());
+    }
     if !harm.is_empty() {
         harm.extend(server.log().into_iter().filter(|line| line.contains("WARN")));
     }
@@ -408,6 +418,7 @@ fn client_process() {
         let lives = match state {
             State::Planting => plant_and_clear(&mut remote, &sites, number),
             State::Calling => let_go_and_attach(&mut remote, process),
+            State::InFunction => call_function(&mut remote, process, number),
             _ => live(&mut remote).wait_event(Some(Duration::from_secs(1)), &[]).is_ok(),
         };
         if !lives {
@@ -506,10 +517,20 @@ fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[B
         State::Planting | State::FoundStopped | State::FoundStoppedHits => {
             sites.map(|site| put(remote, BreakpointSpec { auto_continue: true, ..site })).len()
         }
-        State::BrokenIn | State::Stepping | State::Stepped | State::SourceStepping | State::Calling => 0,
+        State::BrokenIn
+        | State::Stepping
+        | State::Stepped
+        | State::SourceStepping
+        | State::Calling
+        | State::InFunction => 0,
     };
     match state {
         State::FoundStopped => {}
+        // Once in each thread, so that one of them was called for certain.
+        State::InFunction => {
+            let threads = remote.threads(process).unwrap().len() as u64;
+            (0..threads).for_each(|thread| assert!(call_function(remote, process, thread * 4)));
+        }
         State::AtBreakpoint => drop(go(remote)),
         State::BrokenIn => {
             run(remote);
@@ -566,6 +587,39 @@ fn let_go_and_attach(remote: &mut RemoteTarget, process: ProcessId) -> bool {
     let mode = AttachMode::Invasive { break_in: true };
     live(remote).detach(process, DetachMode::Deliver).is_ok()
         && live(remote).attach(process, mode, &BundleRequest::default()).is_ok()
+}
+
+/// Calls the program's `slowly`, mostly for as long as a killer needs to come in the middle; `false` when the connection is
+/// gone.
+fn call_function(remote: &mut RemoteTarget, process: ProcessId, number: u64) -> bool {
+    let Ok(threads) = remote.threads(process) else { return false };
+    let thread = threads[number as usize % threads.len()].id;
+    let turns = if number.is_multiple_of(4) { 10 } else { 20_000_000 };
+    let call = CallPlan {
+        function: symbol(&worker_program(), "slowly"),
+        integers: vec![CallWord::Value(turns)],
+        ..CallPlan::default()
+    };
+    let action = Action::Call(call);
+    let part = ThreadPlan { thread, action, signal: SignalAction::Deliver };
+    let plan = Plan { threads: vec![part], ..Plan::run_all(debuggee::generation(remote)) };
+    match live(remote).resume(&plan) {
+        Ok(()) => {}
+        // This thread cannot be used at this stop; another can, or at another.
+        Err(TargetError::Invalid { .. }) => {
+            run(remote);
+            std::thread::sleep(Duration::from_micros(300));
+            remote.interrupter().break_in();
+        }
+        Err(_) => return false,
+    }
+    loop {
+        match live(remote).wait_event(Some(LIMIT), &[]) {
+            Ok(Waited::Event(Event::Stopped(_))) => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
 }
 
 /// One round of planting and clearing; `false` when the connection is gone.

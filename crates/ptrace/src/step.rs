@@ -185,6 +185,9 @@ impl Tracer {
     pub(crate) fn step_plan_arrived(&mut self, tid: ThreadId) {
         let Some(registers) = self.registers(tid) else { return self.settle(tid) };
         let (pc, sp) = (Va(registers.pc()), Va(registers.sp()));
+        if self.call_arrived(tid, pc, sp) {
+            return;
+        }
         let Some(stepping) = self.stepping(tid) else { return self.settle(tid) };
         if !stepping.is_sent_to(pc, sp) {
             return self.settle(tid);
@@ -286,6 +289,9 @@ impl Tracer {
     fn after_instruction(&mut self, tid: ThreadId) -> bool {
         let Some(registers) = self.registers(tid) else { return false };
         let pc = Va(registers.pc());
+        if self.call_returned(tid, pc, Va(registers.sp())) {
+            return false;
+        }
         let Some(space) = self.space_of(tid) else { return false };
         let has_client = space.sites.get(pc).is_some_and(|site| site.has_client());
         let Some(stepping) = self.stepping(tid) else { return false };
@@ -437,7 +443,7 @@ impl Tracer {
     /// Sets a trap for one thread; `false` if the place cannot be written, which no thread then arrives at.
     fn plant_place(&mut self, tid: ThreadId, at: Va) -> bool {
         let Some(space) = self.space_id_of(tid) else { return false };
-        if self.stepping(tid).is_some_and(|stepping| stepping.planted.contains(&at)) {
+        if self.is_site_of_call(tid, at) || self.stepping(tid).is_some_and(|stepping| stepping.planted.contains(&at)) {
             return true;
         }
         if let Err(error) = self.add_owner(space, at, Owner::Stepping(tid)) {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use outpost_base::{AddressSpaceId, ProcessId, RegisterContext, ThreadId, Va, VaRange};
 use outpost_target::{
-    AttachMode, BreakpointChange, BreakpointState, Breakpoints, BundleRequest, CreateSpec, DetachMode, DirectoryEntry,
-    Event, FileId, HandleInfo, Interrupter, LinkStatistics, LinkWatcher, Live, ModuleInfo, Os, OsProcess, Plan,
-    ProcessInfo, ProcessQuery, ReadRequest, Region, RegisterSets, SearchRequest, ServerSession, SigInfo, StopBundle,
-    Target, TargetError, TargetInfo, ThreadInfo, ThreadTimes, Waited, WriteRequest,
+    Action, AttachMode, BreakpointChange, BreakpointState, Breakpoints, BundleRequest, CreateSpec, DetachMode,
+    DirectoryEntry, Event, FileId, HandleInfo, Interrupter, LinkStatistics, LinkWatcher, Live, ModuleInfo, Os,
+    OsProcess, Plan, ProcessInfo, ProcessQuery, ReadRequest, Region, RegisterSets, SearchRequest, ServerSession,
+    SigInfo, StopBundle, Target, TargetError, TargetInfo, ThreadInfo, ThreadTimes, Waited, WriteRequest,
 };
 use outpost_wire::{Agreed, Capabilities, Reply, Request};
 
@@ -252,6 +252,11 @@ impl Live for RemoteTarget {
     }
 
     fn resume(&mut self, plan: &Plan) -> Result<(), TargetError> {
+        let calls = plan.threads.iter().any(|part| matches!(part.action, Action::Call(_) | Action::EndCall));
+        if calls && !self.capabilities.calls_functions {
+            let reason = "the server is of a release that cannot do it".into();
+            return Err(TargetError::Unsupported { operation: "calling functions", reason });
+        }
         self.done(Request::Resume { plan: plan.clone() })?;
         self.cache.resumed(plan.scope);
         Ok(())

@@ -130,6 +130,11 @@ pub enum StopReason {
     },
     /// The event a dump was written for, when it was no signal.
     DumpOpened,
+    /// A function that a plan called is over; the thread is back where it was before.
+    CallEnded {
+        /// General and vector registers as they were when it returned; `None` if it was given up.
+        returned: Option<Box<RegisterContext>>,
+    },
 }
 
 /// One thread's stop.

@@ -42,7 +42,8 @@ pub use os::{
     StdioSpec,
 };
 pub use plan::{
-    Action, BundleRequest, EntryPoint, EventMask, Fence, FenceKind, Plan, SignalAction, StepPlan, StopScope, ThreadPlan,
+    Action, BundleRequest, CallPlan, CallWord, EntryPoint, EventMask, Fence, FenceKind, Plan, SignalAction, StepPlan,
+    StopScope, ThreadPlan,
 };
 pub use target::{
     Breakpoints, DetachMode, Interrupter, LinkNews, LinkStatistics, LinkWatcher, Live, Os, ReadRequest, RegisterSets,

@@ -35,6 +35,51 @@ pub enum Action {
     Hold,
     /// Follows a step plan.
     Step(StepPlan),
+    /// Calls a function and comes back to where it is, which is the stop [`crate::StopReason::CallEnded`]. What stops it on
+    /// the way leaves it in the function; it comes back whenever that returns.
+    Call(CallPlan),
+    /// Gives up the function that it was made to call last and comes back without its result.
+    EndCall,
+}
+
+/// A function to call, by the calling convention of the processor's System V ABI. See [`Action::Call`].
+///
+/// The thread's registers wait in a signal frame on its stack: if every debugger process is killed, the thread finishes the
+/// function and goes on where it was. A plan has at most one such action.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallPlan {
+    /// Its first instruction.
+    pub function: Va,
+    /// Integer registers for arguments, in the order of the convention, at most [`CallPlan::MAX_INTEGERS`].
+    pub integers: Vec<CallWord>,
+    /// Low halves of vector registers for arguments, at most [`CallPlan::MAX_VECTORS`].
+    pub vectors: Vec<u64>,
+    /// Bytes that the call finds above its frame, aligned to 64: texts, records, room for what it returns; at most
+    /// [`CallPlan::MAX_DATA`]. They stay where they are until the thread goes on.
+    pub data: Vec<u8>,
+    /// Places that end the call's run (not the call) when it comes there: where exceptions are thrown. At most
+    /// [`CallPlan::MAX_STOPS`].
+    pub stops: Vec<Va>,
+}
+
+/// A word that a called function gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallWord {
+    /// This number.
+    Value(u64),
+    /// The address of the call's data plus this offset.
+    Data(u32),
+}
+
+impl CallPlan {
+    /// Arguments in integer registers at most (SysV x86-64 psABI, 3.2.3).
+    pub const MAX_INTEGERS: usize = 6;
+    /// Arguments in vector registers at most.
+    pub const MAX_VECTORS: usize = 8;
+    /// Longest data, in bytes.
+    pub const MAX_DATA: usize = 64 << 10;
+    /// Most places that end its run.
+    pub const MAX_STOPS: usize = 16;
 }
 
 /// A function that stepping may enter: the client knows its source.

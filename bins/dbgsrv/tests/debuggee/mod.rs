@@ -21,7 +21,8 @@ use outpost_testkit::{Build, Compiler, Running, text_differences};
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// Threads that call `work` in a tight loop (or now and then), and tell in a mapped file how far they are: word 0 to 3
-/// are counters of the threads, 4 those of children that ended wrongly, 5 stray signals handled, 6 is the order to end.
+/// are counters of the threads, 4 those of children that ended wrongly, 5 stray signals handled, 6 is the order to end, 7 counts
+/// calls of `slowly`, which only debuggers make.
 const WORKER: &str = r#"
     #define _GNU_SOURCE
     #include <fcntl.h>
@@ -42,6 +43,8 @@ const WORKER: &str = r#"
     __attribute__((noinline)) void odd(void) {
         __asm__ volatile(".globl odd_site\nodd_site: movzwl %%ax, %%eax" ::: "rax");
     }
+    /* For a debugger to call. */
+    __attribute__((noinline)) long slowly(long turns) { told[7]++; for (volatile long n = 0; n < turns; n++) {} return turns; }
     __attribute__((noinline)) void elsewhere(void) { __asm__ volatile(""); }
     static void stray(int signo, siginfo_t *info, void *context) { told[5]++; }
     static void *run(void *number) {

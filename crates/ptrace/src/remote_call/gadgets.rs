@@ -4,6 +4,7 @@ use memchr::memmem;
 use outpost_base::Va;
 use outpost_target::Region;
 
+use crate::breakpoints::TRAP;
 use crate::memory::ProcessMemory;
 
 /// `syscall; ret`.
@@ -48,6 +49,11 @@ impl Gadgets {
             let mut bytes = vec![0; pattern.len()];
             memory.read(at, &mut bytes) == bytes.len() && bytes == pattern
         };
-        starts_with(self.syscall, SYSCALL) && RESTORERS.iter().any(|pattern| starts_with(self.restorer, pattern))
+        // A call that has not returned has a trap of ours at the restorer, which the lifeline leads through. Only one that it
+        // does not know would be in the way.
+        let mut first = [0];
+        let leads_on = memory.read(self.restorer, &mut first) == 1 && first != [TRAP];
+        let is_restorer = |pattern: &&[u8]| starts_with(self.restorer + 1, &pattern[1..]);
+        leads_on && starts_with(self.syscall, SYSCALL) && RESTORERS.iter().any(is_restorer)
     }
 }

@@ -14,6 +14,7 @@
 //! All signals are blocked meanwhile; the frame has the thread's mask.
 
 mod frame;
+mod function;
 mod gadgets;
 
 use outpost_base::{ProcessId, Va};
@@ -25,6 +26,7 @@ use crate::sys::ptrace_registers::{self as registers, GeneralRegisters, word};
 use crate::sys::ptrace_state::{self, SyscallStop};
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_blocking};
 use crate::sys::signal;
+pub(crate) use function::PendingCall;
 pub(crate) use gadgets::Gadgets;
 
 /// Bytes below sp that belong to the function that runs (SysV x86-64 psABI, 3.2.2).
@@ -94,7 +96,7 @@ impl<'a> Caller<'a> {
             return Err(CallError::Unsuitable("the thread does not run 64-bit code"));
         }
         check_thread(process, thread, memory, &general)?;
-        if place.is_none() && !has_stack_below(process, Va(general.sp())) {
+        if place.is_none() && !has_stack_below(process, Va(general.sp()), MIN_STACK_BELOW) {
             return Err(CallError::Unsuitable("the thread's stack has no room for a call"));
         }
         Ok(Caller { process, thread, memory, gadgets, place })
@@ -339,13 +341,13 @@ fn is_inside(memory: &ProcessMemory, section: [u8; 8], pc: u64) -> bool {
     pc.wrapping_sub(word(8)) < word(16)
 }
 
-/// Whether there is mapped, writable memory for a frame below sp that is a stack.
-fn has_stack_below(process: ProcessId, sp: Va) -> bool {
+/// Whether `len` bytes below sp are mapped and writable, or a stack that grows.
+fn has_stack_below(process: ProcessId, sp: Va, len: u64) -> bool {
     let regions = crate::regions::read_regions(process, &[sp]).unwrap_or_default();
     regions
         .iter()
         .find(|region| region.range.contains(sp))
-        .is_some_and(|region| region.write && (region.name == "[stack]" || sp - region.range.start >= MIN_STACK_BELOW))
+        .is_some_and(|region| region.write && (region.name == "[stack]" || sp - region.range.start >= len))
 }
 
 #[cfg(test)]

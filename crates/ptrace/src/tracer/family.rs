@@ -136,8 +136,9 @@ impl Tracer {
     /// A process replaced its image; `tid` is the leader's id by now.
     pub(super) fn execed(&mut self, tid: ThreadId) {
         let former = ThreadId(ptrace::event_message(tid.0).map_or(tid.0, |message| message as u32));
-        let was_stepping = self.is_stepping(former);
+        let was_stepping = self.is_stepping(former) || self.is_in_call(former);
         drop(self.end_step_plan(former));
+        self.forget_calls(former);
         let Some(process) = self.threads.get(&tid).map(|thread| thread.process) else { return };
         let mut survivor = self.threads.remove(&former).or_else(|| self.threads.remove(&tid));
         for other in self.thread_ids(process) {
@@ -214,7 +215,7 @@ impl Tracer {
     /// A thread is about to end; its registers are still there.
     pub(super) fn exiting(&mut self, tid: ThreadId) {
         let status = ptrace::event_message(tid.0).map_or(ExitStatus::Unknown, |message| exit_status(message as i32));
-        let was_stepping = self.is_stepping(tid);
+        let was_stepping = self.is_stepping(tid) || self.is_in_call(tid);
         let registers = self.registers(tid);
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         thread.is_exiting = true;
@@ -272,6 +273,7 @@ impl Tracer {
 
     /// Takes a thread out of the tables.
     pub(super) fn forget_thread(&mut self, tid: ThreadId) {
+        self.forget_calls(tid);
         if let Some(gone) = self.threads.remove(&tid) {
             self.threads_changed = true;
             self.journal.debug_registers_cleared(tid);

@@ -83,6 +83,9 @@ impl Tracer {
     /// Removes everything of ours from a process whose threads are stopped and detaches it, threads that could not be
     /// stopped when they can.
     pub(super) fn let_go(&mut self, process: ProcessId) {
+        for tid in self.thread_ids(process) {
+            self.leave_calls(tid);
+        }
         self.remove_all_breakpoints(process);
         self.drain_traps(process);
         self.end_steps(process);

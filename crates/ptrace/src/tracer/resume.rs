@@ -19,11 +19,21 @@ impl Tracer {
             let (asked, current) = (plan.generation.0, self.generation.0);
             return Err(TargetError::StaleGeneration { asked, current });
         }
-        if matches!(plan.others, Action::Step(_)) {
-            return Err(TargetError::Invalid { reason: "a step plan is for a named thread".into() });
+        if !matches!(plan.others, Action::Run | Action::Hold) {
+            return Err(TargetError::Invalid { reason: "the other threads run or stay".into() });
         }
         for part in &plan.threads {
             self.visible_thread(part.thread)?;
+        }
+        let mut calls = plan.threads.iter().filter(|part| matches!(part.action, Action::Call(_) | Action::EndCall));
+        let call = calls.next();
+        if calls.next().is_some() {
+            return Err(TargetError::Invalid { reason: "a plan has one call at most".into() });
+        }
+        match call.map(|part| (part.thread, &part.action)) {
+            Some((thread, Action::Call(call))) => self.begin_call(thread, call)?,
+            Some((thread, Action::EndCall)) => self.give_up_call(thread)?,
+            _ => {}
         }
         self.rules.scope = plan.scope;
         self.rules.events = plan.events.clone();

@@ -9,6 +9,7 @@ use outpost_target::{ModuleInfo, ProcessOrigin};
 use crate::breakpoints::{DebugRegisters, Protection, Retired, Sites};
 use crate::lifeline::Installed;
 use crate::memory::ProcessMemory;
+use crate::remote_call::PendingCall;
 use crate::step::Stepping;
 use crate::sys::ptrace::RawSigInfo;
 use crate::sys::ptrace_registers::GeneralRegisters;
@@ -90,6 +91,8 @@ pub(crate) struct Thread {
     pub(crate) is_exiting: bool,
     /// It was set going with `PTRACE_SINGLESTEP`.
     pub(crate) single_step: bool,
+    /// Functions that it was made to call and has not come back from, the newest last.
+    pub(crate) calls: Vec<PendingCall>,
     /// Order of appearance.
     pub(crate) sequence: u64,
 }
@@ -170,6 +173,7 @@ impl Thread {
             is_new: false,
             is_exiting: false,
             single_step: false,
+            calls: Vec::new(),
             sequence: 0,
         }
     }

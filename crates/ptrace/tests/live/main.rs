@@ -4,6 +4,7 @@
 
 mod attach;
 mod breakpoints;
+mod calls;
 mod common;
 mod events;
 mod speed;

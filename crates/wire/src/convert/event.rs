@@ -7,7 +7,7 @@ use outpost_target::{
 };
 
 use super::{TailBuilder, TailReader, all, each, enumeration, required};
-use crate::proto::stop_reason::{Breakpoints, Execed, Forked, Reason, Syscall};
+use crate::proto::stop_reason::{Breakpoints, CallEnded, Execed, Forked, Reason, Syscall};
 use crate::{WireError, proto};
 
 /// Longest raw `siginfo_t`; the kernel's has 128 bytes.
@@ -134,6 +134,9 @@ impl From<StopReason> for proto::StopReason {
             StopReason::Syscall { number, leaving } => Some(Reason::Syscall(Syscall { number, leaving })),
             StopReason::Exited { status } => Some(Reason::Exited(status.into())),
             StopReason::DumpOpened => Some(Reason::DumpOpened(empty)),
+            StopReason::CallEnded { returned } => {
+                Some(Reason::CallEnded(CallEnded { returned: returned.map(|context| (*context).into()) }))
+            }
             // A reason that this protocol cannot name yet is refused at the other end.
             _ => None,
         };
@@ -167,6 +170,9 @@ impl TryFrom<proto::StopReason> for StopReason {
             Reason::Syscall(Syscall { number, leaving }) => StopReason::Syscall { number, leaving },
             Reason::Exited(status) => StopReason::Exited { status: status.try_into()? },
             Reason::DumpOpened(_) => StopReason::DumpOpened,
+            Reason::CallEnded(CallEnded { returned }) => StopReason::CallEnded {
+                returned: returned.map(|context| context.try_into().map(Box::new)).transpose()?,
+            },
         })
     }
 }

@@ -3,8 +3,8 @@
 use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va};
 use outpost_target::step::InstructionKinds;
 use outpost_target::{
-    Action, BundleRequest, EntryPoint, EventMask, Fence, FenceKind, Plan, SignalAction, StepPlan, StopGeneration,
-    StopScope, ThreadPlan,
+    Action, BundleRequest, CallPlan, CallWord, EntryPoint, EventMask, Fence, FenceKind, Plan, SignalAction, StepPlan,
+    StopGeneration, StopScope, ThreadPlan,
 };
 
 use super::{all, each, enumeration, required};
@@ -87,6 +87,8 @@ impl From<Action> for proto::Action {
             Action::Run => Theirs::Run(proto::Empty {}),
             Action::Hold => Theirs::Hold(proto::Empty {}),
             Action::Step(plan) => Theirs::Step(plan.into()),
+            Action::Call(plan) => Theirs::Call(plan.into()),
+            Action::EndCall => Theirs::EndCall(proto::Empty {}),
         };
         proto::Action { action: Some(action) }
     }
@@ -101,6 +103,59 @@ impl TryFrom<proto::Action> for Action {
             Theirs::Run(_) => Action::Run,
             Theirs::Hold(_) => Action::Hold,
             Theirs::Step(plan) => Action::Step(plan.try_into()?),
+            Theirs::Call(plan) => Action::Call(plan.try_into()?),
+            Theirs::EndCall(_) => Action::EndCall,
+        })
+    }
+}
+
+impl From<CallPlan> for proto::CallPlan {
+    fn from(plan: CallPlan) -> proto::CallPlan {
+        use proto::call_word::Word;
+        let word = |word: CallWord| {
+            let word = match word {
+                CallWord::Value(value) => Word::Value(value),
+                CallWord::Data(offset) => Word::Data(offset),
+            };
+            proto::CallWord { word: Some(word) }
+        };
+        proto::CallPlan {
+            function: plan.function.0,
+            integers: plan.integers.into_iter().map(word).collect(),
+            vectors: plan.vectors,
+            data: plan.data,
+            stops: plan.stops.into_iter().map(|at| at.0).collect(),
+        }
+    }
+}
+
+impl TryFrom<proto::CallPlan> for CallPlan {
+    type Error = WireError;
+
+    fn try_from(plan: proto::CallPlan) -> Result<CallPlan, WireError> {
+        use proto::call_word::Word;
+        let bounds = [
+            ("integers", plan.integers.len(), CallPlan::MAX_INTEGERS),
+            ("vectors", plan.vectors.len(), CallPlan::MAX_VECTORS),
+            ("data", plan.data.len(), CallPlan::MAX_DATA),
+            ("stops", plan.stops.len(), CallPlan::MAX_STOPS),
+        ];
+        if let Some((field, ..)) = bounds.into_iter().find(|(_, len, most)| len > most) {
+            return Err(WireError::Field { field });
+        }
+        let word = |word: proto::CallWord| {
+            Ok(match required(word.word, "word")? {
+                Word::Value(value) => CallWord::Value(value),
+                Word::Data(offset) if offset as usize <= plan.data.len() => CallWord::Data(offset),
+                Word::Data(_) => return Err(WireError::Field { field: "word" }),
+            })
+        };
+        Ok(CallPlan {
+            function: Va(plan.function),
+            integers: plan.integers.into_iter().map(word).collect::<Result<_, WireError>>()?,
+            vectors: plan.vectors,
+            data: plan.data,
+            stops: plan.stops.into_iter().map(Va).collect(),
         })
     }
 }

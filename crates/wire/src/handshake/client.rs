@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::resume::{RESIZE, RESUME, TIMES, decode_resumed, encode_resume};
+use super::resume::{CALLS, RESIZE, RESUME, TIMES, decode_resumed, encode_resume};
 use super::{
     Agreed, Capabilities, Identity, MAGIC, OnLost, Opened, Opening, RELEASE, RefusalCode, ResumeKey, VERSIONS, agree,
     limits,
@@ -27,6 +27,7 @@ pub struct ClientHandshake {
     resizes_terminals: bool,
     /// The server knows the times of threads.
     tells_thread_times: bool,
+    calls_functions: bool,
     state: State,
 }
 
@@ -96,7 +97,7 @@ impl ClientHandshake {
             magic: MAGIC.to_vec(),
             versions: VERSIONS.to_vec(),
             release: RELEASE.to_owned(),
-            features: vec![RESUME.to_owned(), RESIZE.to_owned(), TIMES.to_owned()],
+            features: [RESUME, RESIZE, TIMES, CALLS].map(str::to_owned).to_vec(),
             limits: Some(limits(super::MAX_FRAME)),
             nonce: nonce.to_vec(),
         };
@@ -109,6 +110,7 @@ impl ClientHandshake {
             channel_binding: Vec::new(),
             resizes_terminals: false,
             tells_thread_times: false,
+            calls_functions: false,
             state: State::Hello,
         };
         (handshake, payload)
@@ -152,6 +154,7 @@ impl ClientHandshake {
                 let mut opened = opened(frame)?;
                 opened.capabilities.resizes_terminals = self.resizes_terminals;
                 opened.capabilities.tells_thread_times = self.tells_thread_times;
+                opened.capabilities.calls_functions = self.calls_functions;
                 Ok(ClientStep::Opened { opened, agreed })
             }
             (State::Trusted { agreed }, Ok(Kind::SessionResumed)) => {
@@ -171,6 +174,7 @@ impl ClientHandshake {
         let has = |feature: &str| hello.features.iter().any(|name| name == feature);
         self.resizes_terminals = has(RESIZE);
         self.tells_thread_times = has(TIMES);
+        self.calls_functions = has(CALLS);
         let known = VERSIONS.contains(&hello.version);
         let agreed = agree(hello.version, hello.limits, &hello.features)
             .filter(|_| known)
@@ -220,6 +224,7 @@ fn opened(frame: &Frame<'_>) -> Result<Opened, WireError> {
             os: message.os,
             resizes_terminals: false,
             tells_thread_times: false,
+            calls_functions: false,
         },
         stop,
         command_line: message.command_line,

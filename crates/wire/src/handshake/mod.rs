@@ -105,6 +105,8 @@ pub struct Capabilities {
     pub resizes_terminals: bool,
     /// Its server knows [`crate::Request::ThreadTimes`], as the hellos have told.
     pub tells_thread_times: bool,
+    /// Its server carries out [`outpost_target::Action::Call`], as the hellos have told.
+    pub calls_functions: bool,
 }
 
 /// Why a server refuses to go on.

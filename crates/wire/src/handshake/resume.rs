@@ -15,6 +15,8 @@ pub(crate) const RESUME: &str = "resume";
 pub(crate) const RESIZE: &str = "resize";
 /// The feature of servers that know [`crate::Request::ThreadTimes`].
 pub(crate) const TIMES: &str = "times";
+/// The feature of servers that carry out [`outpost_target::Action::Call`].
+pub(crate) const CALLS: &str = "calls";
 
 /// What becomes of a session whose link is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

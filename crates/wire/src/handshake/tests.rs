@@ -2,7 +2,7 @@
 
 use outpost_target::fake::FakeTarget;
 
-use super::resume::{RESIZE, RESUME, TIMES};
+use super::resume::{CALLS, RESIZE, RESUME, TIMES};
 use super::*;
 use crate::auth::{Key, NONCE_LEN};
 use crate::frame::{Frame, Header};
@@ -53,6 +53,7 @@ fn meet(client_password: &str, server_password: &str) -> Result<OpenRequest, Wir
             live: true,
             resizes_terminals: true,
             tells_thread_times: true,
+            calls_functions: true,
             ..Capabilities::default()
         },
         stop: None,
@@ -245,7 +246,7 @@ fn clients_one_release_older_or_newer_are_served() {
     };
     let told = |hello: &mut proto::ServerHello| {
         assert_eq!(hello.version, 1, "the highest that both know");
-        assert_eq!(hello.features, [RESUME, RESIZE, TIMES], "those that both know");
+        assert_eq!(hello.features, [RESUME, RESIZE, TIMES, CALLS], "those that both know");
     };
     let (request, agreed, _) = meet_another_release(newer, told, true).unwrap();
     assert!(request.agreed.resume && agreed.version == 1);

@@ -157,7 +157,7 @@ impl Values {
     }
 
     fn reason(&mut self) -> StopReason {
-        match self.below(15) {
+        match self.below(16) {
             0 => StopReason::Attached,
             1 => StopReason::Created,
             2 => StopReason::Breakpoint { ids: self.list(|values| BreakpointId(values.u32())) },
@@ -172,6 +172,7 @@ impl Values {
             11 => StopReason::ModulesChanged,
             12 => StopReason::Syscall { number: self.number(), leaving: self.flag() },
             13 => StopReason::Exited { status: self.exit_status() },
+            14 => StopReason::CallEnded { returned: self.flag().then(|| Box::new(self.context())) },
             _ => StopReason::DumpOpened,
         }
     }
@@ -273,11 +274,31 @@ impl Values {
     }
 
     fn action(&mut self) -> Action {
-        match self.below(3) {
+        match self.below(5) {
             0 => Action::Run,
             1 => Action::Hold,
+            2 => Action::EndCall,
+            3 => Action::Call(self.call_plan()),
             _ => Action::Step(self.step_plan()),
         }
+    }
+
+    fn call_plan(&mut self) -> CallPlan {
+        let word = |values: &mut Values| match values.flag() {
+            true => CallWord::Value(values.number()),
+            false => CallWord::Data(0),
+        };
+        let mut plan = CallPlan {
+            function: self.va(),
+            integers: self.list(word),
+            vectors: self.list(Values::number),
+            data: self.bytes(),
+            stops: self.list(Values::va),
+        };
+        plan.integers.truncate(CallPlan::MAX_INTEGERS);
+        plan.vectors.truncate(CallPlan::MAX_VECTORS);
+        plan.stops.truncate(CallPlan::MAX_STOPS);
+        plan
     }
 
     fn signal_action(&mut self) -> SignalAction {
