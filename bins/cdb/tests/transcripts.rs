@@ -62,6 +62,7 @@ transcripts! {
     address
     breakpoints
     context
+    calls
     display
     enter
     evaluate

@@ -1,6 +1,6 @@
 //! Commands that commands run: for each thread, and none that resumes.
 
-use outpost_engine::ThreadOrdinal;
+use outpost_engine::{CallOptions, ThreadOrdinal};
 
 use crate::debugger::Progress;
 use crate::language::{ThreadSpec, cut_command, recognise};
@@ -13,6 +13,19 @@ const RESUMING: &[&str] = &[
 ];
 
 impl Debugger {
+    /// Evaluates with functions called as the user is told they are by default.
+    pub(crate) fn calling<T>(&mut self, evaluate: impl FnOnce(&mut Debugger) -> T) -> T {
+        self.calling_by(CallOptions::default(), evaluate)
+    }
+
+    /// The same in another manner.
+    pub(crate) fn calling_by<T>(&mut self, options: CallOptions, evaluate: impl FnOnce(&mut Debugger) -> T) -> T {
+        self.engine.permit_calls(Some(options));
+        let done = evaluate(self);
+        self.engine.permit_calls(None);
+        done
+    }
+
     /// Does something for each of some threads, made current for it; then the one that was current is so again, also
     /// after a failure.
     pub(crate) fn for_threads(

@@ -7,6 +7,7 @@ use crate::language::Recognised;
 
 const FAMILIES: &[&[CommandEntry]] = &[
     cmd::go::ENTRIES,
+    cmd::call::ENTRIES,
     cmd::step::ENTRIES,
     cmd::trace::ENTRIES,
     cmd::breakpoint::ENTRIES,

@@ -54,6 +54,10 @@ pub struct Engine {
     pub(crate) symbols: Rc<SymbolStore>,
     pub(crate) sources: SourceStore,
     pub(crate) interrupter: Interrupter,
+    /// How expressions call functions; `None`: they may not.
+    pub(crate) calls: Option<crate::CallOptions>,
+    /// Calls that something has stopped, the newest last.
+    pub(crate) pending_calls: Vec<crate::call::PendingCall>,
     pub(crate) link_watcher: Option<LinkWatcher>,
     /// Counts stops and selections, so that what depends on them knows when it is stale.
     pub(crate) epoch: u64,
@@ -90,6 +94,8 @@ impl Engine {
             symbols: Rc::new(SymbolStore::new(interrupter.clone())),
             sources: SourceStore::default(),
             interrupter,
+            calls: None,
+            pending_calls: Vec::new(),
             link_watcher: None,
             epoch: 0,
         }
@@ -293,6 +299,7 @@ impl Engine {
         let Some(at) = self.processes.iter().position(|process| process.ordinal == ordinal) else { return };
         let process = self.processes.remove(at);
         self.breakpoints.process_gone(ordinal);
+        self.forget_calls(process.system, process.id());
         let was = |thread: Option<ThreadOrdinal>| {
             thread.is_some_and(|thread| process.threads.iter().any(|known| known.ordinal == thread))
         };

@@ -11,6 +11,7 @@
 
 mod acquire;
 mod breakpoints;
+mod call;
 pub mod code;
 pub mod disassembly;
 mod engine;
@@ -42,6 +43,7 @@ pub use acquire::Leave;
 pub use breakpoints::{
     BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointPlace, BreakpointRequest, DepthLimit,
 };
+pub use call::CallOptions;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use events::{

@@ -16,7 +16,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "? [Expression]",
         summary: "Evaluate an expression",
         details: "By the default evaluator, as a number in decimal and hexadecimal. Without an expression: the list of \
-                  commands.",
+                  commands. A C++ expression may call functions, see .call.",
         example: "? @rsp + 10*8; ? poi(head)",
         group: Group::Symbols,
         eats_line: false,
@@ -27,8 +27,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "?? Expression",
         summary: "Evaluate a C++ expression",
         details: "Shows its type and value, of structures the fields. Assignments change the debuggee. In brackets stands \
-                  the index of an array, vector or other sequence, or the key of a map.",
-        example: "?? head->next->value; ?? total = 5; ?? ages[\"ann\"]",
+                  the index of an array, vector or other sequence, or the key of a map. Functions are called as by .call.",
+        example: "?? head->next->value; ?? total = 5; ?? ages[\"ann\"]; ?? (int)puts(\"hello\")",
         group: Group::Symbols,
         eats_line: false,
         run: carry_out::<EvaluateCpp>,
@@ -137,7 +137,7 @@ impl Command for Evaluate {
     type Data = EvaluatedText;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Evaluate, CommandError> {
-        Ok(Evaluate { value: arguments.evaluated(debugger)? })
+        Ok(Evaluate { value: debugger.calling(|debugger| arguments.evaluated(debugger))? })
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<EvaluatedText, CommandError> {
@@ -188,7 +188,7 @@ impl Command for EvaluateCpp {
         if arguments.is_empty() {
             return Err(arguments.usage("the expression is missing"));
         }
-        Ok(EvaluateCpp { value: arguments.value(debugger)? })
+        Ok(EvaluateCpp { value: debugger.calling(|debugger| arguments.value(debugger))? })
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<TypedValue, CommandError> {
@@ -228,6 +228,7 @@ fn typed(value: TargetValue, debugger: &mut Debugger) -> TypedValue {
 
 /// The structure whose fields are shown with a value.
 fn opened(value: &TargetValue, debugger: &mut Debugger) -> Option<TargetValue> {
+pub(super) fn typed_text(value: &Value, debugger: &mut Debugger) -> String {
     let of = value.value_type();
     let is_record = |of: &outpost_engine::values::Type| matches!(of.resolved().kind(), TypeKind::Record(_));
     let mut memory = values::ValueMemory(debugger.engine.memory().ok());

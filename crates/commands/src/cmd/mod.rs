@@ -9,6 +9,7 @@ pub mod breakpoint_change;
 pub mod breakpoint_list;
 pub mod breakpoint_match;
 pub mod context;
+pub mod call;
 pub(crate) mod control;
 pub mod demangle;
 pub mod display;

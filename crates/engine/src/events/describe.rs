@@ -64,6 +64,8 @@ pub fn describe(reason: &StopReason, chance: Option<Chance>) -> String {
         }
         StopReason::Exited { status } => format!("Exit process, {}", describe_exit(*status)),
         StopReason::DumpOpened => "Dump opened".into(),
+        StopReason::CallEnded { returned: Some(_) } => "Call returned".into(),
+        StopReason::CallEnded { returned: None } => "Call given up".into(),
         other => format!("{other:?}"),
     }
 }

@@ -42,6 +42,10 @@ impl Engine {
             let parent = self.process_of(thread)?.ordinal;
             self.process_forked(system, parent, *child)?;
         }
+        let returned = match &record.reason {
+            StopReason::CallEnded { returned } => self.call_ended(system, thread, returned.as_deref()),
+            _ => None,
+        };
         let mut stop = Stop {
             system,
             process: self.process_of(thread)?.ordinal,
@@ -53,7 +57,7 @@ impl Engine {
             breakpoints: Vec::new(),
             at_temporary: false,
             ends_step: false,
-            returned: None,
+            returned,
             pc: self.registers(thread, Default::default()).map(|registers| registers.pc()).unwrap_or_default(),
             time: SystemTime::now(),
             unstoppable: bundle.unstoppable,
@@ -322,6 +326,9 @@ impl Engine {
             known.modules = Default::default();
         }
         self.breakpoints.process_execed(process);
+        if let Ok(known) = self.process(process) {
+            self.forget_calls(known.system, known.id());
+        }
     }
 
     /// The process has a new image.

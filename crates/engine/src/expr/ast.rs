@@ -182,14 +182,14 @@ pub enum Cpp {
     ContainingRecord(Box<Cpp>, TypeName, String),
     /// `@@masm(...)`: an unsigned number of 64 bits.
     Masm(Box<Masm>),
-    /// `function(arguments)`: an intrinsic of a view; nothing else has functions.
+    /// `function(arguments)`: a function of the debuggee, or an intrinsic of a view.
     Apply {
         /// The function.
-        function: String,
+        function: Name,
         /// What is in its parentheses.
         arguments: Vec<Cpp>,
     },
-    /// `value.Method(arguments)`: a method of the object model, an intrinsic of another type's view.
+    /// `value.Method(arguments)`: a method of the debuggee or of the object model, an intrinsic of another type's view.
     Call {
         /// Left side.
         of: Box<Cpp>,

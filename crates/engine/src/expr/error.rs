@@ -127,6 +127,14 @@ pub enum ExprError {
         /// What gives it away.
         problem: String,
     },
+    /// A function was not called, or did not return.
+    #[error("cannot call {function}: {reason}")]
+    Call {
+        /// Its name.
+        function: String,
+        /// Why.
+        reason: String,
+    },
     /// The user interrupted.
     #[error("interrupted")]
     Interrupted,

@@ -249,6 +249,16 @@ impl Scope for EngineScope<'_> {
         Ok(())
     }
 
+    fn apply(
+        &mut self,
+        function: &Name,
+        of: Option<Value>,
+        arguments: Vec<Value>,
+        returns: Option<&Type>,
+    ) -> Result<Value, ExprError> {
+        self.engine.call_function(function, of, &arguments, returns)
+    }
+
     fn place(&mut self, name: &Name) -> Option<Place> {
         self.engine.place_of(name, self.site?)
     }

@@ -88,13 +88,20 @@ pub trait Scope {
     /// [`ExprError::Assign`].
     fn write(&mut self, stores: &[Store]) -> Result<(), ExprError>;
 
-    /// What a function gives: an intrinsic of a view, of the view of another value if `of` is one.
+    /// What a function gives, of another value if `of` is one: an intrinsic of a view, or a function of the debuggee.
+    /// `returns` is what a cast around it says that it returns.
     ///
     /// # Errors
-    /// [`ExprError::Unsupported`] where there are none.
-    fn apply(&mut self, function: &str, of: Option<Value>, arguments: Vec<Value>) -> Result<Value, ExprError> {
-        let _ = (of, arguments);
-        Err(ExprError::Unsupported { what: function.to_owned(), reason: "expressions call no functions" })
+    /// [`ExprError::Unsupported`] where there are none; [`ExprError::Call`].
+    fn apply(
+        &mut self,
+        function: &Name,
+        of: Option<Value>,
+        arguments: Vec<Value>,
+        returns: Option<&Type>,
+    ) -> Result<Value, ExprError> {
+        let _ = (of, arguments, returns);
+        Err(ExprError::Unsupported { what: function.to_string(), reason: "expressions call no functions here" })
     }
 
     /// How a variable is reached in every frame at the scope's pc; `None` if it is unknown or takes more than adding a

@@ -184,7 +184,7 @@ fn cpp_literals_and_arithmetic() {
     cpp("3 as u8 + 1", "int", 4);
     cpp_fails("1 / 0", "operand error at '/': division by zero");
     cpp_fails("new int", "'new' is not supported: expressions run no code of the program");
-    cpp_fails("main(1)", "'(1)' is not supported: expressions call no functions");
+    cpp_fails("main(1)", "'main' is not supported: expressions call no functions here");
 }
 
 #[test]

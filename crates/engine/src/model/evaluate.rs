@@ -27,6 +27,11 @@ impl Cpp {
         self.any(&changes)
     }
 
+    /// Whether it calls functions by their names, which is done once, too, where they are the debuggee's.
+    pub fn calls_functions(&self) -> bool {
+        self.any(&|expr| matches!(expr, Cpp::Apply { .. }))
+    }
+
     /// Whether it or a part of it is one that is looked for.
     fn any(&self, wanted: &dyn Fn(&Cpp) -> bool) -> bool {
         if wanted(self) {
@@ -139,7 +144,9 @@ impl Model<'_> {
                 Cpp::Register(name) if name.starts_with('$') => self.keep(name, from, names),
                 _ => Err(changes()),
             },
-            Cpp::Apply { function, .. } => Err(unsupported(function, "expressions call no functions")),
+            Cpp::Apply { function, .. } => {
+                Err(unsupported(&function.to_string(), "functions of the debuggee take no objects of the debugger"))
+            }
             _ => Err(changes()),
         }
     }

@@ -388,7 +388,14 @@ impl Scope for ViewScope<'_> {
         Err(refused())
     }
 
-    fn apply(&mut self, function: &str, of: Option<Value>, arguments: Vec<Value>) -> Result<Value, ExprError> {
+    fn apply(
+        &mut self,
+        function: &Name,
+        of: Option<Value>,
+        arguments: Vec<Value>,
+        _: Option<&outpost_symbols::Type>,
+    ) -> Result<Value, ExprError> {
+        let function = function.text.as_str();
         let unknown = || ExprError::Unsupported {
             what: function.to_owned(),
             reason: "the view has no such intrinsic, and expressions call no functions",

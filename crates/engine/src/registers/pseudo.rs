@@ -52,6 +52,8 @@ pub struct RecentValues {
     pub displayed: u64,
     /// `$ea`: effective address of the last instruction that had one.
     pub effective_address: Option<Va>,
+    /// `$callret`: what the last function that was called returned, as far as a register holds it.
+    pub call: Option<u64>,
 }
 
 impl Engine {
@@ -119,7 +121,7 @@ impl Engine {
                 Ok(now.map(|time| time.as_micros() as u64).unwrap_or(0))
             }
             "$proc" | "$peb" => self.stack_vectors().map(|at| at.0),
-            "$callret" => Err(unavailable("nothing was called")),
+            "$callret" => self.scope.recent.call.ok_or_else(|| unavailable("nothing was called")),
             other if other.starts_with("$exr_") => self.exception_register(name, other),
             _ if PSEUDO_REGISTERS.contains(&lower.as_str()) => Err(unavailable("not on this target")),
             _ => Err(EngineError::NoRegister { name: name.to_owned() }),

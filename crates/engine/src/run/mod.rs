@@ -14,4 +14,5 @@ pub(crate) use operation::{Advance, Operation};
 pub use request::{
     ReturnedValue, RunOptions, RunThreads, SignalChoice, StepKind, StepRequest, StepUnit, StepUntil, Temporary,
 };
+pub(crate) use returned::vector_of;
 pub(crate) use unwinding::UnwindPoints;

@@ -36,7 +36,7 @@ pub(crate) enum Advance {
 }
 
 impl Operation {
-    pub(super) fn go(thread: ThreadOrdinal, options: RunOptions) -> Operation {
+    pub(crate) fn go(thread: ThreadOrdinal, options: RunOptions) -> Operation {
         Operation { thread, options, kind: OperationKind::Go }
     }
 }

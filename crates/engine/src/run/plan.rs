@@ -64,6 +64,12 @@ impl Engine {
         Ok(())
     }
 
+    /// The plan for a call in one thread: what the others do.
+    pub(crate) fn plan_of_call(&mut self, ordinal: SystemOrdinal, options: &RunOptions) -> Result<Plan, EngineError> {
+        self.passing = None;
+        self.plan_for(ordinal, options, &None, SignalAction::Deliver)
+    }
+
     fn plan_for(
         &mut self,
         ordinal: SystemOrdinal,

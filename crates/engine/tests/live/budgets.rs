@@ -1,5 +1,6 @@
 //! Round-trip budgets: what an action costs on a link, counted by calls that would be round trips.
 
+use outpost_engine::expr::{Evaluator, ExprOptions};
 use outpost_engine::*;
 use outpost_ptrace::LiveTarget;
 use outpost_target::{AttachMode, StopReason};
@@ -104,6 +105,29 @@ fn steps_cost_one_round_trip() {
         session.stop()
     });
     assert_eq!(up, ["resume"]);
+}
+
+#[test]
+fn a_call_costs_one_round_trip_and_leaves_the_selected_frame() {
+    let (mut session, calls) = session();
+    let number = session.bp(&format!("`budgets.c:{}`", line_of(SOURCE, "// bottom")));
+    let stopped = session.go();
+    session.engine.clear_breakpoints(&[number]).unwrap();
+    session.engine.select_frame(1).unwrap();
+    let mut call = || {
+        let options = ExprOptions { evaluator: Evaluator::Cpp, ..ExprOptions::default() };
+        let (expr, _) = session.engine.parse_expression("work(what, 1) + level", options).unwrap();
+        assert!(session.engine.evaluate_value(&expr).is_err(), "nobody permitted it");
+        session.engine.permit_calls(Some(CallOptions::default()));
+        let value = session.engine.evaluate_value(&expr).unwrap();
+        session.engine.permit_calls(None);
+        value.scalar(&mut session.engine.memory().unwrap()).unwrap().as_u64()
+    };
+    // Symbols are read the first time, and the lifeline put in.
+    assert_eq!(call(), 2 + 1);
+    assert_eq!(cost(&calls, || assert_eq!(call(), 2 + 1)), ["resume"]);
+    assert_eq!(session.engine.scope_frame().unwrap().index, 1);
+    assert_eq!(session.engine.last_event().unwrap().pc, stopped.pc);
 }
 
 /// The source lay in a folder that is nowhere any more: the target's machine is asked for it once, not at each step.

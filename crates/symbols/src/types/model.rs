@@ -227,6 +227,10 @@ pub struct Record {
     pub variants: Option<VariantPart>,
     /// Template or generic arguments.
     pub template: Vec<TemplateArgument>,
+    /// Whether functions take and return it by the address of a copy, as C++ does what is not trivial to copy, as far as
+    /// its own entry tells: by `DW_AT_calling_convention` (DWARF 5, 5.7.1.1), which clang writes, else by what is declared
+    /// in it. A member or base may say so, too. `None` if it cannot be copied.
+    pub by_reference: Option<bool>,
 }
 
 /// Keyword of a record.

@@ -110,10 +110,10 @@ impl Command for DisplayObject {
 
     fn run(self, debugger: &mut Debugger) -> Result<ShownObject, CommandError> {
         // What changes something is evaluated once; then only what it gave is looked at, as often as memory comes in.
-        let done = match self.expr.has_effects() {
+        let done = match self.expr.has_effects() || self.expr.calls_functions() {
             true => {
                 let mut memory = values::ValueMemory(debugger.engine.memory().ok());
-                Some(debugger.engine.evaluate_object(&self.expr, &mut memory)?)
+                Some(debugger.calling(|debugger| debugger.engine.evaluate_object(&self.expr, &mut memory))?)
             }
             false => None,
         };

@@ -131,9 +131,11 @@ impl Compiler<'_> {
                 Err(beside("the macro", "needs the client"))
             }
             Cpp::Assign(..) | Cpp::PostStep(..) => Err(beside("an assignment", "changes the debuggee")),
-            Cpp::Apply { .. } | Cpp::Call { .. } | Cpp::Lambda(_) | Cpp::Anonymous(_) => {
-                Err(beside("an object", "is the debugger's own"))
+            Cpp::Apply { .. } | Cpp::Call { .. } => {
+                let reason = "a condition calls no functions";
+                Err(ExprError::Unsupported { what: "a call".into(), reason }.into())
             }
+            Cpp::Lambda(_) | Cpp::Anonymous(_) => Err(beside("an object", "is the debugger's own")),
         }
     }
 

@@ -1,4 +1,4 @@
-//! C++: typed values, assignment to the debuggee, no calls.
+//! C++: typed values, assignment to the debuggee, calls as far as the scope makes them.
 
 use outpost_base::Va;
 use outpost_symbols::{
@@ -57,7 +57,7 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
         }
         Cpp::Cast(to, operand) => {
             let to = resolve(to, scope)?;
-            let value = evaluate(operand, scope)?;
+            let value = call(operand, Some(&to), scope)?;
             cast(to, &value, scope)
         }
         Cpp::SizeofValue(operand) => {
@@ -80,17 +80,28 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
             Ok(Number::Pointer { at: Va(at.wrapping_sub(offset)), to }.into_value())
         }
         Cpp::Masm(inner) => masm::evaluate(inner, scope).map(number_value),
+        Cpp::Apply { .. } | Cpp::Call { .. } => {
+            let value = call(expr, None, scope)?;
+            through_reference(value, scope)
+        }
+        Cpp::Lambda(_) => Err(of_objects("=>")),
+        Cpp::Anonymous(_) => Err(of_objects("new")),
+    }
+}
+
+/// What a call gives; `returns` is what it is said to return. Any other expression is evaluated.
+fn call(expr: &Cpp, returns: Option<&Type>, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    match expr {
         Cpp::Apply { function, arguments } => {
             let arguments = evaluate_all(arguments, scope)?;
-            scope.apply(function, None, arguments)
+            scope.apply(function, None, arguments, returns)
         }
         Cpp::Call { of, method, arguments } => {
             let of = evaluate(of, scope)?;
             let arguments = evaluate_all(arguments, scope)?;
-            scope.apply(method, Some(of), arguments)
+            scope.apply(&Name::plain(method), Some(of), arguments, returns)
         }
-        Cpp::Lambda(_) => Err(of_objects("=>")),
-        Cpp::Anonymous(_) => Err(of_objects("new")),
+        other => evaluate(other, scope),
     }
 }
 

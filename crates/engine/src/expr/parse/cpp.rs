@@ -2,7 +2,7 @@
 
 use super::{Parser, escape, quoted};
 use crate::expr::cursor::{digits, is_word_char};
-use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, Name, TypeName};
+use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, TypeName};
 
 use CppBinary::{
     Add, And, Comma, Divide, Equal, Greater, GreaterEqual, Less, LessEqual, LogicalAnd, LogicalOr, Multiply, NotEqual,
@@ -215,18 +215,14 @@ impl Parser<'_, '_> {
                 self.cursor.advance(2);
                 self.cursor.node()?;
                 value = Cpp::PostStep(step, Box::new(value));
-            } else if self.objects
-                && rest.starts_with('(')
+            } else if rest.starts_with('(')
                 && let Cpp::Member { of, member, .. } = value
             {
                 value = self.call(of, member)?;
-            } else if self.objects
-                && rest.starts_with('(')
-                && let Cpp::Name(Name { module: None, text, .. }) = value
+            } else if rest.starts_with('(')
+                && let Cpp::Name(function) = value
             {
-                value = self.apply(text)?;
-            } else if rest.starts_with('(') && matches!(value, Cpp::Name(_) | Cpp::Member { .. }) {
-                return Err(ExprError::Unsupported { what: rest.to_owned(), reason: "expressions call no functions" });
+                value = self.apply(function)?;
             } else {
                 self.cursor.rewind(start);
                 return Ok(value);

@@ -2,7 +2,7 @@
 
 use super::Parser;
 use crate::expr::cursor::is_word_char;
-use crate::expr::{Cpp, ExprError, Lambda};
+use crate::expr::{Cpp, ExprError, Lambda, Name};
 
 /// Arguments of a method, parameters of a function and members of an object at most.
 const LIST_LIMIT: usize = 32;
@@ -17,7 +17,7 @@ impl Parser<'_, '_> {
     }
 
     /// `(arguments)` behind `function`.
-    pub(super) fn apply(&mut self, function: String) -> Result<Cpp, ExprError> {
+    pub(super) fn apply(&mut self, function: Name) -> Result<Cpp, ExprError> {
         self.cursor.expect("(")?;
         self.cursor.node()?;
         let arguments = self.parenthesised(Parser::arguments)?;

@@ -376,6 +376,14 @@ impl EntryReader<'_> {
     }
 
     /// The stated size of a type behind typedefs and qualifiers, as [`EntryReader::encoding_of`].
+    /// The tag of a type's entry, and the type that it is made of.
+    fn tag_of(&self, id: TypeId) -> Option<(gimli::DwTag, TypeId)> {
+        let (index, offset) = self.info.locate(die_of(id)?)?;
+        let entry = self.info.unit(index).ok()?.entry(offset).ok()?;
+        let made_of = entry.attr_value(gimli::DW_AT_type).and_then(|value| self.info.resolve(index, &value));
+        Some((entry.tag(), made_of.map_or(TypeId::VOID, type_id)))
+    }
+
     fn size_of(&self, id: TypeId) -> Option<u64> {
         let mut id = id;
         for _ in 0..8 {

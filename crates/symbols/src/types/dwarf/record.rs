@@ -2,11 +2,11 @@
 
 use gimli::{AttributeValue, Operation, Reader};
 
-use super::EntryReader;
 use super::attributes::{Entry, constant, constant_bytes, expression, flag, string, unsigned};
+use super::{EntryReader, type_id};
 use crate::types::{
-    BaseClass, BaseEncoding, BaseOffset, BitField, Member, Record, RecordKeyword, StaticMember, TemplateArgument,
-    TypeId, Variant, VariantPart,
+    BaseClass, BaseEncoding, BaseOffset, BitField, Language, Member, Record, RecordKeyword, StaticMember,
+    TemplateArgument, TypeId, Variant, VariantPart,
 };
 
 /// Bytes of a discriminant's list of values that are read.
@@ -19,7 +19,14 @@ impl EntryReader<'_> {
             gimli::DW_TAG_union_type => RecordKeyword::Union,
             _ => RecordKeyword::Struct,
         };
-        let mut record = Record { keyword, declaration: flag(entry, gimli::DW_AT_declaration), ..Record::default() };
+        let by_reference = match entry.attr_value(gimli::DW_AT_calling_convention) {
+            Some(AttributeValue::CallingConvention(gimli::DW_CC_pass_by_reference)) => Some(true),
+            Some(AttributeValue::CallingConvention(gimli::DW_CC_pass_by_value)) => Some(false),
+            _ if self.language == Language::Cpp => self.has_copies_of_its_own(entry),
+            _ => None,
+        };
+        let declaration = flag(entry, gimli::DW_AT_declaration);
+        let mut record = Record { keyword, declaration, by_reference, ..Record::default() };
         self.children(entry, |child| match child.tag() {
             // A static member of DWARF 2 to 4 is a member that is declared only.
             gimli::DW_TAG_member if is_static(child) => record.statics.extend(self.static_member(child)),
@@ -38,6 +45,52 @@ impl EntryReader<'_> {
             _ => {}
         });
         record
+    }
+
+    /// Whether a class says itself that it is not trivial to copy: by a destructor, a constructor from its own kind, or
+    /// something virtual (Itanium C++ ABI, 3.1.1). `None` where it says that it is not copied so at all.
+    fn has_copies_of_its_own(&self, entry: &Entry) -> Option<bool> {
+        let name = string(self.unit, entry, gimli::DW_AT_name).unwrap_or_default();
+        let bare = name.split('<').next().unwrap_or_default();
+        let own = self.info.die(self.index, entry.offset()).map(type_id)?;
+        let (mut has, mut is_known) = (false, true);
+        self.children(entry, |child| {
+            let is_virtual = matches!(child.attr_value(gimli::DW_AT_virtuality),
+                Some(AttributeValue::Virtuality(kind)) if kind != gimli::DW_VIRTUALITY_none);
+            has |= is_virtual;
+            if child.tag() != gimli::DW_TAG_subprogram {
+                return;
+            }
+            let called = string(self.unit, child, gimli::DW_AT_name).unwrap_or_default();
+            let is_made = flag(child, gimli::DW_AT_artificial) || child.attr_value(gimli::DW_AT_defaulted).is_some();
+            if called.starts_with('~') {
+                has |= !is_made;
+            } else if called == bare && !bare.is_empty() && self.copies(child, own) {
+                let is_deleted = flag(child, gimli::DW_AT_deleted);
+                is_known &= !is_deleted;
+                has |= !is_made && !is_deleted;
+            }
+        });
+        if has { Some(true) } else { is_known.then_some(false) }
+    }
+
+    /// Whether a constructor's one parameter is a reference to its class.
+    fn copies(&self, constructor: &Entry, class: TypeId) -> bool {
+        let mut taken = Vec::new();
+        self.children(constructor, |child| {
+            if child.tag() == gimli::DW_TAG_formal_parameter && !flag(child, gimli::DW_AT_artificial) {
+                taken.push(self.type_of(child));
+            }
+        });
+        let [only] = taken[..] else { return false };
+        let Some((gimli::DW_TAG_reference_type | gimli::DW_TAG_rvalue_reference_type, mut target)) = self.tag_of(only)
+        else {
+            return false;
+        };
+        while let Some((gimli::DW_TAG_const_type | gimli::DW_TAG_volatile_type, unqualified)) = self.tag_of(target) {
+            target = unqualified;
+        }
+        target == class
     }
 
     fn member(&self, entry: &Entry) -> Member {
