@@ -286,6 +286,7 @@ impl Engine {
             unwind_points: None,
             is_copy,
             shares_with: None,
+            registered: Default::default(),
             ended: false,
         };
         process.set_threads(threads, &mut self.next_thread);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use outpost_base::{ProcessId, ThreadId, Va};
 use outpost_target::{ModuleInfo, ProcessInfo, Region, ThreadInfo};
 
-use crate::modules::{Module, ModuleList};
+use crate::modules::{Module, ModuleList, RegisteredCode};
 use crate::run::UnwindPoints;
 use crate::{ProcessMemory, ProcessOrdinal, SystemOrdinal, ThreadOrdinal};
 
@@ -25,6 +25,8 @@ pub(crate) struct Process {
     pub(crate) is_copy: bool,
     /// A copy that shares its parent's memory (vfork), and so its breakpoints, until it executes a program.
     pub(crate) shares_with: Option<ProcessOrdinal>,
+    /// Code that it makes at run time and tells of.
+    pub(crate) registered: RegisteredCode,
     /// Its end was seen: nothing of it but its exit status is left.
     pub(crate) ended: bool,
 }
@@ -69,8 +71,10 @@ impl Process {
     }
 
     /// Takes a new list of modules; gives what was loaded and unloaded.
-    pub(crate) fn set_modules(&mut self, infos: Vec<ModuleInfo>) -> (Vec<Rc<Module>>, Vec<Rc<Module>>) {
+    pub(crate) fn set_modules(&mut self, mut infos: Vec<ModuleInfo>) -> (Vec<Rc<Module>>, Vec<Rc<Module>>) {
         self.unwind_points = None;
+        self.registered.modules_changed();
+        infos.extend(self.registered.modules());
         self.modules.update(infos)
     }
 }

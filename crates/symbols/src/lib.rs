@@ -34,6 +34,7 @@ pub use debug_info::{DebugInfo, DieRef, DieSection, DwarfReader, DwarfUnit, Unit
 pub use demangle::{Demangled, demangle};
 pub use elf::{
     DebugLink, ElfFile, ElfKind, ElfSection, ElfSegment, ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource,
+    place_object,
 };
 pub use error::{Problem, SymbolsError};
 pub use fetch::{

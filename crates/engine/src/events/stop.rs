@@ -86,6 +86,9 @@ impl Engine {
                     Advance::Resumed => Ok(false),
                 };
             }
+            if verdict.event == Some(crate::modules::REGISTRATION) {
+                self.read_registered_code(stop.process);
+            }
             if let Some(code) = verdict.event.filter(|_| stop.breakpoints.is_empty() && !stop.at_temporary) {
                 stop.filter = Some(code);
                 return self.filtered(stop, code);
@@ -95,6 +98,10 @@ impl Engine {
         }
         if matches!(stop.reason, StopReason::Step { .. }) {
             return Ok(matches!(self.advance_operation(stop)?, Advance::Stop));
+        }
+        if self.code_may_be_done(stop) {
+            self.resume_unseen(stop)?;
+            return Ok(false);
         }
         // Executing a program is how a process is created here: what is followed begins like what is created.
         let begins = matches!(stop.reason, StopReason::Execed { .. }) && self.process(stop.process)?.is_copy;
@@ -236,6 +243,10 @@ impl Engine {
         self.event = Some(stop.thread);
         self.current = Some(stop.thread);
         self.reset_scope();
+        let known = self.process(stop.process)?;
+        if known.registered.is_known() || known.module_at(stop.pc).is_none() {
+            self.read_registered_code(stop.process);
+        }
         self.last_event = Some(LastEvent {
             process_id: stop.process_id,
             thread_id: stop.thread_id,
@@ -324,6 +335,7 @@ impl Engine {
         let Some(process) = self.process_by_id(system, process).map(|process| process.ordinal) else { return };
         if let Ok(known) = self.process_mut(process) {
             known.modules = Default::default();
+            known.registered = Default::default();
         }
         self.breakpoints.process_execed(process);
         if let Ok(known) = self.process(process) {

@@ -6,6 +6,7 @@ use outpost_target::{
 };
 
 use super::{RunOptions, RunThreads, SignalChoice};
+use crate::modules::MPROTECT;
 use crate::{Engine, EngineError, SystemOrdinal, ThreadOrdinal};
 
 /// Ranges brought along with the next stop at most, and their bytes.
@@ -23,6 +24,7 @@ impl Engine {
         step: Option<(ThreadOrdinal, StepPlan)>,
     ) -> Result<(), EngineError> {
         self.passing = None;
+        self.watch_registrations();
         self.set_event_breakpoints();
         self.flush_breakpoints()?;
         let signal = self.signal_action(options.signal);
@@ -84,6 +86,9 @@ impl Engine {
         // A breakpoint in a module that is not there yet must be set before the module's code runs.
         let own = |process: crate::ProcessOrdinal| self.process(process).is_ok_and(|known| known.system == ordinal);
         plan.events.modules |= self.breakpoints.has_deferred(own);
+        if self.awaits_code(ordinal) && !plan.events.syscalls.contains(&MPROTECT) {
+            plan.events.syscalls.push(MPROTECT);
+        }
         plan.bundle = self.bundle_request(ordinal);
         let only = match &options.threads {
             RunThreads::All => None,

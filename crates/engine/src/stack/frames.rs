@@ -15,7 +15,17 @@ impl Engine {
     pub fn stack(&mut self, thread: ThreadOrdinal, limit: usize) -> Result<ThreadStack, EngineError> {
         self.need_stopped()?;
         let mut stacks = self.physical_stacks(&[thread], limit)?;
-        let stack = stacks.pop().unwrap_or(Err(TargetError::Gone { process: Default::default() }))?;
+        let mut stack = stacks.pop().unwrap_or(Err(TargetError::Gone { process: Default::default() }))?;
+        let process = self.process_of(thread)?.ordinal;
+        let known = self.process(process)?;
+        if stack.frames.iter().any(|frame| known.module_at(frame.address.lookup_address()).is_none()) {
+            // Code of no module may be such that the program tells of; then its call frame information is there, too.
+            let before = known.registered.modules().count();
+            self.read_registered_code(process);
+            if self.process(process)?.registered.modules().count() != before {
+                stack = self.physical_stacks(&[thread], limit)?.pop().unwrap_or(Ok(stack))?;
+            }
+        }
         self.describe_stack(thread, &stack, limit)
     }
 

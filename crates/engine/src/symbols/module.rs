@@ -41,6 +41,17 @@ impl ModuleSymbols {
         ModuleSymbols { module: Some(module), file, problems, is_another_build_here, report: Some(report), cfi }
     }
 
+    /// Of code that the program has told of; it is whole.
+    pub(crate) fn registered(module: Arc<Module>, file: String) -> Self {
+        let (is_another_build_here, cfi) = (false, OnceCell::new());
+        ModuleSymbols { module: Some(module), file, problems: Vec::new(), is_another_build_here, report: None, cfi }
+    }
+
+    /// Of code that was told of and cannot be read.
+    pub(crate) fn unregistered() -> Self {
+        ModuleSymbols::missing(vec!["it cannot be read".to_owned()])
+    }
+
     pub(super) fn missing(problems: Vec<String>) -> Self {
         let (is_another_build_here, cfi) = (false, OnceCell::new());
         ModuleSymbols { module: None, file: String::new(), problems, is_another_build_here, report: None, cfi }

@@ -158,6 +158,7 @@ impl Engine {
             return Ok((self.modules_called(module)?, bare.to_owned()));
         }
         let process = self.current_process()?;
+        self.read_registered_code(process);
         let pc = self.scope_pc().unwrap_or_default();
         let known = self.process(process)?;
         let mut modules: Vec<_> = known.modules.iter().cloned().collect();

@@ -7,6 +7,7 @@ mod common;
 mod counting;
 mod happening;
 mod looking;
+mod registered;
 mod returning;
 mod running;
 mod thread_locals;

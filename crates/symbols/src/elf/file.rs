@@ -331,6 +331,13 @@ impl ElfFile {
     ///
     /// Returns fewer bytes than `len` where the file's part of the segment ends; `None` if `at` is in no segment.
     pub fn image_bytes(&self, at: ImageOffset, len: usize) -> Option<SectionData> {
+        if self.segments.is_empty() {
+            // An object file that was given addresses.
+            let section = self.sections.iter().find(|section| section.allocated && section.range.contains(at))?;
+            let skip = at.0 - section.range.start.0;
+            let available = section.file_len.checked_sub(skip)?.min(len as u64);
+            return self.source.read(section.file_offset.checked_add(skip)?, available).ok();
+        }
         let segment = self.segments.iter().find(|segment| {
             segment.kind == elf::PT_LOAD.0
                 && segment.range.start <= at
