@@ -68,6 +68,7 @@ transcripts! {
     evaluate
     filters
     go
+    heap
     inline_frames
     jumps
     json

@@ -152,6 +152,61 @@ fn standstills_are_the_same_at_a_distance_and_of_a_core() {
     assert_eq!(problems(&expected, verdict(&dead)), Vec::<String>::new(), "{dead}");
 }
 
+/// The heap is the same through a server and of a core, for few round trips however many chunks there are.
+#[test]
+fn a_heap_is_the_same_at_a_distance_and_of_a_core() {
+    const MANY: &str = r#"
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(void) {
+    for (int number = 0; number < 30000; number++) {
+        void *some = malloc(number % 1500);
+        if (number % 3 == 0) free(some);
+    }
+    puts("ready");
+    fflush(stdout);
+    for (;;) pause();
+}
+"#;
+    let program = Build::source(Compiler::Gcc, "many", MANY).flags("-g -O0").path();
+    let mut running = Running::start(&program, &[]);
+    assert_eq!(running.line(), "ready");
+    let pid = running.pid().to_string();
+    let here = cdb(&["-p", &pid, "-c", ".echo verdict follows; !heap; !heap -stat; !heap -v; qd"]);
+    assert!(here.contains(" 0n0 problems"), "{here}");
+    let told = |text: &str, what: &str| {
+        let row = text.lines().find(|line| line.starts_with(what)).unwrap_or_else(|| panic!("no {what} in {text}"));
+        row.to_owned()
+    };
+    let server = ProcessServer::start();
+    // What names and types need is there before the account is opened.
+    let script = "k; x libc_so!main_arena; dt libc_so!malloc_state; .echo verdict follows; .linkstats; !heap; .linkstats; !heap -stat; \
+                  !heap -v; qd";
+    let there = cdb(&["-premote", server.connection(), "-p", &pid, "-c", script]);
+    let trips: Vec<u64> = there
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("round trips")?.split_whitespace().next()?.parse().ok())
+        .collect();
+    assert_eq!(trips.len(), 2, "{there}");
+    assert!(trips[1] <= 12, "{trips:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let core = folder.path().join("core").to_str().unwrap().to_owned();
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-p", &pid, "-ex"]);
+    let written = gdb.arg(format!("generate-core-file {core}")).stdin(Stdio::null()).output();
+    for what in ["  0000", "In use:", "Mapped chunks:", "0n2", "    5d8 "] {
+        assert_eq!(told(verdict(&there), what), told(verdict(&here), what));
+    }
+    if written.is_err() || !Path::new(&core).exists() {
+        return skip("gdb writes no core here");
+    }
+    let dead = cdb(&["-z", &core, "-c", ".echo verdict follows; !heap; !heap -stat; !heap -v; q"]);
+    for what in ["  0000", "In use:", "Mapped chunks:", "0n2", "    5d8 "] {
+        assert_eq!(told(verdict(&dead), what), told(verdict(&here), what));
+    }
+}
+
 const WORKERS: &str = r#"
 #include <pthread.h>
 #include <semaphore.h>

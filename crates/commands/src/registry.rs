@@ -23,6 +23,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::analyze::ENTRIES,
     cmd::uniqstack::ENTRIES,
     cmd::find_stack::ENTRIES,
+    cmd::heap::ENTRIES,
     cmd::locks::ENTRIES,
     cmd::display::ENTRIES,
     cmd::display_text::ENTRIES,

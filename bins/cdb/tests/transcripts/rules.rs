@@ -31,6 +31,9 @@ const PATTERNS: &[(&str, &str)] = &[
     (r"/rustc/[0-9a-f]{40}", "/rustc/COMMIT"),
     // Addresses of what the kernel maps: libraries, stacks of further threads.
     (r"\b00007fff(`?)f[0-9a-e][0-9a-f]{6}\b", "00007fff${1}f*******"),
+    // Heaps of further threads, and by what the C library's was found.
+    (r"\b00007fff(`?)e[0-9a-f]{7}\b", "00007fff${1}e*******"),
+    (r"(?m)^glibc 2\.\d+; layout by .*$", "glibc *"),
     (r"(\[stack\][^\n]*\nOffset: +)[0-9a-f]+", "$1*"),
     (r#"("(?:(?:process|thread)_id|id|time_us|build_id|previous_pc)":)("[^"]*"|\d+)"#, "$1*"),
     // The machine, its users and the time.

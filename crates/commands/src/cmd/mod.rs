@@ -24,6 +24,7 @@ pub mod find_stack;
 pub(crate) mod for_each;
 pub mod frame;
 pub mod go;
+pub mod heap;
 pub mod help;
 pub mod images;
 pub(crate) mod json;

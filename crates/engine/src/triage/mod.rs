@@ -11,6 +11,7 @@ mod blame;
 mod blocks;
 mod cpp_exception;
 mod fault;
+mod heap;
 mod origin;
 mod recursion;
 mod rust_panic;
@@ -28,6 +29,7 @@ use crate::{StackFrame, ThreadOrdinal, ThreadStack};
 pub use address::{AddressKind, AddressNote};
 pub use blocks::{ProcessBlock, ThreadBlock};
 pub use fault::FaultClass;
+pub use heap::{Arena, Chunk, ChunkState, ChunkTotal, FreeList, Heap, HeapProblem};
 pub use unique::StackGroup;
 pub use waits::{Hang, HangClass, Lock, LockKind, ThreadWait, WaitedFile, Waiting};
 

@@ -228,6 +228,40 @@ pub(super) enum Move {
     Other,
 }
 
+/// The address that `lea` makes from the instruction's own.
+pub(super) fn relative_address(at: Va, bytes: &[u8]) -> Option<Va> {
+    let decoded = decoded(at, bytes)?;
+    let is_relative = decoded.mnemonic() == Mnemonic::Lea && decoded.is_ip_rel_memory_operand();
+    is_relative.then(|| Va(decoded.ip_rel_memory_address()))
+}
+
+/// How code comes to the distance of a variable from the thread pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ThreadOffset {
+    /// It is in the instruction: `mov rax, fs:[-40h]`.
+    Direct(i64),
+    /// It is loaded from there, to be added: `mov rax, [rip+x]` (ELF Handling for Thread-Local Storage, 4.3.6).
+    Loaded(Va),
+}
+
+/// Recognises a [`ThreadOffset`].
+pub(super) fn thread_offset(at: Va, bytes: &[u8]) -> Option<ThreadOffset> {
+    let decoded = decoded(at, bytes)?;
+    let is_load = decoded.mnemonic() == Mnemonic::Mov
+        && decoded.op0_kind() == OpKind::Register
+        && decoded.op1_kind() == OpKind::Memory
+        && decoded.op0_register().size() == 8;
+    if !is_load {
+        return None;
+    }
+    if decoded.is_ip_rel_memory_operand() {
+        return Some(ThreadOffset::Loaded(Va(decoded.ip_rel_memory_address())));
+    }
+    let is_absolute = decoded.memory_base() == Register::None && decoded.memory_index() == Register::None;
+    let is_thread = decoded.memory_segment() == Register::FS && is_absolute;
+    is_thread.then_some(ThreadOffset::Direct(decoded.memory_displacement64() as i64))
+}
+
 /// Recognises a [`Move`]; `None` for what is no instruction.
 pub(super) fn simple_move(at: Va, bytes: &[u8]) -> Option<Move> {
     let decoded = decoded(at, bytes)?;

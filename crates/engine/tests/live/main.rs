@@ -6,6 +6,7 @@ mod budgets;
 mod common;
 mod counting;
 mod happening;
+mod heap;
 mod looking;
 mod registered;
 mod returning;

@@ -1,0 +1,301 @@
+//! Lists of freed chunks: what they say of chunks, and whether they are sound.
+
+use std::collections::HashSet;
+
+use outpost_base::{MemoryReader, Va, VaRange};
+
+use super::find::Allocator;
+use super::layout::{BINS, CACHE_BINS, FAST_BINS, Layout, SMALL_BINS};
+use super::walk::printable;
+use super::{ALIGNMENT, Chunk, ChunkState, FreeList, HEADER, Heap, HeapProblem, SMALLEST, word};
+use crate::{Engine, EngineError, ProcessMemory, ThreadOrdinal};
+
+/// Problems that are told.
+const PROBLEMS: usize = 256;
+
+/// A list of single links.
+struct Singly {
+    first: u64,
+    /// From what links lead to to the chunk: fast bins lead to chunks, caches to what the program had.
+    to_chunk: u64,
+    size: u64,
+    list: FreeList,
+    /// How many chunks it says to have.
+    count: Option<u64>,
+}
+
+impl Engine {
+    /// Goes through all lists of freed chunks; their chunks look like those in use otherwise.
+    pub(super) fn mark_lists(
+        &mut self,
+        heap: &mut Heap,
+        allocator: &Allocator,
+        memory: &ProcessMemory,
+    ) -> Result<(), EngineError> {
+        let layout = &allocator.layout;
+        let mut marker = Marker { heap, memory, layout, listed: HashSet::new() };
+        let caches = match allocator.cache_offset {
+            Some(offset) => self.caches_of_threads(offset, memory)?,
+            None => marker.caches_by_look(),
+        };
+        for (thread, cache) in caches {
+            self.check_interrupt()?;
+            marker.cache(thread, cache);
+        }
+        for number in 0..marker.heap.arenas.len() {
+            self.check_interrupt()?;
+            marker.arena(number);
+        }
+        marker.unlisted();
+        heap.problems.truncate(PROBLEMS);
+        heap.problems.sort_by_key(|problem| problem.at);
+        let before: Vec<_> = heap.problems.iter().map(|problem| heap.before(problem.at)).collect();
+        for (problem, before) in heap.problems.iter_mut().zip(before) {
+            problem.before = before;
+        }
+        Ok(())
+    }
+
+    /// Where threads have their caches: what their `tcache` leads to.
+    fn caches_of_threads(
+        &mut self,
+        offset: i64,
+        memory: &ProcessMemory,
+    ) -> Result<Vec<(Option<ThreadOrdinal>, Va)>, EngineError> {
+        let process = self.current_process()?;
+        let threads = self.threads(process)?;
+        let places = threads.iter().filter(|thread| thread.teb.0 != 0);
+        let places: Vec<(ThreadOrdinal, Va)> =
+            places.map(|thread| (thread.ordinal, Va(thread.teb.0.wrapping_add_signed(offset)))).collect();
+        memory.prefetch(&places.iter().map(|(_, at)| VaRange::from_len(*at, 8)).collect::<Vec<_>>())?;
+        let caches = places.into_iter().filter_map(|(thread, at)| {
+            let cache = word(memory, at).filter(|cache| *cache != 0)?;
+            Some((Some(thread), Va(cache)))
+        });
+        let caches: Vec<_> = caches.collect();
+        memory.prefetch(&caches.iter().map(|(_, at)| VaRange::from_len(*at, CACHE_BINS * 10)).collect::<Vec<_>>())?;
+        Ok(caches)
+    }
+}
+
+struct Marker<'a> {
+    heap: &'a mut Heap,
+    memory: &'a ProcessMemory,
+    layout: &'a Layout,
+    /// Chunks that are in a list.
+    listed: HashSet<Va>,
+}
+
+impl Marker<'_> {
+    fn wrong(&mut self, at: Va, text: String) {
+        if self.heap.problems.len() < PROBLEMS {
+            self.heap.problems.push(HeapProblem { at, before: None, text });
+        }
+    }
+
+    /// Whether an address is where the heap cannot be followed, which is told already.
+    fn is_lost(&self, at: Va) -> bool {
+        self.heap.gaps.iter().any(|gap| gap.contains(at))
+    }
+
+    fn chunk(&self, at: Va) -> Option<Chunk> {
+        self.heap.chunk_at(at).filter(|chunk| chunk.at == at)
+    }
+
+    fn set(&mut self, at: Va, state: ChunkState) {
+        if let Some((arena, number)) = self.heap.place_of(at) {
+            self.heap.arenas[arena].chunks[number].state = state;
+        }
+    }
+
+    /// Caches without the variable that leads to them: chunks of their size whose counts are the lengths of their lists.
+    fn caches_by_look(&self) -> Vec<(Option<ThreadOrdinal>, Va)> {
+        let of_size = |chunk: &&Chunk| chunk.size == self.layout.cache_chunk();
+        let chunks: Vec<Chunk> =
+            self.heap.arenas.iter().flat_map(|arena| arena.chunks.iter().filter(of_size)).copied().collect();
+        let caches = chunks.iter().map(|chunk| chunk.at + HEADER);
+        caches.filter(|cache| self.looks_like_cache(*cache)).map(|cache| (None, cache)).collect()
+    }
+
+    fn looks_like_cache(&self, cache: Va) -> bool {
+        let mut used = false;
+        let agrees = (0..CACHE_BINS).all(|number| {
+            let (Some(count), Some(mut entry)) = (self.count(cache, number), self.entry(cache, number)) else {
+                return false;
+            };
+            used |= count != 0;
+            let size = SMALLEST + ALIGNMENT * number;
+            for _ in 0..count {
+                let Some(chunk) = self.chunk(Va(entry.wrapping_sub(HEADER))) else { return false };
+                if chunk.size != size {
+                    return false;
+                }
+                entry = self.layout.link(chunk.at + HEADER, chunk.links[0]);
+            }
+            entry == 0
+        });
+        agrees && used
+    }
+
+    fn count(&self, cache: Va, number: u64) -> Option<u64> {
+        let mut memory = self.memory.clone();
+        memory.read_uint(cache + self.layout.count * number, self.layout.count as usize)
+    }
+
+    fn entry(&self, cache: Va, number: u64) -> Option<u64> {
+        word(self.memory, cache + self.layout.count * CACHE_BINS + 8 * number)
+    }
+
+    fn cache(&mut self, thread: Option<ThreadOrdinal>, cache: Va) {
+        self.set(Va(cache.0.wrapping_sub(HEADER)), ChunkState::Cache(thread));
+        for number in 0..CACHE_BINS {
+            let (Some(count), Some(first)) = (self.count(cache, number), self.entry(cache, number)) else { return };
+            self.follow(&Singly {
+                first,
+                to_chunk: HEADER,
+                size: SMALLEST + ALIGNMENT * number,
+                list: FreeList::Cache(thread),
+                count: Some(count),
+            });
+        }
+    }
+
+    fn arena(&mut self, number: usize) {
+        let at = self.heap.arenas[number].at;
+        for number in 0..FAST_BINS {
+            let Some(first) = word(self.memory, at + self.layout.fast_bins + 8 * number) else { return };
+            let size = SMALLEST + ALIGNMENT * number;
+            self.follow(&Singly { first, to_chunk: 0, size, list: FreeList::Fast, count: None });
+        }
+        for number in 1..BINS {
+            self.bin(at, number);
+        }
+    }
+
+    fn follow(&mut self, singly: &Singly) {
+        let (list, size) = (singly.list, singly.size);
+        let name = format!("{list} for {size:#x} bytes");
+        let mut entry = singly.first;
+        let mut last: Option<Chunk> = None;
+        let mut length = 0;
+        while entry != 0 {
+            let at = Va(entry.wrapping_sub(singly.to_chunk));
+            let Some(chunk) = self.chunk(at) else {
+                if self.is_lost(at) {
+                    return;
+                }
+                let (place, how) = match last {
+                    Some(last) => (
+                        last.at,
+                        format!("its link, in its first word ({:#x}{})", last.links[0], printable(last.links[0])),
+                    ),
+                    None => (at, "the head of the list".to_owned()),
+                };
+                let mut text = format!("{how} in the {name} leads to {at}, where no chunk begins");
+                if last.is_some() {
+                    text += ": it was written to after it was freed, or over the end of the chunk before it";
+                }
+                return self.wrong(place, text);
+            };
+            if chunk.size != size {
+                self.wrong(chunk.at, format!("it has {:#x} bytes and is in the {name}", chunk.size));
+            }
+            if !self.listed.insert(chunk.at) {
+                let text =
+                    format!("it is in a list of freed chunks ({}) and in the {name}: it was freed twice", chunk.state);
+                return self.wrong(chunk.at, text);
+            }
+            self.set(chunk.at, ChunkState::Free(list));
+            length += 1;
+            last = Some(chunk);
+            entry = self.layout.link(chunk.at + HEADER, chunk.links[0]);
+        }
+        if let Some(count) = singly.count.filter(|count| *count != length) {
+            let at = last.map_or(Va(singly.first), |last| last.at);
+            let text =
+                format!("the {name} has 0n{length} chunks and counts 0n{count}: a link or the count was overwritten");
+            self.wrong(at, text);
+        }
+    }
+
+    /// A list with links both ways.
+    fn bin(&mut self, arena: Va, number: u64) {
+        let head = self.layout.bin(arena, number);
+        let list = match number {
+            1 => FreeList::Unsorted,
+            _ if number < SMALL_BINS => FreeList::Small,
+            _ => FreeList::Large,
+        };
+        let (Some(first), Some(tail)) = (word(self.memory, head + HEADER), word(self.memory, head + HEADER + 8)) else {
+            return;
+        };
+        let (mut at, mut last) = (Va(first), head);
+        while at != head && at.0 != 0 {
+            let Some(chunk) = self.chunk(at) else {
+                if self.is_lost(at) {
+                    return;
+                }
+                let place = if last == head { at } else { last };
+                let text = format!(
+                    "a link of the {list} leads to {at}, where no chunk begins: a freed chunk was written to, or over the \
+                     end of the one before it"
+                );
+                return self.wrong(place, text);
+            };
+            if !self.listed.insert(at) {
+                let text = format!("it is in a list of freed chunks ({}) and in the {list}", chunk.state);
+                return self.wrong(at, text);
+            }
+            if !matches!(chunk.state, ChunkState::Free(_)) {
+                let text = format!("it is in the {list}, and the chunk behind it takes it for one in use");
+                self.wrong(at, text);
+            }
+            if chunk.links[1] != last.0 {
+                let back = chunk.links[1];
+                let text = format!(
+                    "its link back in the {list} is {back:#x}{} and not {last}: it was written to after it was freed, or \
+                     over the end of the chunk before it",
+                    printable(back)
+                );
+                self.wrong(at, text);
+            }
+            if list == FreeList::Small && chunk.size != ALIGNMENT * number {
+                let text = format!("it has {:#x} bytes and is in the {list} for {:#x}", chunk.size, ALIGNMENT * number);
+                self.wrong(at, text);
+            }
+            self.set(at, ChunkState::Free(list));
+            (last, at) = (at, Va(chunk.links[0]));
+        }
+        if at == head && Va(tail) != last && tail != 0 {
+            self.wrong(last, format!("the {list} ends with {last}, and its head says {}", Va(tail)));
+        }
+    }
+
+    /// Chunks that their neighbours take for free: they are in a list, and the neighbour notes their size.
+    fn unlisted(&mut self) {
+        let mut found = Vec::new();
+        for arena in &self.heap.arenas {
+            for (number, chunk) in arena.chunks.iter().enumerate() {
+                let ChunkState::Free(list) = chunk.state else { continue };
+                let next = arena.chunks.get(number + 1).filter(|next| next.at == chunk.at + chunk.size);
+                if list == FreeList::None {
+                    let text = "the chunk behind it takes it for free, and it is in no list: the size field there was \
+                                written over, from its end";
+                    let at = next.map_or(chunk.at, |next| next.at);
+                    found.push(HeapProblem { at, before: None, text: text.to_owned() });
+                } else if !matches!(list, FreeList::Fast | FreeList::Cache(_))
+                    && let Some(next) = next.filter(|next| next.previous_size != chunk.size)
+                {
+                    let noted = next.previous_size;
+                    let text = format!(
+                        "the chunk behind it notes {noted:#x} bytes for it{}, and it has {:#x}",
+                        printable(noted),
+                        chunk.size
+                    );
+                    found.push(HeapProblem { at: chunk.at, before: None, text });
+                }
+            }
+        }
+        self.heap.problems.append(&mut found);
+    }
+}
