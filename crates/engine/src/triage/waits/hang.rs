@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use outpost_base::ProcessId;
-use outpost_target::ThreadTimes;
+use outpost_target::{StopReason, ThreadTimes};
 
 use super::{Lock, LockKind, ThreadWait, Waiting};
 use crate::triage::blame;
@@ -25,6 +25,8 @@ pub enum HangClass {
     LockWait,
     /// A thread runs all the time.
     Spinning,
+    /// The thread that would go on was stopped by the debugger: whether it makes progress cannot be told from that.
+    Stopped,
     /// Input or output does not come about.
     BlockedOnFile,
     /// A child process does not end.
@@ -43,6 +45,7 @@ impl HangClass {
             HangClass::NobodyWakes => "NOBODY_WAKES",
             HangClass::LockWait => "LOCK_WAIT",
             HangClass::Spinning => "SPINNING",
+            HangClass::Stopped => "STOPPED",
             HangClass::BlockedOnFile => "BLOCKED_ON_FILE",
             HangClass::BlockedOnChild => "BLOCKED_ON_CHILD",
             HangClass::Waiting => "WAITING",
@@ -95,8 +98,32 @@ impl Engine {
         // Without them nothing but the busiest is unknown.
         let times = self.thread_times(process).unwrap_or_default();
         let process_id = self.process(process)?.id();
-        Ok(judge(process_id, threads, times))
+        let stopped = self.stopped_by_event();
+        Ok(judge(process_id, threads, times, stopped))
     }
+
+    /// The thread whose own event was the last stop, in words. Attaching and breaking in stop whatever runs; all else
+    /// stops a thread where it happens to come by.
+    fn stopped_by_event(&self) -> Option<Stopped> {
+        let event = self.last_event.as_ref()?;
+        let by = match &event.reason {
+            StopReason::Attached | StopReason::BreakIn | StopReason::DumpOpened => return None,
+            StopReason::Breakpoint { .. } => "a breakpoint",
+            StopReason::Step { .. } => "a step",
+            // Somebody else's, to stop it or to have a core of it.
+            StopReason::Signal(info) if info.code <= 0 && info.sender != event.process_id => return None,
+            StopReason::Signal(_) => "a signal, of which !analyze tells",
+            _ => "an event of its own",
+        };
+        Some(Stopped { thread: event.thread, by })
+    }
+}
+
+/// A thread that the last event stopped.
+#[derive(Debug, Clone, Copy)]
+struct Stopped {
+    thread: ThreadOrdinal,
+    by: &'static str,
 }
 
 /// What a thread is called: `thread 2 "writer"`.
@@ -153,9 +180,17 @@ fn needs_waking(wait: &ThreadWait) -> bool {
     is_wakeable && !wait.is_timed
 }
 
-fn judge(process_id: ProcessId, threads: Vec<ThreadWait>, times: Vec<(ThreadOrdinal, ThreadTimes)>) -> Hang {
-    let (class, involved) = classify(&threads, &times);
-    let cause = cause_of(class, &threads, &involved, &times);
+fn judge(
+    process_id: ProcessId,
+    threads: Vec<ThreadWait>,
+    times: Vec<(ThreadOrdinal, ThreadTimes)>,
+    stopped: Option<Stopped>,
+) -> Hang {
+    let (class, involved) = classify(&threads, &times, stopped);
+    let cause = match (class, stopped) {
+        (HangClass::Stopped, Some(stopped)) => stopped_cause(&threads, &involved, stopped),
+        _ => cause_of(class, &threads, &involved, &times),
+    };
     // The least name: which thread came first to the circle is chance.
     let is_circle = matches!(class, HangClass::Deadlock | HangClass::NobodyWakes);
     let own = |at: &usize| threads.get(*at).and_then(ThreadWait::own_frame);
@@ -172,7 +207,20 @@ fn judge(process_id: ProcessId, threads: Vec<ThreadWait>, times: Vec<(ThreadOrdi
     Hang { process_id, class, cause, involved, blamed, bucket, threads, times }
 }
 
-fn classify(threads: &[ThreadWait], times: &[(ThreadOrdinal, ThreadTimes)]) -> (HangClass, Vec<usize>) {
+fn stopped_cause(threads: &[ThreadWait], involved: &[usize], stopped: Stopped) -> String {
+    let thread = involved.first().and_then(|at| threads.get(*at)).map(thread_words).unwrap_or_default();
+    format!(
+        "{thread} was stopped by {}, and no thread waits for a lock that is held: whether it goes on is not known; let it run \
+         and break in where it should have gone on",
+        stopped.by
+    )
+}
+
+fn classify(
+    threads: &[ThreadWait],
+    times: &[(ThreadOrdinal, ThreadTimes)],
+    stopped: Option<Stopped>,
+) -> (HangClass, Vec<usize>) {
     let all = || 0..threads.len();
     if let Some(circle) = all().find_map(|start| circle_from(threads, start)) {
         let class = if circle.len() == 1 { HangClass::SelfDeadlock } else { HangClass::Deadlock };
@@ -204,6 +252,17 @@ fn classify(threads: &[ThreadWait], times: &[(ThreadOrdinal, ThreadTimes)]) -> (
         let found = times.iter().find(|(thread, _)| *thread == threads[at].thread);
         found.map_or(0, |(_, times)| times.user_time_us + times.system_time_us)
     };
+    let is_stopped = |at: &usize| {
+        let is_its = stopped.is_some_and(|stopped| stopped.thread == threads[*at].thread);
+        is_its && threads[*at].waiting == Waiting::No
+    };
+    let mut running = all().filter(|at| is_busy(at) && !is_stopped(at));
+    // Beside the one that the debugger stopped, others were running just then, which need not be all they do.
+    if let Some(at) = all().find(is_stopped)
+        && !running.any(|at| matches!(threads[at].waiting, Waiting::Lock(_)))
+    {
+        return (HangClass::Stopped, vec![at]);
+    }
     if let Some(busiest) = all().filter(is_busy).max_by_key(|at| (time(*at), std::cmp::Reverse(*at))) {
         return (HangClass::Spinning, vec![busiest]);
     }
@@ -295,7 +354,7 @@ mod tests {
 
     fn check(waits: Vec<Waiting>, class: HangClass, involved: &[usize]) {
         let threads = waits.into_iter().enumerate().map(|(number, waiting)| thread(number as u32, waiting)).collect();
-        let hang = judge(ProcessId(1), threads, Vec::new());
+        let hang = judge(ProcessId(1), threads, Vec::new(), None);
         assert_eq!((hang.class, hang.involved.as_slice()), (class, involved), "{}", hang.cause);
     }
 
@@ -311,5 +370,21 @@ mod tests {
         let file = || Waiting::File { call: "read".into(), files: Vec::new() };
         check(vec![Waiting::Join(ThreadId(101)), file()], HangClass::BlockedOnFile, &[0, 1]);
         check(vec![Waiting::Sleep], HangClass::Waiting, &[0]);
+    }
+
+    #[test]
+    fn a_thread_at_a_breakpoint_is_no_spinning_one() {
+        let stopped = |waits: Vec<Waiting>| {
+            let threads =
+                waits.into_iter().enumerate().map(|(number, waiting)| thread(number as u32, waiting)).collect();
+            let by = Stopped { thread: ThreadOrdinal(0), by: "a breakpoint" };
+            judge(ProcessId(1), threads, Vec::new(), Some(by))
+        };
+        let hang = stopped(vec![Waiting::No, Waiting::Sleep]);
+        assert_eq!((hang.class, hang.involved.as_slice()), (HangClass::Stopped, &[0][..]), "{}", hang.cause);
+        assert!(hang.cause.contains("stopped by a breakpoint"), "{}", hang.cause);
+        // What others wait for is as it was.
+        assert_eq!(stopped(vec![Waiting::No, lock(8, Some(1))]).class, HangClass::SelfDeadlock);
+        assert_eq!(stopped(vec![Waiting::No, lock(8, Some(0))]).class, HangClass::LockWait);
     }
 }
