@@ -1,6 +1,6 @@
 //! `!analyze`: what is wrong with the process.
 
-use outpost_engine::triage::{Analysis, Hang, HangClass};
+use outpost_engine::triage::{Analysis, Chunk, Hang, HangClass, HeapFinding};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::{Json, Value, fields, json};
@@ -20,7 +20,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     summary: "Say what is wrong: kind of failure, cause, frame to blame",
     details: "Of the thread that the last event's signal struck, else of the current one. BUCKET is the same for the same \
               bug in every run. -v adds the signal in words, the access with what is at its address, how the bad value \
-              came about, and the stack. -hang says why nothing goes on instead: circles of locks and joins, locks whose \
+              came about, what the heap has to do with it (which chunk, what is just before it, which list of freed chunks \
+              holds it), and the stack. -hang says why nothing goes on instead: circles of locks and joins, locks whose \
               holder has ended, threads that wait with none left to wake them, that run all the time or wait for a file; \
               with the stacks of the threads in it, and with -v what every thread waits for. Memory is only read.",
     example: "!analyze -v",
@@ -154,6 +155,9 @@ fn details(found: &Analysis, text: &mut String) {
         let place = if message.place.is_empty() { String::new() } else { format!(" [{}]", message.place) };
         line!(text, "MESSAGE: {}: {}{place}", message.source, message.text);
     }
+    if let Some(heap) = &found.heap {
+        heap_lines(heap, text);
+    }
     if let Some(recursion) = &found.recursion {
         let (rounds, bytes) = (recursion.rounds, recursion.bytes_per_round);
         line!(text, "RECURSION: {}; about 0n{rounds} rounds of {bytes:#x} bytes", recursion.cycle.join(", "));
@@ -172,5 +176,24 @@ fn details(found: &Analysis, text: &mut String) {
     }
     if !found.stack.problem.is_empty() {
         line!(text, "{}", found.stack.problem);
+    }
+}
+
+fn heap_lines(heap: &HeapFinding, text: &mut String) {
+    if !heap.text.is_empty() {
+        line!(text, "HEAP: {}", heap.text);
+    }
+    let chunk = |chunk: &Chunk| format!("{} of {:#x} bytes, {}", chunk.at, chunk.size, chunk.state);
+    if let Some(found) = &heap.chunk {
+        line!(text, "HEAP: chunk {}", chunk(found));
+    }
+    if let Some(before) = &heap.before {
+        line!(text, "HEAP: before it {}", chunk(before));
+    }
+    for problem in &heap.problems {
+        line!(text, "HEAP: {}: {}", problem.at, problem.text);
+        if let Some(before) = &problem.before {
+            line!(text, "HEAP:     before it {}", chunk(before));
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     AccessKind, AddressKind, AddressNote, Analysis, FaultAccess, FaultClass, OriginStep, ProgramMessage, abort,
     address, blame, fault, recursion,
 };
-use crate::disassembly::{CodeSymbols, Instruction, decode};
+use crate::disassembly::{CodeSymbols, Instruction, NoSymbols, decode};
 use crate::events::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 use crate::stack::PhysicalStack;
 use crate::{Engine, EngineError, StackFrame, ThreadOrdinal};
@@ -31,18 +31,37 @@ impl CodeSymbols for Names<'_> {
     }
 }
 
+/// A pointer that led astray.
+#[derive(Debug, Clone)]
+pub(super) struct BadPointer {
+    pub(super) value: Option<u64>,
+    /// Where it was read from, if that is proven.
+    pub(super) memory: Option<Va>,
+}
+
 /// What a fault came to.
-struct Verdict {
-    class: FaultClass,
-    cause: String,
+pub(super) struct Verdict {
+    pub(super) class: FaultClass,
+    pub(super) cause: String,
+    /// What the program's runtime said, where the cause is more than that.
+    pub(super) said: String,
     access: Option<FaultAccess>,
     address: Option<AddressNote>,
     origin: Vec<OriginStep>,
+    pub(super) bad: Option<BadPointer>,
 }
 
 impl Verdict {
     fn plain(class: FaultClass, cause: impl Into<String>) -> Verdict {
-        Verdict { class, cause: cause.into(), access: None, address: None, origin: Vec::new() }
+        Verdict {
+            class,
+            cause: cause.into(),
+            said: String::new(),
+            access: None,
+            address: None,
+            origin: Vec::new(),
+            bad: None,
+        }
     }
 }
 
@@ -97,7 +116,15 @@ impl Engine {
         let mut messages = Vec::new();
         let mut verdict = self.verdict(&subject, instruction.as_ref(), &mut messages)?;
         let first = subject.rows.iter().position(|row| row.physical as usize >= subject.frame).unwrap_or(0);
-        let own: Vec<usize> = (first..subject.rows.len()).filter(|&at| !self.is_runtime(&subject.rows[at])).collect();
+        let process = self.process_of(thread)?.ordinal;
+        let failed = subject.rows.get(first..).unwrap_or_default();
+        let heap = self.ask_heap(process, &subject.physical, failed, &mut verdict, &mut notes)?;
+        // Where no code is, no function is to blame; the data there may have a name all the same.
+        let is_call = verdict.access.as_ref().is_some_and(|access| access.kind == AccessKind::Execute);
+        let is_code = |row: &StackFrame| !is_call || row.physical as usize != subject.frame;
+        let rows = first..subject.rows.len();
+        let own: Vec<usize> =
+            rows.filter(|&at| is_code(&subject.rows[at]) && !self.is_runtime(&subject.rows[at])).collect();
         let mut blamed = own.first().copied();
         let mut found_cycle = None;
         if verdict.class == FaultClass::StackOverflow
@@ -142,6 +169,7 @@ impl Engine {
             address: verdict.address,
             origin: verdict.origin,
             messages,
+            heap,
             recursion: found_cycle,
             stack,
             blamed,
@@ -221,6 +249,9 @@ impl Engine {
             messages.push(panic);
             return Ok(Verdict::plain(FaultClass::RustPanic, cause));
         }
+        if let Some(cause) = self.refused_allocation(subject.thread, &subject.physical, &own)? {
+            return Ok(Verdict::plain(FaultClass::OutOfMemory, cause));
+        }
         let signal = subject.signal.as_ref();
         if let Some(info) = signal.filter(|info| matches!(info.signo, SIGSEGV | SIGBUS) && info.code > 0) {
             return self.access_fault(subject, info, instruction, &own);
@@ -265,13 +296,16 @@ impl Engine {
             return Ok(match self.cpp_exception() {
                 Some(exception) => {
                     let cause = format!("nothing catches the exception {}", exception.text);
+                    let is_memory = exception.text.starts_with("std::bad_alloc");
                     messages.push(exception);
-                    Verdict::plain(FaultClass::UncaughtException, cause)
+                    let class = if is_memory { FaultClass::OutOfMemory } else { FaultClass::UncaughtException };
+                    Verdict::plain(class, cause)
                 }
                 None => Verdict::plain(FaultClass::Terminate, "std::terminate was called without an exception"),
             });
         }
-        if let Some(report) = self.sanitizer_report() {
+        let sp = subject.physical.frames.first().map_or(Va(0), |frame| frame.registers.sp());
+        if let Some(report) = self.sanitizer_report(sp) {
             let cause = format!("{}: {}", report.source, report.text);
             messages.push(report);
             return Ok(Verdict::plain(FaultClass::SanitizerError, cause));
@@ -287,10 +321,14 @@ impl Engine {
         }
         Ok(match self.abort_message() {
             Some(message) => {
-                let class = abort::class_of(&message.text);
-                let cause = message.text.clone();
+                let (class, meaning) = abort::class_of(&message.text);
+                let cause = match meaning {
+                    "" => message.text.clone(),
+                    meaning => format!("{} ({meaning})", message.text),
+                };
+                let said = message.text.clone();
                 messages.push(message);
-                Verdict::plain(class, cause)
+                Verdict { said, ..Verdict::plain(class, cause) }
             }
             None => Verdict::plain(FaultClass::Abort, "the program called abort"),
         })
@@ -361,6 +399,13 @@ impl Engine {
         }
         let instruction =
             instruction.map(|instruction| (instruction.at, instruction.bytes.clone())).unwrap_or_default();
+        // General protection, without an address (Intel SDM vol. 3, 6.15).
+        if !is_told && x86_64::trap_of(instruction.0, &instruction.1) == Some(Trap::Privileged) {
+            let text = decode(self.arch(), instruction.0, &instruction.1, &mut NoSymbols).text;
+            let name = text.split_whitespace().next().unwrap_or_default();
+            let cause = format!("the program executed '{name}', an instruction that only the kernel may execute");
+            return Ok(Verdict::plain(FaultClass::PrivilegedInstruction, cause));
+        }
         let uses = x86_64::memory_uses(instruction.0, &instruction.1);
         let mut tracer = Tracer::new(self, process, subject.physical.clone());
         let addresses: Vec<Option<Va>> =
@@ -406,6 +451,7 @@ impl Engine {
         let mut verdict = Verdict {
             class,
             cause,
+            said: String::new(),
             access: Some(FaultAccess {
                 kind,
                 address,
@@ -417,16 +463,21 @@ impl Engine {
             }),
             address: note,
             origin,
+            bad: bad_value.map(|value| BadPointer {
+                value: Some(value),
+                memory: described.as_ref().filter(|found| !found.derived).and_then(|found| found.memory),
+            }),
         };
         if in_runtime {
-            self.judge_allocator(&where_, &mut verdict);
+            // What is inlined there is the allocator's as well.
+            let function = own.iter().find(|row| !row.is_inline()).map(|row| row.function.as_str());
+            self.judge_allocator(function.unwrap_or(&where_), &mut verdict);
         }
         Ok(verdict)
     }
 
     /// A fault in the allocator itself.
     fn judge_allocator(&mut self, function: &str, verdict: &mut Verdict) {
-        const FREES: &[&str] = &["free", "cfree", "__libc_free", "realloc", "__libc_realloc", "munmap_chunk"];
         const INNER: &[&str] = &[
             "_int_malloc",
             "_int_free",
@@ -445,7 +496,7 @@ impl Engine {
         if verdict.class == FaultClass::StackOverflow {
             return;
         }
-        if FREES.contains(&function) {
+        if abort::is_freeing(function) || function == "munmap_chunk" {
             verdict.class = FaultClass::InvalidFree;
             verdict.cause = format!("{function} was given a pointer that the allocator never gave out");
         } else if INNER.contains(&function) {
@@ -486,7 +537,9 @@ impl Engine {
         };
         let access =
             FaultAccess { kind: AccessKind::Execute, address: Some(pc), size: 0, expression: name.unwrap_or_default() };
-        Ok(Verdict { class, cause, access: Some(access), address: Some(note), origin })
+        let memory = described.and_then(|(_, described)| described?.memory);
+        let bad = Some(BadPointer { value: Some(pc.0), memory });
+        Ok(Verdict { class, cause, said: String::new(), access: Some(access), address: Some(note), origin, bad })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whose frame it is: the program's own, or a library's and a runtime's, which are seldom to blame.
 
-use crate::{ModuleSummary, StackFrame};
+use crate::{FrameKind, ModuleSummary, StackFrame};
 
 /// Libraries whose code is seldom to blame: file names up to the version.
 const LIBRARIES: &[&str] = &[
@@ -122,6 +122,9 @@ const PREFIXES: &[&str] = &[
     "__pthread_",
 ];
 
+/// Where compilers and C libraries have their headers, whose functions are inlined.
+const HEADERS: &[&str] = &["/usr/include/", "/usr/lib/gcc/"];
+
 /// Scopes of Rust that show in `<Type as Trait>::method`.
 const RUST_SCOPES: &[&str] = &["core::", "std::", "alloc::"];
 
@@ -131,6 +134,10 @@ pub(super) fn is_runtime(frame: &StackFrame, module: Option<&ModuleSummary>) -> 
         return true;
     }
     let Some(module) = module else { return true };
+    let in_header = |source: &crate::SourceLocation| HEADERS.iter().any(|folder| source.file.starts_with(folder));
+    if frame.kind == FrameKind::Inline && frame.source.as_ref().is_some_and(in_header) {
+        return true;
+    }
     let file = module.path.rsplit('/').next().unwrap_or_default();
     let in_library = !module.is_main && LIBRARIES.iter().any(|name| file.starts_with(name));
     in_library || is_runtime_function(&frame.function)
@@ -152,8 +159,16 @@ fn stable_name(frame: &StackFrame) -> String {
         ("", "") => "unknown".to_owned(),
         // Without a symbol the distance from the module's start is the same in every run of one build.
         (module, "") => format!("{module}+{:x}", frame.displacement),
-        (module, function) => format!("{module}!{function}"),
+        (module, function) => format!("{module}!{}", without_clone(function)),
     }
+}
+
+/// A function's name without what GCC adds to those it has split or changed (`run.constprop.0.cold`), which differs with
+/// its mood.
+fn without_clone(function: &str) -> &str {
+    const MARKS: &[&str] = &[".constprop.", ".isra.", ".part.", ".cold", ".lto_priv."];
+    let end = MARKS.iter().filter_map(|mark| function.find(mark)).min();
+    end.map_or(function, |end| &function[..end])
 }
 
 /// Own frames that a bucket's hash covers.
@@ -214,6 +229,8 @@ mod tests {
         {
             assert!(is_runtime_function(name), "{name}");
         }
+        assert_eq!(without_clone("run.constprop.0.cold"), "run");
+        assert_eq!(without_clone("run::{closure#0}"), "run::{closure#0}");
         for name in ["main", "app::run", "<app::Thing as core::fmt::Display>::fmt", "strange", "memory_of"] {
             assert!(!is_runtime_function(name), "{name}");
         }

@@ -60,12 +60,16 @@ pub enum FaultClass {
     DoubleFree,
     /// The allocator was given what it never gave out.
     InvalidFree,
+    /// A pointer came out of memory that was freed.
+    UseAfterFree,
     /// The allocator found its own structures damaged.
     HeapCorruption,
     /// A function found its return address's guard overwritten.
     StackBufferOverflow,
     /// A checked library function would have written beyond its buffer.
     BufferOverflow,
+    /// Memory was asked for that there is not.
+    OutOfMemory,
     /// A sanitizer reported an error.
     SanitizerError,
     /// A Rust panic.
@@ -113,9 +117,11 @@ impl FaultClass {
             FaultClass::AssertionFailure => "ASSERTION_FAILURE",
             FaultClass::DoubleFree => "DOUBLE_FREE",
             FaultClass::InvalidFree => "INVALID_FREE",
+            FaultClass::UseAfterFree => "USE_AFTER_FREE",
             FaultClass::HeapCorruption => "HEAP_CORRUPTION",
             FaultClass::StackBufferOverflow => "STACK_BUFFER_OVERFLOW",
             FaultClass::BufferOverflow => "BUFFER_OVERFLOW",
+            FaultClass::OutOfMemory => "OUT_OF_MEMORY",
             FaultClass::SanitizerError => "SANITIZER_ERROR",
             FaultClass::RustPanic => "RUST_PANIC",
             FaultClass::UncaughtException => "UNCAUGHT_EXCEPTION",
@@ -142,7 +148,11 @@ pub(super) fn words(info: &SigInfo) -> SignalWords {
     let meaning = match (info.signo, info.code) {
         (SIGSEGV, 1) => "nothing is mapped at the address".to_owned(),
         (SIGSEGV, 2) => "the mapping does not allow the access".to_owned(),
-        (SIGSEGV, SI_KERNEL) => "the processor refused the access, as it does with non-canonical addresses".to_owned(),
+        (SIGSEGV, SI_KERNEL) => {
+            "the processor refused the instruction, as it does with non-canonical addresses and with what \
+                                 only the kernel may execute"
+                .to_owned()
+        }
         (SIGBUS, 1) => "the address is not aligned as the instruction wants it".to_owned(),
         (SIGBUS, 2) => "nothing is behind the mapping there: the file ends before it".to_owned(),
         (SIGBUS, 4 | 5) => "the memory has a hardware error".to_owned(),

@@ -12,6 +12,8 @@ mod blocks;
 mod cpp_exception;
 mod fault;
 mod heap;
+mod heap_verdict;
+mod memory_shortage;
 mod origin;
 mod recursion;
 mod rust_panic;
@@ -30,6 +32,7 @@ pub use address::{AddressKind, AddressNote};
 pub use blocks::{ProcessBlock, ThreadBlock};
 pub use fault::FaultClass;
 pub use heap::{Arena, Chunk, ChunkState, ChunkTotal, FreeList, Heap, HeapProblem};
+pub use heap_verdict::HeapFinding;
 pub use unique::StackGroup;
 pub use waits::{Hang, HangClass, Lock, LockKind, ThreadWait, WaitedFile, Waiting};
 
@@ -126,6 +129,8 @@ pub struct Analysis {
     pub origin: Vec<OriginStep>,
     /// What was said of it.
     pub messages: Vec<ProgramMessage>,
+    /// What the heap says of it.
+    pub heap: Option<HeapFinding>,
     /// The cycle of a stack overflow.
     pub recursion: Option<Recursion>,
     /// The stack of the thread.

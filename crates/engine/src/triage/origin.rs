@@ -93,6 +93,22 @@ impl<'a> Tracer<'a> {
         (call.end() == address.address() && call.flow == Flow::Call).then(|| call.clone())
     }
 
+    /// The call that brought control to physical frame `frame`, which is in `function`. A caller that jumped on to another
+    /// function left nothing of the registers it had.
+    fn call_to(&mut self, frame: usize, function: &str) -> Option<Instruction> {
+        /// What calls the program's `main`, and nothing else of it, through a pointer (glibc csu/libc-start.c).
+        const STARTERS: &str = "__libc_start_";
+        let call = self.call_in(frame + 1)?;
+        let is_it = match call.target.map(|target| self.function_name(target)) {
+            Some(target) => target == function || target.starts_with("*ABS*") || is_alias(&target, function),
+            None => {
+                let caller = self.function(call.at).map(|caller| self.function_name(caller.entry)).unwrap_or_default();
+                !caller.starts_with(STARTERS) || function == "main"
+            }
+        };
+        is_it.then_some(call)
+    }
+
     /// A register's value in a frame.
     pub(super) fn value(&self, frame: usize, register: RegisterId) -> Option<u64> {
         self.stack.frames.get(frame)?.registers.get_u64(register)
@@ -107,6 +123,58 @@ impl<'a> Tracer<'a> {
             None => 0,
         };
         let segment = operand.segment.map_or(Some(0), value)?;
+        Some(Va(base.wrapping_add(index).wrapping_add(segment).wrapping_add_signed(operand.displacement)))
+    }
+
+    /// What `register` was before the instruction at `at`, which a frame has executed or is executing: a value that is kept
+    /// since then, or made anew from such values and memory.
+    pub(super) fn value_before(&mut self, frame: usize, at: Va, register: RegisterId) -> Option<u64> {
+        self.value_within(frame, at, register, DEPTH_LIMIT)
+    }
+
+    fn value_within(&mut self, frame: usize, at: Va, register: RegisterId, depth: u32) -> Option<u64> {
+        let depth = depth.checked_sub(1)?;
+        let code = self.function(at)?;
+        let known = self.stack.frames.get(frame)?;
+        // The instruction that the frame is executing: behind a call, what the frame has is what was there before it.
+        let (here, _) = code.instructions.range(..=known.address.lookup_address()).next_back()?;
+        let (definitions, from_entry) = self.definitions(&code, at, register);
+        let is_kept = (definitions.clone(), from_entry) == self.definitions(&code, *here, register);
+        if let Some(value) = self.value(frame, register).filter(|_| is_kept) {
+            return Some(value);
+        }
+        let definitions: Vec<Va> = definitions.into_iter().filter(|at| self.may_define(&code, *at, register)).collect();
+        let definition = match (&definitions[..], from_entry) {
+            ([only], false) => *only,
+            ([], true) => {
+                let function = self.function_name(code.entry);
+                let call = self.call_to(frame, &function)?;
+                return self.value_within(frame + 1, call.at, register, depth);
+            }
+            _ => return None,
+        };
+        let source = x86_64::effect_on(definition, &code.instructions.get(&definition)?.bytes, register)?;
+        match source {
+            Source::Register(from) => self.value_within(frame, definition, from, depth),
+            Source::Constant(value) => Some(value),
+            Source::Address(operand) => self.place_within(frame, definition, &operand, depth).map(|at| at.0),
+            Source::Memory(operand) => {
+                let at = self.place_within(frame, definition, &operand, depth)?;
+                self.engine.memory_of(self.process).ok()?.read_uint(at, operand.size.clamp(1, 8) as usize)
+            }
+            Source::Computed | Source::Call => None,
+        }
+    }
+
+    /// Where an operand of the instruction at `at` was.
+    fn place_within(&mut self, frame: usize, at: Va, operand: &Operand, depth: u32) -> Option<Va> {
+        let mut value = |register| self.value_within(frame, at, register, depth);
+        let base = operand.base.map_or(Some(0), &mut value)?;
+        let index = match operand.index {
+            Some((register, scale)) => value(register)?.wrapping_mul(u64::from(scale)),
+            None => 0,
+        };
+        let segment = operand.segment.map_or(Some(0), |segment| self.value(frame, segment))?;
         Some(Va(base.wrapping_add(index).wrapping_add(segment).wrapping_add_signed(operand.displacement)))
     }
 
@@ -168,6 +236,15 @@ impl<'a> Tracer<'a> {
         (found, from_entry)
     }
 
+    /// Whether a register that is used can have its value from there. What a call leaves in a register that is no result's,
+    /// no code uses: such a call does not return.
+    fn may_define(&self, code: &FunctionCode, at: Va, register: RegisterId) -> bool {
+        const RESULTS: [&str; 2] = ["rax", "rdx"];
+        let source = code.instructions.get(&at).and_then(|known| x86_64::effect_on(at, &known.bytes, register));
+        source != Some(Source::Call)
+            || RESULTS.iter().any(|name| self.engine.arch().register_by_name(name) == Some(register))
+    }
+
     fn describe(&mut self, frame: usize, at: Va, register: RegisterId, depth: u32) -> Option<Described> {
         self.work += 1;
         if self.work > WORK_LIMIT {
@@ -199,6 +276,9 @@ impl<'a> Tracer<'a> {
         for definition in definitions {
             let bytes = &code.instructions.get(&definition)?.bytes;
             let Some(source) = x86_64::effect_on(definition, bytes, register) else { continue };
+            if !self.may_define(&code, definition, register) {
+                continue;
+            }
             let proven = self.is_proven(frame, at, definition, register, &source, &code);
             candidates.push((proven, definition, source));
         }
@@ -317,12 +397,7 @@ impl<'a> Tracer<'a> {
             Some((name, _)) => format!("argument {name} of {function}"),
             None => format!("argument {} of {function}", number + 1),
         };
-        let call = self.call_in(frame + 1).filter(|call| {
-            // A caller that jumped on to another function left nothing of the registers it had.
-            let target = call.target.map(|target| self.function_name(target));
-            target
-                .is_none_or(|target| target == function || target.starts_with("*ABS*") || is_alias(&target, &function))
-        });
+        let call = self.call_to(frame, &function);
         let passed = match call {
             Some(call) => {
                 let passed = self.describe(frame + 1, call.at, register, depth);

@@ -15,6 +15,8 @@ const PROBLEMS: usize = 256;
 
 /// A list of single links.
 struct Singly {
+    /// Where the first is noted.
+    head: Va,
     first: u64,
     /// From what links lead to to the chunk: fast bins lead to chunks, caches to what the program had.
     to_chunk: u64,
@@ -143,7 +145,11 @@ impl Marker<'_> {
     }
 
     fn entry(&self, cache: Va, number: u64) -> Option<u64> {
-        word(self.memory, cache + self.layout.count * CACHE_BINS + 8 * number)
+        word(self.memory, self.head(cache, number))
+    }
+
+    fn head(&self, cache: Va, number: u64) -> Va {
+        cache + self.layout.count * CACHE_BINS + 8 * number
     }
 
     fn cache(&mut self, thread: Option<ThreadOrdinal>, cache: Va) {
@@ -151,6 +157,7 @@ impl Marker<'_> {
         for number in 0..CACHE_BINS {
             let (Some(count), Some(first)) = (self.count(cache, number), self.entry(cache, number)) else { return };
             self.follow(&Singly {
+                head: self.head(cache, number),
                 first,
                 to_chunk: HEADER,
                 size: SMALLEST + ALIGNMENT * number,
@@ -163,9 +170,10 @@ impl Marker<'_> {
     fn arena(&mut self, number: usize) {
         let at = self.heap.arenas[number].at;
         for number in 0..FAST_BINS {
-            let Some(first) = word(self.memory, at + self.layout.fast_bins + 8 * number) else { return };
+            let head = at + self.layout.fast_bins + 8 * number;
+            let Some(first) = word(self.memory, head) else { return };
             let size = SMALLEST + ALIGNMENT * number;
-            self.follow(&Singly { first, to_chunk: 0, size, list: FreeList::Fast, count: None });
+            self.follow(&Singly { head, first, to_chunk: 0, size, list: FreeList::Fast, count: None });
         }
         for number in 1..BINS {
             self.bin(at, number);
@@ -189,12 +197,14 @@ impl Marker<'_> {
                         last.at,
                         format!("its link, in its first word ({:#x}{})", last.links[0], printable(last.links[0])),
                     ),
-                    None => (at, "the head of the list".to_owned()),
+                    None => (singly.head, "the head".to_owned()),
                 };
-                let mut text = format!("{how} in the {name} leads to {at}, where no chunk begins");
-                if last.is_some() {
-                    text += ": it was written to after it was freed, or over the end of the chunk before it";
-                }
+                let which = if last.is_some() { "in" } else { "of" };
+                let mut text = format!("{how} {which} the {name} leads to {at}, where no chunk begins: ");
+                text += match last {
+                    Some(_) => "it was written to after it was freed, or over the end of the chunk before it",
+                    None => "the chunk that was at its head was written to after it was freed",
+                };
                 return self.wrong(place, text);
             };
             if chunk.size != size {

@@ -10,6 +10,7 @@ mod mapped;
 mod walk;
 
 use outpost_base::{MemoryReader, Va, VaRange};
+use outpost_target::Region;
 
 use crate::{Engine, EngineError, ProcessMemory, ThreadOrdinal};
 
@@ -22,7 +23,7 @@ const MAPPED: u64 = 2;
 const OTHER_ARENA: u64 = 4;
 const FLAGS: u64 = 7;
 /// From a chunk to what the program was given.
-const HEADER: u64 = 16;
+pub(super) const HEADER: u64 = 16;
 /// Heaps up to this size are read by one request together.
 const READ_AHEAD: u64 = 1 << 20;
 
@@ -215,6 +216,19 @@ impl Heap {
         self.heaps.iter().any(|range| range.contains(at)) || self.mapped_at(at).is_some()
     }
 
+    /// The chunk in a list of single links in which the allocator noted `value`, or what is at most `reach` less: a masked
+    /// link or the mark of a cache; and where.
+    pub(super) fn noted(&self, value: u64, reach: u64) -> Option<(Chunk, Va)> {
+        let chunks = self.arenas.iter().flat_map(|arena| &arena.chunks);
+        let single =
+            chunks.filter(|chunk| matches!(chunk.state, ChunkState::Free(FreeList::Fast | FreeList::Cache(_))));
+        let words = single.flat_map(|chunk| chunk.links.iter().zip([0, 8]).map(move |(word, at)| (chunk, *word, at)));
+        let (chunk, _, at) = words
+            .filter(|(_, word, _)| *word >= reach && value.checked_sub(*word).is_some_and(|more| more < reach))
+            .min_by_key(|(_, word, _)| value - word)?;
+        Some((*chunk, chunk.at + HEADER + at))
+    }
+
     fn place_of(&self, at: Va) -> Option<(usize, usize)> {
         self.arenas.iter().enumerate().find_map(|(number, arena)| {
             let next = arena.chunks.partition_point(|chunk| chunk.at <= at);
@@ -308,5 +322,12 @@ impl Engine {
         }
         arena.chunks.sort_by_key(|chunk| chunk.at);
         Ok(arena)
+    }
+
+    /// Whether an address may be in the heap, by the mapping that it is in: no file's, writable.
+    pub(super) fn may_be_heap(&mut self, at: Va) -> bool {
+        let is_around = |region: &Region| region.range.contains(at) && region.write && region.inode == 0;
+        let regions = self.current_process().and_then(|process| self.regions(process));
+        regions.is_ok_and(|regions| regions.iter().any(is_around))
     }
 }
