@@ -174,6 +174,33 @@ fn standstills_are_the_same_at_a_distance_and_of_a_core() {
     assert_eq!(problems(&expected, verdict(&dead)), Vec::<String>::new(), "{dead}");
 }
 
+/// A program of testkit's examples, which bring crates with them.
+fn example(name: &str) -> Option<std::path::PathBuf> {
+    let program = Path::new(env!("CARGO_BIN_EXE_cdb")).with_file_name("examples").join(name);
+    if !program.exists() {
+        skip(&format!("the example {name} of testkit is not built (cargo test --workspace builds it)"));
+        return None;
+    }
+    Some(program)
+}
+
+/// What a lock of parking_lot is waited for by is in its table, whose layout only debug info tells.
+#[test]
+fn a_deadlock_of_parking_lot() {
+    let Some(program) = example("parking_lot_deadlock") else { return };
+    let running = Running::start(&program, &[]);
+    let pid = running.pid().to_string();
+    let look = || cdb(&["-p", &pid, "-c", "!locks; .echo verdict follows; !analyze -hang -v; qd"]);
+    let expected = "class DEADLOCK\nblame transfer\nsays a deadlock of 0n2 threads\n\
+                    says the parking_lot lock parking_lot_deadlock!parking_lot_deadlock::ALICE\n\
+                    says the parking_lot lock parking_lot_deadlock!parking_lot_deadlock::BOB";
+    let is_waited_for =
+        |text: &str| text.contains("parking_lot_deadlock::RATES: parking_lot lock\n    Held by:    thread 0 ");
+    let is_right = |text: &String| problems(expected, verdict(text)).is_empty() && is_waited_for(text);
+    let found = (0..LOOKS).map(|_| look()).find(is_right);
+    assert!(found.is_some(), "{:?}: {}", problems(expected, verdict(&look())), look());
+}
+
 /// The heap is the same through a server and of a core, for few round trips however many chunks there are.
 #[test]
 fn a_heap_is_the_same_at_a_distance_and_of_a_core() {
@@ -226,6 +253,67 @@ int main(void) {
     let dead = cdb(&["-z", &core, "-c", ".echo verdict follows; !heap; !heap -stat; !heap -v; q"]);
     for what in ["  0000", "In use:", "Mapped chunks:", "0n2", "    5d8 "] {
         assert_eq!(told(verdict(&dead), what), told(verdict(&here), what));
+    }
+}
+
+/// In programs that nobody here wrote the sums are those that the allocator itself tells gdb (mallinfo2(3)).
+#[test]
+fn heaps_of_real_programs_have_the_sums_that_their_allocator_says() {
+    const PYTHON: &str = "import json, decimal\n\
+         kept = [{'a': i, 'b': str(i) * 3} for i in range(5000)]\n\
+         del kept[::3]\n\
+         big = bytearray(3_000_000)\n\
+         print('ready', flush=True)\n\
+         input()";
+    const SHELL: &str = "for i in {1..500}; do a[$i]=\"text $i\"; done; unset 'a[5]'; echo ready; read x";
+    const SQL: &str = "create table t(a, b);\n\
+         with recursive c(x) as (select 1 union all select x + 1 from c where x < 3000)\n\
+         insert into t select x, hex(randomblob(50)) from c;\ncreate index i on t(b);\nselect 'ready';\n";
+    let mut compared = 0;
+    for (program, arguments, input) in
+        [("python3", &["-c", PYTHON][..], ""), ("bash", &["-c", SHELL], ""), ("sqlite3", &["-batch"], SQL)]
+    {
+        if Command::new(program).arg("--version").output().is_err() {
+            continue;
+        }
+        let mut running = Running::command(Command::new(program).args(arguments).stdin(Stdio::piped()));
+        running.say(input);
+        assert_eq!(running.line(), "ready", "{program}");
+        let pid = running.pid().to_string();
+        outpost_testkit::wait_until("it waits for input", std::time::Duration::from_secs(10), || {
+            outpost_testkit::state(running.pid()) == Some('S')
+        });
+        let mut gdb = Command::new("gdb");
+        gdb.args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-p", &pid, "-ex", "print mallinfo2()"]);
+        let Ok(said) = gdb.stdin(Stdio::null()).output() else { return skip("gdb is not installed") };
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let field = |name: &str| -> Option<u64> {
+            let (_, rest) = said.split_once(&format!(" {name} = "))?;
+            rest.split([',', '}']).next()?.parse().ok()
+        };
+        let Some(used) = field("uordblks") else {
+            return skip("gdb knows no mallinfo2 without debug info of the C library");
+        };
+        let text = cdb(&["-p", &pid, "-c", ".echo verdict follows; !heap; !heap -v; qd"]);
+        assert!(text.contains("; 0n0 problems"), "{program}: {text}");
+        let hex = |word: Option<&str>| word.and_then(|word| u64::from_str_radix(word, 16).ok());
+        // One arena: the address, what it has from the system, then bytes with counts.
+        let row = verdict(&text).lines().find(|line| line.starts_with("  0000")).unwrap_or_else(|| panic!("{text}"));
+        let cells: Vec<u64> = row
+            .split_whitespace()
+            .skip(2)
+            .filter(|cell| !cell.starts_with('('))
+            .map(|cell| hex(Some(cell)).unwrap_or(0))
+            .collect();
+        let [busy, cached, fast, bins, top] = cells[..] else { panic!("{program}: {row}") };
+        assert_eq!(busy + cached, used, "{program}: {row}\n{said}");
+        assert_eq!(fast + bins + top, field("fordblks").unwrap(), "{program}: {row}\n{said}");
+        let mapped = verdict(&text).lines().find_map(|line| line.strip_prefix("Mapped chunks: ")).unwrap();
+        assert_eq!(hex(mapped.split(' ').next()), field("hblkhd"), "{program}: {mapped}\n{said}");
+        compared += 1;
+    }
+    if compared == 0 {
+        skip("none of python3, bash and sqlite3 is installed");
     }
 }
 

@@ -98,6 +98,13 @@ const PREFIXES: &[&str] = &[
     "__rustc::",
     "hashbrown::",
     "gimli::",
+    "parking_lot::",
+    "parking_lot_core::",
+    "lock_api::",
+    "tokio::",
+    "mio::",
+    "futures_core::",
+    "futures_util::",
     "__gnu_cxx::",
     "__gthread_",
     "__cxxabiv1::",
@@ -126,7 +133,7 @@ const PREFIXES: &[&str] = &[
 const HEADERS: &[&str] = &["/usr/include/", "/usr/lib/gcc/"];
 
 /// Scopes of Rust that show in `<Type as Trait>::method`.
-const RUST_SCOPES: &[&str] = &["core::", "std::", "alloc::"];
+const RUST_SCOPES: &[&str] = &["core::", "std::", "alloc::", "lock_api::", "parking_lot::", "tokio::"];
 
 /// Whether a frame is a library's or a runtime's. `module` is the one of its code.
 pub(super) fn is_runtime(frame: &StackFrame, module: Option<&ModuleSummary>) -> bool {
