@@ -315,6 +315,8 @@ pub struct Variant {
     pub values: Vec<(u128, u128)>,
     /// Its payload: named after the variant, of a struct type.
     pub member: Member,
+    /// Where it is declared: of the state of an async function, where it awaits.
+    pub declared_at: Option<crate::DeclaredAt>,
 }
 
 /// One template or generic argument.

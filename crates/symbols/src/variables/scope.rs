@@ -8,7 +8,7 @@ use outpost_base::ImageOffset;
 
 use super::Variables;
 use super::die::{Die, for_each_child, ranges_cover};
-use crate::types::dwarf::attributes::{Entry, flag};
+use crate::types::dwarf::attributes::{Entry, file_name, flag};
 use crate::{DieRef, Type};
 
 /// How deep blocks may nest. Compilers stay below 50 even with everything inlined.
@@ -160,19 +160,7 @@ impl Variables {
     }
 
     fn file_name(&self, die: &Die, index: u64) -> Option<String> {
-        let unit = die.unit_ref(&self.info);
-        let header = unit.unit.line_program.as_ref()?.header();
-        let file = header.file(index)?;
-        let text = |value| {
-            let text = unit.attr_string(value).ok()?;
-            Some(String::from_utf8_lossy(&gimli::Reader::to_slice(&text).ok()?).into_owned())
-        };
-        let name = text(file.path_name())?;
-        let directory = file.directory(header).and_then(text).filter(|directory| !directory.is_empty());
-        Some(match directory {
-            Some(directory) if !name.starts_with('/') => format!("{directory}/{name}"),
-            _ => name,
-        })
+        file_name(die.unit_ref(&self.info), index)
     }
 }
 

@@ -22,6 +22,22 @@ pub(crate) fn flag(entry: &Entry, name: DwAt) -> bool {
     matches!(entry.attr_value(name), Some(AttributeValue::Flag(true)))
 }
 
+/// A file of the unit's line table, with its directory where it is relative to one.
+pub(crate) fn file_name(unit: UnitRef<'_, DwarfReader>, index: u64) -> Option<String> {
+    let header = unit.unit.line_program.as_ref()?.header();
+    let file = header.file(index)?;
+    let text = |value| {
+        let text = unit.attr_string(value).ok()?;
+        Some(String::from_utf8_lossy(&gimli::Reader::to_slice(&text).ok()?).into_owned())
+    };
+    let name = text(file.path_name())?;
+    let directory = file.directory(header).and_then(text).filter(|directory| !directory.is_empty());
+    Some(match directory {
+        Some(directory) if !name.starts_with('/') => format!("{directory}/{name}"),
+        _ => name,
+    })
+}
+
 /// A constant of either sign.
 ///
 /// Fixed-size forms do not tell their sign (DWARF 5, 7.5.5): they are sign-extended where `signed_bits` is their width,

@@ -4,6 +4,9 @@ use gimli::{AttributeValue, Operation, Reader};
 
 use super::attributes::{Entry, constant, constant_bytes, expression, flag, string, unsigned};
 use super::{EntryReader, type_id};
+use super::EntryReader;
+use super::attributes::{Entry, constant, constant_bytes, expression, file_name, flag, string, unsigned};
+use crate::DeclaredAt;
 use crate::types::{
     BaseClass, BaseEncoding, BaseOffset, BitField, Language, Member, Record, RecordKeyword, StaticMember,
     TemplateArgument, TypeId, Variant, VariantPart,
@@ -169,6 +172,15 @@ impl EntryReader<'_> {
         }
     }
 
+    fn declared_at(&self, entry: &Entry) -> Option<DeclaredAt> {
+        let line = unsigned(entry, gimli::DW_AT_decl_line)?;
+        let file = match entry.attr_value(gimli::DW_AT_decl_file)? {
+            AttributeValue::FileIndex(index) => index,
+            other => other.udata_value()?,
+        };
+        Some(DeclaredAt { file: file_name(self.unit, file), line })
+    }
+
     fn variant_part(&self, entry: &Entry) -> VariantPart {
         let wanted = entry.attr_value(gimli::DW_AT_discr).and_then(|value| self.info.resolve(self.index, &value));
         let (mut discriminant, mut variants) = (None, Vec::new());
@@ -188,7 +200,11 @@ impl EntryReader<'_> {
                 let values = discriminant_values(child, bits.min(128), signed_bits.is_some());
                 self.children(child, |payload| {
                     if payload.tag() == gimli::DW_TAG_member {
-                        variants.push(Variant { values: values.clone(), member: self.member(payload) });
+                        variants.push(Variant {
+                            values: values.clone(),
+                            member: self.member(payload),
+                            declared_at: self.declared_at(payload),
+                        });
                     }
                 });
             }
