@@ -201,6 +201,52 @@ fn a_deadlock_of_parking_lot() {
     assert!(found.is_some(), "{:?}: {}", problems(expected, verdict(&look())), look());
 }
 
+/// Tasks of tokio are told with the lines that await, on a process, through a server and of a core.
+#[test]
+fn tasks_of_tokio_and_what_they_await() {
+    let Some(program) = example("tokio_tasks") else { return };
+    let source = std::fs::read_to_string(fixture("../crates/testkit/examples/tokio_tasks.rs")).unwrap();
+    let at = |mark: &str| {
+        let line = source.lines().position(|line| line.ends_with(&format!("// here: {mark}"))).unwrap() + 1;
+        format!(" [crates/testkit/examples/tokio_tasks.rs @ {line}]")
+    };
+    let expected = [
+        format!(": idle\n  tokio_tasks::outer{}\n    awaits tokio_tasks::middle{}\n", at("outer"), at("middle")),
+        format!("      awaits tokio_tasks::locked{}\n        awaits tokio::sync::mutex::", at("locked")),
+        " awaits tokio::sync::batch_semaphore::Acquire\n".to_owned(),
+        format!(
+            "  tokio_tasks::joined{}\n    awaits tokio::runtime::task::join::JoinHandle<u64> of task 0n",
+            at("joined")
+        ),
+        format!("  tokio_tasks::received{}\n    awaits tokio::sync::mpsc::bounded::", at("received")),
+        format!("::{{async block#0}}{}\n    awaits tokio::time::sleep::Sleep\n", at("block")),
+    ];
+    let missing = |text: &str| expected.iter().filter(|part| !text.contains(*part)).cloned().collect::<Vec<_>>();
+    let mut running = Running::start(&program, &[]);
+    assert_eq!(running.line(), "ready");
+    let pid = running.pid().to_string();
+    let here = || cdb(&["-p", &pid, "-c", ".echo verdict follows; !tasks; qd"]);
+    let found = (0..LOOKS).map(|_| here()).find(|text| missing(text).is_empty());
+    let here = found.unwrap_or_else(|| panic!("{:?}\n{}", missing(&here()), here()));
+    // The task that is joined is the one that does not go on.
+    let joined = here.split("JoinHandle<u64> of task ").nth(1).unwrap().split_whitespace().next().unwrap();
+    assert!(here.contains(&format!("Task {joined} at ")), "{here}");
+    let server = ProcessServer::start();
+    let there = cdb(&["-premote", server.connection(), "-p", &pid, "-c", ".echo verdict follows; !tasks; qd"]);
+    let tasks = |text: &str| verdict(text).split_once("Task ").unwrap().1.split(" tasks\n").next().unwrap().to_owned();
+    assert_eq!(tasks(&there), tasks(&here));
+    let folder = tempfile::tempdir().unwrap();
+    let core = folder.path().join("core").to_str().unwrap().to_owned();
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-p", &pid, "-ex"]);
+    let written = gdb.arg(format!("generate-core-file {core}")).stdin(Stdio::null()).output();
+    if written.is_err() || !Path::new(&core).exists() {
+        return skip("gdb writes no core here");
+    }
+    let dead = cdb(&["-z", &core, "-c", ".echo verdict follows; !tasks; q"]);
+    assert_eq!(tasks(&dead), tasks(&here));
+}
+
 /// The heap is the same through a server and of a core, for few round trips however many chunks there are.
 #[test]
 fn a_heap_is_the_same_at_a_distance_and_of_a_core() {

@@ -25,6 +25,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::find_stack::ENTRIES,
     cmd::heap::ENTRIES,
     cmd::locks::ENTRIES,
+    cmd::tasks::ENTRIES,
     cmd::display::ENTRIES,
     cmd::display_text::ENTRIES,
     cmd::display_pointers::ENTRIES,

@@ -55,6 +55,7 @@ pub mod stack;
 pub mod step;
 pub mod symbol_options;
 pub mod symbols;
+pub mod tasks;
 pub(crate) mod threads;
 pub mod time;
 pub mod trace;

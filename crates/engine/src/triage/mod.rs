@@ -17,6 +17,7 @@ mod memory_shortage;
 mod origin;
 mod recursion;
 mod rust_panic;
+mod tasks;
 mod thread_local;
 mod times;
 mod type_path;
@@ -33,6 +34,7 @@ pub use blocks::{ProcessBlock, ThreadBlock};
 pub use fault::FaultClass;
 pub use heap::{Arena, Chunk, ChunkState, ChunkTotal, FreeList, Heap, HeapProblem};
 pub use heap_verdict::HeapFinding;
+pub use tasks::{AwaitFrame, Task, TaskState};
 pub use unique::StackGroup;
 pub use waits::{Hang, HangClass, Lock, LockKind, ThreadWait, WaitedFile, Waiting};
 
