@@ -427,4 +427,27 @@ mod tests {
         assert_eq!(states(&found), [(0x1040, 0x20, BUSY), (0x1060, 0x30, BUSY), (0x1090, 0x60, ChunkState::Top)]);
         assert_eq!(found.problems, []);
     }
+
+    proptest::proptest! {
+        /// Whatever a heap's memory has in it: chunks lie in the heap, and no way is longer than that.
+        #[test]
+        fn nothing_in_memory_leads_astray(
+            words in proptest::collection::vec((0u64..0x40, 0u64..0x120), 0..80),
+            top in 0u64..0x400,
+            is_main: bool,
+        ) {
+            let mut bytes = vec![0; 0x400];
+            for (at, value) in words {
+                bytes[at as usize * 16 + 8..][..8].copy_from_slice(&value.to_le_bytes());
+            }
+            let range = VaRange::from_len(Va(0x1000), 0x400);
+            let heap = HeapRange { range, top: Some(Va(0x1000 + top)), is_main };
+            let walked = walk(&heap, &Bytes(bytes)).unwrap();
+            for chunk in &walked.chunks {
+                proptest::prop_assert!(range.contains(chunk.at) && chunk.at + chunk.size <= range.end, "{:?}", chunk);
+                proptest::prop_assert!(chunk.size >= ALIGNMENT, "{:?}", chunk);
+            }
+            proptest::prop_assert!(walked.problems.len() <= REPAIRS);
+        }
+    }
 }
