@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use outpost_base::ImageOffset;
-use outpost_symbols::{
-    CaseRule, ElfFile, FileSource, LocalFiles, Module, ModuleFiles, SymbolPath, Wildcard, find_debug_files,
-};
+use outpost_symbols::{CaseRule, ElfFile, FileSource, LocalFiles, Module, SymbolPath, Wildcard, find_debug_files};
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its user")]
 fn main() -> ExitCode {
@@ -31,7 +29,7 @@ fn main() -> ExitCode {
     if let Some(missing) = report.missing() {
         println!("{missing}");
     }
-    let mut files = ModuleFiles { debug: found.debug, alt: found.alt, ..ModuleFiles::new(image) };
+    let mut files = found.module_files(image);
     let mut questions: Vec<String> = arguments.collect();
     if questions.first().is_some_and(|word| word == "--cache") {
         files.cache = questions.drain(..2.min(questions.len())).nth(1).map(Into::into);

@@ -8,6 +8,8 @@ use gimli::{
 use outpost_base::ImageOffset;
 
 use crate::dwarf_sections::DwarfFile;
+use crate::hash::IntMap;
+use crate::split::{Piece, Pieces};
 use crate::{ElfFile, ImageRange, Problem, SectionData, SymbolsError};
 
 /// gimli's reader over our bytes: owns what it reads, so it needs no lifetime and can be kept.
@@ -27,6 +29,8 @@ pub enum DieSection {
     Types,
     /// `.debug_info` of the file of shared DWARF that `.gnu_debugaltlink` names.
     Alt,
+    /// `.debug_info` and `.debug_types` of all `.dwo` files or of their package, one behind the other.
+    Split,
 }
 
 /// A DIE of an image: stable for a build, independent of what is loaded.
@@ -50,6 +54,8 @@ pub(crate) struct UnitSpan {
     pub(crate) end: u64,
     /// For a type unit, what names its type.
     pub(crate) signature: Option<TypeSignature>,
+    /// For a skeleton and for the unit that it stands for, what both have in common.
+    pub(crate) dwo_id: Option<u64>,
 }
 
 /// The name of a type unit's type, and where in the unit it is.
@@ -59,7 +65,7 @@ pub(crate) struct TypeSignature {
     pub(crate) type_offset: u64,
 }
 
-/// The DWARF of one image and, if its debug file refers to one, of the shared file that dwz made.
+/// The DWARF of one image and, if its debug file refers to one, of the shared file that dwz made, and of its `.dwo` files.
 ///
 /// Units are parsed when first asked for and kept. Everything is read-only and may be used from several threads.
 #[derive(Debug)]
@@ -69,6 +75,17 @@ pub struct DebugInfo {
     units: Vec<OnceLock<Result<Arc<DwarfUnit>, gimli::Error>>>,
     by_address: OnceLock<Vec<(ImageRange, UnitIndex)>>,
     by_signature: OnceLock<Vec<(u64, u64, UnitIndex)>>,
+    pieces: Pieces,
+    /// Sections of the pieces that were asked for; `None`: they are not to be had any more.
+    split: Vec<OnceLock<Option<Box<Dwarf<DwarfReader>>>>>,
+    /// By what skeletons and the units that they stand for have in common.
+    by_dwo_id: OnceLock<ByDwoId>,
+}
+
+#[derive(Debug, Default)]
+struct ByDwoId {
+    skeletons: IntMap<u64, UnitIndex>,
+    described: IntMap<u64, UnitIndex>,
 }
 
 impl DebugInfo {
@@ -85,7 +102,10 @@ impl DebugInfo {
         let Some(sections) = DwarfFile::load(file, alt, problems)? else { return Ok(None) };
         let dwarf = sections.readers();
         let spans = unit_spans(&dwarf, problems);
-        Ok(Some(DebugInfo { by_address: OnceLock::new(), ..DebugInfo::with_units(dwarf, spans, Vec::new()) }))
+        Ok(Some(DebugInfo {
+            by_address: OnceLock::new(),
+            ..DebugInfo::with_units(dwarf, spans, Vec::new(), Pieces::default())
+        }))
     }
 
     /// As [`DebugInfo::load`], from sections at hand and with units and their addresses already known.
@@ -93,10 +113,13 @@ impl DebugInfo {
         dwarf: Dwarf<DwarfReader>,
         spans: Vec<UnitSpan>,
         ranges: Vec<(ImageRange, UnitIndex)>,
+        pieces: Pieces,
     ) -> DebugInfo {
-        let mut units = Vec::new();
+        let (mut units, mut split) = (Vec::new(), Vec::new());
         units.resize_with(spans.len(), OnceLock::new);
-        DebugInfo { dwarf, spans, units, by_address: OnceLock::from(ranges), by_signature: OnceLock::new() }
+        split.resize_with(pieces.all().len(), OnceLock::new);
+        let (by_address, by_signature, by_dwo_id) = (OnceLock::from(ranges), OnceLock::new(), OnceLock::new());
+        DebugInfo { dwarf, spans, units, by_address, by_signature, pieces, split, by_dwo_id }
     }
 
     /// The sections of the debug file.
@@ -104,15 +127,26 @@ impl DebugInfo {
         &self.dwarf
     }
 
-    /// The sections that a unit of `section` refers to.
-    fn dwarf_of(&self, section: DieSection) -> &Dwarf<DwarfReader> {
-        match section {
-            DieSection::Alt => self.dwarf.sup().unwrap_or(&self.dwarf),
-            DieSection::Info | DieSection::Types => &self.dwarf,
+    /// The sections that a unit refers to; `None` if its `.dwo` file is not to be had any more.
+    fn dwarf_of(&self, span: &UnitSpan) -> Option<&Dwarf<DwarfReader>> {
+        match span.section {
+            DieSection::Alt => Some(self.dwarf.sup().unwrap_or(&self.dwarf)),
+            DieSection::Info | DieSection::Types => Some(&self.dwarf),
+            DieSection::Split => {
+                let (number, piece) = self.pieces.at(span.start)?;
+                let load = || match self.pieces.sections(piece) {
+                    Ok(sections) => sections.readers(&self.dwarf).ok().map(Box::new),
+                    Err(reason) => {
+                        tracing::warn!("split debug info is gone: {reason}");
+                        None
+                    }
+                };
+                self.split.get(number)?.get_or_init(load).as_deref()
+            }
         }
     }
 
-    /// All units: those of `.debug_info`, then `.debug_types`, then the shared file, each in file order.
+    /// All units: those of `.debug_info`, then `.debug_types`, then the shared file, then split ones, each in file order.
     pub fn units(&self) -> impl Iterator<Item = UnitIndex> + use<> {
         (0..self.spans.len() as u32).map(UnitIndex)
     }
@@ -129,9 +163,50 @@ impl DebugInfo {
     }
 
     fn parse_unit(&self, span: &UnitSpan) -> Result<Arc<DwarfUnit>, gimli::Error> {
-        let dwarf = self.dwarf_of(span.section);
-        let header = unit_header(dwarf, span)?;
-        dwarf.unit(header).map(Arc::new)
+        let dwarf = self.dwarf_of(span).ok_or(gimli::Error::MissingSplitUnit)?;
+        let Some((_, piece)) = self.piece_of(span) else {
+            return dwarf.unit(unit_header(dwarf, span)?).map(Arc::new);
+        };
+        let mut unit = dwarf.unit(unit_header(dwarf, &piece.local(span))?)?;
+        if span.dwo_id.is_some() && unit.dwo_id.map(|id| id.0) != span.dwo_id {
+            return Err(gimli::Error::MissingSplitUnit);
+        }
+        let skeleton = span.dwo_id.and_then(|id| self.by_dwo_id().skeletons.get(&id));
+        if let Some(skeleton) = skeleton.and_then(|index| self.unit(*index).ok()) {
+            inherit(&mut unit, &skeleton);
+        }
+        Ok(Arc::new(unit))
+    }
+
+    fn piece_of(&self, span: &UnitSpan) -> Option<(usize, &Piece)> {
+        if span.section == DieSection::Split { self.pieces.at(span.start) } else { None }
+    }
+
+    fn by_dwo_id(&self) -> &ByDwoId {
+        self.by_dwo_id.get_or_init(|| {
+            let mut found = ByDwoId::default();
+            for (index, span) in self.units().zip(&self.spans) {
+                let Some(id) = span.dwo_id else { continue };
+                match span.section {
+                    DieSection::Split => found.described.insert(id, index),
+                    _ => found.skeletons.insert(id, index),
+                };
+            }
+            found
+        })
+    }
+
+    /// The unit that describes what the skeleton `index` stands for; any other unit describes itself, and so does a
+    /// skeleton whose `.dwo` file is missing.
+    pub(crate) fn described_by(&self, index: UnitIndex) -> UnitIndex {
+        let id = self.span(index).filter(|span| span.section != DieSection::Split).and_then(|span| span.dwo_id);
+        id.and_then(|id| self.by_dwo_id().described.get(&id).copied()).unwrap_or(index)
+    }
+
+    /// The unit that has the line table of `index`: the skeleton of a split unit, any other has its own.
+    pub(crate) fn lines_of(&self, index: UnitIndex) -> UnitIndex {
+        let id = self.span(index).filter(|span| span.section == DieSection::Split).and_then(|span| span.dwo_id);
+        id.and_then(|id| self.by_dwo_id().skeletons.get(&id).copied()).unwrap_or(index)
     }
 
     /// Where a unit lies.
@@ -141,8 +216,9 @@ impl DebugInfo {
 
     /// `unit` together with the sections that its attributes refer to, as gimli's helpers want it.
     pub fn unit_ref<'a>(&'a self, index: UnitIndex, unit: &'a DwarfUnit) -> UnitRef<'a, DwarfReader> {
-        let section = self.spans.get(index.0 as usize).map_or(DieSection::Info, |span| span.section);
-        UnitRef::new(self.dwarf_of(section), unit)
+        // A unit that was parsed has its sections.
+        let dwarf = self.spans.get(index.0 as usize).and_then(|span| self.dwarf_of(span));
+        UnitRef::new(dwarf.unwrap_or(&self.dwarf), unit)
     }
 
     /// The unit that holds `die`, and the DIE's offset in it.
@@ -167,16 +243,27 @@ impl DebugInfo {
         let span = self.spans.get(index.0 as usize)?;
         match *value {
             AttributeValue::UnitRef(offset) => self.die(index, offset),
-            AttributeValue::DebugInfoRef(offset) => {
-                let section = if span.section == DieSection::Alt { DieSection::Alt } else { DieSection::Info };
-                Some(DieRef { section, offset: offset.0 as u64 })
-            }
+            AttributeValue::DebugInfoRef(offset) => self.in_info(span, offset.0 as u64),
             AttributeValue::DebugInfoRefSup(offset) => {
                 Some(DieRef { section: DieSection::Alt, offset: offset.0 as u64 })
             }
             AttributeValue::DebugTypesRef(signature) => self.type_unit(signature.0),
             _ => None,
         }
+    }
+
+    /// The DIE at `offset` of the `.debug_info` section that unit `index` lies in, or that its type unit belongs to.
+    pub(crate) fn die_in_info(&self, index: UnitIndex, offset: u64) -> Option<DieRef> {
+        self.in_info(self.span(index)?, offset)
+    }
+
+    fn in_info(&self, span: &UnitSpan, offset: u64) -> Option<DieRef> {
+        let (section, base) = match span.section {
+            DieSection::Info | DieSection::Types => (DieSection::Info, 0),
+            DieSection::Alt => (DieSection::Alt, 0),
+            DieSection::Split => (DieSection::Split, self.piece_of(span)?.1.base),
+        };
+        Some(DieRef { section, offset: base.checked_add(offset)? })
     }
 
     /// The type DIE that a type unit's signature names.
@@ -194,13 +281,14 @@ impl DebugInfo {
         self.die(index, UnitOffset(usize::try_from(type_offset).ok()?))
     }
 
-    /// The unit whose code covers `at`.
+    /// The unit that describes the code at `at`.
     pub fn unit_at(&self, at: ImageOffset) -> Option<UnitIndex> {
         let table = self.by_address.get_or_init(|| self.address_table());
         let next = table.partition_point(|(range, _)| range.start <= at);
         // Ranges of different units rarely nest; look a few back in case a short one lies inside a long one.
         let before = table.get(next.saturating_sub(8)..next)?;
-        before.iter().rev().find(|(range, _)| range.contains(at)).map(|(_, index)| *index)
+        let found = before.iter().rev().find(|(range, _)| range.contains(at)).map(|(_, index)| *index)?;
+        Some(self.described_by(found))
     }
 
     fn address_table(&self) -> Vec<(ImageRange, UnitIndex)> {
@@ -283,7 +371,8 @@ fn info_spans(dwarf: &Dwarf<DwarfReader>, section: DieSection, spans: &mut Vec<U
         match units.next() {
             Ok(Some(header)) if spans.len() < MAX_UNITS => {
                 let start = header.debug_info_offset().map_or(0, |offset| offset.0) as u64;
-                spans.push(span(section, start, &header));
+                let dwo_id = dwo_id(dwarf, &header);
+                spans.push(UnitSpan { dwo_id, ..span(section, start, &header) });
             }
             Ok(_) => break,
             Err(error) => {
@@ -302,5 +391,28 @@ fn span(section: DieSection, start: u64, header: &gimli::UnitHeader<DwarfReader>
         }
         _ => None,
     };
-    UnitSpan { section, start, end: start.saturating_add(header.length_including_self() as u64), signature }
+    let end = start.saturating_add(header.length_including_self() as u64);
+    UnitSpan { section, start, end, signature, dwo_id: None }
+}
+
+/// The id of a skeleton or of the unit that it stands for.
+///
+/// DWARF 5 has it in the header. Before, it is an attribute of the root, which is looked at only where there can be one: in
+/// `.dwo` files, and in programs with a table of addresses, which only split units use there.
+fn dwo_id(dwarf: &Dwarf<DwarfReader>, header: &UnitHeader<DwarfReader>) -> Option<u64> {
+    let may_have = dwarf.file_type == gimli::DwarfFileType::Dwo || !dwarf.debug_addr.reader().is_empty();
+    match header.type_() {
+        gimli::UnitType::Skeleton(id) | gimli::UnitType::SplitCompilation(id) => Some(id.0),
+        gimli::UnitType::Compilation if header.version() < 5 && may_have => {
+            Some(dwarf.unit(header.clone()).ok()?.dwo_id?.0)
+        }
+        _ => None,
+    }
+}
+
+/// Gives a split unit what its skeleton has for it (DWARF 5, 3.1.3).
+fn inherit(unit: &mut DwarfUnit, skeleton: &DwarfUnit) {
+    unit.copy_relocated_attributes(skeleton);
+    unit.line_program.clone_from(&skeleton.line_program);
+    unit.comp_dir.clone_from(&skeleton.comp_dir);
 }

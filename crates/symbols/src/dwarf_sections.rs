@@ -87,7 +87,7 @@ impl DwarfFile {
             match unit.section {
                 DieSection::Info => self.info.release(range),
                 DieSection::Types => self.types.release(range),
-                DieSection::Alt => {}
+                DieSection::Alt | DieSection::Split => {}
             }
         }
     }

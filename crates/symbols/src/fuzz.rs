@@ -26,7 +26,7 @@ pub fn fuzz_elf(data: &[u8]) {
     black_box(file.image_bytes(file.entry(), 64));
     black_box(file.symbols());
     black_box(find_debug_files(&file, None, &SymbolPath { items: Vec::new() }, &LocalFiles, None).1.missing());
-    ask(&Module::new(ModuleFiles { image: file, debug: None, alt: None, cache: None }));
+    ask(&Module::new(ModuleFiles { cache: None, ..ModuleFiles::new(file) }));
 }
 
 /// Any bytes as `.debug_abbrev` (its length in the first two bytes) and `.debug_info`.

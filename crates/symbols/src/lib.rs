@@ -24,6 +24,7 @@ mod range;
 mod search;
 mod section;
 mod source;
+mod split;
 mod types;
 mod values;
 mod variables;
@@ -52,6 +53,7 @@ pub use search::{
 };
 pub use section::SectionData;
 pub use source::{ByteSource, FileSource, MemorySource};
+pub use split::SplitFiles;
 pub use types::{
     ArrayBound, BaseClass, BaseEncoding, BaseOffset, BitField, DwarfTypes, DynamicBound, DynamicSource, Enumerator,
     Field, Language, Member, PointerFlavour, Qualifier, Record, RecordKeyword, StaticMember, TemplateArgument, Type,

@@ -168,7 +168,7 @@ fn a_remote_image_is_asked_for_sections_at_once_and_never_as_a_whole() {
     let inner = outpost_symbols::FileSource::open(&built.path).expect("opens");
     let source = std::sync::Arc::new(Counting { inner, asked, bytes });
     let image = std::sync::Arc::new(ElfFile::parse(source.clone()).expect("is ELF"));
-    let module = Module::new(ModuleFiles { image, debug: None, alt: None, cache: None });
+    let module = Module::new(ModuleFiles { cache: None, ..ModuleFiles::new(image) });
     let main = module.code_locations("main", CaseRule::Exact);
     assert_eq!(main.len(), 1);
     assert!(module.line_at(main[0].body).is_some());

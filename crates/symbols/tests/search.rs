@@ -47,7 +47,7 @@ fn beside_the_image_and_in_its_debug_directory() {
     move_to(dir, "program.debug", ".debug/program.debug");
     let (found, _) = find(&dir.join("stripped"), "");
     let image = Arc::new(open(&dir.join("stripped")));
-    let module = Module::new(ModuleFiles { image, debug: found, alt: None, cache: None });
+    let module = Module::new(ModuleFiles { debug: found, cache: None, ..ModuleFiles::new(image) });
     assert_eq!(module.status(), SymbolStatus::Dwarf);
     let main = module.symbols_named("main", CaseRule::Exact);
     assert_eq!(main.len(), 1);
@@ -117,7 +117,7 @@ fn shared_dwarf_of_dwz_is_found_and_read() {
     let path = dir.join("program");
     let (found, report) = find_debug_files(&image, Some(&path), &SymbolPath::default(), &LocalFiles, None);
     let alt = found.alt.unwrap_or_else(|| panic!("{report:?}"));
-    let module = Module::new(ModuleFiles { image, debug: None, alt: Some(alt), cache: None });
+    let module = Module::new(ModuleFiles { alt: Some(alt), cache: None, ..ModuleFiles::new(image) });
     assert_eq!(module.types_named("Shared", CaseRule::Exact).len(), 1, "{:?}", module.problems());
     assert_eq!(module.symbols_named("helper", CaseRule::Exact).len(), 1);
     assert_eq!(module.symbols_named("shared", CaseRule::Exact).len(), 1);
@@ -134,7 +134,7 @@ fn the_mini_symtab_names_functions_of_a_stripped_image() {
     run_in(dir, "xz mini");
     run_in(dir, "objcopy --strip-all --add-section .gnu_debugdata=mini.xz program stripped");
     let image = Arc::new(open(&dir.join("stripped")));
-    let module = Module::new(ModuleFiles { image, debug: None, alt: None, cache: None });
+    let module = Module::new(ModuleFiles { cache: None, ..ModuleFiles::new(image) });
     assert_eq!(module.status(), SymbolStatus::Symtab);
     let found = module.symbols_named("helper", CaseRule::Exact);
     assert_eq!(found.len(), 1, "{:?}", module.problems());

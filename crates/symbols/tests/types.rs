@@ -83,7 +83,7 @@ fn types_of_libc() {
         outpost_testkit::skip("libc's debug file is not installed");
         return;
     }
-    let module = Module::new(ModuleFiles { image, debug: found.debug, alt: found.alt, cache: None });
+    let module = Module::new(ModuleFiles { cache: None, ..found.module_files(image) });
     let names = ["malloc_state", "malloc_chunk", "_IO_FILE", "pthread", "link_map", "sigaction", "tm", "siginfo_t"];
     compare(&module, path, &names);
 }

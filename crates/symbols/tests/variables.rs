@@ -199,6 +199,28 @@ fn shared_dwarf() {
     }
 }
 
+/// Types, variables and their locations are in other files than the program.
+#[test]
+fn split_dwarf() {
+    let lines = [
+        ("gcc -g -O2 -gdwarf-4", "values.c", 900),
+        ("gcc -g -O2 -gdwarf-5", "values.c", 900),
+        // gdb 13 does not find location lists that clang puts into .dwo files by DWARF 5.
+        ("clang -g -O2 -gdwarf-4", "values.c", 900),
+        // Not -O2: gcc 12 loses the target of an implicit pointer on the way into the .dwo file.
+        ("g++ -g -O0 -std=c++17 -gdwarf-5", "values.cpp", 500),
+    ];
+    for (line, file, least_parts) in lines {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let (compiler, flags) = line.split_once(' ').expect("a compiler with flags");
+        let mut command = std::process::Command::new(compiler);
+        command.args(flags.split(' ')).arg("-gsplit-dwarf").arg(outpost_testkit::fixture(file));
+        command.args(["-o", "program", "-lm"]).current_dir(directory.path());
+        assert!(command.status().expect("the compiler runs").success(), "{line}");
+        assert_agrees(Comparer(Program::of_file(directory.path().join("program"), &[])), line, least_parts);
+    }
+}
+
 /// Code of the standard libraries, inlined many deep: wherever the programs allocate.
 #[test]
 fn library_code() {

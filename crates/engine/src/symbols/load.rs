@@ -202,7 +202,7 @@ impl SymbolLoader {
         let servers = Fetching { client: &client, patience: self.store.patient.get().then_some(patience) };
         let (found, report) = find_debug_files(&image, path, &self.store.path.borrow(), &LocalFiles, Some(&servers));
         let cache = self.store.cache.borrow().clone();
-        let files = ModuleFiles { image, debug: found.debug, alt: found.alt, cache };
+        let files = ModuleFiles { cache, ..found.module_files(image) };
         ModuleSymbols::found(Arc::new(outpost_symbols::Module::new(files)), name, report, problems)
     }
 

@@ -92,6 +92,8 @@ pub(super) struct Compiled {
 /// Where a table lies, and what sizes its forms have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct AbbrevKey {
+    /// Where the piece of split DWARF begins that has it.
+    pub(super) piece: Option<u64>,
     /// Whether in the shared file.
     pub(super) is_alt: bool,
     pub(super) offset: usize,

@@ -8,14 +8,15 @@ use rayon::prelude::*;
 use super::chunk::{Absorb, Chunk, EntryKind, NO_ENTRY, pack_die};
 use super::format::{IndexWriter, Table};
 use super::names::{last_component, without_arguments};
-use super::scan::Scan;
+use super::scan::{Scan, ScannedPiece};
 use super::strings::{Place, Source, Sources, StringId};
 use crate::debug_info::{TypeSignature, UnitSpan};
 use crate::demangle::{demangle_name, text};
 use crate::dwarf_sections::DwarfFile;
 use crate::elf::SymbolTable;
 use crate::hash::{IntMap, folded_hash};
-use crate::{ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource, ImageRange, Problem};
+use crate::split::{PiecePlace, Pieces, Survey};
+use crate::{DieSection, ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource, ImageRange, Problem};
 
 /// Bytes of DIEs that one task scans; less if there is less than enough for all threads.
 const TASK_LEN: u64 = 4 << 20;
@@ -29,6 +30,10 @@ const MAX_COMPARED: usize = 256;
 pub(super) const IS_SYMBOL: u32 = 1 << 31;
 /// In [`Table::Code`], marks the range in which the function is entered.
 pub(super) const IS_ENTERED: u32 = 1 << 31;
+/// In [`Table::Units`], what a unit's number is: the signature of a type unit, ...
+pub(super) const HAS_SIGNATURE: u8 = 1;
+/// ... or what a skeleton has in common with the unit that it stands for.
+pub(super) const HAS_DWO_ID: u8 = 2;
 
 /// What an index is built from.
 pub(crate) struct BuildInput<'a> {
@@ -36,8 +41,10 @@ pub(crate) struct BuildInput<'a> {
     pub(crate) identity: &'a [u8],
     /// DWARF, if there is any.
     pub(crate) dwarf: Option<&'a DwarfFile>,
-    /// Its units.
+    /// Its units, those of split DWARF last.
     pub(crate) units: &'a [UnitSpan],
+    /// Its split DWARF.
+    pub(crate) split: &'a Survey,
     /// Image addresses that hold code, sorted.
     pub(crate) text: &'a [ImageRange],
     /// Symbol tables, the best one first.
@@ -99,7 +106,7 @@ fn check_cancel(input: &BuildInput<'_>) -> Result<(), BuildError> {
 
 fn scan<'a>(input: &BuildInput<'a>) -> Result<Chunk<'a>, BuildError> {
     let symbol_text: usize = input.tables.iter().map(|table| table.table.strings().len()).sum();
-    let section_text = input.dwarf.map_or(0, DwarfFile::text_len);
+    let section_text = input.dwarf.map_or(0, DwarfFile::text_len).saturating_add(input.split.text_len);
     // Demangled names come on top; they are longer than mangled ones, but seldom by so much.
     let limit = section_text.saturating_add(symbol_text.saturating_mul(4)).saturating_add(1 << 20);
     let mut all = Chunk::new(limit, input.sources);
@@ -110,7 +117,11 @@ fn scan<'a>(input: &BuildInput<'a>) -> Result<Chunk<'a>, BuildError> {
         Some((kind.signature, pack_die(unit.section, unit.start + kind.type_offset)))
     });
     let signatures = signatures.collect();
-    let scan = Scan { dwarf: &slices, text: input.text, signatures, max_ranges: section_text / 2 + 1024 };
+    let skeletons = input.units.iter().filter(|unit| unit.section == DieSection::Info);
+    let skeletons = skeletons.filter_map(|unit| Some((unit.dwo_id?, *unit))).collect();
+    let max_ranges = section_text / 2 + 1024;
+    let scan = Scan { dwarf: &slices, text: input.text, signatures: &signatures, max_ranges, piece: None };
+    let scans = Scans { program: scan, split: &input.split.pieces, skeletons };
 
     let total: u64 = input.units.iter().map(|unit| unit.end - unit.start).sum();
     let threads = rayon::current_num_threads().max(1);
@@ -119,12 +130,22 @@ fn scan<'a>(input: &BuildInput<'a>) -> Result<Chunk<'a>, BuildError> {
     let run = |task: &std::ops::Range<usize>| {
         let mut chunk = Chunk::new(section_text, input.sources);
         let mut table = None;
-        for number in task.clone() {
-            let Some(span) = input.units.get(number) else { continue };
-            if input.cancel.load(Ordering::Relaxed) {
-                break;
+        let mut at = task.start;
+        while at < task.end && !input.cancel.load(Ordering::Relaxed) {
+            let Some(first) = input.units.get(at) else { break };
+            let count = scans.units_together(input.units.get(at..task.end).unwrap_or_default());
+            let scanned = scans.with(first, &mut chunk, |scan, chunk| {
+                for (number, span) in input.units.iter().enumerate().skip(at).take(count) {
+                    if input.cancel.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    scan.unit(number as u32, *span, &mut table, chunk);
+                }
+            });
+            if let Err(problem) = scanned {
+                chunk.problems.push(Problem::new("split debug info", problem));
             }
-            scan.unit(number as u32, *span, &mut table, &mut chunk);
+            at += count;
         }
         dwarf.release_units(input.units.get(task.clone()).unwrap_or_default());
         chunk
@@ -153,11 +174,51 @@ fn scan<'a>(input: &BuildInput<'a>) -> Result<Chunk<'a>, BuildError> {
             break;
         }
     }
-    resolve_cross_references(&scan, input, &mut all);
+    resolve_cross_references(&scans, input, &mut all);
     all.sort_entries();
     all.forget_maps();
     dwarf.release_strings();
     Ok(all)
+}
+
+/// Scans of the program's own sections and of each piece of its split DWARF.
+struct Scans<'a> {
+    program: Scan<'a>,
+    split: &'a Pieces,
+    skeletons: IntMap<u64, UnitSpan>,
+}
+
+impl Scans<'_> {
+    /// How many of `units`, from the first on, lie in the same sections; at least one.
+    fn units_together(&self, units: &[UnitSpan]) -> usize {
+        let piece = |unit: &UnitSpan| match unit.section {
+            DieSection::Split => self.split.at(unit.start).map(|(number, _)| number),
+            _ => None,
+        };
+        let Some(first) = units.first() else { return 1 };
+        units.iter().take_while(|unit| piece(unit) == piece(first)).count().max(1)
+    }
+
+    /// Has `work` done with the sections that `unit` lies in. A piece is read for this, and given back afterwards.
+    fn with<T>(
+        &self,
+        unit: &UnitSpan,
+        chunk: &mut Chunk<'_>,
+        work: impl FnOnce(&Scan<'_>, &mut Chunk<'_>) -> T,
+    ) -> Result<T, String> {
+        if unit.section != DieSection::Split {
+            return Ok(work(&self.program, chunk));
+        }
+        let (_, piece) = self.split.at(unit.start).ok_or("a unit outside of all files")?;
+        let sections = self.split.sections(piece)?;
+        let dwarf = sections.slices(self.program.dwarf).map_err(|error| error.to_string())?;
+        let scanned = ScannedPiece { piece, program: self.program.dwarf, skeletons: &self.skeletons };
+        // Offsets of strings mean those of this piece.
+        chunk.by_offset.clear();
+        let done = work(&Scan { dwarf: &dwarf, piece: Some(scanned), ..self.program }, chunk);
+        chunk.by_offset.clear();
+        Ok(done)
+    }
 }
 
 /// Cuts the units into runs of about `len` bytes.
@@ -175,7 +236,7 @@ fn tasks(units: &[UnitSpan], len: u64) -> Vec<std::ops::Range<usize>> {
 }
 
 /// Gives their names to entries that have them from other units, by scanning those units once more.
-fn resolve_cross_references(scan: &Scan<'_>, input: &BuildInput<'_>, all: &mut Chunk<'_>) {
+fn resolve_cross_references(scans: &Scans<'_>, input: &BuildInput<'_>, all: &mut Chunk<'_>) {
     // Most references lead to entries that are there. A reference may lead to an entry that itself has a reference:
     // go round again for those.
     for _ in 0..3 {
@@ -195,7 +256,8 @@ fn resolve_cross_references(scan: &Scan<'_>, input: &BuildInput<'_>, all: &mut C
             let base = pack_die(unit.section, unit.start);
             let count = waiting[at..].iter().take_while(|it| it.target - base < unit.end - unit.start).count().max(1);
             let mut chunk = Chunk::new(usize::MAX, input.sources);
-            if let Ok(dies) = scan.named_dies(*unit, &mut None, &mut chunk) {
+            let dies = scans.with(unit, &mut chunk, |scan, chunk| scan.named_dies(*unit, &mut None, chunk));
+            if let Ok(Ok(dies)) = dies {
                 let found: Vec<_> = waiting[at..at + count]
                     .iter()
                     .map(|reference| (*reference, dies.get(reference.target - base)))
@@ -365,15 +427,22 @@ fn write<W: Write + Seek>(
 
     let mut languages: IntMap<u32, u16> = IntMap::default();
     languages.extend(all.languages.iter().copied());
-    writer.table(Table::Units, input.units.iter().enumerate(), |buffer, (number, unit)| {
+    writer.table(Table::Units, input.units.iter().enumerate(), |buffer, (at, unit)| {
         let signature = unit.signature.unwrap_or(TypeSignature { signature: 0, type_offset: 0 });
-        for word in [unit.start, unit.end, signature.signature] {
+        let (number, kind) = match (unit.signature, unit.dwo_id) {
+            (Some(signature), _) => (signature.signature, HAS_SIGNATURE),
+            (None, Some(id)) => (id, HAS_DWO_ID),
+            (None, None) => (0, 0),
+        };
+        for word in [unit.start, unit.end, number] {
             buffer.extend_from_slice(&word.to_le_bytes());
         }
-        buffer.extend_from_slice(&[unit.section as u8, u8::from(unit.signature.is_some())]);
-        buffer.extend_from_slice(&languages.get(&(number as u32)).copied().unwrap_or(0).to_le_bytes());
+        buffer.extend_from_slice(&[unit.section as u8, kind]);
+        buffer.extend_from_slice(&languages.get(&(at as u32)).copied().unwrap_or(0).to_le_bytes());
         buffer.extend_from_slice(&(signature.type_offset as u32).to_le_bytes());
     })?;
+
+    write_pieces(&mut writer, input.split, &mut all)?;
 
     writer.table(Table::Entries, &all.entries, |buffer, entry| {
         buffer.extend_from_slice(&entry.die.to_le_bytes()[..6]);
@@ -503,6 +572,26 @@ fn bucket_bits(names: usize) -> u32 {
     (names / 4).max(2).ilog2().clamp(1, 24)
 }
 
+fn write_pieces<W: Write + Seek>(
+    writer: &mut IndexWriter<W>,
+    split: &Survey,
+    all: &mut Chunk<'_>,
+) -> std::io::Result<()> {
+    writer.table(Table::Pieces, split.pieces.all(), |buffer, piece| {
+        for word in [piece.base, piece.info_len, piece.types_len, piece.id, piece.fingerprint] {
+            buffer.extend_from_slice(&word.to_le_bytes());
+        }
+        let words = match &piece.place {
+            PiecePlace::File(origin) => {
+                [0, 0, all.strings.intern(&origin.directory).0, all.strings.intern(&origin.name).0]
+            }
+            PiecePlace::Unit(row) => [*row, 1, 0, 0],
+            PiecePlace::TypeUnit(row) => [*row, 2, 0, 0],
+        };
+        words.into_iter().for_each(|word| buffer.extend_from_slice(&word.to_le_bytes()));
+    })
+}
+
 fn write_files<W: Write + Seek>(writer: &mut IndexWriter<W>, all: &mut Chunk<'_>) -> std::io::Result<()> {
     writer.table(Table::Files, &all.files, |buffer, file| {
         buffer.extend_from_slice(&file.directory.0.to_le_bytes());
@@ -555,7 +644,6 @@ fn disjoint(mut ranges: Vec<(ImageRange, u32)>) -> Vec<(ImageRange, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::DieSection;
 
     #[test]
     fn unit_ranges_become_disjoint() {
@@ -567,7 +655,7 @@ mod tests {
 
     #[test]
     fn tasks_cover_all_units_once() {
-        let span = |start, end| UnitSpan { section: DieSection::Info, start, end, signature: None };
+        let span = |start, end| UnitSpan { section: DieSection::Info, start, end, signature: None, dwo_id: None };
         let units = [span(0, 5), span(5, 30), span(30, 31), span(31, 32)];
         assert_eq!(tasks(&units, 10), [0..2, 2..4]);
         assert_eq!(tasks(&[], 10), []);

@@ -270,7 +270,8 @@ pub(crate) fn unpack_die(packed: u64) -> crate::DieRef {
     let section = match packed >> 46 {
         0 => crate::DieSection::Info,
         1 => crate::DieSection::Types,
-        _ => crate::DieSection::Alt,
+        2 => crate::DieSection::Alt,
+        _ => crate::DieSection::Split,
     };
     crate::DieRef { section, offset: packed & ((1 << 46) - 1) }
 }

@@ -16,7 +16,7 @@ use crate::SectionData;
 use crate::hash::Checksum;
 
 /// Changes whenever a table, a hash or the meaning of a number changes.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 const MAGIC: &[u8; 8] = b"OUTPOSTX";
 const HEADER_LEN: usize = 40;
 /// Bytes that are checked at once before their pages are given back.
@@ -34,9 +34,12 @@ pub(crate) enum Table {
     Text,
     /// Where each string lies: u64, as `Place` packs it.
     Strings,
-    /// Start u64, end u64, signature u64, section u8, has signature u8, language u16, type offset u32;
+    /// Start u64, end u64, signature or id of split DWARF u64, section u8, which of them u8, language u16, type offset u32;
     /// sorted.
     Units,
+    /// Of split DWARF: start, length of `.debug_info`, of `.debug_types`, id, fingerprint u64 each, row, kind of place,
+    /// directory, name u32 each; sorted.
+    Pieces,
     /// DIE 48 bits, kind u8, flags u8, name u32, parent u32; sorted by DIE.
     Entries,
     /// Where the names of each bucket begin: u32; the bucket is the upper bits of the hash.

@@ -1,6 +1,6 @@
 //! Asking an index. Every number found in it is checked before it is followed.
 
-use super::build::{IS_ENTERED, IS_SYMBOL};
+use super::build::{HAS_DWO_ID, HAS_SIGNATURE, IS_ENTERED, IS_SYMBOL};
 use super::chunk::{EntryKind, HAS_CODE, IS_INLINED, NO_ENTRY, unpack_die};
 use super::format::{Index, Table, u32_at, u64_at};
 use super::names::{split_components, without_arguments};
@@ -8,6 +8,7 @@ use super::strings::{Place, Source};
 use crate::debug_info::{TypeSignature, UnitSpan};
 use crate::demangle::text;
 use crate::hash::folded_hash;
+use crate::split::{Origin, Piece, PiecePlace};
 use crate::{DieRef, DieSection, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource, ImageRange, Problem, UnitIndex};
 use outpost_base::ImageOffset;
 
@@ -87,7 +88,8 @@ impl Index {
         let section = |number| match number {
             0 => DieSection::Info,
             1 => DieSection::Types,
-            _ => DieSection::Alt,
+            2 => DieSection::Alt,
+            _ => DieSection::Split,
         };
         let units = self.table(Table::Units).as_chunks::<32>().0.iter();
         units
@@ -95,10 +97,27 @@ impl Index {
                 section: section(unit[24]),
                 start: u64_at(unit, 0),
                 end: u64_at(unit, 8),
-                signature: (unit[25] != 0)
+                signature: (unit[25] == HAS_SIGNATURE)
                     .then(|| TypeSignature { signature: u64_at(unit, 16), type_offset: u32_at(unit, 28).into() }),
+                dwo_id: (unit[25] == HAS_DWO_ID).then(|| u64_at(unit, 16)),
             })
             .collect()
+    }
+
+    /// The pieces of split DWARF, as the builder was given them.
+    pub(crate) fn pieces(&self) -> Vec<Piece> {
+        let records = self.table(Table::Pieces).as_chunks::<56>().0.iter();
+        let piece = |record: &[u8; 56]| {
+            let text = |at| self.string(u32_at(record, at)).to_vec();
+            let place = match u32_at(record, 44) {
+                0 => PiecePlace::File(Origin { directory: text(48), name: text(52) }),
+                1 => PiecePlace::Unit(u32_at(record, 40)),
+                _ => PiecePlace::TypeUnit(u32_at(record, 40)),
+            };
+            let [base, info_len, types_len, id, fingerprint] = [0, 8, 16, 24, 32].map(|at| u64_at(record, at));
+            Piece { base, info_len, types_len, id, place, fingerprint }
+        };
+        records.map(piece).collect()
     }
 
     pub(crate) fn entry(&self, id: EntryId) -> Option<EntryRecord> {

@@ -4,9 +4,10 @@ use std::io::{BufWriter, Cursor};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 
-use super::Module;
+use super::{Module, ModuleFiles};
 use crate::dwarf_sections::DwarfFile;
 use crate::index::{BuildError, BuildInput, CacheKey, Index, IndexCache, NamedTable, Source, Sources, build};
+use crate::split::{PiecePlace, Pieces, Survey, survey};
 use crate::{DebugInfo, ElfFile, ElfSymbol, ElfSymbolSource, Problem, SectionData, SymbolsError, debug_info};
 
 impl Module {
@@ -36,16 +37,24 @@ impl Module {
         let key = self.cache_key();
         if let (Some(cache), Some(key)) = (&cache, &key) {
             match cache.open(key) {
-                Ok(Some(mut index)) => {
+                Ok(Some(mut index)) if self.is_current(&index) => {
                     index.attach(self.sources_of(&index));
                     return Ok(self.accept(index));
                 }
-                Ok(None) => {}
+                Ok(_) => {}
                 Err(reason) => self.report(Problem::new("cached index", reason)),
             }
         }
         let index = self.build_index(cache.as_ref().zip(key.as_ref()), cancel, progress)?;
         Ok(self.accept(index))
+    }
+
+    /// Whether the `.dwo` files are those that the index was built from. All else is in the index's name.
+    fn is_current(&self, index: &Index) -> bool {
+        index.pieces().iter().all(|piece| match &piece.place {
+            PiecePlace::File(origin) => self.files.split.fingerprint(origin) == piece.fingerprint,
+            PiecePlace::Unit(_) | PiecePlace::TypeUnit(_) => true,
+        })
     }
 
     fn accept(&self, index: Index) -> &Index {
@@ -57,7 +66,8 @@ impl Module {
 
     /// What names this build in the cache; `None` if nothing tells one build from the next.
     fn cache_key(&self) -> Option<CacheKey> {
-        let files = [Some(&self.files.image), self.files.debug.as_ref(), self.files.alt.as_ref()];
+        let ModuleFiles { image, debug, alt, split, .. } = &self.files;
+        let files = [Some(image), debug.as_ref(), alt.as_ref(), split.package.as_ref()];
         let mut identity = String::new();
         for file in files {
             let Some(file) = file else {
@@ -82,7 +92,11 @@ impl Module {
     ) -> Result<Index, SymbolsError> {
         let mut problems = Vec::new();
         let sections = self.sections();
-        let spans = sections.map(|it| debug_info::unit_spans(&it.readers(), &mut problems)).unwrap_or_default();
+        let (mut spans, mut split) = (Vec::new(), Survey::default());
+        if let Some(dwarf) = sections.map(DwarfFile::readers) {
+            spans = debug_info::unit_spans(&dwarf, &mut problems);
+            split = survey(&dwarf, &self.files.split, &mut spans, &mut problems, cancel);
+        }
         let symbols = SymbolTables::load(&self.files.image, self.files.debug.as_deref(), &mut problems);
         let mut sources = Sources::default();
         for named in &symbols.tables {
@@ -97,6 +111,7 @@ impl Module {
             identity: cache.map_or(&[], |(_, key)| &key.identity),
             dwarf: sections,
             units: &spans,
+            split: &split,
             text: &self.text,
             tables: &symbols.tables,
             plt: &symbols.plt,
@@ -160,7 +175,8 @@ impl Module {
         let info = self.info.get_or_init(|| {
             let dwarf = self.sections()?.readers();
             let index = self.index();
-            Some(Arc::new(DebugInfo::with_units(dwarf, index.units(), index.unit_ranges())))
+            let pieces = Pieces::new(index.pieces(), self.files.split.clone());
+            Some(Arc::new(DebugInfo::with_units(dwarf, index.units(), index.unit_ranges(), pieces)))
         });
         info.as_ref()
     }

@@ -24,7 +24,7 @@ pub use symbols::{Symbol, SymbolAt, SymbolKind, SymbolSource};
 use crate::dwarf_sections::DwarfFile;
 use crate::index::Index;
 use crate::lines::LineCache;
-use crate::{DebugInfo, ElfFile, ImageRange, Problem, SymbolsError, Variables};
+use crate::{DebugInfo, ElfFile, ImageRange, Problem, SplitFiles, SymbolsError, Variables};
 use inline::FunctionTrees;
 
 /// Where a module's files are, and where its index may be kept.
@@ -36,6 +36,8 @@ pub struct ModuleFiles {
     pub debug: Option<Arc<ElfFile>>,
     /// The file of shared DWARF that the debug file refers to (`.gnu_debugaltlink`), if there is one.
     pub alt: Option<Arc<ElfFile>>,
+    /// Where its `.dwo` files are looked for, if it has any.
+    pub split: SplitFiles,
     /// The debugger's cache directory; `None` keeps the index in memory only.
     pub cache: Option<PathBuf>,
 }
@@ -43,7 +45,8 @@ pub struct ModuleFiles {
 impl ModuleFiles {
     /// An image by itself, with the user's cache directory.
     pub fn new(image: Arc<ElfFile>) -> ModuleFiles {
-        ModuleFiles { image, debug: None, alt: None, cache: crate::default_cache_directory() }
+        let split = SplitFiles::default();
+        ModuleFiles { image, debug: None, alt: None, split, cache: crate::default_cache_directory() }
     }
 }
 

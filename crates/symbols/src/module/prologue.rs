@@ -40,6 +40,7 @@ impl Module {
     /// Whether a unit is by gcc, with location lists: they are right in prologues, too. Source: gdb, `locations_valid`.
     fn has_gcc_locations(&self, index: UnitIndex) -> bool {
         let Some(info) = self.load_debug_info() else { return false };
+        let index = info.described_by(index);
         let Ok(unit) = info.unit(index) else { return false };
         let producer = unit.entry(unit.header.root_offset()).ok().and_then(|root| {
             let text = info.unit_ref(index, &unit).attr_string(root.attr_value(gimli::DW_AT_producer)?).ok()?;

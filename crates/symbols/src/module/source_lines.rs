@@ -201,6 +201,7 @@ impl Module {
     }
 
     pub(super) fn unit_lines(&self, number: UnitIndex) -> Arc<UnitLines> {
+        let number = self.load_debug_info().map_or(number, |info| info.lines_of(number));
         self.lines.get(number, || self.decode_lines(number))
     }
 
@@ -211,6 +212,8 @@ impl Module {
         let dwarf = match span.section {
             DieSection::Alt => dwarf.sup().unwrap_or(&dwarf),
             DieSection::Info | DieSection::Types => &dwarf,
+            // Their lines are the skeleton's; type units have none.
+            DieSection::Split => return UnitLines::default(),
         };
         let unit = match unit_header(dwarf, &span).and_then(|header| dwarf.unit(header)) {
             Ok(unit) => unit,

@@ -8,7 +8,7 @@ use outpost_base::BuildId;
 
 use super::report::{SearchOutcome, SearchReport, SearchRule, SearchStep};
 use super::{SymbolPath, SymbolPathItem};
-use crate::{Artifact, ByteSource, ElfFile, FetchRequest, Fetching, FileSource, SymbolsError};
+use crate::{Artifact, ByteSource, ElfFile, FetchRequest, Fetching, FileSource, ModuleFiles, SplitFiles, SymbolsError};
 
 /// Bytes that are read at once to compute a checksum.
 const CHECKSUM_WINDOW: u64 = 1 << 20;
@@ -48,6 +48,15 @@ pub struct FoundFiles {
     pub debug_path: Option<PathBuf>,
     /// The file of shared DWARF that the debug info refers to.
     pub alt: Option<Arc<ElfFile>>,
+    /// The package of its split DWARF, and where `.dwo` files are looked for.
+    pub split: SplitFiles,
+}
+
+impl FoundFiles {
+    /// What a module of `image` is made of, with the user's cache directory.
+    pub fn module_files(self, image: Arc<ElfFile>) -> ModuleFiles {
+        ModuleFiles { debug: self.debug, alt: self.alt, split: self.split, ..ModuleFiles::new(image) }
+    }
 }
 
 /// Looks for the debug file of `image`, which lies at `image_path` if it is a file.
@@ -84,6 +93,8 @@ pub fn find_debug_files(
     if let Some((link, id)) = with_dwarf.debug_alt_link() {
         found.alt = search.alt_file(&link, &id, &beside, symbol_path).map(Arc::new);
     }
+    let programs = [image_path, found.debug_path.as_deref()];
+    found.split = search.split_files(with_dwarf, &programs, symbol_path);
     (found, search.report)
 }
 
@@ -257,6 +268,64 @@ impl Search<'_> {
         }
         let place = self.ask_path(symbol_path, id, &Artifact::DebugInfo)?;
         ElfFile::parse(self.files.open(&place).ok()??).ok()
+    }
+
+    /// The package of split DWARF, and where single files of it may be: where the program and its debug file are, under
+    /// their links' names and their own, and in the directories of the symbol path.
+    fn split_files(
+        &mut self,
+        with_dwarf: &ElfFile,
+        programs: &[Option<&Path>],
+        symbol_path: &SymbolPath,
+    ) -> SplitFiles {
+        let mut files = SplitFiles::default();
+        let mut packages: Vec<PathBuf> = Vec::new();
+        let package = |path: &Path, extension: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(extension);
+            PathBuf::from(name)
+        };
+        for program in programs.iter().copied().flatten() {
+            let real = std::fs::canonicalize(program).ok();
+            for path in [Some(program), real.as_deref()].into_iter().flatten() {
+                // gdb's rule ("Separate Debug Files"); lldb's for a debug file `X.debug`.
+                packages.push(package(path, ".dwp"));
+                packages.extend((path.extension() == Some("debug".as_ref())).then(|| path.with_extension("dwp")));
+                files.directories.extend(path.parent().map(Path::to_owned));
+            }
+        }
+        for item in &symbol_path.items {
+            if let SymbolPathItem::Directory(root) = item {
+                let name = programs.first().copied().flatten().and_then(Path::file_name);
+                packages.extend(name.map(|name| package(&root.join(name), ".dwp")));
+                files.directories.push(root.clone());
+            }
+        }
+        let mut known = Vec::new();
+        files.directories.retain(|place| {
+            !known.contains(place) && {
+                known.push(place.clone());
+                true
+            }
+        });
+        // Units of split DWARF have their addresses in this section.
+        if with_dwarf.section(".debug_addr").is_some() {
+            files.package = packages.iter().find_map(|place| self.package(place)).map(Arc::new);
+        }
+        files
+    }
+
+    /// The package at `place`. What belongs to this program in it, its units' ids tell.
+    fn package(&mut self, place: &Path) -> Option<ElfFile> {
+        let opened = self.files.open(place).transpose()?;
+        let parsed = opened.and_then(ElfFile::parse);
+        let (file, outcome) = match parsed {
+            Ok(file) if file.section(".debug_cu_index").is_some() => (Some(file), SearchOutcome::Used),
+            Ok(_) => (None, SearchOutcome::Empty),
+            Err(error) => (None, SearchOutcome::Unreadable(error.to_string())),
+        };
+        self.note(place.to_owned(), SearchRule::Package, outcome);
+        file
     }
 
     /// Asks the servers of the path, item by item.

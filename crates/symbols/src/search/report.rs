@@ -18,6 +18,8 @@ pub enum SearchRule {
     ImageName,
     /// Named by `.gnu_debugaltlink`.
     AltLink,
+    /// A package of split DWARF, named like the program.
+    Package,
     /// Kept from an earlier answer of a server.
     Cache,
     /// Asked of a server, by build-id.
@@ -143,6 +145,7 @@ impl fmt::Display for SearchRule {
             SearchRule::DebugLink => "debuglink",
             SearchRule::ImageName => "name",
             SearchRule::AltLink => "debugaltlink",
+            SearchRule::Package => "package",
             SearchRule::Cache => "cache",
             SearchRule::Server => "server",
             SearchRule::Item => "item",

@@ -8,7 +8,7 @@ use super::expression::{ExpressionContext, damaged, evaluate, unsupported, value
 use super::{FrameContext, Variable, Variables};
 use crate::types::dwarf::attributes::constant_bytes;
 use crate::values::{KnownBytes, Pointee, extract_bits};
-use crate::{DieRef, DieSection, DwarfReader, Piece, Type, Unavailable, Value, ValueLocation};
+use crate::{DieRef, DwarfReader, Piece, Type, Unavailable, Value, ValueLocation};
 
 /// How many values may be computed inside each other: entry values of callers, implicit pointers, frame bases.
 const DEPTH_LIMIT: usize = 16;
@@ -151,10 +151,11 @@ impl Evaluator<'_> {
 
     /// `DW_OP_implicit_pointer` (DWARF 5, 2.6.1.1.4): the pointer is gone, the variable it points to is not.
     fn pointed_to(&mut self, die: &Die, target: gimli::DebugInfoOffset) -> Result<Value, Unavailable> {
-        let section = if die.at.section == DieSection::Alt { DieSection::Alt } else { DieSection::Info };
-        let target = Die::read(&self.variables.info, DieRef { section, offset: target.0 as u64 })
-            .ok_or_else(|| Unavailable::Damaged { problem: "implicit pointer to no entry".to_owned() })?;
-        let target_type = self.variables.types.get(target.type_id(&self.variables.info));
+        let info = &self.variables.info;
+        let target = info.die_in_info(die.index, target.0 as u64).and_then(|target| Die::read(info, target));
+        let target =
+            target.ok_or_else(|| Unavailable::Damaged { problem: "implicit pointer to no entry".to_owned() })?;
+        let target_type = self.variables.types.get(target.type_id(info));
         let depth = self.depth.checked_sub(1).ok_or_else(|| unsupported("implicit pointers to each other"))?;
         let mut inner =
             Evaluator { variables: self.variables, frame: &mut *self.frame, function: self.function, depth };
@@ -313,7 +314,7 @@ impl ExpressionContext<DwarfReader> for FrameExpression<'_, '_> {
         let info = &self.evaluator.variables.info;
         let target = match die {
             DieReference::UnitRef(offset) => info.die(self.die.index, offset),
-            DieReference::DebugInfoRef(offset) => Some(DieRef { section: DieSection::Info, offset: offset.0 as u64 }),
+            DieReference::DebugInfoRef(offset) => info.die_in_info(self.die.index, offset.0 as u64),
         };
         let target = target.and_then(|target| Die::read(info, target));
         // A DIE without location is a subroutine that does nothing (DWARF 5, 2.5.1.5).

@@ -36,7 +36,7 @@ impl Program {
     pub(crate) fn of_file(path: PathBuf, settings: &[(&str, &str)]) -> Program {
         let image = ElfFile::parse(FileSource::open(&path).expect("opens")).expect("is ELF");
         let (found, _) = find_debug_files(&image, Some(&path), &SymbolPath::default(), &LocalFiles, None);
-        let files = ModuleFiles { image: Arc::new(image), debug: found.debug, alt: found.alt, cache: None };
+        let files = ModuleFiles { cache: None, ..found.module_files(Arc::new(image)) };
         let module = Module::new(files);
         let variables = module.variables().expect("has DWARF").clone();
         assert!(module.problems().is_empty(), "{:?}", module.problems());

@@ -48,13 +48,13 @@ pub(crate) fn run_in(dir: &Path, command: &str) -> String {
 /// A module of one image, its index in memory.
 pub(crate) fn module(path: &Path) -> Module {
     let image = Arc::new(open(path));
-    Module::new(ModuleFiles { image, debug: None, alt: None, cache: None })
+    Module::new(ModuleFiles { cache: None, ..ModuleFiles::new(image) })
 }
 
 /// A module of one image, its index kept in `cache`.
 pub(crate) fn module_cached(path: &Path, cache: &Path) -> Module {
     let image = Arc::new(open(path));
-    Module::new(ModuleFiles { image, debug: None, alt: None, cache: Some(cache.to_owned()) })
+    Module::new(ModuleFiles { cache: Some(cache.to_owned()), ..ModuleFiles::new(image) })
 }
 
 /// What gdb prints for `commands`.

@@ -14,6 +14,7 @@ use super::strings::{Source, StringId, string_at};
 use crate::debug_info::{UnitSpan, die_ranges, unit_header};
 use crate::dwarf_sections::DwarfSlice;
 use crate::hash::IntMap;
+use crate::split::Piece;
 use crate::{DieSection, ImageRange, Problem};
 use skip::{pass_over, skip_children};
 
@@ -30,9 +31,21 @@ pub(super) struct Scan<'a> {
     /// Addresses that hold code; functions elsewhere were discarded by the linker.
     pub(super) text: &'a [ImageRange],
     /// Type DIEs of type units by signature, as [`pack_die`] packs them.
-    pub(super) signatures: IntMap<u64, u64>,
+    pub(super) signatures: &'a IntMap<u64, u64>,
     /// Most ranges of code that are believed, against lists that many DIEs share.
     pub(super) max_ranges: usize,
+    /// The piece of split DWARF that `dwarf` is, if it is one.
+    pub(super) piece: Option<ScannedPiece<'a>>,
+}
+
+/// What units of a piece of split DWARF need besides its own sections.
+#[derive(Clone, Copy)]
+pub(super) struct ScannedPiece<'a> {
+    pub(super) piece: &'a Piece,
+    /// The program's own sections.
+    pub(super) program: &'a Dwarf<DwarfSlice<'a>>,
+    /// The skeletons in them, by what the units here have in common with them.
+    pub(super) skeletons: &'a IntMap<u64, UnitSpan>,
 }
 
 /// A DIE that gives others their name.
@@ -153,15 +166,26 @@ impl<'a> Scan<'a> {
     ) -> Result<UnitScan<'a, 's, 'c>, String> {
         let dwarf = match span.section {
             DieSection::Alt => self.dwarf.sup().ok_or("the shared file is missing")?,
-            DieSection::Info | DieSection::Types => self.dwarf,
+            DieSection::Info | DieSection::Types | DieSection::Split => self.dwarf,
         };
-        let section = match span.section {
+        let local = match (span.section, self.piece) {
+            (DieSection::Split, Some(it)) => it.piece.local(&span),
+            (DieSection::Split, None) => return Err("its file is missing".to_owned()),
+            _ => span,
+        };
+        let section = match local.section {
             DieSection::Types => dwarf.debug_types.reader().slice(),
-            DieSection::Info | DieSection::Alt => dwarf.debug_info.reader().slice(),
+            _ => dwarf.debug_info.reader().slice(),
         };
-        let header = unit_header(dwarf, &span).map_err(|error| error.to_string())?;
-        let unit = dwarf.unit(header).map_err(|error| error.to_string())?;
-        let (start, end) = (span.start as usize, span.end as usize);
+        let header = unit_header(dwarf, &local).map_err(|error| error.to_string())?;
+        let mut unit = dwarf.unit(header).map_err(|error| error.to_string())?;
+        if let Some(it) = self.piece
+            && let Some(skeleton) = span.dwo_id.and_then(|id| it.skeletons.get(&id))
+        {
+            let skeleton = unit_header(it.program, skeleton).and_then(|header| it.program.unit(header));
+            unit.copy_relocated_attributes(&skeleton.map_err(|error| error.to_string())?);
+        }
+        let (start, end) = (local.start as usize, local.end as usize);
         let bytes = section.get(start..end.min(section.len())).ok_or("it lies outside its section")?;
         Ok(UnitScan {
             scan: self,
@@ -189,7 +213,7 @@ impl<'a> UnitScan<'a, '_, '_> {
             if let Some(gimli::AttributeValue::Language(language)) = root.attr_value(gimli::DW_AT_language) {
                 self.chunk.languages.push((number, language.0));
             }
-            if root.tag() == gimli::DW_TAG_compile_unit {
+            if matches!(root.tag(), gimli::DW_TAG_compile_unit | gimli::DW_TAG_skeleton_unit) {
                 if let Some(program) = &self.unit.line_program {
                     files::collect(self.dwarf, &self.unit, program.header(), number, self.chunk);
                 }
@@ -212,7 +236,8 @@ impl<'a> UnitScan<'a, '_, '_> {
     fn dies(&mut self, table: &mut Option<AbbrevTable>) -> Result<(), String> {
         let (encoding, abbreviations) = (self.unit.encoding(), self.unit.abbreviations.clone());
         let (is_alt, offset) = (self.span.section == DieSection::Alt, self.unit.header.debug_abbrev_offset().0);
-        let key = AbbrevKey { is_alt, offset, encoding };
+        let piece = self.scan.piece.map(|it| it.piece.base);
+        let key = AbbrevKey { piece, is_alt, offset, encoding };
         if table.as_ref().is_none_or(|table| table.key != key) {
             *table = Some(AbbrevTable::new(key, &abbreviations));
         }
@@ -339,7 +364,7 @@ impl<'a> UnitScan<'a, '_, '_> {
         if !in_unit && let Some(&known) = self.chunk.by_offset.get(&key) {
             return Some(known);
         }
-        let is_main = self.span.section != DieSection::Alt;
+        let is_main = matches!(self.span.section, DieSection::Info | DieSection::Types);
         let strings = &mut self.chunk.strings;
         let id = match place & !OFFSET_MASK {
             IN_STR if is_main => strings.intern_at(Source::DebugStr, self.dwarf.debug_str.reader().slice(), offset)?,
@@ -382,8 +407,12 @@ impl<'a> UnitScan<'a, '_, '_> {
     fn other_unit(&self, value: Value<'a>) -> Option<u64> {
         match value {
             Value::InfoRef(target) => {
-                let alt = self.span.section == DieSection::Alt;
-                Some(pack_die(if alt { DieSection::Alt } else { DieSection::Info }, target))
+                let (section, base) = match (self.span.section, self.scan.piece) {
+                    (DieSection::Split, Some(it)) => (DieSection::Split, it.piece.base),
+                    (DieSection::Alt, _) => (DieSection::Alt, 0),
+                    _ => (DieSection::Info, 0),
+                };
+                Some(pack_die(section, base.checked_add(target)?))
             }
             Value::AltRef(target) => Some(pack_die(DieSection::Alt, target)),
             _ => None,

@@ -115,6 +115,7 @@ pub(crate) fn type_id(die: DieRef) -> TypeId {
         DieSection::Info => 0,
         DieSection::Types => 1,
         DieSection::Alt => 2,
+        DieSection::Split => 3,
     };
     TypeId(die.offset & ((1 << SECTION_SHIFT) - 1) | section << SECTION_SHIFT)
 }
@@ -125,6 +126,7 @@ pub(crate) fn die_of(id: TypeId) -> Option<DieRef> {
         0 => DieSection::Info,
         1 => DieSection::Types,
         2 => DieSection::Alt,
+        3 => DieSection::Split,
         _ => return None,
     };
     Some(DieRef { section, offset: id.0 & ((1 << SECTION_SHIFT) - 1) })
