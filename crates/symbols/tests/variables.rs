@@ -199,6 +199,28 @@ fn shared_dwarf() {
     }
 }
 
+/// What units of one program have in common is moved to units that others import.
+#[test]
+fn imported_units() {
+    for (line, file, least_parts) in [
+        ("gcc -g -O2 -gdwarf-4", "values.c", 900),
+        ("g++ -g -O0 -std=c++17 -gdwarf-5", "values.cpp", 500),
+        ("g++ -g -O2 -std=c++17 -gdwarf-5 -fdebug-types-section", "values.cpp", 200),
+    ] {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let program = directory.path().join("program");
+        let (compiler, flags) = line.split_once(' ').expect("a compiler with flags");
+        let mut command = std::process::Command::new(compiler);
+        command.args(flags.split(' ')).arg(outpost_testkit::fixture(file)).arg("-o").arg(&program);
+        assert!(command.arg("-lm").status().expect("the compiler runs").success(), "{line}");
+        if !std::process::Command::new("dwz").arg(&program).status().is_ok_and(|status| status.success()) {
+            outpost_testkit::skip("dwz is not installed");
+            return;
+        }
+        assert_agrees(Comparer(Program::of_file(program, &[])), line, least_parts);
+    }
+}
+
 /// Types, variables and their locations are in other files than the program.
 #[test]
 fn split_dwarf() {
