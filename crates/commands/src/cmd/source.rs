@@ -1,7 +1,7 @@
 //! `ls`, `lsa`, `l+`, `l-`, `.lines`: sources.
 
 use outpost_base::Va;
-use outpost_engine::SourceLocation;
+use outpost_engine::{SourceLocation, SourceRule};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::{Json, Value, fields, json};
@@ -35,7 +35,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["lsf"],
         syntax: "lsf File",
         summary: "Choose the file that ls lists",
-        details: "On the machine of the debugger, as a path or as the debug information names it; ls goes on in it.",
+        details: "As a path or as the debug information names it; ls goes on in it. Says where it was found, and how: by the source \
+                  path, at the recorded path here or on the target's machine, or from a server of the symbol path.",
         example: "lsf src/list.c",
         group: Group::Symbols,
         eats_line: false,
@@ -127,6 +128,8 @@ pub struct SourceLines {
     pub lines: Vec<(u32, String)>,
     /// The line of the scope's instruction, if it is in this file.
     pub current: Option<u32>,
+    /// Where it was found and how, if that is not simply where it was compiled or where the user said.
+    pub found: Option<String>,
 }
 
 fields!(SourceLines { file, lines, current });
@@ -148,10 +151,15 @@ fn lines_from(debugger: &mut Debugger, file: &str, first: u32, count: u32) -> Re
     }
     let next = lines.last().map_or(first, |(number, _)| number + 1);
     debugger.continuations.source = Some((file.to_owned(), next));
-    Ok(SourceLines { file: file.to_owned(), lines, current })
+    let is_usual = matches!(source.rule, SourceRule::SourcePath | SourceRule::Recorded);
+    let found = (!is_usual).then(|| format!("{} ({})", source.found.display(), source.rule));
+    Ok(SourceLines { file: file.to_owned(), lines, current, found })
 }
 
 fn render_lines(data: &SourceLines, text: &mut String) {
+    if let Some(found) = &data.found {
+        line!(text, "{found}");
+    }
     for (number, source) in &data.lines {
         let mark = if data.current == Some(*number) { '>' } else { ' ' };
         line!(text, "{mark}{number:5}: {source}");
@@ -246,8 +254,7 @@ impl Command for ChooseFile {
     fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
         let file = debugger.engine.source_file(&self.file)?;
         debugger.continuations.source = Some((self.file, 1));
-        let place = if file.on_target { " (on the target's machine)" } else { "" };
-        Ok(format!("{}{place}", file.found.display()))
+        Ok(format!("{} ({})", file.found.display(), file.rule))
     }
 
     fn render(data: &String, text: &mut String) {

@@ -95,7 +95,7 @@ impl Engine {
     /// that is true, too: system libraries have lines where their debug info is installed, and no source.
     pub(super) fn has_source(&mut self, thread: ThreadOrdinal) -> bool {
         let Ok(pc) = self.registers(thread, Default::default()).map(|registers| registers.pc()) else { return false };
-        self.line_at(pc).is_some_and(|location| self.source_file(&location.file).is_ok())
+        self.line_at(pc).is_some_and(|location| self.has_source_file(&location.file))
     }
 
     /// Where a function's body begins, if its code has lines, so that a step may end in it; if `strict`, its source must
@@ -115,7 +115,7 @@ impl Engine {
         let symbols = loader.prepared(&module)?;
         let Some(body) = body_in(&module, &symbols, entry) else { return Ok(None) };
         let line = symbols.module().and_then(|known| known.line_at(entry.to_image(module.info.bias)));
-        let shown = !strict || line.is_some_and(|location| self.source_file(&location.file).is_ok());
+        let shown = !strict || line.is_some_and(|location| self.has_source_file(&location.file));
         Ok(shown.then_some(body))
     }
 

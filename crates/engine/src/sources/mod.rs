@@ -1,6 +1,9 @@
 //! Source files: finding them and keeping their lines.
 
+mod servers;
+
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -31,10 +34,35 @@ pub struct SourceFile {
     pub recorded: String,
     /// Where it was found.
     pub found: PathBuf,
-    /// Whether that is on the target's machine, as the process sees it.
-    pub on_target: bool,
+    /// By which rule.
+    pub rule: SourceRule,
     /// Its lines without line ends; damaged UTF-8 is replaced.
     pub lines: Vec<String>,
+}
+
+/// How a source file was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceRule {
+    /// Under a directory of the source path, or as one of its `from=>to` items says.
+    SourcePath,
+    /// At the recorded path on this machine.
+    Recorded,
+    /// At the recorded path on the target's machine, as the process sees it.
+    Target,
+    /// Sent by a server that has sources by build-id; what it sent is in the cache.
+    Server,
+}
+
+impl fmt::Display for SourceRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SourceRule::SourcePath => "by the source path",
+            SourceRule::Recorded => "at the recorded path",
+            SourceRule::Target => "on the target's machine",
+            SourceRule::Server => "from a server, by build-id",
+        })
+    }
 }
 
 impl Engine {
@@ -66,26 +94,42 @@ impl Engine {
     /// with the start of the path replaced as `from=>to` items say; at the recorded path itself, on this machine and then
     /// on the target's, as the current process sees it. If the program of the process is there at its path on this
     /// machine, but is another build, then what stands at the recorded path here need not be its source: the
-    /// target's comes first.
+    /// target's comes first. Where all that fails, the servers of the symbol path are asked, by the build-id of the module
+    /// that has the path; while nobody waits, in the background, so that a later call finds it.
     ///
     /// # Errors
     /// [`EngineError::NoSource`] with the places tried.
     #[doc(alias = "FindSourceFile")]
     pub fn source_file(&mut self, recorded: &str) -> Result<Rc<SourceFile>, EngineError> {
+        self.find_source(recorded, true)
+    }
+
+    /// As [`Engine::source_file`], without asking servers: for those who only want to know whether there is a source.
+    pub(crate) fn has_source_file(&mut self, recorded: &str) -> bool {
+        self.find_source(recorded, false).is_ok()
+    }
+
+    fn find_source(&mut self, recorded: &str, may_ask: bool) -> Result<Rc<SourceFile>, EngineError> {
         let key = (self.current_place(), recorded.to_owned());
         if let Some(file) = self.sources.found.get(&key) {
             return Ok(file.clone());
         }
         let mut looked = Vec::new();
         let (named, own) = (candidates(&self.sources.path, recorded), PathBuf::from(recorded));
-        let found = here(named, &mut looked).or_else(|| match self.has_another_program_here() {
-            true => self.on_target(&key, &mut looked).or_else(|| here(vec![own], &mut looked)),
-            false => here(vec![own], &mut looked).or_else(|| self.on_target(&key, &mut looked)),
-        });
-        let Some((found, on_target, lines)) = found else {
+        let found =
+            here(named, SourceRule::SourcePath, &mut looked).or_else(|| match self.has_another_program_here() {
+                true => {
+                    self.on_target(&key, &mut looked).or_else(|| here(vec![own], SourceRule::Recorded, &mut looked))
+                }
+                false => {
+                    here(vec![own], SourceRule::Recorded, &mut looked).or_else(|| self.on_target(&key, &mut looked))
+                }
+            });
+        let found = found.or_else(|| if may_ask { self.on_servers(recorded, &mut looked) } else { None });
+        let Some((found, rule, lines)) = found else {
             return Err(EngineError::NoSource { path: recorded.to_owned(), looked });
         };
-        let file = Rc::new(SourceFile { recorded: recorded.to_owned(), found, on_target, lines });
+        let file = Rc::new(SourceFile { recorded: recorded.to_owned(), found, rule, lines });
         self.sources.found.insert(key, file.clone());
         Ok(file)
     }
@@ -120,21 +164,21 @@ impl Engine {
             self.sources.absent.insert(key.clone());
         }
         let lines = lines_of(&bytes?).iter().map(|line| harmless(line)).collect();
-        Some((PathBuf::from(recorded), true, lines))
+        Some((PathBuf::from(recorded), SourceRule::Target, lines))
     }
 }
 
-/// Where, whether on the target's machine, its lines.
-type Found = (PathBuf, bool, Vec<String>);
+/// Where, by which rule, its lines.
+type Found = (PathBuf, SourceRule, Vec<String>);
 
 /// The first of these files that is on this machine.
-fn here(candidates: Vec<PathBuf>, looked: &mut Vec<String>) -> Option<Found> {
+fn here(candidates: Vec<PathBuf>, rule: SourceRule, looked: &mut Vec<String>) -> Option<Found> {
     candidates.into_iter().find_map(|candidate| {
         let lines = read_lines(&candidate);
         if lines.is_none() {
             looked.push(candidate.display().to_string());
         }
-        Some((candidate, false, lines?))
+        Some((candidate, rule, lines?))
     })
 }
 

@@ -27,13 +27,13 @@ pub type SymbolProgress = Arc<dyn Fn(&str, u32) + Send + Sync>;
 
 /// Where symbols are looked for, and those found.
 pub(crate) struct SymbolStore {
-    pub(super) path: RefCell<SymbolPath>,
+    pub(crate) path: RefCell<SymbolPath>,
     /// Where indexes are kept; `None`: nowhere.
     pub(super) cache: RefCell<Option<PathBuf>>,
-    pub(super) progress: RefCell<Option<SymbolProgress>>,
-    pub(super) interrupter: Interrupter,
+    pub(crate) progress: RefCell<Option<SymbolProgress>>,
+    pub(crate) interrupter: Interrupter,
     /// Who fetches what only servers have.
-    pub(super) client: RefCell<Debuginfod>,
+    pub(crate) client: RefCell<Debuginfod>,
     /// Whether a user waits for a command. A stop never waits for servers.
     pub(crate) patient: Cell<bool>,
     by_build: RefCell<HashMap<BuildId, Rc<ModuleSymbols>>>,

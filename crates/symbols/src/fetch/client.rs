@@ -89,7 +89,7 @@ pub struct Patience<'a> {
 
 impl Fetching<'_> {
     /// Fetches, as patiently as said.
-    pub(crate) fn fetch(&self, request: FetchRequest) -> FetchResult {
+    pub fn fetch(&self, request: FetchRequest) -> FetchResult {
         let fetch = self.client.fetch(request);
         match self.patience {
             Some(patience) => fetch.wait(patience.cancel, &|done, total| (patience.tell)(&fetch.request, done, total)),
