@@ -37,12 +37,9 @@ use outpost_engine::code::make_jump;
 use outpost_remote::{Options, RemoteTarget};
 use outpost_target::condition::{Assembler, Op};
 use outpost_target::{
-    Action, AttachMode, BreakpointChange, BreakpointKind, BreakpointSpec, Breakpoints, BundleRequest, ConditionPlace,
-    CreateSpec, DetachMode, Event, Fixup, FixupKind, HardwareAccess, KillSafety, Live, PadCode, StdioSpec, StepPlan,
-    Target, Waited,
     Action, AttachMode, BreakpointChange, BreakpointKind, BreakpointSpec, Breakpoints, BundleRequest, CallPlan,
-    CallWord, CreateSpec, DetachMode, Event, Fixup, FixupKind, HardwareAccess, KillSafety, Live, PadCode, Plan,
-    SignalAction, StdioSpec, StepPlan, Target, TargetError, ThreadPlan, Waited,
+    CallWord, ConditionPlace, CreateSpec, DetachMode, Event, Fixup, FixupKind, HardwareAccess, KillSafety, Live,
+    PadCode, Plan, SignalAction, StdioSpec, StepPlan, Target, TargetError, ThreadPlan, Waited,
 };
 use outpost_testkit::link::DelayLink;
 use outpost_testkit::{Running, tracer, wait_until};
@@ -83,7 +80,7 @@ enum State {
     FoundStoppedHits,
 }
 
-const STATES: [State; 14] = [
+const STATES: [State; 15] = [
     State::Hits,
     State::PlainHits,
     State::FalseConditions,

@@ -12,5 +12,6 @@ mod objects;
 mod output;
 mod safety;
 mod scope;
+mod served_sources;
 mod sources;
 mod types;

@@ -357,7 +357,7 @@ pub struct ShownMode {
     pub unsafe_steps: Vec<(ProcessOrdinal, String)>,
 }
 
-fields!(ShownMode { safe_only, unsafe_steps });
+fields!(ShownMode { safe_only, jumps, unsafe_steps });
 
 /// A line for each process in which steps over calls are not kill-safe.
 pub(super) fn unsafe_steps(processes: &[(ProcessOrdinal, String)], text: &mut String) {

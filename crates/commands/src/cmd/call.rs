@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use outpost_engine::CallOptions;
 use outpost_engine::expr::{Cpp, Evaluator, Expr, ExprOptions};
-use outpost_engine::values::{TypeKind, Value};
+use outpost_engine::values::{TypeKind, Value as TargetValue};
 
-use super::evaluate::{number_of, typed_text};
+use super::evaluate::{EvaluateCpp, TypedValue, typed};
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, json};
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -49,10 +50,19 @@ pub enum Call {
 /// What came of it.
 #[derive(Debug, Clone)]
 pub enum CallText {
-    /// What it returned, as `??` shows it; empty for nothing.
-    Returned(String),
+    /// What it returned; `None` for nothing.
+    Returned(Option<Box<TypedValue>>),
     /// The function that was given up.
     GivenUp(String),
+}
+
+impl Json for CallText {
+    fn json(&self) -> Value {
+        match self {
+            CallText::Returned(value) => json!({ "returned": value.json() }),
+            CallText::GivenUp(function) => json!({ "given_up": function }),
+        }
+    }
 }
 
 impl Command for Call {
@@ -96,7 +106,7 @@ impl Command for Call {
         match self {
             Call::Function { expr, options } => {
                 let value = debugger.calling_by(options, |debugger| debugger.engine.evaluate_value(&expr))?;
-                Ok(CallText::Returned(shown(&value, debugger)))
+                Ok(CallText::Returned(shown(value, debugger).map(Box::new)))
             }
             Call::GiveUp => {
                 let function = debugger.engine.pending_call().unwrap_or_default().to_owned();
@@ -108,10 +118,10 @@ impl Command for Call {
 
     fn render(data: &CallText, text: &mut String) {
         match data {
-            CallText::Returned(value) if value.is_empty() => line!(text, ".call returns"),
-            CallText::Returned(value) => {
+            CallText::Returned(None) => line!(text, ".call returns"),
+            CallText::Returned(Some(value)) => {
                 line!(text, ".call returns:");
-                text.push_str(value);
+                EvaluateCpp::render(value, text);
             }
             CallText::GivenUp(function) => {
                 line!(text, "The call of {function} is given up; the thread is back where it was")
@@ -128,12 +138,13 @@ fn is_call(expr: &Expr) -> bool {
     matches!(expr, Cpp::Apply { .. } | Cpp::Call { .. })
 }
 
-fn shown(value: &Value, debugger: &mut Debugger) -> String {
+fn shown(value: TargetValue, debugger: &mut Debugger) -> Option<TypedValue> {
     if matches!(value.value_type().resolved().kind(), TypeKind::Void) {
-        return String::new();
+        return None;
     }
-    if let Some(number) = number_of(value, debugger) {
+    let shown = typed(value, debugger);
+    if let Some(number) = shown.number {
         debugger.engine.recent_values().expression = number;
     }
-    typed_text(value, debugger)
+    Some(shown)
 }

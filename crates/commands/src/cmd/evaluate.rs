@@ -214,7 +214,7 @@ fn has_view(of: &outpost_engine::values::Type, debugger: &mut Debugger) -> bool 
 }
 
 /// Type and value; the fields of a structure, and of one that is pointed to.
-fn typed(value: TargetValue, debugger: &mut Debugger) -> TypedValue {
+pub(super) fn typed(value: TargetValue, debugger: &mut Debugger) -> TypedValue {
     let number = number_of(&value, debugger);
     let text = values::one_line(debugger, &value);
     let fields = opened(&value, debugger).map(|object| {
@@ -228,7 +228,6 @@ fn typed(value: TargetValue, debugger: &mut Debugger) -> TypedValue {
 
 /// The structure whose fields are shown with a value.
 fn opened(value: &TargetValue, debugger: &mut Debugger) -> Option<TargetValue> {
-pub(super) fn typed_text(value: &Value, debugger: &mut Debugger) -> String {
     let of = value.value_type();
     let is_record = |of: &outpost_engine::values::Type| matches!(of.resolved().kind(), TypeKind::Record(_));
     let mut memory = values::ValueMemory(debugger.engine.memory().ok());

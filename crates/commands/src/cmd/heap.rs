@@ -6,6 +6,7 @@ use outpost_base::{MemoryReader, Va};
 use outpost_engine::triage::{Arena, Chunk, ChunkState, ChunkTotal, FreeList, Heap};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::json::{Json, Value, json};
 use crate::language::Arguments;
 use crate::text::line;
 use crate::{CommandError, Debugger};
@@ -59,6 +60,44 @@ pub struct ShownHeap {
     /// Of each problem, the first bytes of the chunk that is wrong, empty if they cannot be read.
     pub bytes: Vec<Vec<u8>>,
     command: HeapCommand,
+}
+
+impl Json for ShownHeap {
+    fn json(&self) -> Value {
+        let heap = &self.heap;
+        let arena = |arena: &Arena| {
+            json!({
+                "at": arena.at.json(),
+                "system_bytes": arena.system_bytes,
+                "is_locked": arena.is_locked,
+                "busy": arena.total(|state| !state.is_free()).json(),
+                "free": arena.total(ChunkState::is_free).json(),
+            })
+        };
+        let chunks: Vec<Chunk> = match self.command {
+            HeapCommand::At(at) => heap.chunk_at(at).into_iter().collect(),
+            HeapCommand::List(at) => {
+                heap.arenas.iter().filter(|arena| arena.at == at).flat_map(|arena| arena.chunks.clone()).collect()
+            }
+            HeapCommand::OfSize(size) => {
+                all(heap).filter(|chunk| chunk.user().len() == size || chunk.size == size).copied().collect()
+            }
+            HeapCommand::Summary | HeapCommand::Sizes(_) | HeapCommand::Check => Vec::new(),
+        };
+        let sizes = match self.command {
+            HeapCommand::Sizes(at) => by_size(heap, at),
+            _ => Vec::new(),
+        };
+        json!({
+            "arenas": heap.arenas.iter().map(arena).collect::<Vec<_>>(),
+            "mapped": ChunkTotal::of(heap.mapped.iter()).json(),
+            "problems": heap.problems.json(),
+            "gaps": heap.gaps.json(),
+            "found_by": heap.found_by,
+            "chunks": chunks.json(),
+            "sizes": sizes.json(),
+        })
+    }
 }
 
 impl Command for HeapCommand {
@@ -244,21 +283,26 @@ fn chunk(heap: &Heap, at: Va, text: &mut String) {
     }
 }
 
-fn sizes(heap: &Heap, only: Option<Va>, text: &mut String) {
+/// Busy chunks by their size for the program, the most bytes first.
+fn by_size(heap: &Heap, only: Option<Va>) -> Vec<(u64, ChunkTotal)> {
     let arenas = heap.arenas.iter().filter(|arena| only.is_none_or(|at| arena.at == at));
     let mapped = heap.mapped.iter().filter(|_| only.is_none());
     let chunks = arenas.flat_map(|arena| &arena.chunks).chain(mapped);
     let mut by_size: BTreeMap<u64, ChunkTotal> = BTreeMap::new();
-    let mut all = 0u64;
     for chunk in chunks.filter(|chunk| matches!(chunk.state, ChunkState::Busy | ChunkState::Mapped)) {
         let size = chunk.user().len();
         let entry = by_size.entry(size).or_default();
         entry.count += 1;
         entry.bytes += size;
-        all += size;
     }
     let mut rows: Vec<(u64, ChunkTotal)> = by_size.into_iter().collect();
     rows.sort_by_key(|(size, total)| (std::cmp::Reverse(total.bytes), *size));
+    rows
+}
+
+fn sizes(heap: &Heap, only: Option<Va>, text: &mut String) {
+    let rows = by_size(heap, only);
+    let all: u64 = rows.iter().map(|(_, total)| total.bytes).sum();
     match only {
         Some(at) => line!(text, " heap @ {at}"),
         None => line!(text, " all arenas"),

@@ -132,7 +132,7 @@ pub struct SourceLines {
     pub found: Option<String>,
 }
 
-fields!(SourceLines { file, lines, current });
+fields!(SourceLines { file, lines, current, found });
 
 /// The line of the selected frame.
 fn current_location(debugger: &mut Debugger) -> Option<SourceLocation> {
@@ -372,7 +372,7 @@ impl Command for Edit {
         let location =
             current_location(debugger).ok_or_else(|| CommandError::invalid("there is no current source line"))?;
         let file = debugger.engine.source_file(&location.file)?;
-        if file.on_target {
+        if file.rule == SourceRule::Target {
             return Err(CommandError::invalid(format!("{} is on the target's machine only", file.found.display())));
         }
         // EDITOR is a command of the shell: it may have options.

@@ -3,8 +3,8 @@
 use outpost_base::{Arch, BuildId, LoadBias, ProcessId, RegisterContext, RegisterValue, ThreadId, Va, VaRange};
 use outpost_engine::disassembly::{Flow, Instruction};
 use outpost_engine::target::{
-    Attachability, BreakpointId, HandleInfo, HardwareAccess, KillSafety, LinkStatistics, OsProcess, ProcessOrigin,
-    Region, RegionUsage, ServerSession, TargetKind, ThreadRunState,
+    Attachability, BreakpointId, ConditionPlace, HandleInfo, HardwareAccess, KillSafety, LinkStatistics, OsProcess,
+    ProcessOrigin, Region, RegionUsage, ServerSession, TargetKind, ThreadRunState,
 };
 use outpost_engine::values::{
     BitField, FieldRole, FieldRow, SymbolKind, Value as TypedValue, ValueLocation, VariableKind,
@@ -133,7 +133,17 @@ fields!(BreakpointInfo {
     one_shot,
     commands,
 });
-fields!(BreakpointLocation { id, address, hits, safety, reason });
+fields!(BreakpointLocation { id, address, hits, safety, reason, condition });
+
+impl Json for ConditionPlace {
+    fn json(&self) -> Value {
+        match self {
+            ConditionPlace::Debuggee => json!({ "place": "debuggee", "because": null }),
+            ConditionPlace::Target { because } => json!({ "place": "target", "because": because }),
+        }
+    }
+}
+
 fields!(Region { range, read, write, execute, shared, file_offset, device, inode, name, usage });
 fields!(HandleInfo { number, target, kind, flags, position });
 fields!(LinkStatistics { messages_sent, messages_received, bytes_sent, bytes_received, round_trips, resumes });

@@ -9,6 +9,7 @@
 
 mod engine;
 mod events;
+mod heap;
 mod triage;
 
 use std::rc::Rc;

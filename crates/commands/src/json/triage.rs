@@ -32,6 +32,7 @@ fields!(Analysis {
     address,
     origin,
     messages,
+    heap,
     recursion,
     stack,
     blamed,

@@ -13,7 +13,7 @@
 use std::rc::Rc;
 
 use outpost_base::{LoadBias, MemoryReader, Va, VaRange};
-use outpost_symbols::{CaseRule, ElfFile, MemorySource, ModuleFiles, place_object};
+use outpost_symbols::{CaseRule, ElfFile, MemorySource, ModuleFiles, SplitFiles, place_object};
 use outpost_target::{ModuleInfo, StopReason};
 
 use super::list::Module;
@@ -250,7 +250,7 @@ fn module_of(entry: Entry, memory: &mut dyn MemoryReader) -> Option<(ModuleInfo,
     let image = ElfFile::parse(MemorySource::new(path.clone(), bytes)).ok()?;
     let code = image.sections().iter().find(|section| section.executable && !section.range.is_empty());
     let code = code.map(|section| Va(section.range.start.0));
-    let files = ModuleFiles { image: image.into(), debug: None, alt: None, cache: None };
+    let files = ModuleFiles { image: image.into(), debug: None, alt: None, split: SplitFiles::default(), cache: None };
     let symbols = ModuleSymbols::registered(outpost_symbols::Module::new(files).into(), path.clone());
     let range = VaRange { start: Va(range.start.0), end: Va(range.end.0) };
     let info = ModuleInfo { range, bias: LoadBias(0), path, build_id: None, namespace: 0, is_main: false };

@@ -2,10 +2,8 @@
 
 use gimli::{AttributeValue, Operation, Reader};
 
-use super::attributes::{Entry, constant, constant_bytes, expression, flag, string, unsigned};
-use super::{EntryReader, type_id};
-use super::EntryReader;
 use super::attributes::{Entry, constant, constant_bytes, expression, file_name, flag, string, unsigned};
+use super::{EntryReader, type_id};
 use crate::DeclaredAt;
 use crate::types::{
     BaseClass, BaseEncoding, BaseOffset, BitField, Language, Member, Record, RecordKeyword, StaticMember,
