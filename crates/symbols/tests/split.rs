@@ -107,7 +107,7 @@ fn facts(module: &Module, names: &str) -> Vec<String> {
             let places = module.code_locations(&symbol.name, CaseRule::Exact);
             facts.extend(places.iter().map(|at| format!("break {} {:?} {}", at.name, at.body, at.is_inlined)));
             let range = symbol.address.0..symbol.address.0 + symbol.size;
-            range.for_each(|at| facts.extend(facts_at(module, ImageOffset(at))));
+            range.step_by(5).for_each(|at| facts.extend(facts_at(module, ImageOffset(at))));
         }
         if symbol.kind != SymbolKind::Function {
             let variables = module.variables_named(&symbol.name, CaseRule::Exact);
