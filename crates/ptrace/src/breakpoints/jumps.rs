@@ -10,11 +10,10 @@ use outpost_target::{ConditionPlace, JumpCode};
 
 use super::protection::MAX_PAD_STEPS;
 use super::sites::{Covered, FAULT, MAX_INSTRUCTION, Owner};
-use crate::lifeline::{Jump, NotSafe, has_pushed};
+use crate::lifeline::{Jump, NotSafe};
 use crate::regions::read_regions;
 use crate::sys::ptrace;
-use crate::sys::ptrace_registers::word;
-use crate::tracer::{Arrival, Space, Thread, Tracer, state_letter};
+use crate::tracer::{Space, Thread, Tracer, state_letter};
 
 /// Hits that do not count before a site gets a jump. A jump costs about as much as this many.
 const HOT: u32 = 64;
@@ -252,7 +251,7 @@ impl Tracer {
 
     /// Takes a thread out of a jump pad that has just stopped there. `true`: its stop was dealt with.
     pub(super) fn leave_jump(&mut self, tid: ThreadId, signo: i32, event: i32, jump: &Jump) -> bool {
-        let Some(mut general) = self.registers(tid) else { return false };
+        let Some(general) = self.registers(tid) else { return false };
         let pc = Va(general.pc());
         if let Some(place) = jump.place_of(pc) {
             // At the trap this is the hit, which is looked at next.
@@ -271,17 +270,7 @@ impl Tracer {
             return true;
         }
         if let Some((site, copy)) = jump.displaced_at(pc).filter(|_| is_fault) {
-            let mut first = [0];
-            let pushes = self.space_of(tid).is_some_and(|space| space.memory.read(copy, &mut first) == 1)
-                && has_pushed(first[0], pc - copy);
-            if pushes {
-                general.0[word::SP] = general.sp().wrapping_add(8);
-            }
-            general.set_pc(site.0);
-            self.set_registers(tid, general);
-            if let Some(thread) = self.threads.get_mut(&tid) {
-                thread.arrival = Some(Arrival { pc: site, sp: Va(general.sp()) });
-            }
+            self.put_at_site(tid, site, copy);
             return false;
         }
         self.step_out_for(tid, signo, info);

@@ -381,7 +381,7 @@ impl Tracer {
         if !has_pads || !self.is_in_pad(tid) {
             return false;
         }
-        let Some(mut general) = self.registers(tid) else { return false };
+        let Some(general) = self.registers(tid) else { return false };
         let pc = Va(general.pc());
         let Some(lifeline) = self.space_of(tid).and_then(|space| space.protection.lifeline()) else { return false };
         if let Some(jump) = lifeline.jump_at(pc).cloned() {
@@ -392,22 +392,28 @@ impl Tracer {
         let is_fault = info.as_ref().is_some_and(|info| info.code() > 0)
             && matches!(signo, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE);
         if pc == start || is_fault {
-            // Nothing of the instruction was done, or only the push of a call.
-            let mut first = [0];
-            let pushes = self.space_of(tid).is_some_and(|space| space.memory.read(start, &mut first) == 1)
-                && has_pushed(first[0], pc - start);
-            if pushes {
-                general.0[registers::word::SP] = general.sp().wrapping_add(8);
-            }
-            general.set_pc(site.0);
-            self.set_registers(tid, general);
-            if let Some(thread) = self.threads.get_mut(&tid) {
-                thread.arrival = Some(Arrival { pc: site, sp: Va(general.sp()) });
-            }
+            self.put_at_site(tid, site, start);
             return false;
         }
         self.step_out_for(tid, signo, info);
         true
+    }
+
+    /// Puts a thread back to its site, judged, that has done nothing of the displaced instruction, whose code for it begins at
+    /// `start`, or only the push of a call.
+    pub(super) fn put_at_site(&mut self, tid: ThreadId, site: Va, start: Va) {
+        let Some(mut general) = self.registers(tid) else { return };
+        let mut first = [0];
+        let pushes = self.space_of(tid).is_some_and(|space| space.memory.read(start, &mut first) == 1)
+            && has_pushed(first[0], Va(general.pc()) - start);
+        if pushes {
+            general.0[registers::word::SP] = general.sp().wrapping_add(8);
+        }
+        general.set_pc(site.0);
+        self.set_registers(tid, general);
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.arrival = Some(Arrival { pc: site, sp: Va(general.sp()) });
+        }
     }
 
     /// Takes a thread out of a pad by single steps, and gives it what it stopped for after that.

@@ -168,7 +168,8 @@ impl Sites {
         if self.sites.is_empty() {
             return;
         }
-        for (jump_at, covered) in &self.jumps {
+        let reach = Va(at.0.saturating_sub(JumpCode::WINDOW as u64));
+        for (jump_at, covered) in self.jumps.range(reach..end_of(at, bytes)) {
             for (index, original) in covered.original.iter().enumerate() {
                 let place =
                     (*jump_at + index as u64).0.checked_sub(at.0).and_then(|offset| usize::try_from(offset).ok());
