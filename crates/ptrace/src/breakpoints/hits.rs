@@ -36,6 +36,8 @@ pub(crate) enum Judgement {
     Loader,
     /// It passes.
     Pass,
+    /// The same, since a condition was false.
+    Miss,
 }
 
 impl Tracer {
@@ -48,7 +50,7 @@ impl Tracer {
         let Some(site) = space.sites.get(at) else { return Judgement::Pass };
         let owners = site.owners.clone();
         let registers = thread.registers.unwrap_or_default();
-        let (mut ids, mut step_plan, mut loader) = (Vec::new(), false, false);
+        let (mut ids, mut step_plan, mut loader, mut missed) = (Vec::new(), false, false, false);
         let mut context = None;
         for owner in owners {
             match owner {
@@ -56,6 +58,7 @@ impl Tracer {
                     let Some(space) = self.spaces.get(&space_id) else { continue };
                     let Some(breakpoint) = self.breakpoints.get_mut(id) else { continue };
                     if !counts(&breakpoint.spec, tid, &registers, space, &mut context) {
+                        missed = true;
                         continue;
                     }
                     breakpoint.hits += 1;
@@ -65,8 +68,7 @@ impl Tracer {
                         ids.push(id);
                     }
                 }
-                Owner::Client(_) => {}
-                Owner::Jump(_) => {}
+                Owner::Client(_) | Owner::Jump(_) => {}
                 Owner::Stepping(stepper) => step_plan |= stepper == tid,
                 Owner::Loader => loader = !hidden,
             }
@@ -76,6 +78,7 @@ impl Tracer {
             (false, ..) => Judgement::Stop(ids),
             (true, true, _) => Judgement::StepPlan,
             (true, false, true) => Judgement::Loader,
+            (true, false, false) if missed => Judgement::Miss,
             (true, false, false) => Judgement::Pass,
         }
     }
@@ -114,7 +117,8 @@ impl Tracer {
             Judgement::Stop(ids) => self.stop_at_breakpoints(tid, ids),
             Judgement::StepPlan => self.step_plan_arrived(tid),
             Judgement::Loader => self.loader_hit(tid),
-            Judgement::Pass => {
+            Judgement::Pass => self.settle(tid),
+            Judgement::Miss => {
                 self.heat(tid, at);
                 self.settle(tid);
             }

@@ -49,9 +49,6 @@ impl Tracer {
     pub(super) fn heat(&mut self, tid: ThreadId, at: Va) {
         let Some(space_id) = self.space_id_of(tid) else { return };
         let Some(site) = self.spaces.get_mut(&space_id).and_then(|space| space.sites.get_mut(at)) else { return };
-        if !site.has_client() {
-            return;
-        }
         site.misses = site.misses.wrapping_add(1);
         if site.misses != HOT && !site.misses.is_multiple_of(RETRY) {
             return;
