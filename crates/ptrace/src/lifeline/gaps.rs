@@ -54,10 +54,10 @@ pub(super) fn is_free(regions: &[Region], range: VaRange, growth: u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn region(start: u64, end: u64, write: bool, usage: RegionUsage) -> Region {
+    pub(in crate::lifeline) fn region(start: u64, end: u64, write: bool, usage: RegionUsage) -> Region {
         Region {
             range: VaRange { start: Va(start), end: Va(end) },
             read: true,

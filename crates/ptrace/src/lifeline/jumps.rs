@@ -212,6 +212,7 @@ impl Installed {
 mod tests {
     use outpost_target::{DisplacedCopy, RegionUsage};
 
+    use super::super::gaps::tests::region;
     use super::*;
 
     fn code(beginnings: &[u8]) -> JumpCode {
@@ -226,19 +227,10 @@ mod tests {
     }
 
     fn regions(start: u64) -> Vec<Region> {
-        let region = |start: u64, end: u64, write| Region {
-            range: VaRange { start: Va(start), end: Va(end) },
-            read: true,
-            write,
-            execute: !write,
-            shared: false,
-            file_offset: 0,
-            device: 0,
-            inode: 0,
-            name: String::new(),
-            usage: if write { RegionUsage::Heap } else { RegionUsage::Image },
-        };
-        vec![region(start, start + 0x10_0000, false), region(start + 0x10_0000, start + 0x80_0000, true)]
+        vec![
+            region(start, start + 0x10_0000, false, RegionUsage::Image),
+            region(start + 0x10_0000, start + 0x80_0000, true, RegionUsage::Heap),
+        ]
     }
 
     /// Every covered beginning is a byte that faults, wherever beginnings are.

@@ -129,11 +129,11 @@ impl Compiler {
                 asm.mov(pushed, rax)
             }
             Op::Register => {
-                match register.map(|read| (read.word, read)) {
-                    Some((Word::Register(register), _)) => asm.mov(rax, register)?,
-                    Some((Word::Saved(offset), _)) => asm.mov(rax, ptr(rsp + offset))?,
-                    Some((Word::StackPointer, _)) => asm.lea(rax, ptr(rsp + self.frame))?,
-                    Some((Word::Site, _)) | None => asm.mov(rax, self.site.0)?,
+                match register.map(|read| read.word) {
+                    Some(Word::Register(register)) => asm.mov(rax, register)?,
+                    Some(Word::Saved(offset)) => asm.mov(rax, ptr(rsp + offset))?,
+                    Some(Word::StackPointer) => asm.lea(rax, ptr(rsp + self.frame))?,
+                    Some(Word::Site) | None => asm.mov(rax, self.site.0)?,
                 }
                 if let Some(read) = register {
                     read.part(asm)?;

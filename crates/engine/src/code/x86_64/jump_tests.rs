@@ -2,11 +2,11 @@ use std::process::Command;
 
 use iced_x86::{Decoder, DecoderOptions};
 use outpost_base::{RegisterContext, RegisterValue, SliceMemory};
-use outpost_target::FixupKind;
 use outpost_target::condition::Assembler;
 use outpost_testkit::Build;
 use proptest::prelude::*;
 
+use super::super::tests::place;
 use super::*;
 
 /// As in `fixtures/jump_harness.c`.
@@ -143,18 +143,6 @@ fn case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Gives the code its final bytes as the server does.
-fn place(code: &JumpCode, at: u64) -> Vec<u8> {
-    let mut bytes = code.bytes.clone();
-    for fixup in &code.fixups {
-        assert_eq!(fixup.kind, FixupKind::Relative32);
-        let field = usize::from(fixup.offset);
-        let displacement = fixup.destination.0.wrapping_sub(at + field as u64 + 4) as i64;
-        bytes[field..field + 4].copy_from_slice(&i32::try_from(displacement).unwrap().to_le_bytes());
-    }
-    bytes
-}
-
 /// Runs cases on the processor; for each: times trapped, what differed at the trap and at the end. And what was mapped.
 fn run(cases: &[Case]) -> (Vec<(u32, u32, u32)>, Vec<u8>) {
     // A page of data, one with sites, then a page for each pad.
@@ -168,7 +156,7 @@ fn run(cases: &[Case]) -> (Vec<(u32, u32, u32)>, Vec<u8>) {
         code.resize(20, END);
         let jump = make_jump(Va(site), &code, &case.condition).unwrap();
         assert!(jump.is_sound());
-        let bytes = place(&jump, pad);
+        let bytes = place(&jump.bytes, &jump.fixups, pad);
         let offset = (pad - BASE) as usize;
         image[offset..offset + bytes.len()].copy_from_slice(&bytes);
         let distance = i32::try_from(pad as i64 - (site as i64 + 5)).unwrap();
@@ -246,7 +234,7 @@ fn whole_instructions_are_displaced() {
     let offsets: Vec<u8> = jump.copies.iter().map(|copy| copy.site_offset).collect();
     assert_eq!((offsets, jump.expected.len()), (vec![0, 1, 4], 8));
     let start = usize::from(jump.copies[0].pad_offset);
-    let bytes = place(&jump, 0x50_0000);
+    let bytes = place(&jump.bytes, &jump.fixups, 0x50_0000);
     let mut decoder = Decoder::with_ip(64, &bytes[start..], 0x50_0000 + start as u64, DecoderOptions::NONE);
     let last = decoder.iter().nth(3).unwrap();
     assert_eq!(last.near_branch_target(), 0x40_1008);

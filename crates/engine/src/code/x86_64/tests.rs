@@ -6,10 +6,10 @@ use super::*;
 const SITE: u64 = 0x5555_5555_5000;
 const PAD: u64 = 0x5555_6666_0000;
 
-/// Places a pad as the server would.
-fn place(pad: &PadCode, at: u64) -> Vec<u8> {
-    let mut bytes = pad.bytes.clone();
-    for fixup in &pad.fixups {
+/// Places code as the server would.
+pub(super) fn place(code: &[u8], fixups: &[Fixup], at: u64) -> Vec<u8> {
+    let mut bytes = code.to_vec();
+    for fixup in fixups {
         assert_eq!(fixup.kind, FixupKind::Relative32);
         let field = usize::from(fixup.offset);
         let displacement = fixup.destination.0.wrapping_sub(at + field as u64 + 4) as i64;
@@ -32,7 +32,7 @@ fn listing(bytes: &[u8], at: u64) -> String {
 fn check(code: &[u8], expected: &str) {
     let pad = make_pad(Va(SITE), code).unwrap();
     assert_eq!(pad.expected, code);
-    assert_eq!(listing(&place(&pad, PAD), PAD), expected);
+    assert_eq!(listing(&place(&pad.bytes, &pad.fixups, PAD), PAD), expected);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn the_c_librarys_instructions_survive_the_move() {
         };
         padded += 1;
         assert!(pad.bytes.len() <= 64, "{original}");
-        let placed = place(&pad, PAD);
+        let placed = place(&pad.bytes, &pad.fixups, PAD);
         let moved = Decoder::with_ip(64, &placed, PAD, DecoderOptions::NONE).decode();
         if original.is_ip_rel_memory_operand() && moved.code() == original.code() {
             assert_eq!(moved.ip_rel_memory_address(), original.ip_rel_memory_address(), "{original}");
