@@ -1,4 +1,8 @@
+use std::collections::HashMap;
+
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use outpost_base::ImageOffset;
+use outpost_symbols::{ElfFile, FileSource};
 use outpost_target::FixupKind;
 
 use super::*;
@@ -86,34 +90,159 @@ fn what_depends_on_its_place_has_no_pad() {
     assert_eq!(refused(&[0xe8, 0]), NoPad::NotAnInstruction { at: Va(SITE) });
 }
 
-/// Every instruction of a large real library either has a pad that reads and goes where the original does, or is one
-/// of the kinds that have none.
-#[test]
-fn the_c_librarys_instructions_survive_the_move() {
-    let path =
-        ["/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/libc.so.6"].iter().find_map(|path| std::fs::read(path).ok());
-    let bytes = path.expect("a C library is installed");
-    let text = &bytes[bytes.len() / 8..bytes.len() / 2];
-    let (mut padded, mut refused) = (0_u32, 0_u32);
-    for original in &mut Decoder::with_ip(64, text, SITE, DecoderOptions::NONE) {
-        let start = (original.ip() - SITE) as usize;
-        let Some(code) = text.get(start..start + original.len()) else { continue };
-        let Ok(pad) = make_pad(Va(original.ip()), code) else {
-            refused += 1;
-            continue;
-        };
-        padded += 1;
-        assert!(pad.bytes.len() <= 64, "{original}");
-        let placed = place(&pad.bytes, &pad.fixups, PAD);
-        let moved = Decoder::with_ip(64, &placed, PAD, DecoderOptions::NONE).decode();
-        if original.is_ip_rel_memory_operand() && moved.code() == original.code() {
-            assert_eq!(moved.ip_rel_memory_address(), original.ip_rel_memory_address(), "{original}");
+/// Bytes of code looked at in one stretch of a file; large files are looked at in as many as fit into [`MAX_CODE`].
+const STRETCH: u64 = 64 << 10;
+/// Most bytes of code looked at in one file.
+const MAX_CODE: u64 = 16 << 20;
+/// Instructions of one form that are looked at.
+const MAX_ALIKE: u32 = 64;
+
+/// What makes an instruction's encoding one of its own: mnemonic with its operands' sorts, how memory is named, prefixes.
+type Form = (Code, Register, bool, [bool; 3]);
+
+fn form_of(instruction: &Instruction) -> Form {
+    let prefixes =
+        [instruction.has_rep_prefix(), instruction.has_repne_prefix(), instruction.segment_prefix() != Register::None];
+    let base = instruction.memory_base();
+    // Of the registers that memory is named by, two are told apart by what is made of them.
+    let base = if matches!(base, Register::RIP | Register::EIP | Register::RSP) { base } else { Register::None };
+    (instruction.code(), base, instruction.memory_index() != Register::None, prefixes)
+}
+
+/// The code of an image, evenly spread stretches of it if it is large.
+fn code_of(path: &std::path::Path) -> Vec<(u64, Vec<u8>)> {
+    let image = ElfFile::parse(FileSource::open(path).unwrap()).unwrap();
+    let ranges = image.text_ranges();
+    let len: u64 = ranges.iter().map(|range| range.end.0 - range.start.0).sum();
+    let stride = STRETCH * len.div_ceil(MAX_CODE).max(1);
+    let stretches = ranges.iter().flat_map(|range| {
+        let end = range.end.0;
+        (range.start.0..end).step_by(stride as usize).map(move |start| (start, STRETCH.min(end - start)))
+    });
+    stretches
+        .map(|(start, len)| (SITE + start, image.image_bytes(ImageOffset(start), len as usize).unwrap().to_vec()))
+        .collect()
+}
+
+/// Asserts that the pad of `original` does what that does: the same operation on the same operands, then on to the same
+/// place. Whether it has a pad.
+fn survives_the_move(original: &Instruction, code: &[u8]) -> bool {
+    let pad = match make_pad(Va(original.ip()), code) {
+        Ok(pad) => pad,
+        Err(why) => {
+            let excused = match why {
+                NoPad::SystemCall => {
+                    matches!(original.mnemonic(), Mnemonic::Syscall | Mnemonic::Sysenter | Mnemonic::Int)
+                }
+                NoPad::Position { .. } => {
+                    is_far(original)
+                        || original.is_call_far()
+                        || original.is_call_far_indirect()
+                        || !matches!(
+                            original.flow_control(),
+                            FlowControl::Next | FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch
+                        )
+                }
+                NoPad::NotAnInstruction { .. } => false,
+            };
+            assert!(excused, "{original}: {why}");
+            return false;
         }
-        if original.flow_control() == FlowControl::Next {
-            assert_eq!(moved.code(), original.code(), "{original}");
-            let back = Decoder::with_ip(64, &placed[moved.len()..], moved.next_ip(), DecoderOptions::NONE).decode();
-            assert_eq!(back.near_branch_target(), original.next_ip(), "{original}");
+    };
+    assert_eq!(pad.expected, code, "{original}");
+    assert!(pad.bytes.len() <= 64, "{original}");
+    let placed = place(&pad.bytes, &pad.fixups, PAD);
+    let moved: Vec<Instruction> = Decoder::with_ip(64, &placed, PAD, DecoderOptions::NONE).into_iter().collect();
+    let goes_to = |jump: &Instruction, destination| {
+        assert_eq!((jump.mnemonic(), jump.near_branch_target()), (Mnemonic::Jmp, destination), "{original}");
+    };
+    match (original.flow_control(), moved.as_slice()) {
+        // Equal are operation, prefixes and operands, those relative to rip by their address; not the place.
+        (FlowControl::Next, [same, back]) => {
+            assert_eq!(same, original);
+            goes_to(back, original.next_ip());
+        }
+        (FlowControl::Return | FlowControl::IndirectBranch, [same]) => assert_eq!(same, original),
+        (FlowControl::UnconditionalBranch, [jump]) => goes_to(jump, original.near_branch_target()),
+        (FlowControl::ConditionalBranch, [branch, back]) => {
+            assert_eq!(branch.condition_code(), original.condition_code(), "{original}");
+            assert_eq!(branch.near_branch_target(), original.near_branch_target(), "{original}");
+            goes_to(back, original.next_ip());
+        }
+        (FlowControl::ConditionalBranch, [branch, over, jump, back]) => {
+            assert_eq!((branch.code(), branch.near_branch_target()), (original.code(), jump.ip()), "{original}");
+            goes_to(over, back.ip());
+            goes_to(jump, original.near_branch_target());
+            goes_to(back, original.next_ip());
+        }
+        (FlowControl::Call | FlowControl::IndirectCall, [low, high, jump]) => {
+            assert_eq!((low.code(), high.code()), (Code::Pushq_imm32, Code::Mov_rm32_imm32), "{original}");
+            assert_eq!((high.memory_base(), high.memory_displacement64()), (Register::RSP, 4), "{original}");
+            let pushed = u64::from(low.immediate32()) | u64::from(high.immediate32()) << 32;
+            assert_eq!(pushed, original.next_ip(), "{original}");
+            assert_eq!(jump.mnemonic(), Mnemonic::Jmp, "{original}");
+            assert_eq!(operand_of(jump, 0), operand_of(original, 8), "{original}");
+        }
+        (_, moved) => panic!("{original} became {moved:?}"),
+    }
+    true
+}
+
+/// Where a jump or call goes: its destination, register, or memory, `pushed` being added to what counts from rsp.
+fn operand_of(transfer: &Instruction, pushed: u64) -> (u64, Register, Register, Register, u32, u64, Register) {
+    let base = transfer.memory_base();
+    (
+        transfer.near_branch_target(),
+        if transfer.op0_kind() == OpKind::Register { transfer.op0_register() } else { Register::None },
+        base,
+        transfer.memory_index(),
+        transfer.memory_index_scale(),
+        transfer.memory_displacement64().wrapping_add(if base == Register::RSP { pushed } else { 0 }),
+        transfer.segment_prefix(),
+    )
+}
+
+/// Looks at the forms of instructions in these files, as many as there are of those beginning with `name` in `folders`.
+fn check_forms(folders: &[&str], name: &str) {
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+    let file = files
+        .map(|file| file.path())
+        .find(|path| path.file_name().is_some_and(|file| file.as_encoded_bytes().starts_with(name.as_bytes())));
+    let file = file.unwrap_or_else(|| panic!("{name} is in one of {folders:?}"));
+    let mut forms: HashMap<Form, u32> = HashMap::new();
+    let (mut looked_at, mut without) = (0_u32, 0_u32);
+    for (start, code) in code_of(&file) {
+        for original in &mut Decoder::with_ip(64, &code, start, DecoderOptions::NONE) {
+            let at = (original.ip() - start) as usize;
+            // The end of a stretch may cut one, and there is data among code.
+            let Some(code) = code.get(at..at + original.len()).filter(|_| !original.is_invalid()) else { continue };
+            let alike = forms.entry(form_of(&original)).or_default();
+            if *alike < MAX_ALIKE {
+                *alike += 1;
+                looked_at += 1;
+                without += u32::from(!survives_the_move(&original, code));
+            }
         }
     }
-    assert!(padded > 100_000 && refused < padded / 20, "{padded} padded, {refused} refused");
+    println!("{}: {} forms, {looked_at} instructions, {without} without a pad", file.display(), forms.len());
+    assert!(forms.len() > 500 && without < looked_at / 10, "{} forms, {without} of {looked_at}", forms.len());
+}
+
+const LIBRARIES: [&str; 3] = ["/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"];
+
+#[test]
+fn the_c_librarys_instructions_survive_the_move() {
+    check_forms(&LIBRARIES, "libc.so.6");
+}
+
+#[test]
+fn the_cpp_librarys_instructions_survive_the_move() {
+    check_forms(&LIBRARIES, "libstdc++.so.6");
+}
+
+#[test]
+fn a_large_rust_librarys_instructions_survive_the_move() {
+    let sysroot = std::process::Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
+    let folder = format!("{}/lib", String::from_utf8(sysroot.stdout).unwrap().trim());
+    check_forms(&[&folder], "librustc_driver-");
 }
