@@ -4,11 +4,14 @@
 //! chooses the place, so the code comes as bytes and fixups ([`outpost_target::PadCode`]). Passing a hit then means
 //! moving pc into the pad: no single step, and no instant without the breakpoint for other threads.
 
+mod fuzz;
 mod x86_64;
 
 use outpost_base::{Arch, Va};
 use outpost_target::condition::Condition;
 use outpost_target::{JumpCode, PadCode};
+
+pub use fuzz::fuzz_pads;
 
 /// Why an instruction has no pad; the breakpoint is passed by stepping over it, and is not kill-safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

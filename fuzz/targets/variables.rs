@@ -1,0 +1,4 @@
+//! Fuzz target; the body is a library function, which properties try in `cargo test`, too.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| outpost_symbols::fuzz_variables(data));
