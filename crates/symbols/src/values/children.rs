@@ -124,11 +124,17 @@ fn children_of_view(
     memory: &mut dyn MemoryReader,
 ) -> Result<Children, Unavailable> {
     match view {
-        View::Text(_) | View::Optional(None) | View::Pointer { target: None, .. } => Ok(Children::default()),
+        View::Text(_) | View::Empty(_) | View::Pointer { target: None, .. } => Ok(Children::default()),
         View::Sequence { items, length } => {
             let named = items.into_iter().zip(limits.start..);
             let items = named.map(|(value, index)| Child { name: format!("[{index}]"), value }).collect();
             Ok(Children { items, total: length })
+        }
+        View::Tuple(items) => {
+            let total = items.len() as u64;
+            let named = items.into_iter().enumerate();
+            let items = named.map(|(index, value)| Child { name: format!("[{index}]"), value }).collect();
+            Ok(Children { items: part(items, limits), total })
         }
         View::Map { entries, length } => {
             let options = TextOptions { depth_limit: 1, string_limit: 60, ..TextOptions::default() };
@@ -138,7 +144,7 @@ fn children_of_view(
             });
             Ok(Children { items: named.collect(), total: length })
         }
-        View::Wrapped(inner) | View::Optional(Some(inner)) | View::Pointer { target: Some(inner), .. } => {
+        View::Wrapped(inner) | View::Pointer { target: Some(inner), .. } => {
             if inner.may_have_children() {
                 return inner.children_within(limits, false, depth, memory);
             }

@@ -132,6 +132,10 @@ impl Value {
                 // Of a list whose nodes end early less is there than it says.
                 items.into_iter().next().ok_or_else(|| Unavailable::Nonsense { problem: "it ends early".into() }.into())
             }
+            Some(View::Tuple(mut items)) => {
+                let at = position(key, items.len() as u64)?;
+                Ok(items.swap_remove(at as usize))
+            }
             Some(View::Map { .. }) => {
                 let all = ViewLimits { start: 0, count: ENTRY_LIMIT, ..ViewLimits::default() };
                 match self.view(&all, memory).transpose()? {

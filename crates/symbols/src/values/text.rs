@@ -368,8 +368,17 @@ impl Writer<'_, '_> {
     fn view(&mut self, view: &View, depth: usize) {
         match view {
             View::Text(text) => self.push(&quoted(text)),
-            View::Wrapped(inner) | View::Optional(Some(inner)) => self.value(inner, depth),
-            View::Optional(None) => self.push("nullopt"),
+            View::Wrapped(inner) => self.value(inner, depth),
+            View::Empty(name) => self.push(name),
+            View::Tuple(items) => {
+                let Some(depth) = depth.checked_sub(1) else { return self.push("(...)") };
+                self.push("(");
+                for (index, item) in items.iter().enumerate() {
+                    self.push(if index > 0 { ", " } else { "" });
+                    self.value(item, depth);
+                }
+                self.push(")");
+            }
             View::Pointer { target: None, note } => {
                 self.push("empty");
                 self.note(note.as_deref());

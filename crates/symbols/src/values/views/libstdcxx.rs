@@ -1,18 +1,22 @@
 //! Containers of libstdc++ (GCC 5 and later, and the reference-counted strings before), by the names of their members.
 //!
-//! Source: `bits/basic_string.h`, `stl_vector.h`, `stl_bvector.h`, `stl_deque.h`, `stl_list.h`, `hashtable.h`,
-//! `unique_ptr.h`, `shared_ptr_base.h`, and `optional` of GCC 12.
-
-use std::collections::HashSet;
+//! Source: `bits/basic_string.h`, `stl_vector.h`, `stl_bvector.h`, `stl_deque.h`, `stl_list.h`, `forward_list.h`,
+//! `stl_tree.h`, `hashtable.h`, `unique_ptr.h`, `shared_ptr_base.h`, `refwrap.h`, `optional`, `variant`, `tuple`, `span`
+//! and `bitset` of GCC 12.
 
 use outpost_base::{MemoryReader, Va};
 
+use super::cpp::{alternative, bits, counted_view, inside, last_number, own_elements, pointer_view};
+use super::nodes::{chain, forward_items, storage_offset, wanted};
+use super::tree::nodes_in_order;
 use super::{LENGTH_LIMIT, View, ViewLimits, contiguous, garbage, number, text_at};
-use crate::types::Type;
 use crate::{Unavailable, Value};
 
-/// Most nodes of a list that are walked over.
-const NODE_LIMIT: u64 = 1 << 20;
+/// A tree's node has its colour and the parent before the children; so much in all.
+const TREE_NODE: u64 = 32;
+const TREE_LINKS: u64 = 16;
+/// Bases of a tuple that are gone through.
+const TUPLE_LIMIT: usize = 256;
 
 pub(super) fn string(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
     let unit = value.value_type().template_argument("_CharT", 0).and_then(|unit| unit.size()).unwrap_or(1);
@@ -39,7 +43,7 @@ pub(super) fn vector(value: &Value, limits: &ViewLimits, memory: &mut dyn Memory
     let implementation = value.member("_M_impl", memory)?;
     let (start, finish) = (implementation.member("_M_start", memory)?, implementation.member("_M_finish", memory)?);
     if start.value_type().is_aggregate() {
-        return bits(value, &start, &finish, limits, memory);
+        return flags(value, &start, &finish, limits, memory);
     }
     let element = start.value_type().target().ok_or(Unavailable::WrongType)?;
     let size = element.size().filter(|size| *size > 0).ok_or(Unavailable::NoSize)?;
@@ -49,7 +53,7 @@ pub(super) fn vector(value: &Value, limits: &ViewLimits, memory: &mut dyn Memory
 }
 
 /// `std::vector<bool>`: iterators of a word's address and a bit in it.
-fn bits(
+fn flags(
     value: &Value,
     start: &Value,
     finish: &Value,
@@ -63,25 +67,21 @@ fn bits(
     let ((from, first), (to, last)) = (place(start)?, place(finish)?);
     let bytes = to.checked_sub(from).filter(|bytes| *bytes < LENGTH_LIMIT);
     let length = bytes.and_then(|bytes| (8 * bytes + last.min(64)).checked_sub(first));
-    let length = length.ok_or_else(|| garbage("ends before it starts"))?;
-    let end = length.min(limits.start.saturating_add(limits.count));
-    let mut items = Vec::new();
-    for index in limits.start..end {
-        let bit = first + index;
-        let at = Va(from) + bit / 8;
-        let byte = memory.read_uint(at, 1).ok_or(Unavailable::Memory { at })?;
-        items.push(Value::from_bytes(element.clone(), vec![(byte >> (bit % 8) & 1) as u8]));
-    }
-    Ok(View::Sequence { items, length })
+    bits(&element, Va(from), first, length.ok_or_else(|| garbage("ends before it starts"))?, limits, memory)
 }
 
 pub(super) fn array(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
-    let elements = value.member("_M_elems", memory)?;
-    // Of no elements it is an empty struct.
-    let length = elements.value_type().element().and_then(|(_, count)| count).unwrap_or(0);
-    let end = length.min(limits.start.saturating_add(limits.count));
-    let items: Result<_, _> = (limits.start..end).map(|index| elements.index(index as i64, memory)).collect();
-    Ok(View::Sequence { items: items?, length })
+    own_elements(&value.member("_M_elems", memory)?, limits, memory)
+}
+
+pub(super) fn span(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    let data = value.member("_M_ptr", memory)?;
+    let element = data.value_type().target().ok_or(Unavailable::WrongType)?;
+    let length = match inside(value, "_M_extent_value") {
+        Ok(length) => length.scalar(memory)?.as_u64(),
+        Err(_) => last_number(value.value_type()).ok_or(Unavailable::WrongType)?,
+    };
+    contiguous(&element, Va(data.scalar(memory)?.as_u64()), length, limits)
 }
 
 /// Blocks of 512 bytes (or one element), their addresses in a map that the iterators point into.
@@ -120,7 +120,7 @@ pub(super) fn list(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryRe
     let at_head = head.address().ok_or(Unavailable::WrongType)?;
     let first = number(&head, "_M_next", memory)?;
     // Nodes begin with the links to both sides.
-    let nodes = chain(Va(first), at_head, limits, memory)?;
+    let nodes = chain(Va(first), at_head, 0, limits, memory)?;
     let length = match number(&head, "_M_size", memory) {
         Ok(length) => length,
         Err(_) => nodes.len() as u64,
@@ -157,50 +157,62 @@ fn hash_nodes(
         return Err(garbage("length is nonsense"));
     }
     let first = number(&table.member("_M_before_begin", memory)?, "_M_nxt", memory)?;
-    let nodes = chain(Va(first), Va(0), limits, memory)?;
+    let nodes = chain(Va(first), Va(0), 0, limits, memory)?;
     let offset = storage_offset(8, &element);
     let nodes = wanted(nodes, limits).take(length as usize);
     Ok((nodes.map(|node| Value::in_memory(element.clone(), node + offset)).collect(), length))
 }
 
-/// Nodes of a list from `first` up to `end`, as far as `limits` need; each begins with the address of the next.
-fn chain(first: Va, end: Va, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<Vec<Va>, Unavailable> {
-    let most = limits.start.saturating_add(limits.count).min(NODE_LIMIT) as usize;
-    let (mut nodes, mut seen) = (Vec::new(), HashSet::new());
-    let mut at = first;
-    while at != end && at != Va(0) && nodes.len() < most {
-        if !seen.insert(at) {
-            return Err(garbage("list runs in a circle"));
-        }
-        nodes.push(at);
-        // What is not readable is shown as such by the element.
-        let Some(next) = memory.read_u64(at) else { break };
-        at = Va(next);
+pub(super) fn forward_list(
+    value: &Value,
+    limits: &ViewLimits,
+    memory: &mut dyn MemoryReader,
+) -> Result<View, Unavailable> {
+    let element = value.value_type().template_argument("_Tp", 0).ok_or(Unavailable::WrongType)?;
+    let head = value.member("_M_impl", memory)?.member("_M_head", memory)?;
+    forward_items(Va(number(&head, "_M_next", memory)?), &element, limits, memory)
+}
+
+pub(super) fn map(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    let (items, length) = tree_elements(value, limits, memory)?;
+    let mut entries = Vec::new();
+    for item in items {
+        entries.push((item.member("first", memory)?, item.member("second", memory)?));
     }
-    Ok(nodes)
+    Ok(View::Map { entries, length })
 }
 
-fn wanted(nodes: Vec<Va>, limits: &ViewLimits) -> impl Iterator<Item = Va> {
-    nodes.into_iter().skip(limits.start as usize)
+pub(super) fn set(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    let (items, length) = tree_elements(value, limits, memory)?;
+    Ok(View::Sequence { items, length })
 }
 
-/// Where the element of a node lies whose links take `links` bytes.
-pub(super) fn storage_offset(links: u64, element: &Type) -> u64 {
-    let alignment = element.alignment().filter(|alignment| alignment.is_power_of_two()).unwrap_or(8);
-    links.next_multiple_of(alignment)
+fn tree_elements(
+    value: &Value,
+    limits: &ViewLimits,
+    memory: &mut dyn MemoryReader,
+) -> Result<(Vec<Value>, u64), Unavailable> {
+    let tree = value.member("_M_t", memory)?;
+    let element = tree.value_type().template_argument("_Val", 1).ok_or(Unavailable::WrongType)?;
+    let implementation = tree.member("_M_impl", memory)?;
+    let header = implementation.member("_M_header", memory)?;
+    let length = number(&implementation, "_M_node_count", memory)?;
+    let root = Va(number(&header, "_M_parent", memory)?);
+    let nodes = nodes_in_order(root, length, TREE_LINKS, limits, memory)?;
+    let offset = storage_offset(TREE_NODE, &element);
+    Ok((nodes.into_iter().map(|node| Value::in_memory(element.clone(), node + offset)).collect(), length))
 }
 
-/// The pointer is `_M_head_impl` of one of the tuple's bases; a deleter with data is another of that name.
+/// A tuple of the pointer and what deletes it.
 pub(super) fn unique_pointer(
     value: &Value,
     _limits: &ViewLimits,
     memory: &mut dyn MemoryReader,
 ) -> Result<View, Unavailable> {
-    let pointer = value.value_type().field_inside("_M_head_impl", &Type::is_pointer);
-    let pointer = value.field(&pointer.ok_or(Unavailable::WrongType)?);
-    let target = pointer.deref(memory)?;
-    let target = target.address().filter(|at| at.0 != 0).map(|_| target);
-    Ok(View::Pointer { target, note: None })
+    let parts = value.member("_M_t", memory)?;
+    // GCC 7 and later keep it one level deeper.
+    let parts = parts.member("_M_t", memory).unwrap_or(parts);
+    pointer_view(tuple_elements(&parts, memory)?.first().ok_or(Unavailable::WrongType)?, memory)
 }
 
 /// Also `std::weak_ptr`, whose object may be gone.
@@ -209,19 +221,24 @@ pub(super) fn shared_pointer(
     _limits: &ViewLimits,
     memory: &mut dyn MemoryReader,
 ) -> Result<View, Unavailable> {
-    let target = value.member("_M_ptr", memory)?.deref(memory)?;
+    let pointer = value.member("_M_ptr", memory)?;
     let counts = value.member("_M_refcount", memory)?.member("_M_pi", memory)?;
     if counts.scalar(memory)?.as_u64() == 0 {
-        let target = target.address().filter(|at| at.0 != 0).map(|_| target);
-        return Ok(View::Pointer { target, note: None });
+        return pointer_view(&pointer, memory);
     }
     let counts = counts.deref(memory)?;
     let shared = counts.member("_M_use_count", memory)?.scalar(memory)?.as_i128();
     let weak = counts.member("_M_weak_count", memory)?.scalar(memory)?.as_i128();
     // All shared pointers together count as one weak one.
-    let weak = if shared > 0 { weak - 1 } else { weak };
-    let target = if shared > 0 { target.address().filter(|at| at.0 != 0).map(|_| target) } else { None };
-    Ok(View::Pointer { target, note: Some(format!("shared={shared}, weak={weak}")) })
+    Ok(counted_view(&pointer.deref(memory)?, shared, if shared > 0 { weak - 1 } else { weak }))
+}
+
+pub(super) fn reference(
+    value: &Value,
+    _limits: &ViewLimits,
+    memory: &mut dyn MemoryReader,
+) -> Result<View, Unavailable> {
+    pointer_view(&value.member("_M_data", memory)?, memory)
 }
 
 pub(super) fn optional(
@@ -234,10 +251,31 @@ pub(super) fn optional(
     let element = value.value_type().template_argument("_Tp", 0).ok_or(Unavailable::WrongType)?;
     // The element is in a union with a byte; GCC 8 and later call it `_M_value`.
     let inner = payload.member("_M_payload", memory)?;
-    Ok(View::Optional(engaged.then(|| inner.cast(element))))
+    Ok(if engaged { View::Wrapped(inner.cast(element)) } else { View::Empty("nullopt") })
 }
 
-pub(super) fn atomic(value: &Value, _limits: &ViewLimits, _memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
-    let element = value.value_type().template_argument("_Tp", 0).ok_or(Unavailable::WrongType)?;
-    Ok(View::Wrapped(value.cast(element)))
+pub(super) fn variant(value: &Value, _limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    Ok(alternative(value, number(value, "_M_index", memory)?, &value.member("_M_u", memory)?))
+}
+
+pub(super) fn tuple(value: &Value, _limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    Ok(View::Tuple(tuple_elements(value, memory)?))
+}
+
+/// An element is in the last base class of what has it and those behind it, as a member or, without data, as its base.
+fn tuple_elements(tuple: &Value, memory: &mut dyn MemoryReader) -> Result<Vec<Value>, Unavailable> {
+    let bases = |of: &Value| of.value_type().resolved().record().map_or(0, |record| record.bases.len());
+    let (mut items, mut rest) = (Vec::new(), tuple.clone());
+    while bases(&rest) > 0 && items.len() < TUPLE_LIMIT {
+        rest = rest.base(0, memory)?;
+        let Some(last) = bases(&rest).checked_sub(1) else { break };
+        let own = rest.base(last, memory)?;
+        let element = own.value_type().own_field("_M_head_impl").map(|field| own.field(&field));
+        items.push(element.map_or_else(|| own.base(0, memory), Ok)?);
+    }
+    Ok(items)
+}
+
+pub(super) fn path(value: &Value, _limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    Ok(View::Wrapped(value.member("_M_pathname", memory)?))
 }

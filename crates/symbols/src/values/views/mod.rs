@@ -4,7 +4,10 @@
 //! that keeps their names, and reads memory only. Everything in the debuggee may be garbage (a variable before its
 //! constructor ran is): lengths are checked against each other and bounded, walks end at cycles.
 
+mod cpp;
+mod libcxx;
 mod libstdcxx;
+mod nodes;
 mod rust;
 mod tree;
 
@@ -42,10 +45,12 @@ pub enum View {
         /// What else there is to say: counts of references.
         note: Option<String>,
     },
-    /// One value or nothing (`std::optional`; Rust's `Option` needs no view).
-    Optional(Option<Value>),
-    /// A value in a wrapper that adds nothing to see (`std::atomic`, `Cell`).
+    /// Values of several types, in order (`std::tuple`; Rust's need no view).
+    Tuple(Vec<Value>),
+    /// A value in a wrapper that adds nothing to see (`std::atomic`, `std::optional`, `Cell`).
     Wrapped(Value),
+    /// A wrapper without a value in it, and how that is called.
+    Empty(&'static str),
 }
 
 /// Text and how it is encoded.
@@ -105,28 +110,78 @@ const fn rule(prefix: &'static str, kind: ViewKind, read: ViewReader) -> ViewRul
 
 use ViewKind::{Container, Single, Text};
 
-/// Names without inline namespaces. A template's name ends with its `<`, so that `std::map<` is not `std::mapped`.
-const CPP: &[ViewRule] = &[
+/// Of GCC's library, names without inline namespaces. A template's name ends with its `<`, so that `std::map<` is not
+/// `std::mapped`.
+const LIBSTDCXX: &[ViewRule] = &[
     rule("std::basic_string<", Text, libstdcxx::string),
     rule("std::basic_string_view<", Text, libstdcxx::string_view),
     rule("std::vector<", Container, libstdcxx::vector),
     rule("std::array<", Container, libstdcxx::array),
+    rule("std::span<", Container, libstdcxx::span),
+    rule("std::initializer_list<", Container, cpp::initializer_list),
+    rule("std::bitset<", Container, cpp::bitset),
     rule("std::deque<", Container, libstdcxx::deque),
     rule("std::list<", Container, libstdcxx::list),
-    rule("std::map<", Container, tree::map),
-    rule("std::multimap<", Container, tree::map),
-    rule("std::set<", Container, tree::set),
-    rule("std::multiset<", Container, tree::set),
+    rule("std::forward_list<", Container, libstdcxx::forward_list),
+    rule("std::map<", Container, libstdcxx::map),
+    rule("std::multimap<", Container, libstdcxx::map),
+    rule("std::set<", Container, libstdcxx::set),
+    rule("std::multiset<", Container, libstdcxx::set),
     rule("std::unordered_map<", Container, libstdcxx::hash_map),
     rule("std::unordered_multimap<", Container, libstdcxx::hash_map),
     rule("std::unordered_set<", Container, libstdcxx::hash_set),
     rule("std::unordered_multiset<", Container, libstdcxx::hash_set),
+    rule("std::stack<", Single, cpp::adaptor),
+    rule("std::queue<", Single, cpp::adaptor),
+    rule("std::priority_queue<", Single, cpp::adaptor),
+    rule("std::tuple<", Container, libstdcxx::tuple),
     rule("std::unique_ptr<", Single, libstdcxx::unique_pointer),
     rule("std::shared_ptr<", Single, libstdcxx::shared_pointer),
     rule("std::weak_ptr<", Single, libstdcxx::shared_pointer),
+    rule("std::reference_wrapper<", Single, libstdcxx::reference),
     rule("std::optional<", Single, libstdcxx::optional),
-    rule("std::atomic<", Single, libstdcxx::atomic),
+    rule("std::variant<", Single, libstdcxx::variant),
+    rule("std::atomic<", Single, cpp::atomic),
+    rule("std::filesystem::path", Single, libstdcxx::path),
+    rule("std::filesystem::__cxx11::path", Single, libstdcxx::path),
 ];
+
+/// Of LLVM's library.
+const LIBCXX: &[ViewRule] = &[
+    rule("std::basic_string<", Text, libcxx::string),
+    rule("std::basic_string_view<", Text, libcxx::string_view),
+    rule("std::vector<", Container, libcxx::vector),
+    rule("std::array<", Container, libcxx::array),
+    rule("std::span<", Container, libcxx::span),
+    rule("std::bitset<", Container, cpp::bitset),
+    rule("std::deque<", Container, libcxx::deque),
+    rule("std::list<", Container, libcxx::list),
+    rule("std::forward_list<", Container, libcxx::forward_list),
+    rule("std::map<", Container, libcxx::map),
+    rule("std::multimap<", Container, libcxx::map),
+    rule("std::set<", Container, libcxx::set),
+    rule("std::multiset<", Container, libcxx::set),
+    rule("std::unordered_map<", Container, libcxx::hash_map),
+    rule("std::unordered_multimap<", Container, libcxx::hash_map),
+    rule("std::unordered_set<", Container, libcxx::hash_set),
+    rule("std::unordered_multiset<", Container, libcxx::hash_set),
+    rule("std::stack<", Single, cpp::adaptor),
+    rule("std::queue<", Single, cpp::adaptor),
+    rule("std::priority_queue<", Single, cpp::adaptor),
+    rule("std::tuple<", Container, libcxx::tuple),
+    rule("std::unique_ptr<", Single, libcxx::unique_pointer),
+    rule("std::shared_ptr<", Single, libcxx::shared_pointer),
+    rule("std::weak_ptr<", Single, libcxx::shared_pointer),
+    rule("std::reference_wrapper<", Single, libcxx::reference),
+    rule("std::optional<", Single, libcxx::optional),
+    rule("std::variant<", Single, libcxx::variant),
+    rule("std::atomic<", Single, cpp::atomic),
+    rule("std::filesystem::path", Single, libcxx::path),
+    rule("std::__fs::filesystem::path", Single, libcxx::path),
+];
+
+/// Inline namespaces of LLVM's library: its own, that of Android's, that of Chromium's.
+const LIBCXX_NAMESPACES: [&str; 3] = ["std::__1::", "std::__ndk1::", "std::__Cr::"];
 
 const RUST: &[ViewRule] = &[
     rule("alloc::string::String", Text, rust::string),
@@ -165,7 +220,7 @@ fn find(resolved: &Type) -> Option<(ViewKind, ViewReader)> {
     let (rules, name) = match resolved.language() {
         Language::C => return None,
         _ if record.declaration => return None,
-        Language::Cpp => (CPP, without_inline_namespaces(resolved)),
+        Language::Cpp => cpp_rules(resolved),
         Language::Rust => match rust::fat_pointer(resolved) {
             Some(found) => return Some(found),
             None => (RUST, resolved.qualified_name()),
@@ -174,13 +229,16 @@ fn find(resolved: &Type) -> Option<(ViewKind, ViewReader)> {
     rules.iter().find(|rule| name.starts_with(rule.prefix)).map(|rule| (rule.kind, rule.read))
 }
 
-/// `std::__cxx11::list<int>` as `std::list<int>`.
-fn without_inline_namespaces(of: &Type) -> String {
+/// The table for a type of C++, and its name there: `std::__cxx11::list<int>` is `std::list<int>`.
+fn cpp_rules(of: &Type) -> (&'static [ViewRule], String) {
     let name = of.qualified_name();
-    ["std::__cxx11::", "std::__debug::", "std::__cxx1998::"]
-        .iter()
-        .find_map(|prefix| name.strip_prefix(prefix).map(|rest| format!("std::{rest}")))
-        .unwrap_or(name)
+    let without = |prefixes: &[&str]| {
+        prefixes.iter().find_map(|prefix| name.strip_prefix(prefix).map(|rest| format!("std::{rest}")))
+    };
+    match without(&LIBCXX_NAMESPACES) {
+        Some(name) => (LIBCXX, name),
+        None => (LIBSTDCXX, without(&["std::__cxx11::", "std::__debug::", "std::__cxx1998::"]).unwrap_or(name)),
+    }
 }
 
 fn garbage(problem: &str) -> Unavailable {

@@ -1,12 +1,11 @@
-//! `std::map` and `std::set` of libstdc++: red-black trees (`bits/stl_tree.h` of GCC 12).
+//! Binary search trees, as `std::map` and `std::set` are.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use outpost_base::{MemoryReader, Va};
 
-use super::libstdcxx::storage_offset;
-use super::{View, ViewLimits, garbage, number};
-use crate::{Unavailable, Value};
+use super::{ViewLimits, garbage};
+use crate::Unavailable;
 
 /// Trees up to this many nodes are read level by level, which takes few rounds; of larger ones only the nodes on the way
 /// to what is wanted.
@@ -14,57 +13,33 @@ const WHOLE_LIMIT: u64 = 1 << 14;
 /// Levels of a tree that are believed: a red-black tree of 2^32 nodes has at most 64.
 const HEIGHT_LIMIT: usize = 128;
 
-/// Offsets in `_Rb_tree_node_base`: colour, then these.
-const PARENT: u64 = 8;
-const LEFT: u64 = 16;
-const RIGHT: u64 = 24;
-const NODE_BASE: u64 = 32;
-
-pub(super) fn map(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
-    let (items, length) = elements(value, limits, memory)?;
-    let mut entries = Vec::new();
-    for item in items {
-        entries.push((item.member("first", memory)?, item.member("second", memory)?));
-    }
-    Ok(View::Map { entries, length })
-}
-
-pub(super) fn set(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
-    let (items, length) = elements(value, limits, memory)?;
-    Ok(View::Sequence { items, length })
-}
-
-fn elements(
-    value: &Value,
+/// The nodes that `limits` ask for of a tree of `length`, in order. A node's link to the left child is `links` bytes from its
+/// start, that to the right one behind it.
+pub(super) fn nodes_in_order(
+    root: Va,
+    length: u64,
+    links: u64,
     limits: &ViewLimits,
     memory: &mut dyn MemoryReader,
-) -> Result<(Vec<Value>, u64), Unavailable> {
-    let tree = value.member("_M_t", memory)?;
-    let element = tree.value_type().template_argument("_Val", 1).ok_or(Unavailable::WrongType)?;
-    let implementation = tree.member("_M_impl", memory)?;
-    let header = implementation.member("_M_header", memory)?;
-    let length = number(&implementation, "_M_node_count", memory)?;
-    let root = Va(number(&header, "_M_parent", memory)?);
+) -> Result<Vec<Va>, Unavailable> {
     let end = limits.start.saturating_add(limits.count).min(length);
     let nodes = if root == Va(0) || end <= limits.start {
         Vec::new()
     } else if length <= WHOLE_LIMIT {
-        whole_tree(root, length, memory)?
+        whole_tree(root, length, links, memory)?
     } else {
-        leading_nodes(root, end, memory)?
+        leading_nodes(root, end, links, memory)?
     };
-    let offset = storage_offset(NODE_BASE, &element);
-    let wanted = nodes.into_iter().take(end as usize).skip(limits.start as usize);
-    Ok((wanted.map(|node| Value::in_memory(element.clone(), node + offset)).collect(), length))
+    Ok(nodes.into_iter().take(end as usize).skip(limits.start as usize).collect())
 }
 
 /// All nodes in order. They are read in breadth, so that whoever batches learns a level's nodes at once; a node that is
 /// not readable is kept as a leaf and shows itself as unreadable.
-fn whole_tree(root: Va, length: u64, memory: &mut dyn MemoryReader) -> Result<Vec<Va>, Unavailable> {
+fn whole_tree(root: Va, length: u64, links: u64, memory: &mut dyn MemoryReader) -> Result<Vec<Va>, Unavailable> {
     let mut children: HashMap<Va, (Va, Va)> = HashMap::new();
     let mut queue = VecDeque::from([root]);
     while let Some(node) = queue.pop_front() {
-        let (left, right) = links(node, memory).unwrap_or_default();
+        let (left, right) = children_of(node + links, memory).unwrap_or_default();
         if children.insert(node, (left, right)).is_some() {
             return Err(garbage("tree runs in a circle"));
         }
@@ -88,7 +63,7 @@ fn whole_tree(root: Va, length: u64, memory: &mut dyn MemoryReader) -> Result<Ve
 }
 
 /// The first `count` nodes in order, reading those on the way only.
-fn leading_nodes(root: Va, count: u64, memory: &mut dyn MemoryReader) -> Result<Vec<Va>, Unavailable> {
+fn leading_nodes(root: Va, count: u64, links: u64, memory: &mut dyn MemoryReader) -> Result<Vec<Va>, Unavailable> {
     let (mut sorted, mut stack, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     let mut at = root;
     while (sorted.len() as u64) < count {
@@ -96,7 +71,7 @@ fn leading_nodes(root: Va, count: u64, memory: &mut dyn MemoryReader) -> Result<
             if stack.len() > HEIGHT_LIMIT || !seen.insert(at) {
                 return Err(garbage("tree runs in a circle"));
             }
-            let (left, right) = links(at, memory).unwrap_or_default();
+            let (left, right) = children_of(at + links, memory).unwrap_or_default();
             stack.push((at, right));
             at = left;
         }
@@ -107,12 +82,12 @@ fn leading_nodes(root: Va, count: u64, memory: &mut dyn MemoryReader) -> Result<
     Ok(sorted)
 }
 
-/// Left and right child.
-fn links(node: Va, memory: &mut dyn MemoryReader) -> Option<(Va, Va)> {
-    let mut bytes = [0; (NODE_BASE - PARENT) as usize];
-    memory.read_exact(node + PARENT, &mut bytes)?;
-    let word = |at: u64| bytes.get((at - PARENT) as usize..)?.first_chunk().copied().map(u64::from_le_bytes);
-    Some((Va(word(LEFT)?), Va(word(RIGHT)?)))
+/// What two links at `at` lead to.
+fn children_of(at: Va, memory: &mut dyn MemoryReader) -> Option<(Va, Va)> {
+    let mut bytes = [0; 16];
+    memory.read_exact(at, &mut bytes)?;
+    let (left, right) = bytes.split_first_chunk()?;
+    Some((Va(u64::from_le_bytes(*left)), Va(u64::from_le_bytes(*right.first_chunk()?))))
 }
 
 #[cfg(test)]
@@ -120,6 +95,8 @@ mod tests {
     use super::*;
     use crate::BatchMemory;
     use outpost_base::VaRange;
+
+    const LINKS: u64 = 16;
 
     /// A perfect tree of `levels` levels laid out in order, 64 bytes a node from 0x1000.
     fn perfect(levels: u32) -> (Va, Vec<u8>) {
@@ -129,7 +106,7 @@ mod tests {
         for index in 0..count {
             let reach = 1u64 << (index + 1).trailing_zeros() >> 1;
             if reach > 0 {
-                for (link, child) in [(LEFT, index - reach), (RIGHT, index + reach)] {
+                for (link, child) in [(LINKS, index - reach), (LINKS + 8, index + reach)] {
                     let place = (index * 64 + link) as usize;
                     bytes[place..place + 8].copy_from_slice(&at(child).to_le_bytes());
                 }
@@ -155,7 +132,7 @@ mod tests {
                 ranges.iter().map(&mut one).collect()
             };
             let mut memory = BatchMemory::with_read_ahead(read_ahead);
-            let nodes = memory.run(20, |memory| whole_tree(root, 1023, memory), &mut fetch).unwrap();
+            let nodes = memory.run(20, |memory| whole_tree(root, 1023, LINKS, memory), &mut fetch).unwrap();
             let expected: Vec<Va> = (0..1023).map(|index| Va(0x1000 + index * 64)).collect();
             assert_eq!(nodes, expected);
             assert!(rounds <= most_rounds, "{rounds} rounds with {read_ahead}");
@@ -166,19 +143,21 @@ mod tests {
     fn leading_nodes_are_the_first_of_all() {
         let (root, bytes) = perfect(6);
         let mut memory = outpost_base::SliceMemory { start: Va(0x1000), bytes: &bytes };
-        let all = whole_tree(root, 63, &mut memory).unwrap();
-        assert_eq!(leading_nodes(root, 10, &mut memory).unwrap(), all[..10]);
-        assert_eq!(leading_nodes(root, 100, &mut memory).unwrap(), all);
+        let all = whole_tree(root, 63, LINKS, &mut memory).unwrap();
+        assert_eq!(leading_nodes(root, 10, LINKS, &mut memory).unwrap(), all[..10]);
+        assert_eq!(leading_nodes(root, 100, LINKS, &mut memory).unwrap(), all);
     }
 
     #[test]
     fn circles_and_wrong_counts_end() {
         let (root, mut bytes) = perfect(3);
-        assert!(whole_tree(root, 6, &mut outpost_base::SliceMemory { start: Va(0x1000), bytes: &bytes }).is_err());
+        assert!(
+            whole_tree(root, 6, LINKS, &mut outpost_base::SliceMemory { start: Va(0x1000), bytes: &bytes }).is_err()
+        );
         // The first leaf points back to the root.
-        bytes[LEFT as usize..LEFT as usize + 8].copy_from_slice(&root.0.to_le_bytes());
+        bytes[LINKS as usize..LINKS as usize + 8].copy_from_slice(&root.0.to_le_bytes());
         let mut memory = outpost_base::SliceMemory { start: Va(0x1000), bytes: &bytes };
-        assert!(whole_tree(root, 100, &mut memory).is_err());
-        assert!(leading_nodes(root, 100, &mut memory).is_err());
+        assert!(whole_tree(root, 100, LINKS, &mut memory).is_err());
+        assert!(leading_nodes(root, 100, LINKS, &mut memory).is_err());
     }
 }

@@ -1,0 +1,110 @@
+//! What containers and wrappers of C++ have in common, whichever library they are of.
+
+use outpost_base::{MemoryReader, Va};
+
+use super::{LENGTH_LIMIT, View, ViewLimits, contiguous, garbage, number};
+use crate::types::{Field, Type, TypeTable};
+use crate::{Unavailable, Value};
+
+/// Bits in place of elements: `length` of them, beginning with bit `first` of the byte at `at`, least significant first.
+pub(super) fn bits(
+    element: &Type,
+    at: Va,
+    first: u64,
+    length: u64,
+    limits: &ViewLimits,
+    memory: &mut dyn MemoryReader,
+) -> Result<View, Unavailable> {
+    if length > LENGTH_LIMIT || first > LENGTH_LIMIT {
+        return Err(garbage("length is nonsense"));
+    }
+    let end = length.min(limits.start.saturating_add(limits.count));
+    let mut items = Vec::new();
+    for index in limits.start..end {
+        let bit = first + index;
+        let at = at + bit / 8;
+        let byte = memory.read_uint(at, 1).ok_or(Unavailable::Memory { at })?;
+        items.push(Value::from_bytes(element.clone(), vec![(byte >> (bit % 8) & 1) as u8]));
+    }
+    Ok(View::Sequence { items, length })
+}
+
+/// Elements of an array that the value has within it.
+pub(super) fn own_elements(
+    array: &Value,
+    limits: &ViewLimits,
+    memory: &mut dyn MemoryReader,
+) -> Result<View, Unavailable> {
+    // Of no elements it is something else.
+    let length = array.value_type().element().and_then(|(_, count)| count).unwrap_or(0);
+    let end = length.min(limits.start.saturating_add(limits.count));
+    let items: Result<_, _> = (limits.start..end).map(|index| array.index(index as i64, memory)).collect();
+    Ok(View::Sequence { items: items?, length })
+}
+
+/// `std::bitset` begins with its bits.
+pub(super) fn bitset(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    let length = last_number(value.value_type()).ok_or(Unavailable::WrongType)?;
+    let element = TypeTable::builtin().named("bool").into_iter().next().ok_or(Unavailable::WrongType)?;
+    let at = value.address().ok_or(Unavailable::WrongType)?;
+    bits(&element, at, 0, length, limits, memory)
+}
+
+/// `std::initializer_list`, which is in no inline namespace of LLVM's library.
+pub(super) fn initializer_list(
+    value: &Value,
+    limits: &ViewLimits,
+    memory: &mut dyn MemoryReader,
+) -> Result<View, Unavailable> {
+    let begin = value.member("_M_array", memory).or_else(|_| value.member("__begin_", memory))?;
+    let length = number(value, "_M_len", memory).or_else(|_| number(value, "__size_", memory))?;
+    let element = begin.value_type().target().ok_or(Unavailable::WrongType)?;
+    contiguous(&element, Va(begin.scalar(memory)?.as_u64()), length, limits)
+}
+
+/// `std::stack`, `std::queue`, `std::priority_queue`: the container is called `c` ([stack.defn], [queue.defn]).
+pub(super) fn adaptor(value: &Value, _limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    Ok(View::Wrapped(value.member("c", memory)?))
+}
+
+/// The value is all that there is to an atomic type that needs no lock.
+pub(super) fn atomic(value: &Value, _limits: &ViewLimits, _memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    let element = value.value_type().template_argument("_Tp", 0).ok_or(Unavailable::WrongType)?;
+    Ok(View::Wrapped(value.cast(element)))
+}
+
+/// What a pointer owns or refers to.
+pub(super) fn pointer_view(pointer: &Value, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    let target = pointer.deref(memory)?;
+    Ok(View::Pointer { target: target.address().filter(|at| at.0 != 0).map(|_| target), note: None })
+}
+
+/// `shared` owners of what `target` points to, and `weak` references; it is gone with its last owner.
+pub(super) fn counted_view(target: &Value, shared: i128, weak: i128) -> View {
+    let target = (shared > 0 && target.address().is_some_and(|at| at.0 != 0)).then(|| target.clone());
+    View::Pointer { target, note: Some(format!("shared={shared}, weak={weak}")) }
+}
+
+/// The alternative of a `std::variant` that `index` tells, which lies where `storage` does.
+pub(super) fn alternative(value: &Value, index: u64, storage: &Value) -> View {
+    let of = value.value_type().resolved();
+    let alternatives = of.record().map_or(&[][..], |record| &record.template);
+    match usize::try_from(index).ok().and_then(|index| alternatives.get(index)) {
+        Some(alternative) => View::Wrapped(storage.cast(of.sibling(alternative.argument_type))),
+        None => View::Empty("valueless"),
+    }
+}
+
+/// The member `name`, wherever a library hides it.
+pub(super) fn inside(value: &Value, name: &str) -> Result<Value, Unavailable> {
+    let field: Option<Field> = value.value_type().field_inside(name, &|_| true);
+    Ok(value.field(&field.ok_or(Unavailable::WrongType)?))
+}
+
+/// The last argument of a template, if it is a number: what `std::bitset` and `std::span` have no member for.
+pub(super) fn last_number(of: &Type) -> Option<u64> {
+    let name = of.resolved().qualified_name();
+    let arguments = name.trim_end().strip_suffix('>')?;
+    let last = arguments.rsplit(['<', ',']).next()?.trim();
+    last.trim_end_matches(['u', 'l', 'U', 'L']).parse().ok()
+}
