@@ -91,6 +91,15 @@ fn a_line_that_calls_an_inlined_function_steps_over_or_into_it() {
     }
 }
 
+const TWICE: &str = r#"template <class T> __attribute__((noinline)) T twice(T x) {
+  volatile T y = x;
+  return y + y;
+}
+int main(int count, char **) {
+  return twice(count) + twice(2.5) + twice(7L);
+}
+"#;
+
 #[test]
 fn every_inlined_copy_is_a_place_to_stop() {
     for compiler in ["gcc -g -O2", "clang -g -O1", "gcc -g -O0"] {
@@ -106,4 +115,14 @@ fn every_inlined_copy_is_a_place_to_stop() {
         let line = module.addresses_of_line("a.c", 4);
         assert_eq!(line[0].addresses.len(), 2, "{compiler}: one for each copy: {line:?}");
     }
+}
+
+#[test]
+fn a_line_without_the_beginning_of_a_statement_is_not_left_for_another_function() {
+    // The line table of gcc 12 has no statement on the line of `return`; gdb 13 goes on to the next function's.
+    let built = build("g++ -g -O2", "a.cpp", TWICE);
+    let module = module(&built.path);
+    let [found] = &module.addresses_of_line("a.cpp", 3)[..] else { panic!("one file") };
+    let functions: Vec<&str> = found.addresses.iter().filter_map(|at| at.function.as_deref()).collect();
+    assert_eq!((found.line, functions), (3, vec!["twice<int>", "twice<double>", "twice<long int>"]));
 }

@@ -6,4 +6,4 @@ mod table;
 
 pub(crate) use cache::LineCache;
 pub(crate) use paths::{directories, join, split};
-pub(crate) use table::UnitLines;
+pub(crate) use table::{Row, UnitLines};

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::Module;
 use crate::debug_info::unit_header;
 use crate::index::FileId;
-use crate::lines::{UnitLines, join};
+use crate::lines::{Row, UnitLines, join};
 use crate::{DieSection, ImageRange, Problem, UnitIndex};
 
 /// A place in source text.
@@ -77,6 +77,8 @@ impl Module {
     ///
     /// If the line has no code, the next line that has some is taken, in each file for itself. Several files of one
     /// name give several matches; a file that has no code at or after the line gives none.
+    ///
+    /// Of a line in which optimisation has left no beginning of a statement anywhere, the first instructions are taken.
     pub fn addresses_of_line(&self, file: &str, line: u32) -> Vec<LineMatch> {
         let mut matches = Vec::new();
         // Loaded by this thread: the others only read what is there.
@@ -91,8 +93,8 @@ impl Module {
         matches
     }
 
-    /// The first line from `line` on that has statements in the file `path` of a unit, with their addresses and columns.
-    fn unit_rows(&self, unit: UnitIndex, path: &str, line: u32) -> (u32, Vec<(u64, u16)>) {
+    /// The rows of the line in the file `path` of a unit; if there are none, of the first line behind it that has statements.
+    fn unit_rows(&self, unit: UnitIndex, path: &str, line: u32) -> (u32, Vec<Row>) {
         // A header can concern every unit: their tables are decoded and dropped, not kept.
         let kept = self.lines.find(unit);
         let decoded;
@@ -106,24 +108,28 @@ impl Module {
         let wanted: Vec<bool> = lines.files.iter().map(|name| same_path(name, path)).collect();
         let (mut best, mut rows) = (u32::MAX, Vec::new());
         for row in &lines.rows {
-            let candidate = row.line >= line.max(1) && row.line <= best && row.is_statement() && !row.is_end();
+            let is_meant = row.line == line || row.line > line && row.is_statement();
+            let candidate = is_meant && row.line > 0 && row.line <= best && !row.is_end();
             if candidate && wanted.get(row.file as usize).copied().unwrap_or(false) {
                 if row.line < best {
                     best = row.line;
                     rows.clear();
                 }
-                rows.push((row.address, row.column));
+                rows.push(*row);
             }
         }
         (best, rows)
     }
 
     /// Of the rows of one line, the first of each function and each inlined copy.
-    fn best_addresses(&self, mut rows: Vec<(u64, u16)>) -> Vec<LineAddress> {
-        rows.sort_unstable();
-        rows.dedup_by_key(|row| row.0);
+    fn best_addresses(&self, mut rows: Vec<Row>) -> Vec<LineAddress> {
+        if rows.iter().any(Row::is_statement) {
+            rows.retain(Row::is_statement);
+        }
+        rows.sort_unstable_by_key(|row| (row.address, row.column));
+        rows.dedup_by_key(|row| row.address);
         let mut found: BTreeMap<(u64, Option<crate::DieRef>), LineAddress> = BTreeMap::new();
-        for (address, column) in rows {
+        for Row { address, column, .. } in rows {
             let at = ImageOffset(address);
             let function = self.function_at(at);
             let inlined = self.inline_frames_at(at).into_iter().next();
@@ -231,7 +237,7 @@ impl Module {
 }
 
 /// The rows of the lower line; of both, if it is one.
-fn nearer_line(left: (u32, Vec<(u64, u16)>), right: (u32, Vec<(u64, u16)>)) -> (u32, Vec<(u64, u16)>) {
+fn nearer_line(left: (u32, Vec<Row>), right: (u32, Vec<Row>)) -> (u32, Vec<Row>) {
     match left.0.cmp(&right.0) {
         Ordering::Less => left,
         Ordering::Greater => right,
