@@ -89,6 +89,9 @@ fn a_real_debuginfod_serves_and_its_cache_is_shared() {
     }
     let (built, _) = program();
     let dir = built.dir.path();
+    // Whole before the server looks at it.
+    run_in(dir, "cp program stripped");
+    run_in(dir, "strip --strip-all stripped");
     let port = TcpListener::bind("127.0.0.1:0").expect("binds").local_addr().expect("is bound").port().to_string();
     let served = Command::new("debuginfod")
         .args(["-p", &port, "-d", ":memory:", "-F"])
@@ -98,8 +101,6 @@ fn a_real_debuginfod_serves_and_its_cache_is_shared() {
         .stderr(Stdio::null())
         .spawn();
     let _served = Served(served.expect("starts"));
-    run_in(dir, "cp program stripped");
-    run_in(dir, "strip --strip-all stripped");
     let url = format!("http://127.0.0.1:{port}");
     let cache = dir.join("kept");
     let path = SymbolPath::parse(&format!("/nonexistent;cache*{};DebugInfoD*{url}", cache.display()));
@@ -121,16 +122,22 @@ fn a_real_debuginfod_serves_and_its_cache_is_shared() {
     let id = image.build_id().expect("has one").to_string();
     assert_eq!(found.debug_path.unwrap_or_else(|| panic!("{report:?}")), cache.join(&id).join("debuginfo"));
     assert!(report.found && found.debug.expect("is there").has_dwarf());
-    let client = client(&cache, Duration::from_secs(10));
-    let source = FetchRequest {
-        artifact: Artifact::Source(format!("{}/a.c", dir.canonicalize().expect("is there").display())),
-        ..request(&built, &[&url])
+    let text = loop {
+        // It knows a program's sources a while after the program.
+        let source = FetchRequest {
+            artifact: Artifact::Source(format!("{}/a.c", dir.canonicalize().expect("is there").display())),
+            ..request(&built, &[&url])
+        };
+        // Another cache each time: that a server does not have it is remembered there, too.
+        let sources = tempfile::tempdir().expect("temporary directory");
+        let result = ask(&client(sources.path(), Duration::from_secs(10)), source);
+        let text = result.file.as_ref().map(|file| std::fs::read_to_string(file).expect("reads"));
+        if text.is_some() || Instant::now() > deadline {
+            break text.unwrap_or_else(|| panic!("{:?}", result.steps));
+        }
+        std::thread::sleep(Duration::from_millis(50));
     };
-    let result = ask(&client, source);
-    assert_eq!(
-        std::fs::read_to_string(result.file.unwrap_or_else(|| panic!("{:?}", result.steps))).expect("reads"),
-        PROGRAM
-    );
+    assert_eq!(text, PROGRAM);
     // Elfutils' own client finds it in the same cache, without any server.
     let output = Command::new("debuginfod-find")
         .args(["debuginfo", &id])
