@@ -220,6 +220,15 @@ fn tasks_of_tokio_and_what_they_await() {
         ),
         format!("  tokio_tasks::received{}\n    awaits tokio::sync::mpsc::bounded::", at("received")),
         format!("::{{async block#0}}{}\n    awaits tokio::time::sleep::Sleep\n", at("block")),
+        // join! of a limited future and of select!.
+        format!(
+            "\n      awaits tokio::time::timeout::Timeout<tokio_tasks::locked::{{async_fn_env#0}}>\n        awaits \
+             tokio_tasks::locked{}\n          awaits tokio::sync::mutex::",
+            at("locked")
+        ),
+        "\n      awaits tokio_tasks::combined::{async_fn#0}::{async block#0} [".to_owned(),
+        format!("\n          awaits tokio_tasks::locked{}\n            awaits ", at("locked")),
+        "\n          awaits tokio::time::sleep::Sleep\n".to_owned(),
     ];
     let missing = |text: &str| expected.iter().filter(|part| !text.contains(*part)).cloned().collect::<Vec<_>>();
     let mut running = Running::start(&program, &[]);

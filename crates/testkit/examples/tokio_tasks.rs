@@ -32,6 +32,17 @@ async fn received(mut messages: mpsc::Receiver<u64>) -> Option<u64> {
     messages.recv().await // here: received
 }
 
+async fn combined(counter: Arc<Mutex<u64>>) {
+    let limited = tokio::time::timeout(Duration::from_secs(3600), locked(Arc::clone(&counter)));
+    let chosen = async {
+        tokio::select! {
+            value = locked(Arc::clone(&counter)) => value,
+            () = tokio::time::sleep(Duration::from_secs(3600)) => 0,
+        }
+    };
+    let _ended = tokio::join!(limited, chosen);
+}
+
 #[expect(clippy::print_stdout, reason = "how tests know that it is ready")]
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn main() {
@@ -45,7 +56,8 @@ async fn main() {
         let limit = Duration::from_secs(3600);
         tokio::time::sleep(limit).await; // here: block
     });
+    let fifth = tokio::spawn(combined(Arc::clone(&counter)));
     println!("ready");
-    let ended = (second.await, third.await, fourth.await);
+    let ended = (second.await, third.await, fourth.await, fifth.await);
     drop((held, sender, ended));
 }

@@ -12,7 +12,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     syntax: "!tasks",
     summary: "Show the tasks of tokio with what each awaits",
     details: "Id, state, and the address of each task's header, then its future and what that awaits in turn, with the line \
-              that awaits it; the last is what the task waits for in the end. From memory alone: tasks are found among the \
+              that awaits it; the last is what the task waits for in the end. What join!, select! and other combinators await stands \
+              side by side. From memory alone: tasks are found among the \
               chunks of the C library's heap (see !heap), so that those of all runtimes show, and need the debug info of the \
               program with tokio in it. What block_on polls is no task.",
     example: "!tasks",
@@ -40,13 +41,13 @@ impl Command for Tasks {
         for task in data {
             let id = task.id.map_or_else(|| "?".to_owned(), |id| format!("0n{id}"));
             line!(text, "Task {id} at {}: {}", task.at, task.state);
-            for (number, frame) in task.frames.iter().enumerate() {
+            for frame in &task.frames {
                 let place = frame.place.as_ref().map(|(file, line)| format!(" [{file} @ {line}]"));
                 let state = if frame.state.is_empty() { String::new() } else { format!(" ({})", frame.state) };
                 let joined = frame.joins.and_then(|at| data.iter().find(|task| task.at == at)?.id);
                 let joined = joined.map(|id| format!(" of task 0n{id}")).unwrap_or_default();
-                let awaits = if number == 0 { "" } else { "awaits " };
-                let indent = 2 * (number + 1);
+                let awaits = if frame.depth == 0 { "" } else { "awaits " };
+                let indent = 2 * (frame.depth + 1);
                 line!(text, "{:indent$}{awaits}{}{joined}{state}{}", "", frame.function, place.unwrap_or_default());
             }
         }

@@ -8,7 +8,7 @@ names!(TaskState);
 fields!(ChunkTotal { count, bytes });
 fields!(HeapProblem { at, before, text });
 fields!(HeapFinding { pointer, chunk, before, text, problems });
-fields!(AwaitFrame { function, place, state, joins });
+fields!(AwaitFrame { depth, function, place, state, joins });
 fields!(Task { at, id, state, frames });
 
 impl Json for ChunkState {

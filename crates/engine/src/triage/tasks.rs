@@ -16,17 +16,25 @@ const ALIGNMENT: u64 = 64;
 /// Chunks that are looked at, and awaited futures that are followed.
 const CHUNKS: usize = 1 << 20;
 const DEPTH: usize = 64;
+/// Futures that are shown of one task, and parts of one that is no async function's that are looked at for others.
+const FRAMES: usize = 256;
+const PARTS: usize = 512;
+const PART_DEPTH: usize = 8;
 /// Wrappers with one field that are looked through.
 const WRAPPERS: usize = 16;
 /// What the table of functions begins with.
 const POLL: &str = "tokio::runtime::task::raw::poll<";
 const HEADER: &str = "tokio::runtime::task::core::Header";
+/// What `join!` keeps a future in (also that of the futures crate).
+const MAYBE_DONE: &str = "::maybe_done::MaybeDone<";
 const JOIN_HANDLE: &str = "tokio::runtime::task::join::JoinHandle<";
 /// Bits of a task's state (tokio src/runtime/task/state.rs).
 const RUNNING: u64 = 1;
 const COMPLETE: u64 = 2;
 const NOTIFIED: u64 = 4;
 const CANCELLED: u64 = 32;
+/// Where the count of references to it begins; the last one frees it.
+const REFERENCES: u32 = 6;
 
 /// What a task does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +64,11 @@ impl std::fmt::Display for TaskState {
     }
 }
 
-/// One future of a task, which awaits the next.
+/// One future of a task. It awaits those that follow and are one deeper: several where it combines them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwaitFrame {
+    /// How many futures of the task await it, one through the other.
+    pub depth: usize,
     /// The async function or block; of others the future's type.
     pub function: String,
     /// Where it awaits, or where it begins while it has not been polled: file and line.
@@ -71,7 +81,7 @@ pub struct AwaitFrame {
 
 impl AwaitFrame {
     fn named(function: String) -> AwaitFrame {
-        AwaitFrame { function, place: None, state: "", joins: None }
+        AwaitFrame { depth: 0, function, place: None, state: "", joins: None }
     }
 }
 
@@ -84,7 +94,7 @@ pub struct Task {
     pub id: Option<u64>,
     /// What it does.
     pub state: TaskState,
-    /// Its future, then what each awaits.
+    /// Its future, then what that awaits.
     pub frames: Vec<AwaitFrame>,
 }
 
@@ -117,14 +127,14 @@ impl Engine {
             self.check_interrupt()?;
             let symbol = function.and_then(|at| self.symbol_at(Va(at))).filter(|symbol| symbol.displacement == 0);
             let Some(arguments) = symbol.as_ref().and_then(|symbol| symbol.name.strip_prefix(POLL)) else { continue };
-            tasks.push(self.task(at, arguments, &memory));
+            tasks.extend(self.task(at, arguments, &memory));
         }
         tasks.sort_by_key(|task| (task.id, task.at));
         Ok(tasks)
     }
 
-    /// The task at `at`, whose types are `arguments` (`F, S>`).
-    fn task(&mut self, at: Va, arguments: &str, memory: &ProcessMemory) -> Task {
+    /// The task at `at`, whose types are `arguments` (`F, S>`); `None` if it is what another allocation has left there.
+    fn task(&mut self, at: Va, arguments: &str, memory: &ProcessMemory) -> Option<Task> {
         let mut reader = memory.clone();
         let future = arguments.rsplit_once(", ").map_or(arguments, |(future, _)| future);
         let mut task = Task { at, id: None, state: TaskState::Idle, frames: Vec::new() };
@@ -132,7 +142,7 @@ impl Engine {
         let Some(cell) = cell.and_then(|found| found.into_iter().next()) else {
             // Which types the task has is not told; its future is.
             task.frames.push(AwaitFrame::named(function_of(future)));
-            return task;
+            return Some(task);
         };
         let cell = Value::in_memory(cell, at);
         let mut number = |path: &[&str]| {
@@ -143,7 +153,11 @@ impl Engine {
             inner(&value).scalar(&mut reader).ok().map(|scalar| scalar.as_i128() as u64)
         };
         task.id = number(&["core", "task_id"]);
-        task.state = match number(&["header", "state"]).unwrap_or(0) {
+        let state = number(&["header", "state"]);
+        if state.is_some_and(|state| state >> REFERENCES == 0) {
+            return None;
+        }
+        task.state = match state.unwrap_or(0) {
             state if state & COMPLETE != 0 => TaskState::Complete,
             state if state & CANCELLED != 0 => TaskState::Cancelled,
             state if state & RUNNING != 0 => TaskState::Running,
@@ -157,19 +171,20 @@ impl Engine {
             _ => None,
         };
         match future_value {
-            Some(value) => self.await_frames(value, &mut reader, &mut task.frames),
+            Some(value) => self.await_frames(value, 0, &mut reader, &mut task.frames),
             // Its result, or nothing, is there instead.
             None => {
                 task.frames.push(AwaitFrame { state: "returned", ..AwaitFrame::named(function_of(future)) });
             }
         }
-        task
+        Some(task)
     }
 
     /// Follows a future to what it awaits in the end.
-    fn await_frames(&mut self, future: Value, reader: &mut ProcessMemory, frames: &mut Vec<AwaitFrame>) {
+    fn await_frames(&mut self, future: Value, depth: usize, reader: &mut ProcessMemory, frames: &mut Vec<AwaitFrame>) {
         let mut next = Some(future);
-        while let Some(value) = next.take().filter(|_| frames.len() < DEPTH) {
+        let mut depths = depth..DEPTH;
+        while let (Some(value), Some(depth)) = (next.take().filter(|_| frames.len() < FRAMES), depths.next()) {
             let value = self.pinned(value, reader);
             let name = value.value_type().qualified_name();
             let variant = is_async(&name).then(|| value.variant(reader).ok()).flatten();
@@ -177,7 +192,12 @@ impl Engine {
                 let raw = name.starts_with(JOIN_HANDLE).then(|| value.member("raw", reader).ok()).flatten();
                 let joins = raw.and_then(|raw| inner(&raw).scalar(reader).ok());
                 let joins = joins.map(|at| Va(at.as_i128() as u64));
-                frames.push(AwaitFrame { joins, ..AwaitFrame::named(name) });
+                frames.push(AwaitFrame { depth, joins, ..AwaitFrame::named(name) });
+                let mut combined = Vec::new();
+                if joins.is_none() {
+                    self.combined(&value, false, PART_DEPTH, &mut { PARTS }, reader, &mut combined);
+                }
+                combined.into_iter().for_each(|future| self.await_frames(future, depth + 1, reader, frames));
                 return;
             };
             let state_type = payload.value_type().resolved().data().name.clone().unwrap_or_default();
@@ -188,10 +208,59 @@ impl Engine {
                 "Panicked" => "panicked",
                 _ => "",
             };
-            frames.push(AwaitFrame { place, state, ..AwaitFrame::named(function_of(&name)) });
+            frames.push(AwaitFrame { depth, place, state, ..AwaitFrame::named(function_of(&name)) });
             if state.is_empty() {
                 next = payload.member("__awaitee", reader).ok();
             }
+        }
+    }
+
+    /// The futures that a future combines which is no async function's: those of async functions, boxed ones and tasks
+    /// wherever they are in it, and whatever `join!` and `select!` keep (`is_future`: that is one of them).
+    fn combined(
+        &mut self,
+        value: &Value,
+        is_future: bool,
+        depth: usize,
+        budget: &mut usize,
+        reader: &mut ProcessMemory,
+        found: &mut Vec<Value>,
+    ) {
+        let (Some(depth), Some(left)) = (depth.checked_sub(1), budget.checked_sub(1)) else { return };
+        *budget = left;
+        let of = value.value_type().resolved();
+        let name = of.qualified_name();
+        let is_boxed = name.starts_with("core::pin::Pin<alloc::boxed::Box<");
+        if is_future || is_boxed || is_async(&name) || name.starts_with(JOIN_HANDLE) {
+            found.push(value.clone());
+            return;
+        }
+        if of.record().is_some_and(|record| record.variants.is_some()) {
+            let Ok((variant, payload)) = value.variant(reader) else { return };
+            let is_kept = variant == "Future" && name.contains(MAYBE_DONE);
+            for field in payload.value_type().fields() {
+                self.combined(&payload.field(&field), is_kept, depth, budget, reader, found);
+            }
+            return;
+        }
+        // Closures have what they use by reference.
+        let is_captured = name.contains("{closure_env#");
+        for field in of.fields() {
+            let mut part = value.field(&field);
+            if is_captured && part.value_type().is_pointer() {
+                let Ok(target) = part.deref(reader) else { continue };
+                part = target;
+            }
+            // `select!` has a tuple of this name.
+            if is_captured && field.name.ends_with("futures") && part.value_type().fields().len() > 1 {
+                for field in part.value_type().fields() {
+                    let future = part.field(&field);
+                    let is_kept = !future.value_type().qualified_name().contains(MAYBE_DONE);
+                    self.combined(&future, is_kept, depth, budget, reader, found);
+                }
+                continue;
+            }
+            self.combined(&part, false, depth, budget, reader, found);
         }
     }
 
