@@ -315,7 +315,9 @@ impl Model<'_> {
                 Some(ViewKind::Container) => return Ok(Some(value)),
                 Some(ViewKind::Text) => return Ok(None),
                 Some(ViewKind::Single) => match value.view(&ViewLimits::default(), self.memory) {
-                    Some(Ok(View::Pointer { target: Some(inner), .. } | View::Wrapped(inner))) => inner,
+                    Some(Ok(
+                        View::Pointer { target: Some(inner), .. } | View::Wrapped(inner) | View::Noted { inner, .. },
+                    )) => inner,
                     Some(Err(reason)) => return Err(unreadable(&value, reason)),
                     _ => return Ok(None),
                 },

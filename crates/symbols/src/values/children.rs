@@ -66,7 +66,10 @@ impl Value {
     ) -> Result<Children, Unavailable> {
         let Some(depth) = depth.checked_sub(1) else { return Ok(Children::default()) };
         if !raw && let Some(view) = self.view(limits, memory) {
-            return children_of_view(view?, limits, depth, memory);
+            match view? {
+                View::Words(_) | View::Range { .. } => return self.members(limits, memory),
+                view => return children_of_view(view, limits, depth, memory),
+            }
         }
         let resolved = self.value_type().resolved();
         match resolved.kind() {
@@ -124,7 +127,9 @@ fn children_of_view(
     memory: &mut dyn MemoryReader,
 ) -> Result<Children, Unavailable> {
     match view {
-        View::Text(_) | View::Empty(_) | View::Pointer { target: None, .. } => Ok(Children::default()),
+        View::Text(_) | View::Empty(_) | View::Pointer { target: None, .. } | View::Words(_) | View::Range { .. } => {
+            Ok(Children::default())
+        }
         View::Sequence { items, length } => {
             let named = items.into_iter().zip(limits.start..);
             let items = named.map(|(value, index)| Child { name: format!("[{index}]"), value }).collect();
@@ -144,7 +149,7 @@ fn children_of_view(
             });
             Ok(Children { items: named.collect(), total: length })
         }
-        View::Wrapped(inner) | View::Pointer { target: Some(inner), .. } => {
+        View::Wrapped(inner) | View::Noted { inner, .. } | View::Pointer { target: Some(inner), .. } => {
             if inner.may_have_children() {
                 return inner.children_within(limits, false, depth, memory);
             }

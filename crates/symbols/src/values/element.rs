@@ -97,7 +97,7 @@ impl Value {
             ViewKind::Text => Some(self.unit(key, memory)),
             ViewKind::Container => Some(self.entry(key, memory)),
             ViewKind::Single if is_rust => match self.view(&ViewLimits::default(), memory)? {
-                Ok(View::Pointer { target: Some(inner), .. } | View::Wrapped(inner)) => {
+                Ok(View::Pointer { target: Some(inner), .. } | View::Wrapped(inner) | View::Noted { inner, .. }) => {
                     inner.element_within(key, depth, memory)
                 }
                 Ok(_) => None,

@@ -13,6 +13,7 @@ mod location;
 mod scalar;
 mod text;
 mod value;
+mod view_text;
 mod views;
 
 pub use batch::BatchMemory;

@@ -2,7 +2,8 @@
 
 use outpost_base::{MemoryReader, Va};
 
-use super::{Scalar, TextView, Unavailable, Value, View, ViewKind, ViewLimits};
+use super::views::rust::trait_object;
+use super::{Scalar, TextView, Unavailable, Value, ViewKind, ViewLimits};
 use crate::types::{Language, PointerFlavour, Type, TypeKind};
 
 /// Length at which a text ends whatever is still to come.
@@ -101,20 +102,20 @@ pub(super) fn unavailable(reason: &Unavailable) -> String {
     if reason.is_optimized_out() { "<optimized out>".to_owned() } else { format!("<{reason}>") }
 }
 
-struct Writer<'a, 'b> {
-    options: &'a TextOptions<'b>,
-    memory: &'a mut dyn MemoryReader,
+pub(super) struct Writer<'a, 'b> {
+    pub(super) options: &'a TextOptions<'b>,
+    pub(super) memory: &'a mut dyn MemoryReader,
     text: String,
 }
 
 impl Writer<'_, '_> {
-    fn push(&mut self, text: &str) {
+    pub(super) fn push(&mut self, text: &str) {
         if self.text.len() < LENGTH_LIMIT {
             self.text.push_str(text);
         }
     }
 
-    fn value(&mut self, value: &Value, depth: usize) {
+    pub(super) fn value(&mut self, value: &Value, depth: usize) {
         if self.text.len() >= LENGTH_LIMIT {
             return;
         }
@@ -132,6 +133,11 @@ impl Writer<'_, '_> {
             // Deep inside, containers are not opened: neither is what they would need read.
             if depth == 0 && value.value_type().view_kind() == Some(ViewKind::Container) {
                 return self.push("{...}");
+            }
+            if let Some(object) = trait_object(value, self.memory)
+                && self.trait_object(&object, depth)
+            {
+                return;
             }
             if let Some(Ok(view)) = value.view(&limits, self.memory) {
                 return self.view(&view, depth);
@@ -364,68 +370,6 @@ impl Writer<'_, '_> {
         // The variant's own braces are part of it, not a level.
         self.record(&payload, depth.max(1));
     }
-
-    fn view(&mut self, view: &View, depth: usize) {
-        match view {
-            View::Text(text) => self.push(&quoted(text)),
-            View::Wrapped(inner) => self.value(inner, depth),
-            View::Empty(name) => self.push(name),
-            View::Tuple(items) => {
-                let Some(depth) = depth.checked_sub(1) else { return self.push("(...)") };
-                self.push("(");
-                for (index, item) in items.iter().enumerate() {
-                    self.push(if index > 0 { ", " } else { "" });
-                    self.value(item, depth);
-                }
-                self.push(")");
-            }
-            View::Pointer { target: None, note } => {
-                self.push("empty");
-                self.note(note.as_deref());
-            }
-            View::Pointer { target: Some(target), note } => {
-                if let Some(at) = target.address() {
-                    self.push(&address(at));
-                }
-                if let Some(depth) = depth.checked_sub(1) {
-                    self.push(" ");
-                    self.value(target, depth);
-                }
-                self.note(note.as_deref());
-            }
-            View::Sequence { items, length } => {
-                self.push(&format!("size={length}"));
-                let shown = items.len() as u64;
-                self.elements(shown, *length, depth, |writer, index, depth| writer.value(&items[index], depth));
-            }
-            View::Map { entries, length } => {
-                self.push(&format!("size={length}"));
-                let shown = entries.len() as u64;
-                self.elements(shown, *length, depth, |writer, index, depth| {
-                    let (key, value) = &entries[index];
-                    writer.value(key, depth);
-                    writer.push(": ");
-                    writer.value(value, depth);
-                });
-            }
-        }
-    }
-
-    fn note(&mut self, note: Option<&str>) {
-        if let Some(note) = note {
-            self.push(&format!(" ({note})"));
-        }
-    }
-
-    fn elements(&mut self, shown: u64, length: u64, depth: usize, mut each: impl FnMut(&mut Self, usize, usize)) {
-        let Some(depth) = depth.checked_sub(1).filter(|_| length > 0) else { return };
-        self.push(" {");
-        for index in 0..shown as usize {
-            self.push(if index > 0 { ", " } else { "" });
-            each(self, index, depth);
-        }
-        self.push(if shown < length { ", ...}" } else { "}" });
-    }
 }
 
 /// Whether a pointer is one that Rust programs do not think of as an address: `&T`, `&mut T`, `Box<T>`.
@@ -531,7 +475,7 @@ impl TextView {
     }
 }
 
-fn quoted(text: &TextView) -> String {
+pub(super) fn quoted(text: &TextView) -> String {
     let units = text.bytes.len() as u64 / u64::from(text.unit.max(1));
     let decoded = match text.unit {
         2 => {

@@ -8,7 +8,7 @@ mod cpp;
 mod libcxx;
 mod libstdcxx;
 mod nodes;
-mod rust;
+pub(super) mod rust;
 mod tree;
 
 use outpost_base::{MemoryReader, Va};
@@ -51,6 +51,24 @@ pub enum View {
     Wrapped(Value),
     /// A wrapper without a value in it, and how that is called.
     Empty(&'static str),
+    /// A value in a wrapper with a state of its own (`RefCell`, `Mutex`).
+    Noted {
+        /// The value.
+        inner: Value,
+        /// The state: `borrow=2`, `locked, poisoned`.
+        note: String,
+    },
+    /// Bounds of which one or both may be open (Rust's ranges).
+    Range {
+        /// The first value.
+        start: Option<Value>,
+        /// Where it ends.
+        end: Option<Value>,
+        /// Whether that is the last value, and not the first behind it.
+        inclusive: bool,
+    },
+    /// What it says in words (a `Duration`, an address): its members are what it has to open.
+    Words(String),
 }
 
 /// Text and how it is encoded.
@@ -183,19 +201,6 @@ const LIBCXX: &[ViewRule] = &[
 /// Inline namespaces of LLVM's library: its own, that of Android's, that of Chromium's.
 const LIBCXX_NAMESPACES: [&str; 3] = ["std::__1::", "std::__ndk1::", "std::__Cr::"];
 
-const RUST: &[ViewRule] = &[
-    rule("alloc::string::String", Text, rust::string),
-    rule("alloc::vec::Vec<", Container, rust::vector),
-    rule("alloc::collections::vec_deque::VecDeque<", Container, rust::deque),
-    rule("alloc::rc::Rc<", Single, rust::counted),
-    rule("alloc::sync::Arc<", Single, rust::counted),
-    rule("core::cell::Cell<", Single, rust::cell),
-    rule("core::cell::RefCell<", Single, rust::cell),
-    rule("core::cell::UnsafeCell<", Single, rust::cell),
-    rule("core::sync::atomic::Atomic", Single, rust::cell),
-    rule("core::num::nonzero::NonZero<", Single, rust::nonzero),
-];
-
 impl Value {
     /// What the value means, if its type has a view; `None` for all other types, which are shown by their members.
     ///
@@ -221,9 +226,9 @@ fn find(resolved: &Type) -> Option<(ViewKind, ViewReader)> {
         Language::C => return None,
         _ if record.declaration => return None,
         Language::Cpp => cpp_rules(resolved),
-        Language::Rust => match rust::fat_pointer(resolved) {
+        Language::Rust => match rust::by_shape(resolved) {
             Some(found) => return Some(found),
-            None => (RUST, resolved.qualified_name()),
+            None => (rust::RULES, resolved.qualified_name()),
         },
     };
     rules.iter().find(|rule| name.starts_with(rule.prefix)).map(|rule| (rule.kind, rule.read))
