@@ -256,6 +256,10 @@ fn check_further_containers(program: &Program) {
             ("atomic", "0n14"),
             ("flag", "true"),
             ("path", "\"/var/log\""),
+            ("pause", "1500ms"),
+            ("seconds", "2.5s"),
+            ("frames", "3[1/60]s"),
+            ("moment", "77ns"),
         ],
     );
     let (values, mut memory) = locals(program, "associations");

@@ -4,7 +4,7 @@ use outpost_base::{MemoryReader, Va};
 
 use super::{LENGTH_LIMIT, View, ViewLimits, contiguous, garbage, number};
 use crate::types::{Field, Type, TypeTable};
-use crate::{Unavailable, Value};
+use crate::{Scalar, Unavailable, Value};
 
 /// Bits in place of elements: `length` of them, beginning with bit `first` of the byte at `at`, least significant first.
 pub(super) fn bits(
@@ -73,6 +73,42 @@ pub(super) fn atomic(value: &Value, _limits: &ViewLimits, _memory: &mut dyn Memo
     Ok(View::Wrapped(value.cast(element)))
 }
 
+/// `std::chrono::duration`: a count of what its period says, in parts of a second.
+pub(super) fn duration(
+    value: &Value,
+    _limits: &ViewLimits,
+    memory: &mut dyn MemoryReader,
+) -> Result<View, Unavailable> {
+    let count = value.member("__r", memory).or_else(|_| value.member("__rep_", memory))?.scalar(memory)?;
+    let period = value.value_type().template_argument("_Period", 1).ok_or(Unavailable::WrongType)?;
+    let unit = match numbers(&period)[..] {
+        [1, 1_000_000_000] => "ns".to_owned(),
+        [1, 1_000_000] => "us".to_owned(),
+        [1, 1_000] => "ms".to_owned(),
+        [1, 1] | [1] => "s".to_owned(),
+        [60, 1] | [60] => "min".to_owned(),
+        [3600, 1] | [3600] => "h".to_owned(),
+        [86_400, 1] | [86_400] => "d".to_owned(),
+        [parts, 1] | [parts] => format!("[{parts}]s"),
+        [parts, whole] => format!("[{parts}/{whole}]s"),
+        _ => return Err(Unavailable::WrongType),
+    };
+    let count = match count {
+        Scalar::Float(count) => count.to_string(),
+        count => count.as_i128().to_string(),
+    };
+    Ok(View::Words(count + &unit))
+}
+
+/// `std::chrono::time_point`: a duration since its clock began.
+pub(super) fn time_point(
+    value: &Value,
+    _limits: &ViewLimits,
+    memory: &mut dyn MemoryReader,
+) -> Result<View, Unavailable> {
+    Ok(View::Wrapped(value.member("__d", memory).or_else(|_| value.member("__d_", memory))?))
+}
+
 /// What a pointer owns or refers to.
 pub(super) fn pointer_view(pointer: &Value, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
     let target = pointer.deref(memory)?;
@@ -103,8 +139,15 @@ pub(super) fn inside(value: &Value, name: &str) -> Result<Value, Unavailable> {
 
 /// The last argument of a template, if it is a number: what `std::bitset` and `std::span` have no member for.
 pub(super) fn last_number(of: &Type) -> Option<u64> {
+    numbers(of).pop()
+}
+
+/// The numbers that the arguments of a template end with.
+fn numbers(of: &Type) -> Vec<u64> {
     let name = of.resolved().qualified_name();
-    let arguments = name.trim_end().strip_suffix('>')?;
-    let last = arguments.rsplit(['<', ',']).next()?.trim();
-    last.trim_end_matches(['u', 'l', 'U', 'L']).parse().ok()
+    let arguments = name.trim_end().strip_suffix('>').unwrap_or_default();
+    let number = |argument: &str| argument.trim().trim_end_matches(['u', 'l', 'U', 'L']).parse().ok();
+    let mut numbers: Vec<u64> = arguments.rsplit(['<', ',']).map_while(number).collect();
+    numbers.reverse();
+    numbers
 }
