@@ -83,6 +83,10 @@ impl Module {
         if let Some(found) = self.elf_symbol_at(at) {
             return Some(found);
         }
+        // Rust's vtables have debug info and no symbol.
+        if let Some(symbol) = index.variable_at(at).and_then(|entry| self.variable_symbol(entry)) {
+            return Some(SymbolAt { displacement: 0, symbol });
+        }
         let (entry, range) = index.function_at(at)?;
         let symbol = Symbol { address: range.start, size: range.len(), ..self.function_symbol(entry)? };
         Some(SymbolAt { displacement: at.0 - range.start.0, symbol })
