@@ -222,9 +222,11 @@ fn position(key: &ElementKey, length: u64) -> Result<u64, NoElement> {
     u64::try_from(index).ok().filter(|at| *at < length).ok_or(NoElement::OutOfRange { index, length })
 }
 
-/// What texts of Rust consist of: the program's own type.
+/// What texts of Rust consist of: the program's own type, which those that hide it know by its name alone.
 fn byte(text: &Type) -> Type {
     let pointed_to = text.field("data_ptr").and_then(|field| field.field_type.target());
     let held = text.field("vec").and_then(|field| field.field_type.template_argument("T", 0));
-    pointed_to.or(held).unwrap_or_else(|| TypeTable::builtin().get(TypeId::VOID))
+    let found = pointed_to.or(held).filter(|of| of.size() == Some(1));
+    let found = found.or_else(|| text.table().named("u8").into_iter().next());
+    found.unwrap_or_else(|| TypeTable::builtin().get(TypeId::VOID))
 }
