@@ -16,6 +16,11 @@ pub(super) fn transparent(
     Ok(View::Wrapped(value.cast(inner)))
 }
 
+/// A struct of one unnamed member without a generic argument: numbers whose niche is told by their type.
+pub(super) fn newtype(value: &Value, _limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    Ok(View::Wrapped(value.member("__0", memory)?))
+}
+
 /// A number, truth value or pointer in a cell, since Rust 1.96 aligned by another wrapper.
 pub(super) fn atomic(value: &Value, _limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
     if let Ok(inner) = argument(value)

@@ -68,6 +68,7 @@ pub(super) const RULES: &[ViewRule] = &[
     rule("core::num::saturating::Saturating<", Single, cells::transparent),
     rule("core::num::nonzero::NonZero<", Single, cells::transparent),
     rule("core::cmp::Reverse<", Single, cells::transparent),
+    rule("core::num::niche_types::", Single, cells::newtype),
     rule("core::sync::atomic::Atomic", Single, cells::atomic),
     rule("std::sync::poison::mutex::Mutex<", Single, locks::mutex),
     rule("std::sync::mutex::Mutex<", Single, locks::mutex),
