@@ -310,7 +310,7 @@ impl MemoryReader for Noise {
                 1 => 0,
                 // Small numbers and pointers that stay in a small place: what passes the checks of lengths.
                 2 => {
-                    if place % 8 == 0 {
+                    if place.is_multiple_of(8) {
                         (word >> 60) as u8
                     } else {
                         0
@@ -324,7 +324,7 @@ impl MemoryReader for Noise {
                     }
                 }
                 4 => {
-                    if place % 8 == 0 {
+                    if place.is_multiple_of(8) {
                         1
                     } else {
                         0
@@ -340,7 +340,7 @@ impl MemoryReader for Noise {
 #[test]
 fn garbage_ends() {
     let program = program("0");
-    let symbol = |at: Va| (at.0 % 3 == 0).then(|| "x!<std_views::Key as std_views::Speak>::{vtable}".to_owned());
+    let symbol = |at: Va| at.0.is_multiple_of(3).then(|| "x!<std_views::Key as std_views::Speak>::{vtable}".to_owned());
     let mut readings = 0;
     for function in FUNCTIONS {
         let (values, _) = locals(&program, &format!("std_views::{function}"));
