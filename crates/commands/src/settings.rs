@@ -1,5 +1,8 @@
 //! What the user has set, and what commands remember of each other.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
+
 use outpost_base::Va;
 use outpost_engine::expr::{Evaluator, ExprOptions, Radix};
 use outpost_engine::target::StdioSpec;
@@ -116,6 +119,8 @@ pub(crate) struct Continuations {
     pub(crate) unassemble_at: Option<Va>,
     /// File and next line of `ls`.
     pub(crate) source: Option<(String, u32)>,
+    /// Source files of which stops have said where they come from, and whether they are the right ones.
+    pub(crate) announced: HashSet<PathBuf>,
     /// Name and arguments of the last `dt`, for `dt .`.
     pub(crate) type_name: Option<String>,
     /// Pattern of the last `#`.

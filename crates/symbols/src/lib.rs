@@ -43,8 +43,8 @@ pub use fetch::{
 };
 pub use index::CaseRule;
 pub use module::{
-    CodeLocation, Function, InlineFrame, InlinedCopy, LineAddress, LineMatch, Module, ModuleFiles, SourceLocation,
-    Statement, Symbol, SymbolAt, SymbolKind, SymbolSource, SymbolStatus,
+    CodeLocation, Function, InlineFrame, InlinedCopy, LineAddress, LineMatch, Module, ModuleFiles, SourceFacts,
+    SourceLocation, Statement, Symbol, SymbolAt, SymbolKind, SymbolSource, SymbolStatus,
 };
 pub use range::ImageRange;
 pub use search::{

@@ -1,7 +1,9 @@
 //! `ls`, `lsa`, `l+`, `l-`, `.lines`: sources.
 
+use std::path::Path;
+
 use outpost_base::Va;
-use outpost_engine::{SourceLocation, SourceRule};
+use outpost_engine::{SourceFile, SourceLocation, SourceProof, SourceRule};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::{Json, Value, fields, json};
@@ -36,7 +38,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "lsf File",
         summary: "Choose the file that ls lists",
         details: "As a path or as the debug information names it; ls goes on in it. Says where it was found, and how: by the source \
-                  path, at the recorded path here or on the target's machine, or from a server of the symbol path.",
+                  path, at the recorded path here or on the target's machine, or from a server of the symbol path; and whether it \
+                  is the file the program was built of, where debug info has its checksum (DWARF 5 of clang).",
         example: "lsf src/list.c",
         group: Group::Symbols,
         eats_line: false,
@@ -130,9 +133,11 @@ pub struct SourceLines {
     pub current: Option<u32>,
     /// Where it was found and how, if that is not simply where it was compiled or where the user said.
     pub found: Option<String>,
+    /// That it is not the file that the program was built of.
+    pub warning: Option<String>,
 }
 
-fields!(SourceLines { file, lines, current, found });
+fields!(SourceLines { file, lines, current, found, warning });
 
 /// The line of the selected frame.
 fn current_location(debugger: &mut Debugger) -> Option<SourceLocation> {
@@ -151,15 +156,27 @@ fn lines_from(debugger: &mut Debugger, file: &str, first: u32, count: u32) -> Re
     }
     let next = lines.last().map_or(first, |(number, _)| number + 1);
     debugger.continuations.source = Some((file.to_owned(), next));
+    Ok(SourceLines { file: file.to_owned(), lines, current, found: found_where(&source), warning: source.warning() })
+}
+
+/// Where a file was found and how, if that is not simply where it was compiled or where the user said.
+fn found_where(source: &SourceFile) -> Option<String> {
     let is_usual = matches!(source.rule, SourceRule::SourcePath | SourceRule::Recorded);
-    let found = (!is_usual).then(|| format!("{} ({})", source.found.display(), source.rule));
-    Ok(SourceLines { file: file.to_owned(), lines, current, found })
+    (!is_usual).then(|| format!("{} ({})", source.found.display(), source.rule))
+}
+
+/// What must be known of a file before its lines are believed: that it is another, and where it comes from.
+pub(crate) fn render_origin(source: &SourceFile, text: &mut String) {
+    render_notes(found_where(source).as_deref(), source.warning().as_deref(), text);
+}
+
+fn render_notes(found: Option<&str>, warning: Option<&str>, text: &mut String) {
+    found.into_iter().for_each(|found| line!(text, "{found}"));
+    warning.into_iter().for_each(|warning| line!(text, "WARNING: {warning}"));
 }
 
 fn render_lines(data: &SourceLines, text: &mut String) {
-    if let Some(found) = &data.found {
-        line!(text, "{found}");
-    }
+    render_notes(data.found.as_deref(), data.warning.as_deref(), text);
     for (number, source) in &data.lines {
         let mark = if data.current == Some(*number) { '>' } else { ' ' };
         line!(text, "{mark}{number:5}: {source}");
@@ -241,8 +258,25 @@ pub struct ChooseFile {
     file: String,
 }
 
+/// The file that was chosen.
+#[derive(Debug, Clone)]
+pub struct ChosenFile {
+    /// Its path as recorded.
+    pub file: String,
+    /// Where it was found.
+    pub found: String,
+    /// By which rule.
+    pub rule: String,
+    /// Whether it has the checksum that debug info has for it.
+    pub is_proven: bool,
+    /// That it is not the file that the program was built of.
+    pub warning: Option<String>,
+}
+
+fields!(ChosenFile { file, found, rule, is_proven, warning });
+
 impl Command for ChooseFile {
-    type Data = String;
+    type Data = ChosenFile;
 
     fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<ChooseFile, CommandError> {
         match arguments.take_rest() {
@@ -251,14 +285,18 @@ impl Command for ChooseFile {
         }
     }
 
-    fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
+    fn run(self, debugger: &mut Debugger) -> Result<ChosenFile, CommandError> {
         let file = debugger.engine.source_file(&self.file)?;
-        debugger.continuations.source = Some((self.file, 1));
-        Ok(format!("{} ({})", file.found.display(), file.rule))
+        debugger.continuations.source = Some((file.recorded.clone(), 1));
+        let is_proven = file.proof == SourceProof::Checksum;
+        let (found, rule) = (file.found.display().to_string(), file.rule.to_string());
+        Ok(ChosenFile { file: file.recorded.clone(), found, rule, is_proven, warning: file.warning() })
     }
 
-    fn render(data: &String, text: &mut String) {
-        line!(text, "Current: {data}");
+    fn render(data: &ChosenFile, text: &mut String) {
+        let proof = if data.is_proven { "; its checksum is that of the program's source" } else { "" };
+        line!(text, "Current: {} ({}{proof})", data.found, data.rule);
+        render_notes(None, data.warning.as_deref(), text);
     }
 }
 
@@ -306,7 +344,7 @@ impl Command for ForgetFile {
         if !debugger.engine.forget_source_file(&self.file) {
             return Err(CommandError::File { path: self.file, reason: "it is not loaded".into() });
         }
-        debugger.continuations.source.take_if(|(file, _)| *file == self.file);
+        debugger.continuations.source.take_if(|(file, _)| Path::new(file).ends_with(&self.file));
         Ok(())
     }
 
@@ -355,14 +393,25 @@ impl Command for StopLines {
 #[derive(Debug, Clone)]
 pub struct Edit;
 
+/// The file that was edited.
+#[derive(Debug, Clone)]
+pub struct EditedFile {
+    /// Where it is.
+    pub file: String,
+    /// That it is not the file that the program was built of.
+    pub warning: Option<String>,
+}
+
+fields!(EditedFile { file, warning });
+
 impl Command for Edit {
-    type Data = String;
+    type Data = EditedFile;
 
     fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<Edit, CommandError> {
         Ok(Edit)
     }
 
-    fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
+    fn run(self, debugger: &mut Debugger) -> Result<EditedFile, CommandError> {
         if !debugger.settings.shell_allowed {
             return Err(CommandError::invalid("programs of this machine are disabled (.noshell)"));
         }
@@ -383,10 +432,12 @@ impl Command for Edit {
         if !status.success() {
             return Err(CommandError::File { path: editor, reason: status.to_string() });
         }
-        Ok(file.found.display().to_string())
+        Ok(EditedFile { file: file.found.display().to_string(), warning: file.warning() })
     }
 
-    fn render(_: &String, _: &mut String) {}
+    fn render(data: &EditedFile, text: &mut String) {
+        render_notes(None, data.warning.as_deref(), text);
+    }
 }
 
 /// Sets source options.

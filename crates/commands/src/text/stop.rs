@@ -8,6 +8,7 @@ use outpost_engine::{Stop, TracedStep};
 use super::symbols::{EngineSymbols, bracketed, line_suffix, name_of};
 use super::{hex64, line, put, registers, values};
 use crate::Debugger;
+use crate::cmd::source::render_origin;
 
 /// Event line, registers, symbol, instruction or source line.
 pub(crate) fn describe(debugger: &mut Debugger, stop: &Stop) -> String {
@@ -144,19 +145,22 @@ fn source_line(debugger: &mut Debugger, pc: Va, text: &mut String) -> bool {
     let Some(location) = debugger.engine.line_at(pc).filter(|_| debugger.settings.lines) else { return false };
     let number = location.line as usize;
     match debugger.engine.source_file(&location.file) {
-        Ok(file) => match number.checked_sub(1).and_then(|at| file.lines.get(at)) {
-            Some(_) => {
-                let (before, after) = debugger.settings.source_context;
-                let first = number.saturating_sub(before as usize).max(1);
-                let shown = (first..).zip(file.lines.iter().skip(first - 1)).take(number - first + 1 + after as usize);
-                for (at, source) in shown {
-                    line!(text, "{} {at:4}: {source}", if at == number { '>' } else { ' ' });
-                }
-                debugger.continuations.source = Some((location.file.clone(), location.line));
-                true
+        Ok(file) => {
+            if debugger.continuations.announced.insert(file.found.clone()) {
+                render_origin(&file, text);
             }
-            None => false,
-        },
+            if !(1..=file.lines.len()).contains(&number) {
+                return false;
+            }
+            let (before, after) = debugger.settings.source_context;
+            let first = number.saturating_sub(before as usize).max(1);
+            let shown = (first..).zip(file.lines.iter().skip(first - 1)).take(number - first + 1 + after as usize);
+            for (at, source) in shown {
+                line!(text, "{} {at:4}: {source}", if at == number { '>' } else { ' ' });
+            }
+            debugger.continuations.source = Some((location.file.clone(), location.line));
+            true
+        }
         Err(_) => {
             put!(text, "> {number:4}: ");
             line!(text, "{}", bracketed(&location));

@@ -51,6 +51,8 @@ pub(crate) struct UnitLines {
     pub(crate) rows: Vec<Row>,
     /// Paths as far as the unit makes them absolute, by the number that rows use.
     pub(crate) files: Vec<String>,
+    /// MD5 of the files, by the same number; empty if the compiler has noted none.
+    pub(crate) checksums: Vec<[u8; 16]>,
     /// What DWARF calls the first of them: 0 since DWARF 5, 1 before.
     first_file: u64,
 }
@@ -65,6 +67,7 @@ impl UnitLines {
     ) -> (UnitLines, Option<gimli::Error>) {
         let Some(program) = unit.line_program.clone() else { return (UnitLines::default(), None) };
         let files = files(unit, program.header());
+        let checksums = checksums(program.header());
         let first_file = if program.header().version() >= 5 { 0 } else { 1 };
         let mut sequences: Vec<Vec<Row>> = Vec::new();
         let mut sequence: Vec<Row> = Vec::new();
@@ -116,7 +119,7 @@ impl UnitLines {
             }
         }
         sequences.sort_by_key(|sequence| sequence.first().map_or(0, |row| row.address));
-        (UnitLines { rows: sequences.concat(), files, first_file }, damage)
+        (UnitLines { rows: sequences.concat(), files, checksums, first_file }, damage)
     }
 
     /// The path of a row's file.
@@ -184,4 +187,10 @@ fn files<R: Reader<Offset = usize>>(unit: UnitRef<'_, R>, header: &gimli::LinePr
         String::from_utf8_lossy(&path).into_owned()
     };
     header.file_names().iter().take(MAX_FILES).map(path).collect()
+}
+
+/// MD5 of a line program's files, by number. Source: DWARF 5, 6.2.4.1, `DW_LNCT_MD5`.
+fn checksums<R: Reader<Offset = usize>>(header: &gimli::LineProgramHeader<R>) -> Vec<[u8; 16]> {
+    let files = if header.file_has_md5() { header.file_names() } else { &[] };
+    files.iter().take(MAX_FILES).map(|file| *file.md5()).collect()
 }

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 pub use code::CodeLocation;
 pub use functions::Function;
 pub use inline::{InlineFrame, InlinedCopy};
-pub use source_lines::{LineAddress, LineMatch, SourceLocation};
+pub use source_lines::{LineAddress, LineMatch, SourceFacts, SourceLocation};
 pub use statement::Statement;
 pub use symbols::{Symbol, SymbolAt, SymbolKind, SymbolSource};
 

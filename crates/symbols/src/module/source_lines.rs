@@ -51,7 +51,39 @@ pub struct LineAddress {
     pub is_inlined: bool,
 }
 
+/// What debug info knows of a source file's content.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SourceFacts {
+    /// MD5 sums that units have noted of it; several if it was changed between their compilations.
+    pub checksums: Vec<[u8; 16]>,
+    /// The highest line that code belongs to: the file has at least as many lines. 0 if none is known.
+    pub last_line: u32,
+}
+
+/// Most units that are asked about one file: a header can concern them all, and its checksum is the same in each.
+const MAX_UNITS_OF_FILE: usize = 16;
+
 impl Module {
+    /// What is known of the content of a source file, by its whole path as [`Module::source_files`] and
+    /// [`Module::line_at`] have it. `None` if no unit refers to it.
+    pub fn source_facts(&self, path: &str) -> Option<SourceFacts> {
+        let (_, units) = self.files_like(path).into_iter().find(|(known, _)| same_path(known, path))?;
+        let mut facts = SourceFacts::default();
+        for unit in units.into_iter().take(MAX_UNITS_OF_FILE) {
+            let lines = self.lines.find(unit).unwrap_or_else(|| Arc::new(self.decode_lines(unit)));
+            let mut is_file = vec![false; lines.files.len()];
+            for (number, _) in lines.files.iter().enumerate().filter(|(_, name)| same_path(name, path)) {
+                is_file[number] = true;
+                // Of files that are not there when it compiles, as what a generator pipes to it, a compiler notes zeros.
+                let checksum = lines.checksums.get(number).filter(|sum| **sum != [0; 16]);
+                facts.checksums.extend(checksum.filter(|sum| !facts.checksums.contains(sum)).copied());
+            }
+            let of_file = lines.rows.iter().filter(|row| is_file.get(row.file as usize).copied().unwrap_or(false));
+            facts.last_line = of_file.map(|row| row.line).fold(facts.last_line, u32::max);
+        }
+        Some(facts)
+    }
+
     /// The line that the instruction at `at` belongs to; `None` for code of no line.
     ///
     /// Inside inlined calls it is a line of the innermost one. For a return address ask with the address less one.
