@@ -75,6 +75,7 @@ transcripts! {
     locals
     modules
     objects
+    options
     paths
     processes
     registers

@@ -10,7 +10,12 @@ use outpost_engine::{
 };
 
 use crate::cmd::event::EventHistory;
+use crate::cmd::hold_memory::HeldRange;
 use crate::cmd::json;
+use crate::cmd::memory_allocate::OwnMemory;
+use crate::cmd::output_mask::OutputMask;
+use crate::cmd::restrict;
+use crate::cmd::symbol_failures::Unresolved;
 use crate::cmd::trace::{self, TraceProgress};
 use crate::language::{Arguments, cut_command, recognise};
 use crate::log::{Log, Tee};
@@ -94,6 +99,14 @@ pub struct Debugger {
     pub(crate) stops_as_json: bool,
     /// The next stop is shown and gone on from, before anything else that waits for it.
     pub(crate) goes_on_at_stop: bool,
+    /// What is not shown, by kinds (`.outmask`).
+    pub(crate) output_mask: OutputMask,
+    /// Names that were looked for in vain (`.show_sym_failures`).
+    pub(crate) unresolved: Unresolved,
+    /// Ranges whose content is remembered (`.holdmem`).
+    pub(crate) held_memory: Vec<HeldRange>,
+    /// Memory of debuggees that `.dvalloc` has allocated.
+    pub(crate) own_memory: Vec<OwnMemory>,
     /// How many commands are under way, one within the other.
     nesting: usize,
 }
@@ -132,6 +145,10 @@ impl Debugger {
             events: EventHistory::default(),
             stops_as_json: false,
             goes_on_at_stop: false,
+            output_mask: OutputMask::default(),
+            unresolved: Unresolved::default(),
+            held_memory: Vec::new(),
+            own_memory: Vec::new(),
             nesting: 0,
         }
     }
@@ -245,7 +262,7 @@ impl Debugger {
             log.write(&format!("{}{line}\n", self.prompt()));
         }
         self.engine.clear_interrupt();
-        let out = &mut Tee { out, log };
+        let out = &mut Tee { out, log, mask: self.output_mask.clone() };
         if is_answer {
             self.take_answer(&line, out);
         } else {
@@ -261,13 +278,26 @@ impl Debugger {
         {
             self.take_event(event, out);
         }
-        self.progress()
+        self.idle(out)
     }
 
     /// Takes an event: shows what is to be shown and goes on with what waited for it.
     pub fn event(&mut self, event: EngineEvent, out: &mut dyn Output) -> Progress {
         let log = self.log.clone();
-        self.take_event(event, &mut Tee { out, log })
+        let out = &mut Tee { out, log, mask: self.output_mask.clone() };
+        match self.take_event(event, out) {
+            Progress::Prompt => self.idle(out),
+            progress => progress,
+        }
+    }
+
+    /// Carries out what was meant for when nothing is left to do, if nothing is.
+    fn idle(&mut self, out: &mut dyn Output) -> Progress {
+        if self.progress() == Progress::Prompt && !self.is_asking() && !self.settings.idle_commands.is_empty() {
+            let commands = self.settings.idle_commands.clone();
+            self.run_nested(&commands, "the commands of .idle_cmd cannot resume", out);
+        }
+        self.progress()
     }
 
     fn take_event(&mut self, event: EngineEvent, out: &mut dyn Output) -> Progress {
@@ -385,9 +415,13 @@ impl Debugger {
         if self.nesting >= NESTING_LIMIT {
             return Err(CommandError::invalid("commands are nested too deep"));
         }
+        restrict::permitted(entry, self)?;
         self.nesting += 1;
         let done = (entry.run)(arguments, self, out);
         self.nesting -= 1;
+        if let Err(error) = &done {
+            self.unresolved.note(error);
+        }
         // What runs will stop. The engine may have stopped it already, with notices to be told before the stop.
         self.awaits_event |= self.engine.state() == EngineState::Running || self.engine.is_stop_due();
         done

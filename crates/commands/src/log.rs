@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::rc::Rc;
 
+use crate::cmd::output_mask::OutputMask;
 use crate::{CommandError, Output, OutputKind};
 
 /// An open log.
@@ -36,11 +37,12 @@ impl Log {
 pub(crate) struct Tee<'a> {
     pub(crate) out: &'a mut dyn Output,
     pub(crate) log: Rc<RefCell<Option<Log>>>,
+    pub(crate) mask: OutputMask,
 }
 
 impl Output for Tee<'_> {
     fn write(&mut self, kind: OutputKind, text: &str) {
-        if let Some(log) = self.log.borrow_mut().as_mut() {
+        if let Some(log) = self.log.borrow_mut().as_mut().filter(|_| self.mask.logs(kind)) {
             let failed_before = log.failed;
             log.write(text);
             if log.failed && !failed_before {
@@ -48,7 +50,9 @@ impl Output for Tee<'_> {
                 self.out.write(OutputKind::Warning, &format!("The log {path} cannot be written\n"));
             }
         }
-        self.out.write(kind, text);
+        if self.mask.shows(kind) {
+            self.out.write(kind, text);
+        }
     }
 
     fn flush(&mut self) {

@@ -20,7 +20,8 @@ impl Debugger {
 
     /// The same in another manner.
     pub(crate) fn calling_by<T>(&mut self, options: CallOptions, evaluate: impl FnOnce(&mut Debugger) -> T) -> T {
-        self.engine.permit_calls(Some(options));
+        // A call is execution.
+        self.engine.permit_calls(Some(options).filter(|_| self.settings.execution_allowed));
         let done = evaluate(self);
         self.engine.permit_calls(None);
         done

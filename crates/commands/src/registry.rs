@@ -32,6 +32,8 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::enter::ENTRIES,
     cmd::search::ENTRIES,
     cmd::memory_file::ENTRIES,
+    cmd::memory_allocate::ENTRIES,
+    cmd::hold_memory::ENTRIES,
     cmd::address::ENTRIES,
     cmd::images::ENTRIES,
     cmd::unassemble::ENTRIES,
@@ -47,6 +49,8 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::views::ENTRIES,
     cmd::paths::ENTRIES,
     cmd::symbol_options::ENTRIES,
+    cmd::symbol_failures::ENTRIES,
+    cmd::type_options::ENTRIES,
     cmd::source::ENTRIES,
     cmd::source_maps::ENTRIES,
     cmd::threads::ENTRIES,
@@ -68,6 +72,8 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::json::ENTRIES,
     cmd::session::ENTRIES,
     cmd::prompt::ENTRIES,
+    cmd::output_mask::ENTRIES,
+    cmd::restrict::ENTRIES,
     cmd::help::ENTRIES,
 ];
 

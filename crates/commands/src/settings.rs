@@ -56,6 +56,22 @@ pub struct Settings {
     pub shell_allowed: bool,
     /// Software breakpoints that would not outlive their server are refused (`.bpmode safe`).
     pub safe_breakpoints_only: bool,
+    /// Commands may set the debuggee going (`.allow_exec_cmds`).
+    pub execution_allowed: bool,
+    /// Nothing of the debugger's machine may be changed, nor anything else of it be debugged (`.secure`). Never taken back.
+    pub secure: bool,
+    /// Why nobody may quit (`.quit_lock`).
+    pub quit_lock: Option<String>,
+    /// Commands that are carried out whenever the debugger begins to wait for a line (`.idle_cmd`).
+    pub idle_commands: String,
+    /// Numbers of type `long` are shown in the base of `n` (`.enable_long_status`).
+    pub longs_in_radix: bool,
+    /// All other whole numbers are, too (`.force_radix_output`).
+    pub numbers_in_radix: bool,
+    /// Functions that source steps do not enter (`.step_filter`).
+    pub step_filter: Vec<String>,
+    /// Finding of source files is told about (`.srcnoisy`).
+    pub noisy_sources: bool,
 }
 
 impl Default for Settings {
@@ -84,6 +100,14 @@ impl Default for Settings {
             detach_on_quit: false,
             shell_allowed: true,
             safe_breakpoints_only: false,
+            execution_allowed: true,
+            secure: false,
+            quit_lock: None,
+            idle_commands: String::new(),
+            longs_in_radix: false,
+            numbers_in_radix: false,
+            step_filter: Vec::new(),
+            noisy_sources: false,
         }
     }
 }

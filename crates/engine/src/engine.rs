@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use outpost_base::{Arch, ProcessId, ThreadId};
+use outpost_symbols::Wildcard;
 use outpost_target::{LinkWatcher, ProcessInfo, StopBundle, StopReason, Target, TargetInfo};
 
 use crate::breakpoints::BreakpointTable;
@@ -53,6 +54,10 @@ pub struct Engine {
     pub(crate) views: ViewStore,
     pub(crate) symbols: Rc<SymbolStore>,
     pub(crate) sources: SourceStore,
+    /// Functions that compilers put into others have rows of their own in stacks.
+    pub(crate) shows_inline: bool,
+    /// Functions that source steps do not enter.
+    pub(crate) step_filter: Vec<Wildcard>,
     pub(crate) interrupter: Interrupter,
     /// How expressions call functions; `None`: they may not.
     pub(crate) calls: Option<crate::CallOptions>,
@@ -93,6 +98,8 @@ impl Engine {
             views: ViewStore::default(),
             symbols: Rc::new(SymbolStore::new(interrupter.clone())),
             sources: SourceStore::default(),
+            shows_inline: true,
+            step_filter: Vec::new(),
             interrupter,
             calls: None,
             pending_calls: Vec::new(),

@@ -84,7 +84,7 @@ fn set(arguments: &mut Arguments<'_>, debugger: &mut Debugger, _: &mut dyn Outpu
         Some("mu") => string_at(own.address(debugger)?, 2, None, debugger)?,
         Some("msa") => counted_string_at(own.address(debugger)?, 1, debugger)?,
         Some("msu") => counted_string_at(own.address(debugger)?, 2, debugger)?,
-        Some("f") => super::script_file::read(own.take_rest().trim_matches('"'))?,
+        Some("f") => super::script_file::read(own.take_rest().trim_matches('"'), debugger)?,
         Some("c") => debugger.capture_all(own.take_rest(), "commands whose output is kept cannot resume")?,
         Some(other) => return Err(arguments.usage(format!("unknown option /{other}"))),
     };

@@ -234,7 +234,7 @@ fn repeat_each(arguments: &mut Arguments<'_>, debugger: &mut Debugger, _: &mut d
             let mut quoted = Arguments::new("", arguments.syntax, None, source);
             let text = quoted.quoted().ok_or_else(|| arguments.usage("the text in quotes is missing"))?;
             quoted.finish()?;
-            if from == 'f' { super::script_file::read(&text)? } else { text }
+            if from == 'f' { super::script_file::read(&text, debugger)? } else { text }
         }
     };
     let tokens: VecDeque<String> = text.split_whitespace().skip(initial).map(str::to_owned).collect();

@@ -218,7 +218,7 @@ pub(super) fn typed(value: TargetValue, debugger: &mut Debugger) -> TypedValue {
     let number = number_of(&value, debugger);
     let text = values::one_line(debugger, &value);
     let fields = opened(&value, debugger).map(|object| {
-        let amount = values::Amount { depth: 1, ..values::Amount::default() };
+        let amount = values::Amount { depth: 1, ..values::Amount::usual(&debugger.settings) };
         let object_type = object.value_type().clone();
         let rows = values::fields_of(&mut debugger.engine, &object_type, Some(&object), 0, amount);
         FieldListing { heading: String::new(), rows }

@@ -1,4 +1,4 @@
-//! `.frame`, `.f+`, `.f-`: the scope.
+//! `.frame`, `.f+`, `.f-`, `.inline`: the scope.
 
 use outpost_engine::{FrameRegisters, StackFrame};
 
@@ -10,19 +10,57 @@ use crate::text::frames::call_site;
 use crate::text::{line, registers, symbols};
 use crate::{CommandError, Debugger};
 
-pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
-    names: &[".frame", ".f+", ".f-"],
-    syntax: ".frame [/c] [/r] [FrameNumber]\n.f+\n.f-",
-    summary: "Select or show the frame whose locals are meant",
-    details: "For dv, dt, x *, ?? and expressions, until execution or another thread is selected. FrameNumber is as k \
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &[".frame", ".f+", ".f-"],
+        syntax: ".frame [/c] [/r] [FrameNumber]\n.f+\n.f-",
+        summary: "Select or show the frame whose locals are meant",
+        details: "For dv, dt, x *, ?? and expressions, until execution or another thread is selected. FrameNumber is as k \
               shows it and is read in the default radix. /r shows the frame's registers; those that cannot be known \
               are question marks. /c does so and makes r show them, too, until the next .frame without it. .f+ goes to \
               the caller, .f- back.",
-    example: ".frame /c 2; r",
-    group: Group::State,
-    eats_line: false,
-    run: carry_out::<Frame>,
-}];
+        example: ".frame /c 2; r",
+        group: Group::State,
+        eats_line: false,
+        run: carry_out::<Frame>,
+    },
+    CommandEntry {
+        names: &[".inline"],
+        syntax: ".inline [0|1]",
+        summary: "Show whether inlined functions have frames of their own, or give them some (1) or none (0)",
+        details: "In k, .frame and dv. Without them a frame is the function that was called, at the line that is executing. The \
+              innermost frame is selected.",
+        example: ".inline",
+        group: Group::State,
+        eats_line: false,
+        run: carry_out::<Inline>,
+    },
+];
+
+/// Shows or sets whether inlined functions have frames.
+#[derive(Debug, Clone)]
+pub struct Inline {
+    shown: Option<bool>,
+}
+
+impl Command for Inline {
+    type Data = bool;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Inline, CommandError> {
+        Ok(Inline { shown: super::restrict::switch(arguments, debugger)? })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<bool, CommandError> {
+        if let Some(shown) = self.shown {
+            debugger.engine.show_inline_frames(shown);
+        }
+        Ok(debugger.engine.shows_inline_frames())
+    }
+
+    fn render(data: &bool, text: &mut String) {
+        line!(text, "Frames of inlined functions are {}", if *data { "shown" } else { "not shown" });
+    }
+}
 
 /// Selects a frame.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! `!lmi`, `!chksym`, `.fnent`: what is known of a module, its symbols and a function.
+//! `!lmi`, `!chksym`, `.fnent`, `.fnret`: what is known of a module, its symbols and a function.
 
 use outpost_base::Va;
 use outpost_engine::{ModuleSummary, SourceLocation, SymbolState};
@@ -8,6 +8,7 @@ use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::symbols::bracketed;
+use crate::text::values::one_line;
 use crate::text::{line, put};
 use crate::{CommandError, Debugger};
 
@@ -33,6 +34,17 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         group: Group::Symbols,
         eats_line: false,
         run: carry_out::<FunctionEntry>,
+    },
+    CommandEntry {
+        names: &[".fnret"],
+        syntax: ".fnret [/s] FunctionAddress [ReturnValue]",
+        summary: "Show what a function has returned, by the type that it returns",
+        details: "As if it had just come back in the current thread, or had the given value in rax. /s leaves the function and the \
+                  type out. gu says so by itself.",
+        example: ".fnret main 1",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<FunctionReturn>,
     },
 ];
 
@@ -158,6 +170,63 @@ impl Command for FunctionEntry {
         line!(text, "  Offset:       {:#x}", data.displacement);
         if let Some(source) = &data.source {
             line!(text, "  Source:       {}", bracketed(source));
+        }
+    }
+}
+
+/// Shows what a function has returned.
+#[derive(Debug, Clone)]
+pub struct FunctionReturn {
+    function: Va,
+    register: Option<u64>,
+    brief: bool,
+}
+
+/// What a function has returned.
+#[derive(Debug, Clone)]
+pub struct ShownReturn {
+    /// The function.
+    pub function: String,
+    /// The type, empty if unknown.
+    pub type_name: String,
+    /// The integer return register.
+    pub register: Va,
+    /// The value in words; `None` if the type does not tell it.
+    pub text: Option<String>,
+    brief: bool,
+}
+
+fields!(ShownReturn { function, type_name, register, text, .. });
+
+impl Command for FunctionReturn {
+    type Data = ShownReturn;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<FunctionReturn, CommandError> {
+        let brief = arguments.take_word("/s");
+        if arguments.is_empty() {
+            return Err(arguments.usage("the function is missing"));
+        }
+        let function = arguments.code_address(debugger)?;
+        Ok(FunctionReturn { function, register: arguments.optional_number(debugger)?, brief })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<ShownReturn, CommandError> {
+        let returned = debugger.engine.return_of(self.function, self.register)?;
+        let text = returned.value.as_ref().map(|value| one_line(debugger, value));
+        let outpost_engine::ReturnedValue { function, type_name, register, .. } = returned;
+        Ok(ShownReturn { function, type_name, register: Va(register), text, brief: self.brief })
+    }
+
+    fn render(data: &ShownReturn, text: &mut String) {
+        let value = match &data.text {
+            Some(value) => value.clone(),
+            None if data.type_name == "void" => "nothing".to_owned(),
+            None => format!("rax={}", data.register),
+        };
+        match (data.brief, data.type_name.as_str()) {
+            (true, _) => line!(text, "{value}"),
+            (false, "" | "void") => line!(text, "{} returns {value}", data.function),
+            (false, of) => line!(text, "{} returns {of} {value}", data.function),
         }
     }
 }

@@ -45,6 +45,27 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         run: carry_out::<UsualPath>,
     },
     CommandEntry {
+        names: &[".srcfix", ".srcfix+"],
+        syntax: ".srcfix[+] [Path[;...]]",
+        summary: "Look for sources where they usually are, and in some directories before",
+        details: "At the recorded path, here and on the target's machine, then on the servers of the symbol path, to which those of \
+                  DEBUGINFOD_URLS are added if there are none in it. With + what .srcpath has said before still counts.",
+        example: ".srcfix+ /build/src",
+        group: Group::Symbols,
+        eats_line: true,
+        run: carry_out::<UsualSources>,
+    },
+    CommandEntry {
+        names: &[".srcnoisy"],
+        syntax: ".srcnoisy [0|1]",
+        summary: "Tell where source files are found, or not",
+        details: "With 1 each look for a source file says where it was found and by which rule, or where it was looked for in vain.",
+        example: ".srcnoisy",
+        group: Group::Symbols,
+        eats_line: false,
+        run: carry_out::<SourceNoise>,
+    },
+    CommandEntry {
         names: &[".exepath", ".exepath+"],
         syntax: ".exepath[+] [Path[;...]]",
         summary: "Show or set where programs and libraries are looked for",
@@ -219,6 +240,63 @@ impl Command for SourcePath {
             "" => line!(text, "Source search path is: <empty>"),
             path => line!(text, "Source search path is: {path}"),
         }
+    }
+}
+
+/// Sets the usual source path.
+#[derive(Debug, Clone)]
+pub struct UsualSources {
+    path: Option<String>,
+}
+
+impl Command for UsualSources {
+    type Data = String;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<UsualSources, CommandError> {
+        let old = if arguments.name.ends_with('+') { debugger.engine.source_path().to_owned() } else { String::new() };
+        let path = path(arguments, &old);
+        Ok(UsualSources { path: path.or_else(|| (!old.is_empty()).then_some(old)) })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {
+        let symbols = debugger.engine.symbol_path();
+        let has_servers = |item: &str| item.starts_with("DebugInfoD*") || item.starts_with("srv*");
+        if !symbols.split(';').any(has_servers) {
+            let separator = if symbols.is_empty() { "" } else { ";" };
+            debugger.engine.set_symbol_path(&format!("{symbols}{separator}DebugInfoD*"));
+        }
+        debugger.engine.set_source_path(&self.path.unwrap_or_default());
+        Ok(debugger.engine.source_path().to_owned())
+    }
+
+    fn render(data: &String, text: &mut String) {
+        SourcePath::render(data, text);
+    }
+}
+
+/// Sets whether the finding of sources is told.
+#[derive(Debug, Clone)]
+pub struct SourceNoise {
+    noisy: Option<bool>,
+}
+
+impl Command for SourceNoise {
+    type Data = bool;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<SourceNoise, CommandError> {
+        Ok(SourceNoise { noisy: super::restrict::switch(arguments, debugger)? })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<bool, CommandError> {
+        let setting = &mut debugger.settings.noisy_sources;
+        *setting = self.noisy.unwrap_or(*setting);
+        let noisy = *setting;
+        debugger.engine.tell_sources(noisy);
+        Ok(noisy)
+    }
+
+    fn render(data: &bool, text: &mut String) {
+        line!(text, "Noisy source output: {}", if *data { "on" } else { "off" });
     }
 }
 

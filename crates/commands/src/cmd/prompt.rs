@@ -1,4 +1,4 @@
-//! `.pcmd`, `.prompt_allow`, `.echotimestamps`: what is shown and done at stops.
+//! `.pcmd`, `.idle_cmd`, `.prompt_allow`, `.echotimestamps`: what is shown and done at stops.
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::fields;
@@ -16,6 +16,16 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         group: Group::Session,
         eats_line: false,
         run: carry_out::<StopCommands>,
+    },
+    CommandEntry {
+        names: &[".idle_cmd"],
+        syntax: ".idle_cmd\n.idle_cmd /s \"Commands\"\n.idle_cmd /d",
+        summary: "Show, set (/s) or remove (/d) commands that are carried out when the debugger becomes idle",
+        details: "Each time nothing is left to do and it waits for a line: after stops, and after what was typed. They cannot resume.",
+        example: ".idle_cmd",
+        group: Group::Session,
+        eats_line: false,
+        run: carry_out::<IdleCommands>,
     },
     CommandEntry {
         names: &[".prompt_allow"],
@@ -71,6 +81,43 @@ impl Command for StopCommands {
         match data {
             Some(commands) => line!(text, "Per-prompt command is '{commands}'"),
             None => line!(text, "No per-prompt command"),
+        }
+    }
+}
+
+/// Shows, sets or removes commands for idle times.
+#[derive(Debug, Clone)]
+pub struct IdleCommands {
+    commands: Option<String>,
+}
+
+impl Command for IdleCommands {
+    type Data = Option<String>;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<IdleCommands, CommandError> {
+        let commands = match arguments.take_switch() {
+            None => None,
+            Some('d') => Some(String::new()),
+            Some('s') => {
+                let commands = arguments.quoted();
+                Some(commands.ok_or_else(|| arguments.usage("the commands in quotes are missing"))?)
+            }
+            Some(other) => return Err(arguments.usage(format!("unknown option /{other}"))),
+        };
+        Ok(IdleCommands { commands })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<Option<String>, CommandError> {
+        if let Some(commands) = self.commands {
+            debugger.settings.idle_commands = commands;
+        }
+        Ok(Some(debugger.settings.idle_commands.clone()).filter(|commands| !commands.is_empty()))
+    }
+
+    fn render(data: &Option<String>, text: &mut String) {
+        match data {
+            Some(commands) => line!(text, "Idle command is '{commands}'"),
+            None => line!(text, "No idle command"),
         }
     }
 }

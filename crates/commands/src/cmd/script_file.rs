@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::Read;
 
+use super::restrict;
 use crate::command::{CommandEntry, Group};
 use crate::language::{Arguments, split_quoted};
 use crate::script::Frame;
@@ -40,8 +41,9 @@ const MAX_FILE: u64 = 1 << 20;
 /// The text of a file of the debugger's machine.
 ///
 /// # Errors
-/// [`CommandError::File`].
-pub(crate) fn read(path: &str) -> Result<String, CommandError> {
+/// [`CommandError::File`]; [`CommandError::Invalid`] in secure mode.
+pub(crate) fn read(path: &str, debugger: &Debugger) -> Result<String, CommandError> {
+    restrict::may_read_files(debugger)?;
     let failed = |reason: String| CommandError::File { path: path.to_owned(), reason };
     let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let mut text = String::new();
@@ -61,7 +63,7 @@ fn run_file(arguments: &mut Arguments<'_>, debugger: &mut Debugger, _: &mut dyn 
     let Some(file) = words.first().filter(|file| !file.is_empty()) else {
         return Err(arguments.usage("the file is missing"));
     };
-    let text = read(file)?;
+    let text = read(file, debugger)?;
     let frame = match arguments.name {
         "$<" | "$$<" => Frame::Lines(text.lines().map(str::to_owned).collect::<VecDeque<_>>()),
         _ => {

@@ -6,9 +6,20 @@ use super::go::run_options;
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::debugger::Resumption;
 use crate::language::Arguments;
+use crate::text::line;
 use crate::{CommandError, Debugger};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &[".step_filter"],
+        syntax: ".step_filter [\"Patterns\"]\n.step_filter /c",
+        summary: "Show or set the functions that t by source lines steps over, or clear them (/c)",
+        details: "Patterns of function or module!function with * and the like, separated by ;. Steps by instruction go everywhere.",
+        example: ".step_filter \"std::*; libc_so!*\"",
+        group: Group::Session,
+        eats_line: false,
+        run: carry_out::<StepFilter>,
+    },
     CommandEntry {
         names: &["p", "pr", "t", "tr"],
         syntax: "[~Thread] p|t[r] [= StartAddress] [Count] [\"Command\"]",
@@ -143,5 +154,42 @@ fn count(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<u64, 
     match arguments.number(debugger)? {
         0 => Err(arguments.usage("the count is 0")),
         count => Ok(count),
+    }
+}
+
+/// Shows, sets or clears what steps do not enter.
+#[derive(Debug, Clone)]
+pub struct StepFilter {
+    patterns: Option<Vec<String>>,
+}
+
+impl Command for StepFilter {
+    type Data = Vec<String>;
+
+    fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<StepFilter, CommandError> {
+        match arguments.take_switch() {
+            Some('c') => return Ok(StepFilter { patterns: Some(Vec::new()) }),
+            Some(other) => return Err(arguments.usage(format!("unknown option /{other}"))),
+            None if arguments.is_empty() => return Ok(StepFilter { patterns: None }),
+            None => {}
+        }
+        let patterns = arguments.quoted().ok_or_else(|| arguments.usage("the patterns stand in quotes"))?;
+        let patterns = patterns.split(';').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty());
+        Ok(StepFilter { patterns: Some(patterns.collect()) })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<Vec<String>, CommandError> {
+        if let Some(patterns) = self.patterns {
+            debugger.engine.set_step_filter(&patterns);
+            debugger.settings.step_filter = patterns;
+        }
+        Ok(debugger.settings.step_filter.clone())
+    }
+
+    fn render(data: &Vec<String>, text: &mut String) {
+        match data.is_empty() {
+            true => line!(text, "No step filter is set"),
+            false => line!(text, "Step filter: \"{}\"", data.join("; ")),
+        }
     }
 }

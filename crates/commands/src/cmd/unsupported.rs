@@ -22,6 +22,8 @@ const OBJECTS: &str = "dx shows objects with their members";
 const TOGETHER: &str = "all threads stop at every event anyway";
 const LOCKS: &str = "!locks shows the locks that threads wait for, and who holds them";
 const UNICODE: &str = "texts are shown by their types, char as UTF-8";
+const DEBUG_REGISTERS: &str =
+    "a context of Linux has no debug registers; ba sets them for all threads, also for new ones";
 const GRAPHICAL: &str = "it is for the graphical debugger";
 
 /// Names by the reason against them.
@@ -29,34 +31,16 @@ const REASONS: &[(&str, &[&str])] = &[
     (
         LATER,
         &[
-            ".allow_exec_cmds",
-            ".apply_dbp",
             ".clients",
             ".dump",
-            ".dvalloc",
-            ".dvfree",
-            ".enable_long_status",
             ".endsrv",
-            ".fnret",
-            ".force_radix_output",
-            ".holdmem",
-            ".idle_cmd",
             ".ignore_missing_pages",
-            ".inline",
             ".opendump",
-            ".outmask",
             ".pop",
             ".push",
-            ".quit_lock",
             ".remote_exit",
-            ".secure",
             ".send_file",
             ".server",
-            ".show_sym_failures",
-            ".srcfix",
-            ".srcnoisy",
-            ".step_filter",
-            ".typeopt",
             "!chkimg",
             "!corephdrs",
             "!cppex",
@@ -153,6 +137,7 @@ const REASONS: &[(&str, &[&str])] = &[
     (TOGETHER, &[".bpsync"]),
     (LOCKS, &["!cs"]),
     (UNICODE, &[".enable_unicode"]),
+    (DEBUG_REGISTERS, &[".apply_dbp"]),
     (TRAVEL, &["!tt", "g-", "p-", "t-"]),
     (
         GRAPHICAL,

@@ -86,7 +86,7 @@ impl Command for LoadViews {
     fn run(self, debugger: &mut Debugger) -> Result<Rc<ViewFile>, CommandError> {
         // A program may well lie in the current folder: what is no file of views by its name is a module first.
         let path = if self.path.ends_with(".natvis") { self.path } else { beside_module(self.path, debugger) };
-        let text = script_file::read(&path)?;
+        let text = script_file::read(&path, debugger)?;
         let file = ViewFile::parse(&path, &text).map_err(|reason| CommandError::File { path, reason })?;
         debugger.engine.load_views(file);
         debugger.engine.view_files().last().cloned().ok_or_else(|| CommandError::invalid("no views were loaded"))

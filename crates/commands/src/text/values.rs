@@ -3,11 +3,14 @@
 use std::cell::RefCell;
 
 use outpost_base::{MemoryReader, Va};
+use outpost_engine::expr::Radix;
 use outpost_engine::model::{symbols_of, views_of};
-use outpost_engine::values::{BatchMemory, Child, FieldRow, TextOptions, Type, Value, ViewLimits, field_rows};
+use outpost_engine::values::{
+    BatchMemory, Child, FieldRow, NumberFormat, TextOptions, Type, Value, ViewLimits, field_rows,
+};
 use outpost_engine::{Engine, ProcessMemory};
 
-use crate::Debugger;
+use crate::{Debugger, Settings};
 
 /// Memory of the current process, or none.
 pub(crate) struct ValueMemory(pub(crate) Option<ProcessMemory>);
@@ -25,18 +28,35 @@ pub(crate) struct Amount {
     pub(crate) elements: u64,
     pub(crate) depth: usize,
     pub(crate) raw: bool,
+    pub(crate) numbers: NumberFormat,
+    pub(crate) longs: Option<NumberFormat>,
 }
 
-impl Default for Amount {
-    fn default() -> Amount {
+impl Amount {
+    /// As much as usual, with numbers as the user has set.
+    pub(crate) fn usual(settings: &Settings) -> Amount {
         let usual = TextOptions::default();
-        Amount { strings: usual.string_limit, elements: usual.element_limit, depth: usual.depth_limit, raw: usual.raw }
+        let in_radix = match settings.radix {
+            Radix::Hexadecimal => NumberFormat::Hexadecimal,
+            Radix::Decimal => NumberFormat::Decimal,
+            Radix::Octal => NumberFormat::Octal,
+        };
+        let numbers = if settings.numbers_in_radix { in_radix } else { usual.numbers };
+        let longs = if settings.longs_in_radix { in_radix } else { usual.numbers };
+        Amount {
+            strings: usual.string_limit,
+            elements: usual.element_limit,
+            depth: usual.depth_limit,
+            raw: usual.raw,
+            numbers,
+            longs: Some(longs),
+        }
     }
 }
 
 /// A value in one line.
 pub(crate) fn one_line(debugger: &mut Debugger, value: &Value) -> String {
-    text_of(&mut debugger.engine, value, Amount::default())
+    text_of(&mut debugger.engine, value, Amount::usual(&debugger.settings))
 }
 
 /// A value in one line, as much of it as is asked for. Memory is read in few rounds, whatever the value holds.
@@ -82,6 +102,8 @@ pub(crate) fn in_batches<T>(
         element_limit: amount.elements,
         depth_limit: amount.depth,
         raw: amount.raw,
+        numbers: amount.numbers,
+        longs: amount.longs,
         symbol: &symbol,
         view: &view,
         ..TextOptions::default()

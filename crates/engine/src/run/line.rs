@@ -114,6 +114,9 @@ impl Engine {
         }
         let symbols = loader.prepared(&module)?;
         let Some(body) = body_in(&module, &symbols, entry) else { return Ok(None) };
+        if self.is_stepped_over(&module, &symbols, entry) {
+            return Ok(None);
+        }
         let line = symbols.module().and_then(|known| known.line_at(entry.to_image(module.info.bias)));
         let shown = !strict || line.is_some_and(|location| self.has_source_file(&location.file));
         Ok(shown.then_some(body))
@@ -152,6 +155,17 @@ impl Engine {
             }
         }
         Ok(callees)
+    }
+
+    /// Whether the user wants no source step to enter the function at `entry`.
+    fn is_stepped_over(&self, module: &Module, symbols: &ModuleSymbols, entry: Va) -> bool {
+        if self.step_filter.is_empty() {
+            return false;
+        }
+        let found = symbols.module().and_then(|known| known.symbol_at(entry.to_image(module.info.bias)));
+        let Some(name) = found.map(|found| found.symbol.name) else { return false };
+        let whole = format!("{}!{name}", module.name);
+        self.step_filter.iter().any(|filter| filter.matches(&name) || filter.matches(&whole))
     }
 
     /// Where a call to `target` ends up: of a PLT stub the functions of its name, else itself.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use outpost_base::{RegisterContext, Va};
+use outpost_base::{RegisterContext, RegisterValue, Va};
 use outpost_symbols::{Type, TypeKind};
 use outpost_target::RegisterSets;
 
@@ -10,7 +10,7 @@ use super::ReturnedValue;
 use crate::call::value_of_registers;
 use crate::modules::Module;
 use crate::symbols::ModuleSymbols;
-use crate::{Engine, ThreadOrdinal};
+use crate::{Engine, EngineError, ThreadOrdinal};
 
 impl Engine {
     /// What the function around `inside` has just returned to its caller in `thread`.
@@ -28,6 +28,32 @@ impl Engine {
         let type_name = returned.to_string();
         let value = value_of_registers(&registers, returned, &mut |name, len| self.vector(thread, name, len));
         Some(ReturnedValue { function, type_name, register, value })
+    }
+
+    /// What the function around `function` has returned if it has just come back to the current thread; with `register` as
+    /// if its integer return register held that.
+    ///
+    /// # Errors
+    /// [`EngineError::NoDebuggee`]; [`EngineError::Running`]; [`EngineError::Invalid`] where no function is known.
+    pub fn return_of(&mut self, function: Va, register: Option<u64>) -> Result<ReturnedValue, EngineError> {
+        let thread = self.current_thread()?;
+        let process = self.process_of(thread)?.ordinal;
+        let mut registers = self.registers(thread, RegisterSets { floating: true, debug: false })?;
+        if let Some(value) = register {
+            let id = registers.arch.return_value();
+            registers.set(id, RegisterValue::from_u64(value, 64));
+        }
+        let symbol = self.symbol_at(function).filter(|symbol| !symbol.name.is_empty());
+        let none = || EngineError::Invalid { reason: format!("no function is known at {function}") };
+        let name = symbol.ok_or_else(none)?.name;
+        let register = registers.get_u64(registers.arch.return_value()).unwrap_or_default();
+        let returned = self.module_symbols(process, function)?;
+        let returned = returned.and_then(|(module, symbols)| return_type(&module, &symbols, function));
+        let type_name = returned.as_ref().map(ToString::to_string).unwrap_or_default();
+        let value = returned.and_then(|returned| {
+            value_of_registers(&registers, returned, &mut |name, len| vector_of(&registers, name, len))
+        });
+        Ok(ReturnedValue { function: name, type_name, register, value })
     }
 
     fn vector(&mut self, thread: ThreadOrdinal, name: &str, len: u64) -> Option<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! `t`, `p` and their kind: by instruction or by line, by count or until something.
 
 use outpost_base::Va;
+use outpost_symbols::Wildcard;
 use outpost_target::step::{InstructionKind, InstructionKinds};
 use outpost_target::{Fence, FenceKind, StepOutcome, StepPlan};
 
@@ -41,6 +42,11 @@ enum Stage {
 }
 
 impl Engine {
+    /// Functions that steps by source line do not enter, by patterns of `function` or `module!function`; none at first.
+    pub fn set_step_filter(&mut self, patterns: &[String]) {
+        self.step_filter = patterns.iter().map(|pattern| Wildcard::new(pattern)).collect();
+    }
+
     /// Steps the current thread; returns at once, [`Engine::wait`] tells the rest.
     ///
     /// One resumption for instruction steps, whatever the count, and for each line: the target carries out the plan.

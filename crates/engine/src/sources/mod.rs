@@ -15,6 +15,7 @@ use outpost_target::Target;
 pub use trial::SourceProof;
 use trial::{Trial, Trust};
 
+use crate::events::{EngineEvent, Notice};
 use crate::{Engine, EngineError, SystemOrdinal};
 
 /// Longest source file that is read.
@@ -26,6 +27,8 @@ const MAX_COMPONENTS: usize = 32;
 #[derive(Default)]
 pub(crate) struct SourceStore {
     path: String,
+    /// What is looked for is told of.
+    noisy: bool,
     found: HashMap<Key, Known>,
     /// Files that a process's machine was asked for in vain.
     absent: HashSet<Key>,
@@ -108,6 +111,11 @@ impl Engine {
         self.sources.absent.clear();
     }
 
+    /// Tells by notices how source files are found that are looked for, or no more.
+    pub fn tell_sources(&mut self, noisy: bool) {
+        self.sources.noisy = noisy;
+    }
+
     /// Forgets the text of a source file, or that there is none; `false`: nothing was known of it.
     pub fn forget_source_file(&mut self, recorded: &str) -> bool {
         let before = self.sources.found.len() + self.sources.absent.len();
@@ -132,7 +140,15 @@ impl Engine {
     /// [`EngineError::NoSource`] with the places tried.
     #[doc(alias = "FindSourceFile")]
     pub fn source_file(&mut self, recorded: &str) -> Result<Rc<SourceFile>, EngineError> {
-        self.find_source(recorded, true)
+        let found = self.find_source(recorded, true);
+        if self.sources.noisy {
+            let text = match &found {
+                Ok(file) => format!("SRC: {recorded}: {} {}", file.found.display(), file.rule),
+                Err(error) => format!("SRC: {error}"),
+            };
+            self.queue.push_back(EngineEvent::Noticed(Notice::Message { text }));
+        }
+        found
     }
 
     /// As [`Engine::source_file`], without asking servers: for those who only want to know whether there is a source.

@@ -68,6 +68,18 @@ impl Engine {
         self.describe_stack(thread, &stack, limit)
     }
 
+    /// Whether stacks have rows for functions that the compiler put into others (`.inline`).
+    pub fn shows_inline_frames(&self) -> bool {
+        self.shows_inline
+    }
+
+    /// Gives such functions rows of their own, or not; then variables of theirs are not seen. The innermost frame is
+    /// selected, since numbers of frames are others.
+    pub fn show_inline_frames(&mut self, shown: bool) {
+        self.shows_inline = shown;
+        self.reset_scope();
+    }
+
     pub(crate) fn describe_stack(
         &mut self,
         thread: ThreadOrdinal,
@@ -129,7 +141,15 @@ impl Engine {
             frames.push(StackFrame { module: name, displacement: row.instruction - start, ..row });
             return Ok(());
         }
-        for function in chain {
+        let innermost = chain.first().and_then(|function| function.source.clone());
+        for mut function in chain {
+            if !self.shows_inline {
+                if function.is_inlined {
+                    continue;
+                }
+                // What is executing is a line of the inlined code all the same.
+                function.source.clone_from(&innermost);
+            }
             frames.push(StackFrame {
                 kind: if function.is_inlined { FrameKind::Inline } else { FrameKind::Physical },
                 module: function.module,

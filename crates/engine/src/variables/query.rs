@@ -20,7 +20,11 @@ impl Engine {
         let bias = outpost_symbols::FrameContext::load_bias(&context);
         let activations = variables.activations_at(row.lookup_address.to_image(bias));
         // Rows of one physical frame and activations at its address are the same, innermost first.
-        let rows = self.scope_rows_before(row.index, row.physical)?;
+        // Where inlined functions have no rows, the one row is the function they are in.
+        let rows = match self.shows_inline {
+            true => self.scope_rows_before(row.index, row.physical)?,
+            false => activations.len().saturating_sub(1),
+        };
         let Some(activation) = activations.into_iter().nth(rows) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for variable in activation.scopes.iter().flat_map(|scope| &scope.variables) {

@@ -34,6 +34,8 @@ pub enum NumberFormat {
 pub struct TextOptions<'a> {
     /// How numbers are written.
     pub numbers: NumberFormat,
+    /// How numbers of the type `long` and its kind are written, if not as others.
+    pub longs: Option<NumberFormat>,
     /// Enumerations are shown by their names alone, where there is one.
     pub names_only: bool,
     /// Most characters of a string.
@@ -54,6 +56,7 @@ impl Default for TextOptions<'_> {
     fn default() -> Self {
         TextOptions {
             numbers: NumberFormat::default(),
+            longs: None,
             names_only: false,
             string_limit: 200,
             element_limit: 10,
@@ -62,6 +65,15 @@ impl Default for TextOptions<'_> {
             symbol: &|_| None,
             view: &|_, _| None,
         }
+    }
+}
+
+impl TextOptions<'_> {
+    /// How numbers of this type are written.
+    fn numbers_of(&self, of: &Type) -> NumberFormat {
+        let name = of.data().name.as_deref().unwrap_or_default();
+        let is_long = || name.split(' ').any(|word| word == "long");
+        self.longs.filter(|_| is_long()).unwrap_or(self.numbers)
     }
 }
 
@@ -167,7 +179,7 @@ impl Writer<'_, '_> {
             return self.push(resolved.data().name.as_deref().unwrap_or("{}"));
         }
         match value.scalar(self.memory) {
-            Ok(scalar) => self.push(&scalar_text(scalar, resolved, self.options.numbers)),
+            Ok(scalar) => self.push(&scalar_text(scalar, resolved, self.options.numbers_of(resolved))),
             Err(reason) => self.push(&unavailable(&reason)),
         }
     }

@@ -222,7 +222,7 @@ fn show(words: &Words, mut subject: Subject, debugger: &mut Debugger) -> Result<
             return Err(path.unknown(&subject.of));
         }
         let text = match &subject.object {
-            Some(value) => values::text_of(&mut debugger.engine, value, values::Amount::default()),
+            Some(value) => values::text_of(&mut debugger.engine, value, values::Amount::usual(&debugger.settings)),
             None => describe_type(&subject.of.resolved()),
         };
         return Ok(TypeData::Single { heading: subject.heading, text });

@@ -115,8 +115,8 @@ pub(super) fn all(of: &Type, object: Option<&Value>, opening: Opening, debugger:
     rows
 }
 
-fn amount() -> Amount {
-    Amount { depth: 1, ..Amount::default() }
+fn amount(debugger: &Debugger) -> Amount {
+    Amount { depth: 1, ..Amount::usual(&debugger.settings) }
 }
 
 /// Appends the rows of a record with what is opened in them; `depth` is that of its fields.
@@ -130,7 +130,8 @@ fn open(
     out: &mut Vec<FieldRow>,
 ) {
     let levels = opening.depth.saturating_sub(depth);
-    for mut row in values::fields_of(&mut debugger.engine, of, object, levels, amount()) {
+    let amount = amount(debugger);
+    for mut row in values::fields_of(&mut debugger.engine, of, object, levels, amount) {
         if out.len() >= ROW_LIMIT {
             return;
         }
@@ -208,7 +209,8 @@ fn of_container(
     out: &mut Vec<FieldRow>,
 ) {
     let room = ROW_LIMIT.saturating_sub(out.len()) as u64;
-    for (part, text) in values::parts_of(&mut debugger.engine, container, wanted.min(room), amount()) {
+    let amount = amount(debugger);
+    for (part, text) in values::parts_of(&mut debugger.engine, container, wanted.min(room), amount) {
         if out.len() >= ROW_LIMIT {
             return;
         }
@@ -246,7 +248,8 @@ fn open_element(
 /// The row of one element.
 fn element(array: &Value, index: u64, offset: Option<u64>, depth: usize, debugger: &mut Debugger) -> Option<FieldRow> {
     let key = ElementKey::Number(i128::from(index));
-    let found = values::in_batches(&mut debugger.engine, amount(), |_, memory| array.element_at(&key, memory));
+    let amount = amount(debugger);
+    let found = values::in_batches(&mut debugger.engine, amount, |_, memory| array.element_at(&key, memory));
     let is_container = found.is_some() && array.value_type().element().is_none();
     let value = match found {
         Some(found) => found.ok()?,
@@ -257,7 +260,7 @@ fn element(array: &Value, index: u64, offset: Option<u64>, depth: usize, debugge
     };
     let offset = offset.filter(|_| !is_container);
     let size = value.value_type().size().unwrap_or(0);
-    let text = values::text_of(&mut debugger.engine, &value, amount());
+    let text = values::text_of(&mut debugger.engine, &value, amount);
     Some(FieldRow {
         depth,
         offset: offset.and_then(|offset| offset.checked_add(size.checked_mul(index)?)),
@@ -307,7 +310,8 @@ fn follow(
     out: &mut Vec<FieldRow>,
 ) {
     let Some((part, rest)) = parts.split_first() else { return };
-    let rows = values::fields_of(&mut debugger.engine, &place.of, place.object.as_ref(), 0, amount());
+    let amount = amount(debugger);
+    let rows = values::fields_of(&mut debugger.engine, &place.of, place.object.as_ref(), 0, amount);
     for at in matching(&rows, part, path.begins && rest.is_empty()) {
         if out.len() >= ROW_LIMIT {
             return;
