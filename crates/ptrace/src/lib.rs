@@ -9,6 +9,7 @@
 //!   `breakpoints` the sites and what a hit means, `step` the step plans, `bundle` what a stop brings along.
 //! * [`journal`]: what must be undone if this process dies, told ahead of the deed.
 //! * [`rescue`]: the guardian's part, which undoes it then.
+//! * `pages`: the protection of pages of a program, which `breakpoints` takes to watch data beyond the debug registers.
 //! * `remote_call`: system calls in a debuggee's thread that restore themselves.
 //! * [`lifeline`]: what keeps a debuggee alive when a breakpoint outlives its server.
 //!
@@ -26,6 +27,7 @@ mod live;
 pub mod memory;
 pub mod modules;
 pub mod os;
+mod pages;
 pub mod regions;
 mod remote_call;
 pub mod rescue;
@@ -36,3 +38,4 @@ mod traps;
 
 pub use journal::{Journal, NoJournal};
 pub use live::LiveTarget;
+pub use pages::ProtectedPages;

@@ -162,6 +162,9 @@ impl Tracer {
 
     /// A single step ended.
     pub(crate) fn stepped(&mut self, tid: ThreadId) {
+        if self.close_behind(tid) {
+            return;
+        }
         let is_instruction =
             self.stepping(tid).is_some_and(|stepping| matches!(stepping.primitive, Primitive::Instruction));
         if !is_instruction {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use outpost_base::{AddressSpaceId, ProcessId, RegisterContext, ThreadId, Va, VaRange};
 use outpost_target::{
-    Action, AttachMode, BreakpointChange, BreakpointState, Breakpoints, BundleRequest, CreateSpec, DetachMode,
-    DirectoryEntry, Event, FileId, HandleInfo, Interrupter, LinkStatistics, LinkWatcher, Live, ModuleInfo, Os,
-    OsProcess, Plan, ProcessInfo, ProcessQuery, ReadRequest, Region, RegisterSets, SearchRequest, ServerSession,
+    Action, AttachMode, BreakpointChange, BreakpointKind, BreakpointState, Breakpoints, BundleRequest, CreateSpec,
+    DetachMode, DirectoryEntry, Event, FileId, HandleInfo, Interrupter, LinkStatistics, LinkWatcher, Live, ModuleInfo,
+    Os, OsProcess, Plan, ProcessInfo, ProcessQuery, ReadRequest, Region, RegisterSets, SearchRequest, ServerSession,
     SigInfo, StopBundle, Target, TargetError, TargetInfo, ThreadInfo, ThreadTimes, Waited, WriteRequest,
 };
 use outpost_wire::{Agreed, Capabilities, Reply, Request};
@@ -349,6 +349,10 @@ impl Breakpoints for RemoteTarget {
         &mut self,
         changes: &[BreakpointChange],
     ) -> Result<Vec<Result<BreakpointState, TargetError>>, TargetError> {
+        if !self.capabilities.watches_by_pages && changes.iter().any(needs_pages) {
+            let reason = "the server is of a release that watches 1, 2, 4 or 8 bytes".into();
+            return Err(TargetError::Unsupported { operation: "watching so many bytes", reason });
+        }
         let request = Request::ChangeBreakpoints { changes: changes.to_vec() };
         expect!(self.link.call(request), Reply::BreakpointChanges(answers) => answers)
     }
@@ -426,4 +430,11 @@ impl Os for RemoteTarget {
         }
         expect!(self.link.call(Request::Sessions), Reply::Sessions(list) => list)
     }
+}
+
+/// Whether debug registers cannot hold a breakpoint, whatever is free of them: servers without the feature take the length for
+/// nonsense.
+fn needs_pages(change: &BreakpointChange) -> bool {
+    let BreakpointChange::Set(spec) = change else { return false };
+    matches!(spec.kind, BreakpointKind::Hardware { len, .. } if !matches!(len, 1 | 2 | 4 | 8))
 }

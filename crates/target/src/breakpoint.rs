@@ -8,6 +8,9 @@ use crate::condition::Condition;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BreakpointId(pub u32);
 
+/// Most bytes that one data breakpoint watches.
+pub const MAX_WATCHED: u32 = 1 << 20;
+
 /// What access a hardware breakpoint reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HardwareAccess {
@@ -24,12 +27,12 @@ pub enum HardwareAccess {
 pub enum BreakpointKind {
     /// A changed instruction byte.
     Software,
-    /// A debug register of each thread.
+    /// A debug register of each thread; for data that the registers cannot hold, what the target has in their place.
     Hardware {
         /// Access reported.
         access: HardwareAccess,
-        /// Bytes watched: 1, 2, 4 or 8; 1 for execution.
-        len: u8,
+        /// Bytes watched: 1 to [`MAX_WATCHED`]; 1 for execution. A register holds 1, 2, 4 or 8 at a multiple of that.
+        len: u32,
     },
 }
 
@@ -229,4 +232,6 @@ pub struct BreakpointState {
     pub reason: String,
     /// Where its condition is looked at.
     pub condition: ConditionPlace,
+    /// Why it watches data by the protection of pages, and what has become of that, for the user; empty if it does not.
+    pub by_pages: String,
 }

@@ -26,7 +26,7 @@ mod target;
 
 pub use breakpoint::{
     BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, ConditionPlace, DisplacedCopy,
-    FaultExit, Fixup, FixupKind, HardwareAccess, JumpCode, KillSafety, PadCode, ThreadFilter,
+    FaultExit, Fixup, FixupKind, HardwareAccess, JumpCode, KillSafety, MAX_WATCHED, PadCode, ThreadFilter,
 };
 pub use error::{Severity, TargetError};
 pub use event::{

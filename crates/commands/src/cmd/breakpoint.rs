@@ -1,7 +1,7 @@
 //! `bp`, `bu`, `ba`: setting breakpoints.
 
 use outpost_engine::expr::{Evaluator, Expr, ExprError, Masm, Radix};
-use outpost_engine::target::{HardwareAccess, KillSafety};
+use outpost_engine::target::{HardwareAccess, KillSafety, MAX_WATCHED};
 use outpost_engine::{
     BreakpointAccess, BreakpointNumber, BreakpointPlace, BreakpointRequest, DepthLimit, ProcessOrdinal, ThreadOrdinal,
 };
@@ -33,9 +33,13 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
     CommandEntry {
         names: &["ba"],
         syntax: "[~Thread] ba[ID] e|r|w Size [/1] [/c|/C Frames] [/w \"Condition\"] [Address [Passes]] [\"Commands\"]",
-        summary: "Set a hardware breakpoint on execution, access or write",
-        details: "By one of the four debug registers. Size is 1, 2, 4 or 8 bytes, 1 for e; the address is a multiple of \
-                  it. r also stops on writes. Data accesses stop after the instruction.",
+        summary: "Set a breakpoint on execution, access or write",
+        details: "By one of the four debug registers, which hold 1, 2, 4 or 8 bytes at a multiple of that, 1 for e. r also \
+                  stops on writes. Data accesses stop after the instruction. Where no register is left, or Size (in decimal, up \
+                  to 1048576) or the address is another, data is watched by taking access to its pages from the program: bl \
+                  says so, and why. Then each access to these pages and each system call of the process costs some ten to a \
+                  hundred microseconds, and what a system call writes there stops when the call returns. Stacks, code and \
+                  memory that the kernel writes by itself cannot be watched so.",
         example: "ba w4 g_count",
         group: Group::Breakpoints,
         eats_line: false,
@@ -227,8 +231,8 @@ fn access(arguments: &mut Arguments<'_>) -> Result<BreakpointAccess, CommandErro
     }
     let access = kinds.into_iter().find(|(letter, _)| arguments.take(letter)).map(|(_, access)| access);
     let access = access.ok_or_else(|| arguments.usage(wrong))?;
-    let len = arguments.decimal().and_then(|len| u8::try_from(len).ok()).filter(|len| matches!(len, 1 | 2 | 4 | 8));
-    let len = len.ok_or_else(|| arguments.usage("the size is 1, 2, 4 or 8"))?;
+    let len = arguments.decimal().filter(|len| (1..=MAX_WATCHED).contains(len));
+    let len = len.ok_or_else(|| arguments.usage("the size is 1 to 1048576, in decimal"))?;
     Ok(BreakpointAccess::Hardware { access, len })
 }
 

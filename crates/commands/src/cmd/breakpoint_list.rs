@@ -217,7 +217,11 @@ fn remarks(location: &BreakpointLocation, info: &BreakpointInfo) -> String {
         (None, reason) if !reason.is_empty() => format!(" (not set: {reason})"),
         _ => String::new(),
     };
-    condition + &safety
+    let pages = match location.by_pages.as_str() {
+        "" => String::new(),
+        because => format!(" (by page protection: {because})"),
+    };
+    condition + &pages + &safety
 }
 
 /// Clears, disables or enables.
@@ -354,6 +358,7 @@ mod tests {
                 safety: Some(KillSafety::Safe),
                 reason: String::new(),
                 condition: ConditionPlace::Target { because: String::new() },
+                by_pages: String::new(),
             }],
             expression: String::new(),
             thread: None,

@@ -133,7 +133,7 @@ fields!(BreakpointInfo {
     one_shot,
     commands,
 });
-fields!(BreakpointLocation { id, address, hits, safety, reason, condition });
+fields!(BreakpointLocation { id, address, hits, safety, reason, condition, by_pages });
 
 impl Json for ConditionPlace {
     fn json(&self) -> Value {

@@ -2,7 +2,8 @@
 
 use outpost_target::condition::Condition;
 use outpost_target::{
-    BreakpointChange, BreakpointKind, BreakpointSpec, HardwareAccess, JumpCode, KillSafety, TargetError, ThreadFilter,
+    BreakpointChange, BreakpointKind, BreakpointSpec, HardwareAccess, JumpCode, KillSafety, MAX_WATCHED, TargetError,
+    ThreadFilter,
 };
 
 use super::info::remaining;
@@ -38,9 +39,7 @@ impl Engine {
             Err(EngineError::NoSymbol { .. } | EngineError::NoModule { .. } | EngineError::NoLine { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        for at in &places {
-            check_access(request.access, *at)?;
-        }
+        check_access(request.access)?;
         let mut request = BreakpointRequest { passes: request.passes.max(1), ..request };
         if places.is_empty() {
             // What cannot be resolved becomes symbolic, silently, as the reference has it.
@@ -192,6 +191,7 @@ impl Engine {
             for location in known.flat_map(|known| &mut known.locations) {
                 if let Some(state) = states.iter().find(|state| state.id == location.shown.id) {
                     location.note_condition(state.condition.clone());
+                    location.shown.by_pages.clone_from(&state.by_pages);
                 }
             }
         }
@@ -238,6 +238,7 @@ impl Engine {
                     location.state = LocationState::Set;
                     location.shown.safety = Some(state.safety);
                     location.note_condition(state.condition);
+                    location.shown.by_pages = state.by_pages;
                     location.shown.reason = if state.safety == KillSafety::Safe { String::new() } else { state.reason };
                 }
                 Err(error) => {
@@ -344,16 +345,15 @@ impl Engine {
     }
 }
 
-/// Debug registers watch 1, 2, 4 or 8 bytes at a multiple of that (Intel SDM vol. 3, 17.2.5).
-fn check_access(access: BreakpointAccess, at: outpost_base::Va) -> Result<(), EngineError> {
+/// What no target can watch; how it watches the rest is the target's business.
+fn check_access(access: BreakpointAccess) -> Result<(), EngineError> {
     let BreakpointAccess::Hardware { access, len } = access else { return Ok(()) };
     let invalid = |reason: &str| Err(EngineError::Invalid { reason: reason.into() });
     match len {
         1 => Ok(()),
         _ if access == HardwareAccess::Execute => invalid("the size of an execution breakpoint is 1"),
-        2 | 4 | 8 if at.0.is_multiple_of(u64::from(len)) => Ok(()),
-        2 | 4 | 8 => invalid("the address is not aligned to the breakpoint's size"),
-        _ => invalid("the size of a data breakpoint is 1, 2, 4 or 8"),
+        2..=MAX_WATCHED => Ok(()),
+        _ => invalid("the size of a data breakpoint is 1 to 1048576"),
     }
 }
 

@@ -20,12 +20,12 @@ pub(crate) use table::BreakpointTable;
 pub enum BreakpointAccess {
     /// Execution, by a changed instruction (`bp`, `bu`).
     Code,
-    /// An access, by a debug register (`ba`).
+    /// An access, by a debug register or what the target has in its place (`ba`).
     Hardware {
         /// Which.
         access: HardwareAccess,
-        /// Bytes: 1, 2, 4 or 8; 1 for execution.
-        len: u8,
+        /// Bytes: 1 to [`MAX_WATCHED`](outpost_target::MAX_WATCHED); 1 for execution.
+        len: u32,
     },
 }
 
@@ -95,6 +95,8 @@ pub struct BreakpointLocation {
     pub reason: String,
     /// Where its condition is looked at, as of [`Engine::refresh_breakpoints`](crate::Engine::refresh_breakpoints).
     pub condition: ConditionPlace,
+    /// Why it watches by the protection of pages, and what has become of that; empty if it does not.
+    pub by_pages: String,
 }
 
 /// A row of `bl`.

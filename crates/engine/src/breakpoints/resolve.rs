@@ -145,6 +145,7 @@ impl Engine {
                     safety: None,
                     reason: String::new(),
                     condition: ConditionPlace::Target { because: String::new() },
+                    by_pages: String::new(),
                 },
                 state: LocationState::Changed,
                 no_jump: String::new(),

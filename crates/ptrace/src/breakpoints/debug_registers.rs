@@ -18,6 +18,15 @@ struct Watch {
     len: u8,
 }
 
+/// Why no debug register can watch something.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// The pages can be protected instead.
+    ForPages(&'static str),
+    /// Nothing can be done.
+    ForAll(TargetError),
+}
+
 /// The debug registers of a process.
 #[derive(Debug, Default)]
 pub(crate) struct DebugRegisters {
@@ -38,20 +47,25 @@ impl DebugRegisters {
     /// Takes a free register for a breakpoint.
     ///
     /// # Errors
-    /// A length or alignment the processor does not have; all four in use.
-    pub(crate) fn add(&mut self, id: BreakpointId, at: Va, access: HardwareAccess, len: u8) -> Result<(), TargetError> {
-        let invalid = |reason: &str| TargetError::Invalid { reason: reason.into() };
-        if !matches!(len, 1 | 2 | 4 | 8) || (access == HardwareAccess::Execute && len != 1) {
-            return Err(invalid("a data breakpoint watches 1, 2, 4 or 8 bytes, one for execution 1"));
-        }
-        if !at.0.is_multiple_of(u64::from(len)) {
-            return Err(invalid("a data breakpoint's address must be a multiple of its size"));
+    /// A length or alignment the processor does not have; all four in use. Data can be watched otherwise then.
+    pub(crate) fn add(&mut self, id: BreakpointId, at: Va, access: HardwareAccess, len: u32) -> Result<(), Unfit> {
+        let invalid = |reason: &str| Unfit::ForAll(TargetError::Invalid { reason: reason.into() });
+        if access == HardwareAccess::Execute && len != 1 {
+            return Err(invalid("a breakpoint for execution has the size 1"));
         }
         if at.0 >> 47 != 0 {
-            return Err(invalid("a data breakpoint must lie in user space"));
+            return Err(invalid("a hardware breakpoint must lie in user space"));
+        }
+        let len = match u8::try_from(len) {
+            Ok(len @ (1 | 2 | 4 | 8)) => len,
+            _ => return Err(Unfit::ForPages("debug registers watch 1, 2, 4 or 8 bytes")),
+        };
+        if !at.0.is_multiple_of(u64::from(len)) {
+            return Err(Unfit::ForPages("the address is not a multiple of the size"));
         }
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_none()) else {
-            return Err(invalid("all four debug registers are in use"));
+            let because = "all four debug registers are in use";
+            return Err(if access == HardwareAccess::Execute { invalid(because) } else { Unfit::ForPages(because) });
         };
         *slot = Some(Watch { id, at, access, len });
         self.version += 1;

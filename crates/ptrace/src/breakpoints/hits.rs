@@ -2,11 +2,11 @@
 
 use outpost_base::{AddressSpaceId, Arch, MemoryReader, ProcessId, RegisterContext, ThreadId, Va, VaRange};
 use outpost_target::{
-    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, JumpCode, PadCode, StopReason,
-    TargetError, ThreadFilter,
+    BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, HardwareAccess, JumpCode, PadCode,
+    StopReason, TargetError, ThreadFilter,
 };
 
-use super::debug_registers::take_status;
+use super::debug_registers::{Unfit, take_status};
 use super::sites::{Owner, Retired, TRAP};
 use crate::memory::ProcessMemory;
 use crate::sys::ptrace_registers::GeneralRegisters;
@@ -142,12 +142,19 @@ impl Tracer {
 
     /// Which breakpoints in debug registers stop this thread now; counts the hits and clears the status.
     pub(crate) fn judge_debug_registers(&mut self, tid: ThreadId) -> Vec<BreakpointId> {
-        let Some(registers) = self.registers(tid) else { return Vec::new() };
         let Some(process) = self.threads.get(&tid).and_then(|thread| self.processes.get(&thread.process)) else {
             return Vec::new();
         };
         let hit = process.debug.hit(take_status(tid));
-        let Some(space) = self.spaces.get(&process.space) else { return Vec::new() };
+        self.count_hits(tid, hit)
+    }
+
+    /// Which of the breakpoints that a stopped thread hit stop it; counts the hits.
+    pub(super) fn count_hits(&mut self, tid: ThreadId, hit: Vec<BreakpointId>) -> Vec<BreakpointId> {
+        let Some(registers) = self.registers(tid).filter(|_| !hit.is_empty() && !self.is_hidden(tid)) else {
+            return Vec::new();
+        };
+        let Some(space) = self.space_id_of(tid).and_then(|space| self.spaces.get(&space)) else { return Vec::new() };
         let (mut ids, mut context) = (Vec::new(), None);
         for id in hit {
             let Some(breakpoint) = self.breakpoints.get_mut(id) else { continue };
@@ -186,12 +193,12 @@ impl Tracer {
             }
             BreakpointKind::Hardware { access, len } => {
                 self.protect(spec.space);
-                for process in self.processes_in(spec.space) {
-                    if let Some(process) = self.processes.get_mut(&process) {
-                        process.debug.add(spec.id, spec.at, access, len)?;
-                    }
-                }
-                if let Err(error) = self.refresh_debug_registers(process) {
+                let added = self.add_to_registers(spec, access, len);
+                if let Err(Unfit::ForPages(because)) = added {
+                    self.watch_pages(spec, access, len, because)?;
+                } else if let Err(Unfit::ForAll(error)) = added {
+                    return Err(error);
+                } else if let Err(error) = self.refresh_debug_registers(process) {
                     for process in self.processes_in(spec.space) {
                         self.processes.get_mut(&process).map(|process| process.debug.remove(spec.id));
                     }
@@ -206,6 +213,15 @@ impl Tracer {
             .ok_or_else(|| TargetError::Invalid { reason: "the breakpoint was not kept".into() })
     }
 
+    fn add_to_registers(&mut self, spec: &BreakpointSpec, access: HardwareAccess, len: u32) -> Result<(), Unfit> {
+        for process in self.processes_in(spec.space) {
+            if let Some(process) = self.processes.get_mut(&process) {
+                process.debug.add(spec.id, spec.at, access, len)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Counts and safety of all breakpoints.
     pub(crate) fn breakpoint_states(&self) -> Vec<BreakpointState> {
         self.breakpoints.iter().map(|breakpoint| self.state_of(breakpoint)).collect()
@@ -213,12 +229,14 @@ impl Tracer {
 
     fn state_of(&self, breakpoint: &super::table::Breakpoint) -> BreakpointState {
         let spec = &breakpoint.spec;
+        let by_pages = self.spaces.get(&spec.space).map(|space| space.pages.remark(spec.id)).unwrap_or_default();
         let (safety, reason) = match spec.kind {
+            _ if !by_pages.is_empty() => Tracer::safety_of_pages(),
             BreakpointKind::Software => self.safety_of_site(spec.space, spec.at),
             BreakpointKind::Hardware { .. } => self.safety_of_registers(spec.space),
         };
         let condition = self.condition_place(spec.space, spec.at);
-        BreakpointState { id: spec.id, hits: breakpoint.hits, safety, reason, condition }
+        BreakpointState { id: spec.id, hits: breakpoint.hits, safety, reason, condition, by_pages }
     }
 
     /// Forgets a breakpoint; unknown ones are no error.
@@ -253,6 +271,7 @@ impl Tracer {
         match breakpoint.spec.kind {
             BreakpointKind::Software => self.remove_owner(space, at, Owner::Client(id)),
             BreakpointKind::Hardware { .. } => {
+                self.unwatch_pages(space, Some(id));
                 for process in self.processes_in(space) {
                     let removed = self.processes.get_mut(&process).is_some_and(|process| process.debug.remove(id));
                     if removed {
@@ -367,6 +386,7 @@ impl Tracer {
         let mut others = self.processes.values().filter(|other| other.id != process && !other.hidden);
         let shared = others.any(|other| other.space == space_id);
         if !shared {
+            self.unwatch_pages(space_id, None);
             self.remove_jumps(space_id, VaRange { start: Va(0), end: Va(u64::MAX) });
         }
         if !shared && let Some(space) = self.spaces.get_mut(&space_id) {

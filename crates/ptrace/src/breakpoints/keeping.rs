@@ -72,7 +72,8 @@ impl Tracer {
             return false;
         }
         let Ok(mask) = ptrace::signal_mask(tid.0) else { return false };
-        let blocks_others = mask & OTHER_FAULTS == OTHER_FAULTS;
+        let others = OTHER_FAULTS & !bit;
+        let blocks_others = mask & others == others;
         let was_blocked = mask & bit == 0 && (blocks_others || (surely && mask != 0));
         was_blocked && ptrace::set_signal_mask(tid.0, mask | bit).is_ok()
     }

@@ -136,7 +136,9 @@ impl Tracer {
             thread.state = State::Stopped;
         }
         match status.decode() {
-            Decoded::Stopped { signal, event: 0 } if signal == libc::SIGTRAP | 0x80 => {
+            Decoded::Stopped { signal, event: 0 }
+                if signal == libc::SIGTRAP | 0x80 && !self.space_of(tid).is_some_and(|space| space.pages.is_used()) =>
+            {
                 self.has_left(tid);
                 Passed::InSyscall
             }

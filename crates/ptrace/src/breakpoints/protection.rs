@@ -160,7 +160,7 @@ impl Tracer {
         result
     }
 
-    fn call_in<T>(
+    pub(super) fn call_in<T>(
         &mut self,
         space_id: AddressSpaceId,
         tid: ThreadId,

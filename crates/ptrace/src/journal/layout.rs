@@ -10,6 +10,7 @@
 //! | threads | 20 | valid | process and thread id, flags and held signal, its information (16), zero |
 //! | regions | 6 | valid | process, address, length, kind, zero |
 //! | actions | 8 | valid | process, signal, handler of ours, the program's own (4) |
+//! | pages | 6 | valid | process, address, length, the program's protection, ours |
 //!
 //! A record counts only while its word 0 is 1. It is written fields first, that word last, and taken back by zeroing
 //! that word, so that a writer that dies between two stores leaves the record whole or not there. The flags of a thread
@@ -24,7 +25,7 @@ use crate::sys::shared;
 /// `OUTPJRNL`.
 pub(super) const MAGIC: u64 = u64::from_be_bytes(*b"OUTPJRNL");
 /// Changes with the layout; writer and reader are one program, so that others are refused, not converted.
-pub(super) const VERSION: u64 = 2;
+pub(super) const VERSION: u64 = 3;
 
 pub(super) const HEADER_WORDS: usize = 64;
 pub(super) const WORD_MAGIC: usize = 0;
@@ -55,9 +56,10 @@ pub(super) const SITES: Table = PROCESSES.followed_by(12, 16_384);
 pub(super) const THREADS: Table = SITES.followed_by(20, 32_768);
 pub(super) const REGIONS: Table = THREADS.followed_by(6, 4096);
 pub(super) const ACTIONS: Table = REGIONS.followed_by(8, 8192);
+pub(super) const PAGES: Table = ACTIONS.followed_by(6, 8192);
 
 /// Words of the whole file. Pages that no record ever used take no memory.
-pub(super) const TOTAL_WORDS: usize = ACTIONS.end();
+pub(super) const TOTAL_WORDS: usize = PAGES.end();
 
 impl Table {
     const fn followed_by(self, width: usize, capacity: usize) -> Table {

@@ -16,9 +16,11 @@ mod writer;
 use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va};
 
 use crate::lifeline::KernelSigaction;
+use crate::pages::ProtectedPages;
 pub use layout::{RegionKind, create_shared};
 pub use reader::{
-    JournalImage, JournaledAction, JournaledProcess, JournaledRegion, JournaledSite, JournaledThread, MappingIdentity,
+    JournalImage, JournaledAction, JournaledPages, JournaledProcess, JournaledRegion, JournaledSite, JournaledThread,
+    MappingIdentity,
 };
 pub use writer::{Notifier, SharedJournal};
 
@@ -90,6 +92,16 @@ pub trait Journal {
 
     /// They are unmapped.
     fn region_removed(&mut self, process: ProcessId, at: Va) {
+        let _ = (process, at);
+    }
+
+    /// The program's pages of `piece` are about to be given another protection.
+    fn pages_protected(&mut self, process: ProcessId, piece: ProtectedPages) {
+        let _ = (process, piece);
+    }
+
+    /// Those that began at `at` have the program's again.
+    fn pages_restored(&mut self, process: ProcessId, at: Va) {
         let _ = (process, at);
     }
 

@@ -3,12 +3,13 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va};
+use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va, VaRange};
 use rustix::io::{Errno, pread};
 
 use super::layout::*;
 use super::{RegionKind, SIGNAL_INFO_SIZE};
 use crate::lifeline::KernelSigaction;
+use crate::pages::ProtectedPages;
 use crate::regions::parse_maps;
 use crate::sys::mapping_query::mapping_at;
 
@@ -30,6 +31,8 @@ pub struct JournalImage {
     pub regions: Vec<JournaledRegion>,
     /// Signal actions of ours in place of the program's.
     pub actions: Vec<JournaledAction>,
+    /// Pages of programs that have, or were about to have, a protection of ours.
+    pub pages: Vec<JournaledPages>,
     /// Records that make no sense and were left out.
     pub problems: u32,
 }
@@ -118,6 +121,15 @@ pub struct JournaledAction {
     pub own: KernelSigaction,
 }
 
+/// Pages of a program with a protection of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournaledPages {
+    /// The debuggee.
+    pub process: ProcessId,
+    /// Which, and how they are protected.
+    pub piece: ProtectedPages,
+}
+
 impl JournalImage {
     /// Reads the journal from its file. The writer may be dead, or alive and writing: then a record that is being
     /// written is left out or taken whole, except that one given back and taken again meanwhile may be mixed.
@@ -136,6 +148,7 @@ impl JournalImage {
         image.threads = parse(&table(THREADS)?, problems, thread);
         image.regions = parse(&table(REGIONS)?, problems, region);
         image.actions = parse(&table(ACTIONS)?, problems, action);
+        image.pages = parse(&table(PAGES)?, problems, pages);
         Ok(image)
     }
 }
@@ -270,4 +283,13 @@ fn action(fields: &[u64]) -> Option<JournaledAction> {
         ours: Va(ours),
         own: KernelSigaction { handler, flags, restorer, mask },
     })
+}
+
+fn pages(fields: &[u64]) -> Option<JournaledPages> {
+    let [process, at, len, own, ours] = *fields else { return None };
+    let end = at.checked_add(len).filter(|end| len != 0 && at % 4096 == 0 && end % 4096 == 0)?;
+    let flags = |word: u64| u32::try_from(word).ok().filter(|flags| *flags <= 7);
+    let range = VaRange { start: Va(at), end: Va(end) };
+    let piece = ProtectedPages { range, own: flags(own)?, ours: flags(ours)? };
+    Some(JournaledPages { process: process_id(process)?, piece })
 }

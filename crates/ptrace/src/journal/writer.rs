@@ -13,6 +13,7 @@ use super::layout::*;
 use super::{Journal, MappingIdentity, RegionKind, SIGNAL_INFO_SIZE};
 use crate::lifeline::KernelSigaction;
 use crate::os::ProcRoot;
+use crate::pages::ProtectedPages;
 use crate::sys::shared::SharedWords;
 
 /// Tells the guardian that the journal names another process; must not block.
@@ -26,6 +27,7 @@ pub struct SharedJournal {
     threads: Slots<ThreadId>,
     regions: Slots<(ProcessId, Va)>,
     actions: Slots<(ProcessId, i32)>,
+    pages: Slots<(ProcessId, Va)>,
     /// Written to when a process joins, so that the guardian opens its memory.
     notifier: Option<Notifier>,
     /// Open `maps` of processes that have sites, for their mappings' identity.
@@ -63,6 +65,7 @@ impl SharedJournal {
             threads: Slots::new(THREADS),
             regions: Slots::new(REGIONS),
             actions: Slots::new(ACTIONS),
+            pages: Slots::new(PAGES),
             notifier,
             maps: HashMap::new(),
             lost: 0,
@@ -202,7 +205,7 @@ impl<K: Hash + Eq> Slots<K> {
 
 impl Journal for SharedJournal {
     fn has_room(&self) -> bool {
-        self.sites.has_room() && self.regions.has_room() && self.actions.has_room()
+        self.sites.has_room() && self.regions.has_room() && self.actions.has_room() && self.pages.has_room()
     }
 
     fn process_joined(&mut self, process: ProcessId, created: bool) {
@@ -226,6 +229,10 @@ impl Journal for SharedJournal {
         let actions: Vec<_> = self.actions.by_key.keys().filter(|(owner, _)| *owner == process).copied().collect();
         for (owner, signal) in actions {
             self.action_restored(owner, signal);
+        }
+        let pages: Vec<_> = self.pages.by_key.keys().filter(|(owner, _)| *owner == process).copied().collect();
+        for (owner, at) in pages {
+            self.pages_restored(owner, at);
         }
         let of_process = |record: u64| record >> 32 == u64::from(process.0);
         let threads: Vec<_> = self
@@ -335,6 +342,16 @@ impl Journal for SharedJournal {
 
     fn action_restored(&mut self, process: ProcessId, signal: i32) {
         self.remove(|journal| &mut journal.actions, &(process, signal));
+    }
+
+    fn pages_protected(&mut self, process: ProcessId, piece: ProtectedPages) {
+        let range = piece.range;
+        let fields = [u64::from(process.0), range.start.0, range.len(), u64::from(piece.own), u64::from(piece.ours)];
+        self.put(|journal| &mut journal.pages, (process, range.start), &fields);
+    }
+
+    fn pages_restored(&mut self, process: ProcessId, at: Va) {
+        self.remove(|journal| &mut journal.pages, &(process, at));
     }
 
     fn detach_on_exit(&mut self, detach: bool) {

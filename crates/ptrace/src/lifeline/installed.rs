@@ -262,6 +262,49 @@ impl Installed {
         Ok(())
     }
 
+    /// Makes a watched page known: whoever faults there when nobody is left gives it `protection`, the program's own.
+    ///
+    /// # Errors
+    /// The table is full, or cannot be written.
+    pub(crate) fn add_page(&mut self, page: Va, protection: u32, memory: &ProcessMemory) -> Result<(), NotSafe> {
+        let entry = self.pads.entry_of(page);
+        if entry >= self.lifeline.capacity {
+            return Err(NotSafe::Full);
+        }
+        let count = self.pads.entries().max(entry + 1);
+        for (at, bytes) in self.lifeline.fill_entry(entry, count, page, Va(u64::from(protection))) {
+            if memory.write(at, &bytes) != bytes.len() {
+                return Err(NotSafe::Refused("code written from outside", Errno::IO));
+            }
+        }
+        self.pads.take_entry(page, entry);
+        Ok(())
+    }
+
+    /// The program's protection of a page may change from now on.
+    pub(crate) fn forget_page(&mut self, page: Va, memory: &ProcessMemory) {
+        let (at, bytes) = self.lifeline.clear_entry(self.pads.entry_of(page));
+        memory.write(at, &bytes);
+    }
+
+    /// Handles faults of memory from now on.
+    ///
+    /// # Errors
+    /// The signals' actions could not be read or set.
+    pub(crate) fn take_faults_of_pages(
+        &mut self,
+        mut caller: Caller<'_>,
+        journal: &mut dyn Journal,
+    ) -> Result<(), NotSafe> {
+        caller.move_to(self.frames);
+        self.take_faults(&caller, journal)
+    }
+
+    /// Room for the frames of calls.
+    pub(crate) fn frames(&self) -> Va {
+        self.frames
+    }
+
     /// Mappings of ours.
     pub(crate) fn ranges(&self) -> Vec<VaRange> {
         let mut ranges = vec![

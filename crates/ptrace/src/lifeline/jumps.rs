@@ -180,8 +180,8 @@ impl Installed {
         Ok(jump)
     }
 
-    /// Makes the lifeline the action for the signals of conditions that read what is not there.
-    fn take_faults(&mut self, caller: &Caller<'_>, journal: &mut dyn Journal) -> Result<(), NotSafe> {
+    /// Makes the lifeline the action for the signals of faults of memory.
+    pub(super) fn take_faults(&mut self, caller: &Caller<'_>, journal: &mut dyn Journal) -> Result<(), NotSafe> {
         while self.taken < SIGNALS.len() {
             let (index, signal) = (self.taken, SIGNALS[self.taken]);
             self.own[index] = action(caller, signal)?;

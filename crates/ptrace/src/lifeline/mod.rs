@@ -1,13 +1,14 @@
 //! The lifeline: code in the debuggee that leads a thread out of a breakpoint whose server is gone.
 //!
 //! While breakpoints exist, the debuggee's action for SIGILL and SIGTRAP is the handler made here; for SIGBUS and SIGSEGV
-//! too, once it has jump pads. As long as a tracer lives it never runs, since the tracer sees these signals first. When all debugger processes are killed at the moment
+//! too, once it has jump pads or watched pages. As long as a tracer lives it never runs, since the tracer sees these signals first. When all debugger processes are killed at the moment
 //! a thread faults at a site, the kernel delivers the signal, and the handler
 //!
 //! * sends a thread that faulted at a known site to the site's pad, where the displaced instruction is; where there is no
 //!   pad, it puts the original byte back, through `/proc/self/mem`, or else by making the page writable;
 //! * sends a thread that came to the trap of a jump pad, or whose condition there read what is not mapped, on to the
 //!   displaced instructions;
+//! * gives a thread that touched a page which is watched by its protection the program's own protection of it back;
 //! * clears TF after an orphaned single step, sets RF after an orphaned hardware breakpoint;
 //! * hands everything else to the program's own action, which the table remembers. A default action is put back and the
 //!   fault happens again (or the signal is sent again), so that the program dies of what it would have died of.
@@ -26,7 +27,8 @@
 //! | 132 | 12 | zero |
 //! | 144 | 16 each | entries: address of the site, address of its pad; a free entry has address 0 |
 //!
-//! In place of a pad's address, a site without one has its original byte.
+//! In place of a pad's address, a site without one has its original byte. A watched page has an entry, too: its address, and the
+//! program's own protection of it (`PROT_*`).
 //!
 //! An entry is filled pad first, then site, then counted; it is emptied by writing a zero site: the handler may look at
 //! any instant.

@@ -12,6 +12,7 @@
 //!    can undo: a thread that stands behind a hit `int3` goes back onto it, a fault that one of our bytes raised and that
 //!    is not delivered yet is swallowed, debug registers are cleared, single steps end, signals that the worker's death
 //!    swallowed are sent again as they were.
+//!    Pages that were watched by their protection get the program's own back.
 //! 4. The lifeline is taken away: the program's signal actions are put back, and what was mapped for pads is unmapped,
 //!    once all threads are stopped and none is there or will return there.
 //! 5. Children of debuggees that were forked with our bytes in them, and that the worker did not come to tell of, are
@@ -26,6 +27,7 @@ mod children;
 mod remains;
 mod sites;
 mod threads;
+mod watched;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -85,6 +87,10 @@ pub struct RescueReport {
     pub threads_moved: u32,
     /// Signals sent again.
     pub signals_restored: u32,
+    /// Stretches of pages that have the program's own protection again.
+    pub pages_restored: u32,
+    /// Those for which no thread could be used.
+    pub pages_failed: u32,
     /// Processes whose lifeline is gone without trace.
     pub lifelines_removed: u32,
     /// Processes in which it stays mapped, out of use if it could be, since a thread may still be there.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::RescueReport;
 use super::remains::Remains;
-use crate::journal::{JournalImage, JournaledSite, JournaledThread};
+use crate::journal::{JournalImage, JournaledPages, JournaledSite, JournaledThread};
 use crate::memory::ProcessMemory;
 use crate::sys::ptrace::{self, Go, RawSigInfo};
 use crate::sys::ptrace_registers as registers;
@@ -28,6 +28,8 @@ const TRAP_BRKPT: i32 = 1;
 const TRAP_TRACE: i32 = 2;
 const TRAP_HWBKPT: i32 = 4;
 const SI_KERNEL: i32 = 0x80;
+/// `si_code` of SIGSEGV: the page is there, and its protection forbids the access.
+const SEGV_ACCERR: i32 = 2;
 /// `PTRACE_EVENT_STOP`, which a seized thread reports when it was interrupted or is in a group-stop.
 const EVENT_STOP: i32 = 128;
 /// How long a signal that was sent may take to arrive.
@@ -43,6 +45,7 @@ pub(super) struct Plan<'a> {
     sites: BTreeMap<Va, &'a JournaledSite>,
     threads: BTreeMap<ThreadId, &'a JournaledThread>,
     remains: Option<Remains<'a>>,
+    pages: Vec<&'a JournaledPages>,
 }
 
 /// Threads that are ours for a moment.
@@ -83,7 +86,8 @@ impl<'a> Plan<'a> {
     pub(super) fn for_child(image: &'a JournalImage, parent: ProcessId) -> Plan<'a> {
         let sites = image.sites.iter().filter(|site| site.process == parent);
         let sites = sites.map(|site| (site.at, site)).collect();
-        Plan { sites, threads: BTreeMap::new(), remains: Remains::of(image, parent) }
+        let pages = image.pages.iter().filter(|pages| pages.process == parent).collect();
+        Plan { sites, threads: BTreeMap::new(), remains: Remains::of(image, parent), pages }
     }
 
     /// Whether a process that was forked from the plan's has anything of ours in it beside sites.
@@ -91,9 +95,14 @@ impl<'a> Plan<'a> {
         self.remains.as_ref().is_some_and(|remains| remains.are_in(process))
     }
 
+    /// Whether a page has, or had, a protection of ours.
+    fn has_page(&self, at: Va) -> bool {
+        self.pages.iter().any(|pages| pages.piece.range.contains(at))
+    }
+
     /// Whether there is anything to do; a process that was only looked at is not stopped again.
     pub(super) fn is_needed(&self) -> bool {
-        !self.sites.is_empty() || !self.threads.is_empty() || self.remains.is_some()
+        !self.sites.is_empty() || !self.threads.is_empty() || self.remains.is_some() || !self.pages.is_empty()
     }
 }
 
@@ -159,6 +168,7 @@ pub(super) fn put_right(process: ProcessId, captives: &mut Captives, plan: &Plan
             information: lost.information.as_ref().map(|information| RawSigInfo(**information)),
         }));
     }
+    super::watched::give_back(process, captives, &plan.pages, report);
     if let Some(remains) = &plan.remains {
         // A step's flag goes when the thread is set going or detached. Should we die before that, it would trap with nobody there.
         for thread in plan.threads.values().filter(|thread| thread.stepping).map(|thread| thread.thread.0) {
@@ -235,6 +245,7 @@ fn correct(
         libc::SIGTRAP if code == libc::SIGTRAP => Correction::Swallow,
         // At a site that the worker had just removed.
         libc::SIGILL if code > 0 && retired.contains(&pc) && !is_fault_byte(stop.process, pc) => Correction::Swallow,
+        libc::SIGSEGV if code == SEGV_ACCERR && plan.has_page(signal_address(thread)) => Correction::Swallow,
         libc::SIGTRAP if code == SI_KERNEL && int3_before.is_some() => {
             general.set_pc((pc - 1).0);
             _ = registers::set_general(thread, &general);
@@ -305,6 +316,10 @@ fn is_fault(thread: &JournaledThread) -> bool {
 
 fn signal_code(thread: u32) -> i32 {
     ptrace::signal_info(thread).map_or(0, |info| i32::from_le_bytes([info.0[8], info.0[9], info.0[10], info.0[11]]))
+}
+
+fn signal_address(thread: u32) -> Va {
+    Va(ptrace::signal_info(thread).map_or(0, |info| info.address()))
 }
 
 /// Sends a stopped thread the signal that it lost, with what it carried, and lets it go. Whether it got it.

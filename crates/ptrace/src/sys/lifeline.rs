@@ -4,7 +4,7 @@
 //! [`crate::lifeline`] for what it is for and for the table's layout.
 //!
 //! Offsets in `ucontext_t`: `uc_mcontext.gregs` at 40, `REG_RIP` is 16, `REG_EFL` is 17 (glibc `sys/ucontext.h`, kernel
-//! `struct sigcontext_64`). `siginfo_t.si_code` is at 8. Codes: `asm-generic/siginfo.h`.
+//! `struct sigcontext_64`). `siginfo_t.si_code` is at 8, `si_addr` at 16. Codes: `asm-generic/siginfo.h`.
 
 std::arch::global_asm!(
     ".pushsection .rodata.outpost_lifeline, \"a\", @progbits",
@@ -62,7 +62,49 @@ std::arch::global_asm!(
     "    add r8, 16",
     "    dec ecx",
     "    jnz 40b",
+    // Or a page that was taken from the program to watch it: its entry has the program's own protection.
+    "    cmp edi, 11",
+    "    jne 60f",
+    "    mov r10, qword ptr [rsi + 16]", // si_addr
+    "    and r10, -4096",
+    "    mov ecx, dword ptr [r9 + 128]",
+    "    lea r8, [r9 + 144]",
+    "41:",
+    "    cmp qword ptr [r8], r10",
+    "    je 42f",
+    "    add r8, 16",
+    "    dec ecx",
+    "    jnz 41b",
     "    jmp 60f",
+    "42:",
+    "    mov rcx, qword ptr [r8 + 8]",
+    "    cmp rcx, 8",
+    "    jae 60f",
+    "    mov r11d, dword ptr [rdx + 192]", // REG_ERR: bit 1 a write, bit 4 a fetch (SDM vol. 3A, 4.7)
+    "    test r11d, 16",
+    "    jnz 60f",
+    "    shr r11d",
+    "    and r11d, 1",
+    "    inc r11d", // PROT_READ or PROT_WRITE
+    "    test ecx, r11d",
+    "    jz 60f", // the program's own protection forbids it, too
+    "    push rdi",
+    "    push rsi",
+    "    push rdx",
+    "    push rax",
+    "    mov rdi, r10",
+    "    mov esi, 4096",
+    "    mov edx, ecx",
+    "    mov eax, 10", // mprotect
+    "    syscall",
+    "    mov ecx, eax",
+    "    pop rax",
+    "    pop rdx",
+    "    pop rsi",
+    "    pop rdi",
+    "    test ecx, ecx",
+    "    jnz 60f",
+    "    ret",
     "50:",
     "    mov rcx, qword ptr [r8 + 8]",
     "    cmp rcx, 0x100",

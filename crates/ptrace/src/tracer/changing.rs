@@ -26,6 +26,7 @@ impl Tracer {
             counts.push(known.memory.write(write.at, &bytes) as u64);
             self.renew_sites(space, VaRange::from_len(write.at, write.bytes.len() as u64));
         }
+        self.note_written(space);
         Ok(counts)
     }
 

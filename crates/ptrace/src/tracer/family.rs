@@ -121,6 +121,7 @@ impl Tracer {
     /// A new thread's first stop.
     pub(super) fn first_stop(&mut self, tid: ThreadId) {
         self.threads_changed = true;
+        self.guard_new_thread(tid);
         let is_leader = self.threads.get(&tid).is_some_and(|thread| thread.process.0 == tid.0);
         if self.is_hidden(tid) || is_leader {
             return self.settle(tid);
@@ -130,7 +131,9 @@ impl Tracer {
             return self.report(tid, StopReason::ThreadStarted);
         }
         self.notice(tid, StopReason::ThreadStarted);
-        self.settle(tid);
+        if !self.waits_for_maker(tid) {
+            self.settle(tid);
+        }
     }
 
     /// A process replaced its image; `tid` is the leader's id by now.
@@ -206,6 +209,9 @@ impl Tracer {
             for (at, _) in gone.sites.iter() {
                 self.journal.site_removed(space, at);
             }
+            for piece in gone.pages.closed() {
+                self.journal.pages_restored(gone.memory.process(), piece.range.start);
+            }
         }
         for id in self.breakpoints.in_space(space) {
             self.breakpoints.remove(id);
@@ -274,6 +280,7 @@ impl Tracer {
     /// Takes a thread out of the tables.
     pub(super) fn forget_thread(&mut self, tid: ThreadId) {
         self.forget_calls(tid);
+        self.forget_caller(tid);
         if let Some(gone) = self.threads.remove(&tid) {
             self.threads_changed = true;
             self.journal.debug_registers_cleared(tid);

@@ -191,6 +191,9 @@ impl Tracer {
             let is_ours = match signal {
                 libc::SIGTRAP => is_our_trap(process, tid),
                 libc::SIGILL => self.fault_of_removed_site(tid),
+                libc::SIGSEGV => {
+                    ptrace::signal_info(tid.0).is_ok_and(|info| self.is_stale_fault(tid, Va(info.address())))
+                }
                 _ => false,
             };
             deliver = if is_ours { 0 } else { signal };

@@ -189,6 +189,7 @@ impl Tracer {
 
     /// Sets a stopped thread going, with its signal.
     pub(crate) fn launch(&mut self, tid: ThreadId, how: Go) {
+        let how = self.guarded(tid, how);
         if self.update_debug_registers(tid).is_err() || self.flush(tid).is_err() {
             return self.lost(tid);
         }

@@ -53,6 +53,9 @@ impl Tracer {
         if signo == libc::SIGILL && info.code() > 0 && self.fault_byte_hit(tid) {
             return;
         }
+        if signo == libc::SIGSEGV && self.page_fault(tid, &info) {
+            return;
+        }
         let hidden = self.is_hidden(tid);
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         thread.in_delivery = true;

@@ -42,6 +42,10 @@ impl Tracer {
         if may_be_in_pad && self.leave_pad(tid, signal, event) {
             return;
         }
+        // Interrupted, it is in no system call any more: that would have returned first.
+        if event == libc::PTRACE_EVENT_STOP && signal == libc::SIGTRAP && self.close_behind(tid) {
+            return;
+        }
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         match event {
             0 if signal == libc::SIGTRAP | 0x80 => self.syscall_stop(tid),
@@ -74,6 +78,10 @@ impl Tracer {
 
     /// Entry or return of a system call, seen when the client asked for some by number.
     fn syscall_stop(&mut self, tid: ThreadId) {
+        let stop = syscall_stop(tid.0);
+        if self.guard_syscall(tid, stop) {
+            return;
+        }
         let wanted = &self.rules.events.syscalls;
         if wanted.is_empty() || self.is_hidden(tid) {
             return self.settle(tid);
@@ -84,7 +92,7 @@ impl Tracer {
         if !self.rules.events.syscalls.contains(&number) {
             return self.settle(tid);
         }
-        let leaving = syscall_stop(tid.0) == SyscallStop::Return;
+        let leaving = stop == SyscallStop::Return;
         self.report(tid, StopReason::Syscall { number, leaving });
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va};
 use outpost_target::{ModuleInfo, ProcessOrigin};
 
-use crate::breakpoints::{DebugRegisters, Protection, Retired, Sites};
+use crate::breakpoints::{DebugRegisters, Pages, Protection, Retired, Sites};
 use crate::lifeline::Installed;
 use crate::memory::ProcessMemory;
 use crate::remote_call::PendingCall;
@@ -137,12 +137,20 @@ pub(crate) struct Space {
     /// Originals of sites that were removed: a fork child made before still has the trap.
     pub(crate) retired: BTreeMap<Va, Retired>,
     pub(crate) protection: Protection,
+    /// What is watched by the protection of pages.
+    pub(crate) pages: Pages,
 }
 
 impl Space {
     /// A space without anything of ours in it.
     pub(crate) fn new(memory: ProcessMemory) -> Space {
-        Space { memory, sites: Sites::default(), retired: BTreeMap::new(), protection: Protection::NotTried }
+        Space {
+            memory,
+            sites: Sites::default(),
+            retired: BTreeMap::new(),
+            protection: Protection::NotTried,
+            pages: Pages::default(),
+        }
     }
 }
 

@@ -9,3 +9,4 @@ mod common;
 mod events;
 mod speed;
 mod steps;
+mod watching;

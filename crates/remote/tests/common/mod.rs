@@ -267,6 +267,7 @@ impl Breakpoints for Scripted {
                 safety: KillSafety::Safe,
                 reason: String::new(),
                 condition: ConditionPlace::Target { because: String::new() },
+                by_pages: String::new(),
             })),
             BreakpointChange::Clear(_) => None,
         };

@@ -4,7 +4,7 @@ use outpost_base::{AddressSpaceId, ThreadId, Va};
 use outpost_target::condition::Condition;
 use outpost_target::{
     BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, ConditionPlace, DisplacedCopy,
-    FaultExit, Fixup, FixupKind, HardwareAccess, JumpCode, KillSafety, PadCode, TargetError, ThreadFilter,
+    FaultExit, Fixup, FixupKind, HardwareAccess, JumpCode, KillSafety, MAX_WATCHED, PadCode, TargetError, ThreadFilter,
 };
 
 use super::{enumeration, required};
@@ -119,9 +119,7 @@ impl From<BreakpointSpec> for proto::BreakpointSpec {
     fn from(spec: BreakpointSpec) -> proto::BreakpointSpec {
         let kind = match spec.kind {
             BreakpointKind::Software => Kind::Software(proto::Empty {}),
-            BreakpointKind::Hardware { access, len } => {
-                Kind::Hardware(Hardware { access: access_number(access), len: u32::from(len) })
-            }
+            BreakpointKind::Hardware { access, len } => Kind::Hardware(Hardware { access: access_number(access), len }),
         };
         let only_thread = match spec.threads {
             ThreadFilter::All => None,
@@ -149,8 +147,8 @@ impl TryFrom<proto::BreakpointSpec> for BreakpointSpec {
     fn try_from(spec: proto::BreakpointSpec) -> Result<BreakpointSpec, WireError> {
         let kind = match required(spec.kind, "kind")? {
             Kind::Software(_) => BreakpointKind::Software,
-            Kind::Hardware(Hardware { access: number, len }) => match u8::try_from(len) {
-                Ok(len @ (1 | 2 | 4 | 8)) => BreakpointKind::Hardware { access: access(number)?, len },
+            Kind::Hardware(Hardware { access: number, len }) => match len {
+                1..=MAX_WATCHED => BreakpointKind::Hardware { access: access(number)?, len },
                 _ => return Err(WireError::Field { field: "len" }),
             },
         };
@@ -207,6 +205,7 @@ impl From<BreakpointState> for proto::BreakpointState {
             reason: state.reason,
             in_debuggee,
             by_server_because,
+            by_pages: state.by_pages,
         }
     }
 }
@@ -222,6 +221,7 @@ impl From<proto::BreakpointState> for BreakpointState {
                 true => ConditionPlace::Debuggee,
                 false => ConditionPlace::Target { because: state.by_server_because },
             },
+            by_pages: state.by_pages,
         }
     }
 }

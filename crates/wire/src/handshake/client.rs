@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::resume::{CALLS, RESIZE, RESUME, TIMES, decode_resumed, encode_resume};
+use super::resume::{CALLS, PAGES, RESIZE, RESUME, TIMES, decode_resumed, encode_resume};
 use super::{
     Agreed, Capabilities, Identity, MAGIC, OnLost, Opened, Opening, RELEASE, RefusalCode, ResumeKey, VERSIONS, agree,
     limits,
@@ -28,6 +28,7 @@ pub struct ClientHandshake {
     /// The server knows the times of threads.
     tells_thread_times: bool,
     calls_functions: bool,
+    watches_by_pages: bool,
     state: State,
 }
 
@@ -97,7 +98,7 @@ impl ClientHandshake {
             magic: MAGIC.to_vec(),
             versions: VERSIONS.to_vec(),
             release: RELEASE.to_owned(),
-            features: [RESUME, RESIZE, TIMES, CALLS].map(str::to_owned).to_vec(),
+            features: [RESUME, RESIZE, TIMES, CALLS, PAGES].map(str::to_owned).to_vec(),
             limits: Some(limits(super::MAX_FRAME)),
             nonce: nonce.to_vec(),
         };
@@ -111,6 +112,7 @@ impl ClientHandshake {
             resizes_terminals: false,
             tells_thread_times: false,
             calls_functions: false,
+            watches_by_pages: false,
             state: State::Hello,
         };
         (handshake, payload)
@@ -155,6 +157,7 @@ impl ClientHandshake {
                 opened.capabilities.resizes_terminals = self.resizes_terminals;
                 opened.capabilities.tells_thread_times = self.tells_thread_times;
                 opened.capabilities.calls_functions = self.calls_functions;
+                opened.capabilities.watches_by_pages = self.watches_by_pages;
                 Ok(ClientStep::Opened { opened, agreed })
             }
             (State::Trusted { agreed }, Ok(Kind::SessionResumed)) => {
@@ -175,6 +178,7 @@ impl ClientHandshake {
         self.resizes_terminals = has(RESIZE);
         self.tells_thread_times = has(TIMES);
         self.calls_functions = has(CALLS);
+        self.watches_by_pages = has(PAGES);
         let known = VERSIONS.contains(&hello.version);
         let agreed = agree(hello.version, hello.limits, &hello.features)
             .filter(|_| known)
@@ -225,6 +229,7 @@ fn opened(frame: &Frame<'_>) -> Result<Opened, WireError> {
             resizes_terminals: false,
             tells_thread_times: false,
             calls_functions: false,
+            watches_by_pages: false,
         },
         stop,
         command_line: message.command_line,

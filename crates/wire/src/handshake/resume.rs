@@ -17,6 +17,8 @@ pub(crate) const RESIZE: &str = "resize";
 pub(crate) const TIMES: &str = "times";
 /// The feature of servers that carry out [`outpost_target::Action::Call`].
 pub(crate) const CALLS: &str = "calls";
+/// The feature of servers that watch any number of bytes.
+pub(crate) const PAGES: &str = "pages";
 
 /// What becomes of a session whose link is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use outpost_target::fake::FakeTarget;
 
-use super::resume::{CALLS, RESIZE, RESUME, TIMES};
+use super::resume::{CALLS, PAGES, RESIZE, RESUME, TIMES};
 use super::*;
 use crate::auth::{Key, NONCE_LEN};
 use crate::frame::{Frame, Header};
@@ -54,6 +54,7 @@ fn meet(client_password: &str, server_password: &str) -> Result<OpenRequest, Wir
             resizes_terminals: true,
             tells_thread_times: true,
             calls_functions: true,
+            watches_by_pages: true,
             ..Capabilities::default()
         },
         stop: None,
@@ -246,7 +247,7 @@ fn clients_one_release_older_or_newer_are_served() {
     };
     let told = |hello: &mut proto::ServerHello| {
         assert_eq!(hello.version, 1, "the highest that both know");
-        assert_eq!(hello.features, [RESUME, RESIZE, TIMES, CALLS], "those that both know");
+        assert_eq!(hello.features, [RESUME, RESIZE, TIMES, CALLS, PAGES], "those that both know");
     };
     let (request, agreed, _) = meet_another_release(newer, told, true).unwrap();
     assert!(request.agreed.resume && agreed.version == 1);

@@ -389,7 +389,7 @@ impl Values {
         if self.below(3) == 0 {
             return BreakpointChange::Clear(BreakpointId(self.u32()));
         }
-        let (access, len) = (self.one_of(&[Execute, Write, ReadWrite]), self.one_of(&[1, 2, 4, 8]));
+        let (access, len) = (self.one_of(&[Execute, Write, ReadWrite]), self.one_of(&[1, 2, 3, 8, 1 << 20]));
         let only = ThreadFilter::Only(self.thread());
         BreakpointChange::Set(BreakpointSpec {
             id: BreakpointId(self.u32()),
@@ -606,6 +606,7 @@ impl Values {
             reason: self.text(),
             condition: self
                 .one_of(&[ConditionPlace::Debuggee, ConditionPlace::Target { because: "the site is not hot".into() }]),
+            by_pages: self.text(),
         }
     }
 
