@@ -68,6 +68,8 @@ enum State {
     SourceStepping,
     /// Several threads write to a watched variable, as fast as they can.
     Watching,
+    /// The same, and the variable is watched by the protection of its pages.
+    WatchingPages,
     /// Sites come and go while they are hit.
     Planting,
     /// Attached and let go again and again: most of the time, calls are made in a thread of it.
@@ -80,7 +82,7 @@ enum State {
     FoundStoppedHits,
 }
 
-const STATES: [State; 15] = [
+const STATES: [State; 16] = [
     State::Hits,
     State::PlainHits,
     State::FalseConditions,
@@ -91,6 +93,7 @@ const STATES: [State; 15] = [
     State::Stepped,
     State::SourceStepping,
     State::Watching,
+    State::WatchingPages,
     State::Planting,
     State::Calling,
     State::InFunction,
@@ -137,10 +140,12 @@ fn is_wanted(state: State, mode: &str) -> bool {
 }
 
 /// Whether the breakpoints of a cell say that they outlive their server. Those of a program that blocks SIGILL or SIGTRAP
-/// do not: the kernel ends a process whose thread faults with the signal blocked, unless somebody traces it.
+/// do not: the kernel ends a process whose thread faults with the signal blocked, unless somebody traces it. Nor do watched
+/// pages, which a system call cannot write to.
 fn is_safe(state: State, mode: &str) -> bool {
-    mode != "blocked"
-        || matches!(state, State::BrokenIn | State::Stepping | State::Stepped | State::Calling | State::InFunction)
+    let sets_none =
+        matches!(state, State::BrokenIn | State::Stepping | State::Stepped | State::Calling | State::InFunction);
+    (mode != "blocked" || sets_none) && state != State::WatchingPages
 }
 
 fn is_promised(killed: Killed, was_safe: bool) -> bool {
@@ -500,9 +505,10 @@ fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[B
             }
             2
         }
-        State::Watching => {
+        State::Watching | State::WatchingPages => {
             let at = symbol(&worker_program(), "watched");
-            let kind = BreakpointKind::Hardware { access: HardwareAccess::Write, len: 8 };
+            let len = if state == State::Watching { 8 } else { 9 };
+            let kind = BreakpointKind::Hardware { access: HardwareAccess::Write, len };
             put(remote, BreakpointSpec { kind, auto_continue: true, ..breakpoint(3, space, at) });
             1
         }

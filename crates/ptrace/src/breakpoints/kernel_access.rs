@@ -10,6 +10,8 @@ use crate::sys::ptrace_registers::GeneralRegisters;
 
 /// Longest string (`PATH_MAX`), and longer than any structure of these calls.
 const REACH: u64 = 4096;
+/// More bytes than a poll has: it was another call then.
+const MAX_POLLED: u64 = 1 << 24;
 /// Words of the arguments in `user_regs_struct`: rdi, rsi, rdx, r10, r8, r9.
 const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
 
@@ -26,8 +28,8 @@ fn shape(number: i64) -> Option<(usize, Option<usize>, u64)> {
         | libc::SYS_getegid
         | libc::SYS_sched_yield
         | libc::SYS_pause
-        | libc::SYS_rt_sigreturn => (0, None, 0),
-        libc::SYS_close
+        | libc::SYS_rt_sigreturn
+        | libc::SYS_close
         | libc::SYS_dup
         | libc::SYS_fsync
         | libc::SYS_fdatasync
@@ -76,6 +78,13 @@ fn shape(number: i64) -> Option<(usize, Option<usize>, u64)> {
         | libc::SYS_connect
         | libc::SYS_bind
         | libc::SYS_prlimit64
+        | libc::SYS_select
+        | libc::SYS_waitid
+        | libc::SYS_rt_sigtimedwait
+        | libc::SYS_getsockname
+        | libc::SYS_getpeername
+        | libc::SYS_setsockopt
+        | libc::SYS_getsockopt
         | libc::SYS_futex => (6, None, 0),
         libc::SYS_read | libc::SYS_write | libc::SYS_pread64 | libc::SYS_pwrite64 | libc::SYS_getdents64 => {
             (2, Some(2), 1)
@@ -84,6 +93,8 @@ fn shape(number: i64) -> Option<(usize, Option<usize>, u64)> {
         libc::SYS_sendto | libc::SYS_recvfrom => (6, Some(2), 1),
         // struct pollfd, struct epoll_event.
         libc::SYS_poll => (1, Some(1), 8),
+        // Begun anew after an interruption with its first arguments: nanosleep, clock_nanosleep, futex or poll.
+        libc::SYS_restart_syscall => (6, Some(1), 8),
         libc::SYS_ppoll => (4, Some(1), 8),
         libc::SYS_epoll_wait | libc::SYS_epoll_pwait => (5, Some(2), 12),
         // Of mappings: from the first argument, of the length in the second.
@@ -97,6 +108,7 @@ pub(super) fn may_touch(registers: &GeneralRegisters, number: i64, is_watched: i
     let Some((count, length, size)) = shape(number) else { return true };
     let argument = |index: usize| registers.0.get(ARGUMENTS[index]).copied().unwrap_or(0);
     let reach = length.map_or(REACH, |length| argument(length).saturating_mul(size).max(REACH));
+    let reach = if number == libc::SYS_restart_syscall && reach > MAX_POLLED { REACH } else { reach };
     (0..count).any(|index| is_watched(VaRange::from_len(Va(argument(index)), reach)))
 }
 
@@ -119,6 +131,8 @@ mod tests {
         check(libc::SYS_read, [3, 0x20_0000, 8, 0x10_0000, 0x10_0000, 0x10_0000], false);
         check(libc::SYS_futex, [0x20_0000, 0, 0, 0x10_0ff8, 0, 0], true);
         check(libc::SYS_munmap, [0xf_f000, 0x2000, 0, 0, 0, 0], true);
+        check(libc::SYS_restart_syscall, [0x20_0000, 0x7fff_0000_0000, 0, 0, 0, 0], false);
+        check(libc::SYS_restart_syscall, [0xf_8000, 0x1001, 0, 0, 0, 0], true);
         check(libc::SYS_getpid, [0x10_0000; 6], false);
         check(libc::SYS_readv, [3, 0x20_0000, 1, 0, 0, 0], true);
         check(libc::SYS_clone, [0; 6], true);

@@ -10,10 +10,12 @@
 
 mod debug_registers;
 mod emulate;
+mod guarding;
 mod hits;
 mod jumps;
 mod keeping;
 mod kernel_access;
+mod page_faults;
 mod pages;
 mod pass;
 mod protection;

@@ -1,6 +1,6 @@
 //! What is watched by the protection of pages in one address space, and which of the pages are taken from the program now.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use outpost_base::{ThreadId, Va, VaRange};
 use outpost_target::{BreakpointId, HardwareAccess, Region};
@@ -32,6 +32,10 @@ pub(crate) struct Pages {
     pub(super) closed: Vec<ProtectedPages>,
     /// Threads in a system call that may touch a watched page: the pages are the program's while there are any.
     pub(super) callers: HashSet<ThreadId>,
+    /// Those of them whose signal stack is not known yet.
+    pub(super) unasked: HashSet<ThreadId>,
+    /// First addresses of what the journal knows.
+    pub(super) journaled: BTreeSet<Va>,
     /// The thread that executes one instruction with the pages open.
     pub(super) stepper: Option<ThreadId>,
     /// The other threads are held while one makes a call.
@@ -62,9 +66,9 @@ impl Watch {
 }
 
 impl Pages {
-    /// Pages that have our protection now.
-    pub(crate) fn closed(&self) -> &[ProtectedPages] {
-        &self.closed
+    /// First addresses of what the journal knows.
+    pub(crate) fn journaled(&self) -> impl Iterator<Item = Va> {
+        self.journaled.iter().copied()
     }
 
     /// Whether system calls and faults are to be looked at.

@@ -33,32 +33,37 @@ use std::time::{Duration, Instant};
 use outpost_base::{AddressSpaceId, ThreadId, Va, VaRange};
 use outpost_target::{BreakpointId, BreakpointSpec, HardwareAccess, KillSafety, MAX_WATCHED, RegionUsage, TargetError};
 
-use super::hits::Unbroken;
 use super::pages::Watch;
-use super::{Passed, kernel_access};
 use crate::lifeline::NotSafe;
-use crate::pages::{self, PAGE};
+use crate::pages::{self, PAGE, ProtectedPages};
 use crate::regions::read_regions;
-use crate::sys::ptrace::{self, Go, RawSigInfo};
-use crate::sys::ptrace_registers::{self as registers, GeneralRegisters, word};
+use crate::sys::ptrace_registers::word;
 use crate::sys::ptrace_state::{SyscallStop, rseq_area, syscall_stop};
-use crate::sys::ptrace_wait::{Decoded, Whom, wait_blocking, wait_now};
-use crate::tracer::{Space, State, Thread, Tracer, trap_code};
+use crate::sys::ptrace_wait::{WaitStatus, Whom, wait_blocking, wait_now};
+use crate::tracer::{Space, Thread, Tracer};
 
-/// `si_code` of SIGSEGV: the protection of the page forbids it.
-const SEGV_ACCERR: i32 = 2;
-/// Word of rax in `user_regs_struct`.
-const RAX: usize = 10;
 /// A thread's control block is within so many bytes of its FS base (glibc's and musl's `struct pthread`).
-const CONTROL_BLOCK: u64 = 4096;
-/// Longest access of one instruction that can begin before a range: xsave areas are longer, and change something.
-const LONGEST_ACCESS: u64 = 64;
+pub(super) const CONTROL_BLOCK: u64 = 4096;
 /// Room of a signal frame below sp, extended state of any present processor included.
-const SIGNAL_FRAME: u64 = 16 << 10;
-/// Others are held for so long while a thread makes a call with open pages; one that takes longer blocks.
-const CALL: Duration = Duration::from_millis(2);
+pub(super) const SIGNAL_FRAME: u64 = 16 << 10;
+/// A thread that cannot be used now (the parent of a vfork) is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Changes of protection that follow from others, until it must be as wanted.
 const ROUNDS: usize = 4;
+
+/// Why a range cannot be watched.
+struct Refused {
+    /// For the user.
+    why: String,
+    /// It may be otherwise in a moment.
+    passes: bool,
+}
+
+impl<T: Into<String>> From<T> for Refused {
+    fn from(why: T) -> Refused {
+        Refused { why: why.into(), passes: false }
+    }
+}
 
 impl Tracer {
     /// Watches a range by its pages, `because` no debug register holds it.
@@ -76,23 +81,35 @@ impl Tracer {
         }
         self.protect(spec.space);
         let space = spec.space;
-        let paused = self.pause(&|tracer, thread| tracer.space_id_of(thread.id) == Some(space), None);
-        let result = self.add_watch(space, Watch::new(spec.id, range, access, because), range);
-        self.unpause(paused);
-        result.map_err(|why| invalid(format!("{because}, and its pages cannot be protected instead: {why}")))
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let paused = self.pause(&|tracer, thread| tracer.space_id_of(thread.id) == Some(space), None);
+            let result = self.add_watch(space, Watch::new(spec.id, range, access, because), range);
+            self.unpause(paused);
+            match result {
+                Ok(()) => return Ok(()),
+                Err(Refused { passes: true, .. }) if Instant::now() < end => self.let_events_pass(),
+                Err(Refused { why, .. }) => {
+                    let reason = format!("{because}, and its pages cannot be protected instead: {why}");
+                    return Err(invalid(reason));
+                }
+            }
+        }
     }
 
-    fn add_watch(&mut self, space_id: AddressSpaceId, watch: Watch, range: VaRange) -> Result<(), String> {
-        let in_space = |thread: &&Thread| self.space_id_of(thread.id) == Some(space_id);
-        if self.threads.values().filter(in_space).any(Thread::is_out) {
-            return Err("a thread cannot be stopped now; try again when it is out of its system call".into());
+    /// Deals with what threads do for a moment.
+    fn let_events_pass(&mut self) {
+        match wait_now(Whom::Any) {
+            Ok(Some((found, status))) => self.on_status(ThreadId(found), status),
+            _ => std::thread::sleep(Duration::from_millis(1)),
         }
+    }
+
+    fn add_watch(&mut self, space_id: AddressSpaceId, watch: Watch, range: VaRange) -> Result<(), Refused> {
+        let in_space = |thread: &&Thread| self.space_id_of(thread.id) == Some(space_id);
         let id = watch.id;
         let threads: Vec<ThreadId> = self.threads.values().filter(in_space).map(|thread| thread.id).collect();
-        self.check_range(space_id, range, &threads)?;
-        // Whoever is about to make a call was not asked what it touches.
-        let about_to_call: Vec<ThreadId> =
-            threads.iter().filter(|tid| syscall_stop(tid.0) == SyscallStop::Entry).copied().collect();
+        let unasked = self.check_range(space_id, range, &threads)?;
         let lifeline = self.spaces.get(&space_id).and_then(|space| space.protection.lifeline());
         let lifeline = lifeline.ok_or("nothing can be put into the process")?.clone();
         let changed = self.with_caller(space_id, None, |caller, _, journal| {
@@ -108,12 +125,14 @@ impl Tracer {
             }
             Ok(lifeline)
         });
-        let changed = changed.map_err(|why| why.to_string())?;
+        let changed = changed.map_err(|why| Refused { why: why.to_string(), passes: true })?;
         let space = self.spaces.get_mut(&space_id).ok_or("its address space is gone")?;
         space.protection.replace_lifeline(changed);
         self.open_pages(space_id, None).map_err(|why| why.to_string())?;
         let space = self.spaces.get_mut(&space_id).ok_or("its address space is gone")?;
-        space.pages.callers.extend(about_to_call);
+        // Until they are back, the pages stay open.
+        space.pages.callers.extend(&unasked);
+        space.pages.unasked.extend(unasked);
         space.pages.add(watch, &space.memory);
         self.sync_pages(space_id, None);
         let refused = self.spaces.get(&space_id).map(|space| space.pages.lost.clone()).filter(|lost| !lost.is_empty());
@@ -121,13 +140,19 @@ impl Tracer {
             None => Ok(()),
             Some(why) => {
                 self.unwatch_pages(space_id, Some(id));
-                Err(why)
+                Err(why.into())
             }
         }
     }
 
-    /// Refuses pages that the kernel writes to by itself, or that cannot be protected.
-    fn check_range(&mut self, space_id: AddressSpaceId, range: VaRange, threads: &[ThreadId]) -> Result<(), String> {
+    /// Refuses pages that the kernel writes to by itself, or that cannot be protected. Gives the threads that could not be
+    /// asked for their signal stack, since they are in a system call or about to make one.
+    fn check_range(
+        &mut self,
+        space_id: AddressSpaceId,
+        range: VaRange,
+        threads: &[ThreadId],
+    ) -> Result<Vec<ThreadId>, Refused> {
         let process = self.process_in(space_id).ok_or("its address space is gone")?;
         let pages = VaRange { start: range.start.align_down(PAGE), end: range.end.align_up(PAGE) };
         let stacks: Vec<Va> = threads.iter().filter_map(|tid| self.registers(*tid)).map(|r| Va(r.sp())).collect();
@@ -149,15 +174,25 @@ impl Tracer {
             }
         }
         if covered < pages.end {
-            return Err(format!("nothing is mapped at {covered}"));
+            return Err(format!("nothing is mapped at {covered}").into());
         }
+        let mut unasked = Vec::new();
         for tid in threads {
+            let is_in_call = self.threads.get(tid).is_some_and(|thread| {
+                thread.is_out() || thread.vfork_child.is_some() || syscall_stop(tid.0) == SyscallStop::Entry
+            });
+            if is_in_call {
+                unasked.push(*tid);
+            }
             if let Some(why) = self.needs_pages(*tid, pages) {
                 return Err(why.into());
             }
-            let stack = self.signal_stack(space_id, *tid).map_err(|why| format!("thread {tid}: {why}"))?;
-            if stack.overlaps(pages) {
-                return Err("a signal stack is in its pages, where the kernel puts signal frames".into());
+            if !is_in_call {
+                let stack = self.signal_stack(space_id, *tid);
+                let stack = stack.map_err(|why| Refused { why: format!("thread {tid}: {why}"), passes: true })?;
+                if stack.overlaps(pages) {
+                    return Err("a signal stack is in its pages, where the kernel puts signal frames".into());
+                }
             }
         }
         let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
@@ -165,11 +200,11 @@ impl Tracer {
         if leads_to.any(|target| target.as_os_str() == "anon_inode:[io_uring]") {
             return Err("the process uses io_uring, by which the kernel reads and writes at any time".into());
         }
-        Ok(())
+        Ok(unasked)
     }
 
     /// Why the kernel may write to `pages` on behalf of a stopped thread, whatever it does.
-    fn needs_pages(&mut self, tid: ThreadId, pages: VaRange) -> Option<&'static str> {
+    pub(super) fn needs_pages(&mut self, tid: ThreadId, pages: VaRange) -> Option<&'static str> {
         let registers = self.registers(tid)?;
         let block = VaRange::from_len(Va(registers.0[word::FS_BASE]), CONTROL_BLOCK);
         let rseq = VaRange::from_len(Va(rseq_area(tid.0).unwrap_or(0)), 64);
@@ -182,7 +217,7 @@ impl Tracer {
     }
 
     /// Where a thread's handlers run that ask for a stack of their own (`SA_ONSTACK`).
-    fn signal_stack(&mut self, space_id: AddressSpaceId, tid: ThreadId) -> Result<VaRange, String> {
+    pub(super) fn signal_stack(&mut self, space_id: AddressSpaceId, tid: ThreadId) -> Result<VaRange, String> {
         if self.threads.get(&tid).is_none_or(|thread| !thread.is_stopped() || thread.is_exiting) {
             return Ok(VaRange { start: Va(0), end: Va(0) });
         }
@@ -212,6 +247,11 @@ impl Tracer {
         }
         if let Some(space) = self.spaces.get_mut(&space_id) {
             let free = space.pages.remove(id);
+            if space.pages.watches().is_empty() && !space.pages.is_closed() {
+                for at in std::mem::take(&mut space.pages.journaled) {
+                    self.journal.pages_restored(space.memory.process(), at);
+                }
+            }
             if let Some(mut lifeline) = space.protection.lifeline().cloned() {
                 free.into_iter().for_each(|page| lifeline.forget_page(page, &space.memory));
                 space.protection.replace_lifeline(lifeline);
@@ -222,7 +262,7 @@ impl Tracer {
     }
 
     /// Nothing of a space is watched any more, since it would harm the program.
-    fn give_up_pages(&mut self, space_id: AddressSpaceId, first: Option<ThreadId>, why: &str) {
+    pub(super) fn give_up_pages(&mut self, space_id: AddressSpaceId, first: Option<ThreadId>, why: &str) {
         if let Some(space) = self.spaces.get_mut(&space_id) {
             space.pages.lost = why.into();
         }
@@ -230,7 +270,7 @@ impl Tracer {
     }
 
     /// Closes or opens the pages, as is wanted now. `first` is a stopped thread to call in.
-    fn sync_pages(&mut self, space_id: AddressSpaceId, first: Option<ThreadId>) {
+    pub(super) fn sync_pages(&mut self, space_id: AddressSpaceId, first: Option<ThreadId>) {
         for _ in 0..ROUNDS {
             let Some(pages) = self.spaces.get(&space_id).map(|space| &space.pages) else { return };
             let close = pages.shall_be_closed();
@@ -261,6 +301,7 @@ impl Tracer {
         let frames = space.protection.lifeline().map(|lifeline| lifeline.frames());
         // Whatever becomes of it, the pages are ours from now on as far as faults go.
         space.pages.closed.clone_from(&pieces);
+        space.pages.journaled.extend(pieces.iter().map(|piece| piece.range.start));
         let done = self.with_caller(space_id, first, |mut caller, _, journal| {
             frames.into_iter().for_each(|frames| caller.move_to(frames));
             pieces.iter().try_for_each(|piece| {
@@ -289,368 +330,11 @@ impl Tracer {
         space.pages.busy = false;
         if done.is_ok() {
             for piece in space.pages.closed.drain(..) {
-                self.journal.pages_restored(process, piece.range.start);
+                // A thread's fault may still be on its way: whoever finds it has to know of the pages.
+                self.journal.pages_protected(process, ProtectedPages { ours: piece.own, ..piece });
             }
         }
         done
-    }
-
-    /// A thread got SIGSEGV; `true`: by a page that is watched, and that is dealt with.
-    pub(crate) fn page_fault(&mut self, tid: ThreadId, info: &RawSigInfo) -> bool {
-        if info.code() != SEGV_ACCERR {
-            return false;
-        }
-        let at = Va(info.address());
-        let Some(space_id) = self.space_id_of(tid) else { return false };
-        let Some(space) = self.spaces.get(&space_id) else { return false };
-        if !space.pages.covers(at) {
-            let is_stale = space.pages.were_at(at) && self.is_stale_fault(tid, at);
-            if is_stale {
-                self.keep_after_fault(tid, libc::SIGSEGV);
-                self.settle(tid);
-            }
-            return is_stale;
-        }
-        match space.pages.stepper {
-            // With the pages open it faults again: it is the program's own.
-            Some(stepper) if stepper == tid => return false,
-            // Another one's turn; it faults again when its own has come.
-            Some(_) => self.settle(tid),
-            None => self.step_with_open_pages(tid, space_id, at),
-        }
-        true
-    }
-
-    /// Whether a fault at `at` was raised while the page had our protection, and would not be now.
-    pub(crate) fn is_stale_fault(&self, tid: ThreadId, at: Va) -> bool {
-        let Some(space) = self.space_of(tid).filter(|space| space.pages.were_at(at)) else { return false };
-        let regions = read_regions(space.memory.process(), &[]).unwrap_or_default();
-        regions.iter().any(|region| region.range.contains(at) && region.read && region.write)
-    }
-
-    fn step_with_open_pages(&mut self, tid: ThreadId, space_id: AddressSpaceId, at: Va) {
-        self.keep_after_fault(tid, libc::SIGSEGV);
-        let paused = self.pause(&|tracer, thread| tracer.space_id_of(thread.id) == Some(space_id), Some(tid));
-        if let Some(space) = self.spaces.get_mut(&space_id) {
-            space.pages.stepper = Some(tid);
-            space.pages.faults += 1;
-        }
-        self.sync_pages(space_id, Some(tid));
-        let probes = self.set_probes(tid, at);
-        let passed = self.execute_one(tid);
-        let mut hit = Vec::new();
-        if passed == Passed::Done {
-            hit = self.probed(tid, at, probes);
-        }
-        if let Some(space) = self.spaces.get_mut(&space_id) {
-            hit.extend(space.pages.changed(&space.memory));
-            space.pages.stepper = None;
-        }
-        hit.sort_unstable();
-        hit.dedup();
-        self.sync_pages(space_id, Some(tid));
-        self.unpause(paused);
-        if passed != Passed::Done {
-            return;
-        }
-        let mut ids = self.judge_debug_registers(tid);
-        ids.extend(self.count_hits(tid, hit));
-        match ids.is_empty() {
-            false => self.stop_at_breakpoints(tid, ids),
-            true if self.is_stepping(tid) => self.stepped(tid),
-            true => self.settle(tid),
-        }
-    }
-
-    /// One instruction of a stopped thread, all others being held.
-    fn execute_one(&mut self, tid: ThreadId) -> Passed {
-        let Some(pc) = self.registers(tid).map(|registers| Va(registers.pc())) else { return Passed::Elsewhere };
-        if self.space_of(tid).is_some_and(|space| space.sites.get(pc).is_some()) {
-            return self.pass(tid);
-        }
-        self.tell_step(tid);
-        let status = self.flush(tid).and_then(|()| ptrace::go(tid.0, Go::Step, 0)).and_then(|()| wait_for(tid));
-        let Ok(status) = status else {
-            self.lost(tid);
-            return Passed::Elsewhere;
-        };
-        if let Some(thread) = self.threads.get_mut(&tid) {
-            (thread.registers, thread.dirty, thread.state) = (None, false, State::Stopped);
-        }
-        let is_step = matches!(status.decode(), Decoded::Stopped { signal: libc::SIGTRAP, event: 0 })
-            && ptrace::signal_info(tid.0)
-                .is_ok_and(|info| trap_code::is_step(info.code()) || trap_code::is_debug_register(info.code()));
-        if !is_step {
-            self.on_status(tid, status);
-            return Passed::Elsewhere;
-        }
-        if let Some(thread) = self.threads.get_mut(&tid) {
-            (thread.in_delivery, thread.interrupted) = (false, false);
-        }
-        self.keep_after_fault(tid, libc::SIGTRAP);
-        Passed::Done
-    }
-
-    /// Lends the thread's debug registers to the ranges of which the fault's address alone does not tell whether they
-    /// are hit, for one step. Gives their breakpoints, in the registers' order.
-    fn set_probes(&mut self, tid: ThreadId, at: Va) -> Vec<BreakpointId> {
-        let Some(space) = self.space_of(tid) else { return Vec::new() };
-        let reads_there = space.pages.watches().iter().any(|watch| watch.reads);
-        let is_open = |watch: &&Watch| {
-            let begins_behind = at < watch.range.start && watch.range.start - at < LONGEST_ACCESS;
-            begins_behind || (watch.range.contains(at) && reads_there)
-        };
-        let probes: Vec<(BreakpointId, Va, bool)> = space
-            .pages
-            .watches()
-            .iter()
-            .filter(is_open)
-            .take(4)
-            .map(|watch| (watch.id, watch.range.start.max(at), watch.reads))
-            .collect();
-        let Some(process) = self.threads.get(&tid).map(|thread| thread.process) else { return Vec::new() };
-        if probes.is_empty() {
-            return Vec::new();
-        }
-        self.journal.debug_registers_set(process, tid);
-        // Whoever had them gets them back at the thread's next start.
-        if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.debug_version = u64::MAX;
-        }
-        let mut control = 0;
-        let set = registers::set_debug(tid.0, 7, 0).and_then(|()| {
-            for (index, (_, place, reads)) in probes.iter().enumerate() {
-                registers::set_debug(tid.0, index, place.0)?;
-                let access = if *reads { 0b11 } else { 0b01 };
-                control |= 1 << (2 * index) | access << (16 + 4 * index);
-            }
-            registers::set_debug(tid.0, 6, 0)?;
-            registers::set_debug(tid.0, 7, control)
-        });
-        match set {
-            Ok(()) => probes.into_iter().map(|(id, ..)| id).collect(),
-            Err(_) => Vec::new(),
-        }
-    }
-
-    /// Takes the registers back; gives the breakpoints that the instruction hit.
-    fn probed(&mut self, tid: ThreadId, at: Va, probes: Vec<BreakpointId>) -> Vec<BreakpointId> {
-        let mut hit = Vec::new();
-        if !probes.is_empty() {
-            let status = registers::debug(tid.0, 6).unwrap_or(0);
-            let fired = probes.iter().enumerate().filter(|(index, _)| status >> index & 1 == 1);
-            hit.extend(fired.map(|(_, id)| *id));
-            // Whatever is set again later, these must not be judged as the client's.
-            let _ = registers::set_debug(tid.0, 6, 0);
-            let _ = self.update_debug_registers(tid);
-        }
-        let Some(space) = self.space_of(tid) else { return hit };
-        let told = space.pages.watches().iter().filter(|watch| !probes.contains(&watch.id));
-        hit.extend(told.filter(|watch| watch.range.contains(at)).map(|watch| watch.id));
-        hit
-    }
-
-    /// How a thread is set going in an address space with watched pages: it stops at its system calls.
-    pub(crate) fn guarded(&mut self, tid: ThreadId, how: Go) -> Go {
-        let Some(space_id) = self.space_id_of(tid) else { return how };
-        let is_used = self.spaces.get(&space_id).is_some_and(|space| space.pages.is_used());
-        let thread = self.threads.get(&tid).filter(|_| is_used);
-        if !is_used || thread.is_some_and(|thread| thread.is_exiting) {
-            return how;
-        }
-        let has_signal = thread.is_some_and(|thread| thread.signal.is_some());
-        if has_signal && let Some(sp) = self.registers(tid).map(|registers| registers.sp()) {
-            let frame = VaRange { start: Va(sp.saturating_sub(SIGNAL_FRAME)), end: Va(sp) };
-            if self.spaces.get(&space_id).is_some_and(|space| space.pages.overlaps(frame)) {
-                self.give_up_pages(space_id, Some(tid), "a thread has its stack there");
-            }
-        } else if how == Go::Step && self.is_at_syscall(tid, 0) && syscall_stop(tid.0) != SyscallStop::Entry {
-            // A step over a call does not stop at its entry.
-            if let Some(space) = self.spaces.get_mut(&space_id) {
-                space.pages.callers.insert(tid);
-            }
-            self.sync_pages(space_id, Some(tid));
-        }
-        if how == Go::Continue { Go::ToSyscall } else { how }
-    }
-
-    /// Whether a system call instruction is `back` bytes before the thread's pc.
-    fn is_at_syscall(&mut self, tid: ThreadId, back: u64) -> bool {
-        let Some(pc) = self.registers(tid).map(|registers| Va(registers.pc()) - back) else { return false };
-        let Some(space) = self.space_of(tid) else { return false };
-        let mut code = [0; 2];
-        let count = outpost_base::MemoryReader::read(&mut Unbroken(space), pc, &mut code);
-        count == 2 && matches!(code, [0x0f, 0x05] | [0xcd, 0x80])
-    }
-
-    /// A thread stopped at the entry or return of a system call; `true`: it is dealt with.
-    pub(crate) fn guard_syscall(&mut self, tid: ThreadId, stop: SyscallStop) -> bool {
-        let Some(space_id) = self.space_id_of(tid) else { return false };
-        let Some(space) = self.spaces.get(&space_id).filter(|space| space.pages.is_used()) else { return false };
-        match stop {
-            SyscallStop::Entry => {
-                let is_open = space.pages.callers.contains(&tid) && !space.pages.is_closed();
-                let Some(registers) = self.registers(tid).filter(|_| !is_open) else { return false };
-                let Some(space) = self.spaces.get(&space_id) else { return false };
-                let number = registers.0[word::ORIG_RAX] as i64;
-                if !kernel_access::may_touch(&registers, number, |range| space.pages.overlaps(range)) {
-                    return false;
-                }
-                self.repeat_with_open_pages(tid, space_id, registers)
-            }
-            SyscallStop::Return => self.close_behind(tid),
-            SyscallStop::None => false,
-        }
-    }
-
-    /// Cancels the call that a thread is about to make, opens the pages, and has it make the call again.
-    fn repeat_with_open_pages(&mut self, tid: ThreadId, space_id: AddressSpaceId, registers: GeneralRegisters) -> bool {
-        if !self.is_at_syscall(tid, 2) {
-            // Not made by the instruction before pc: another thread has to open the pages.
-            self.note_caller(tid, space_id);
-            self.sync_pages(space_id, None);
-            return false;
-        }
-        let mut cancelled = registers;
-        cancelled.0[RAX] = registers.0[word::ORIG_RAX];
-        cancelled.0[word::ORIG_RAX] = u64::MAX;
-        cancelled.set_pc(registers.pc() - 2);
-        let status = registers::set_general(tid.0, &cancelled)
-            .and_then(|()| ptrace::go(tid.0, Go::ToSyscall, 0))
-            .and_then(|()| wait_for(tid));
-        let Ok(status) = status else {
-            self.lost(tid);
-            return true;
-        };
-        if let Some(thread) = self.threads.get_mut(&tid) {
-            (thread.registers, thread.dirty, thread.state) = (None, false, State::Stopped);
-        }
-        let is_return =
-            matches!(status.decode(), Decoded::Stopped { signal, event: 0 } if signal == libc::SIGTRAP | 0x80);
-        if !is_return {
-            // It was killed.
-            self.on_status(tid, status);
-            return true;
-        }
-        // Whoever is held makes it when he goes on, and comes here again.
-        if self.threads.get(&tid).is_none_or(Thread::stays) {
-            return true;
-        }
-        let paused = self.pause(&|tracer, thread| tracer.space_id_of(thread.id) == Some(space_id), Some(tid));
-        self.note_caller(tid, space_id);
-        self.sync_pages(space_id, Some(tid));
-        self.settle(tid);
-        self.await_return(tid, space_id);
-        self.unpause(paused);
-        true
-    }
-
-    fn note_caller(&mut self, tid: ThreadId, space_id: AddressSpaceId) {
-        if let Some(space) = self.spaces.get_mut(&space_id) {
-            space.pages.callers.insert(tid);
-            space.pages.calls += 1;
-        }
-    }
-
-    /// Waits for the end of a call with open pages, for as long as one takes that does not block.
-    fn await_return(&mut self, tid: ThreadId, space_id: AddressSpaceId) {
-        let end = Instant::now() + CALL;
-        let is_under_way = |tracer: &Tracer| {
-            tracer.spaces.get(&space_id).is_some_and(|space| space.pages.callers.contains(&tid))
-                && tracer.threads.get(&tid).is_some_and(|thread| !thread.is_stopped())
-        };
-        let newest = self.threads.values().map(|thread| thread.sequence).max();
-        self.set_holding(space_id, true);
-        while is_under_way(self) && Instant::now() < end {
-            match wait_now(Whom::Thread(tid.0)) {
-                Ok(Some((found, status))) => self.on_status(ThreadId(found), status),
-                Ok(None) => std::thread::yield_now(),
-                Err(_) => break,
-            }
-        }
-        self.set_holding(space_id, false);
-        let made: Vec<ThreadId> =
-            self.threads.values().filter(|thread| Some(thread.sequence) > newest).map(|thread| thread.id).collect();
-        made.into_iter().for_each(|tid| self.settle(tid));
-    }
-
-    fn set_holding(&mut self, space_id: AddressSpaceId, holding: bool) {
-        if let Some(space) = self.spaces.get_mut(&space_id) {
-            space.pages.holding = holding;
-        }
-    }
-
-    /// Whether a new thread waits until the call that made it has returned, and the pages are closed.
-    pub(crate) fn waits_for_maker(&self, tid: ThreadId) -> bool {
-        self.space_of(tid).is_some_and(|space| space.pages.holding)
-    }
-
-    /// A thread is back from a call with the pages open; `true`: what the kernel wrote stops it.
-    pub(crate) fn close_behind(&mut self, tid: ThreadId) -> bool {
-        let Some(space_id) = self.space_id_of(tid) else { return false };
-        let Some(space) = self.spaces.get_mut(&space_id) else { return false };
-        if !space.pages.callers.remove(&tid) {
-            return false;
-        }
-        if let Some(why) = self.new_stack_of(tid, space_id) {
-            self.give_up_pages(space_id, Some(tid), why);
-        }
-        self.sync_pages(space_id, Some(tid));
-        let Some(space) = self.spaces.get_mut(&space_id) else { return false };
-        let changed = space.pages.changed(&space.memory);
-        let ids = self.count_hits(tid, changed);
-        if ids.is_empty() {
-            return false;
-        }
-        self.stop_at_breakpoints(tid, ids);
-        true
-    }
-
-    /// Why pages cannot be watched any more behind the call that a thread has just made.
-    fn new_stack_of(&mut self, tid: ThreadId, space_id: AddressSpaceId) -> Option<&'static str> {
-        let registers = self.registers(tid)?;
-        let space = self.spaces.get(&space_id)?;
-        match registers.0[word::ORIG_RAX] as i64 {
-            libc::SYS_sigaltstack => {
-                let mut bytes = [0; 24];
-                let at = Va(registers.0[14]);
-                let is_set = at != Va(0) && space.memory.read(at, &mut bytes) == 24;
-                (is_set && space.pages.overlaps(stack_range(&bytes))).then_some("a signal stack is there")
-            }
-            libc::SYS_io_uring_setup => Some("the process uses io_uring"),
-            libc::SYS_rseq | libc::SYS_set_tid_address | libc::SYS_arch_prctl => {
-                let at = VaRange::from_len(Va(registers.0[14]), CONTROL_BLOCK);
-                let second = VaRange::from_len(Va(registers.0[13]), CONTROL_BLOCK);
-                let is_there = space.pages.overlaps(at) || space.pages.overlaps(second);
-                is_there.then_some("a thread's control block is there")
-            }
-            _ => None,
-        }
-    }
-
-    /// A thread that has just been made must not find its stack taken.
-    pub(crate) fn guard_new_thread(&mut self, tid: ThreadId) {
-        let Some(space_id) = self.space_id_of(tid) else { return };
-        let Some(space) = self.spaces.get(&space_id).filter(|space| space.pages.is_used()) else { return };
-        let all: Vec<VaRange> = space.pages.watches().iter().map(|watch| watch.range).collect();
-        let process = space.memory.process();
-        let Some(sp) = self.registers(tid).map(|registers| Va(registers.sp())) else { return };
-        let regions = read_regions(process, &[sp]).unwrap_or_default();
-        let stack = regions.iter().find(|region| region.range.contains(sp)).map(|region| region.range);
-        let is_stack = |range: &VaRange| stack.is_some_and(|stack| stack.overlaps(*range));
-        let pages = |range: &VaRange| VaRange { start: range.start.align_down(PAGE), end: range.end.align_up(PAGE) };
-        if all.iter().any(|range| is_stack(range) || self.needs_pages(tid, pages(range)).is_some()) {
-            self.give_up_pages(space_id, Some(tid), "a new thread has its stack there");
-        }
-    }
-
-    /// A thread or what it knew is gone: it is in no call any more.
-    pub(crate) fn forget_caller(&mut self, tid: ThreadId) {
-        let Some(space_id) = self.space_id_of(tid) else { return };
-        let is_caller = self.spaces.get_mut(&space_id).is_some_and(|space| space.pages.callers.remove(&tid));
-        if is_caller {
-            self.sync_pages(space_id, None);
-        }
     }
 
     /// Why a watch by pages is not kill-safe.
@@ -669,12 +353,12 @@ impl Tracer {
 }
 
 /// `stack_t`: address, flags, size; a disabled one has flag 2.
-fn stack_range(bytes: &[u8; 24]) -> VaRange {
+pub(super) fn stack_range(bytes: &[u8; 24]) -> VaRange {
     let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
     VaRange::from_len(Va(word(0)), if bytes[8] & 2 == 0 { word(16) } else { 0 })
 }
 
-fn wait_for(tid: ThreadId) -> Result<crate::sys::ptrace_wait::WaitStatus, rustix::io::Errno> {
+pub(super) fn wait_for(tid: ThreadId) -> Result<WaitStatus, rustix::io::Errno> {
     loop {
         match wait_blocking(Whom::Thread(tid.0)) {
             Err(rustix::io::Errno::INTR) => {}

@@ -80,6 +80,13 @@ impl<'a> Remains<'a> {
         Found { regions, lifeline: lifeline.map(|lifeline| (lifeline, lifeline.read_entries(memory))) }
     }
 
+    /// Lets threads out of our code that are in it.
+    pub(super) fn lead_out(&self, process: ProcessId, captives: &mut Captives) {
+        if let Ok(memory) = ProcessMemory::open(process) {
+            self.find(process, &memory).lead_out(&memory, captives);
+        }
+    }
+
     /// Takes it away from a process whose threads are all stopped. Where something still leads there it stays mapped,
     /// out of use.
     pub(super) fn take_away(&self, process: ProcessId, captives: &mut Captives, report: &mut RescueReport) {

@@ -168,7 +168,11 @@ pub(super) fn put_right(process: ProcessId, captives: &mut Captives, plan: &Plan
             information: lost.information.as_ref().map(|information| RawSigInfo(**information)),
         }));
     }
-    super::watched::give_back(process, captives, &plan.pages, report);
+    if !plan.pages.is_empty() {
+        // A call of the dead worker's may be about to protect them.
+        plan.remains.iter().for_each(|remains| remains.lead_out(process, captives));
+        super::watched::give_back(process, captives, &plan.pages, report);
+    }
     if let Some(remains) = &plan.remains {
         // A step's flag goes when the thread is set going or detached. Should we die before that, it would trap with nobody there.
         for thread in plan.threads.values().filter(|thread| thread.stepping).map(|thread| thread.thread.0) {
@@ -286,7 +290,8 @@ fn block_again(thread: u32, forced: u64, unblocked: bool) {
     let Ok(mask) = ptrace::signal_mask(thread) else { return };
     let mut blocked = mask;
     // Whose fault it was is not known: who blocks all other faults blocked this one, too.
-    if mask & OTHER_FAULTS == OTHER_FAULTS {
+    let others = OTHER_FAULTS & !forced;
+    if mask & others == others {
         blocked |= forced;
     }
     if unblocked {

@@ -209,8 +209,8 @@ impl Tracer {
             for (at, _) in gone.sites.iter() {
                 self.journal.site_removed(space, at);
             }
-            for piece in gone.pages.closed() {
-                self.journal.pages_restored(gone.memory.process(), piece.range.start);
+            for at in gone.pages.journaled() {
+                self.journal.pages_restored(gone.memory.process(), at);
             }
         }
         for id in self.breakpoints.in_space(space) {

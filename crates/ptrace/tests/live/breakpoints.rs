@@ -227,9 +227,9 @@ fn data_breakpoints_stop_after_the_access() {
     for id in 2..=4 {
         set(&mut target, watch(id, watched, HardwareAccess::ReadWrite, 4));
     }
-    let fifth = BreakpointChange::Set(watch(5, watched, HardwareAccess::Write, 4));
+    let fifth = BreakpointChange::Set(watch(5, symbol(&program, "work"), HardwareAccess::Execute, 1));
     let refused = target.change_breakpoints(&[fifth]).unwrap().remove(0);
-    assert!(refused.unwrap_err().to_string().contains("all four"), "a fifth is refused");
+    assert!(refused.unwrap_err().to_string().contains("all four"), "a fifth for execution is refused");
     assert_eq!(finish(&mut target).1, ExitStatus::Code(7));
 }
 
