@@ -13,12 +13,14 @@ use crate::sys::ptrace::{self, Go};
 use crate::sys::ptrace_registers::{self as registers, GeneralRegisters, word};
 use crate::sys::ptrace_state::{SyscallStop, syscall_stop};
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_now};
-use crate::tracer::{State, Thread, Tracer};
+use crate::tracer::{State, Thread, Tracer, state_letter};
 
 /// Word of rax in `user_regs_struct`.
 const RAX: usize = 10;
-/// Others are held for so long while a thread makes a call with open pages; one that takes longer blocks.
+/// Others are held for so long while a thread makes a call with open pages, before it is looked whether it blocks.
 const CALL: Duration = Duration::from_millis(2);
+/// For so long at most, though it does not block.
+const LONGEST: Duration = Duration::from_secs(1);
 
 impl Tracer {
     /// How a thread is set going in an address space with watched pages: it stops at its system calls.
@@ -125,14 +127,19 @@ impl Tracer {
 
     /// Waits for the end of a call with open pages, for as long as one takes that does not block.
     fn await_return(&mut self, tid: ThreadId, space_id: AddressSpaceId) {
-        let end = Instant::now() + CALL;
+        let begun = Instant::now();
+        let blocks = || {
+            // On a busy machine it may not have had a processor yet.
+            let sleeps = || matches!(state_letter(tid), Some(b'S' | b'D'));
+            begun.elapsed() >= CALL && (begun.elapsed() >= LONGEST || sleeps())
+        };
         let is_under_way = |tracer: &Tracer| {
             tracer.spaces.get(&space_id).is_some_and(|space| space.pages.callers.contains(&tid))
                 && tracer.threads.get(&tid).is_some_and(|thread| !thread.is_stopped())
         };
         let newest = self.threads.values().map(|thread| thread.sequence).max();
         self.set_holding(space_id, true);
-        while is_under_way(self) && Instant::now() < end {
+        while is_under_way(self) && !blocks() {
             match wait_now(Whom::Thread(tid.0)) {
                 Ok(Some((found, status))) => self.on_status(ThreadId(found), status),
                 Ok(None) => std::thread::yield_now(),
