@@ -96,6 +96,7 @@ transcripts! {
     unassemble
     views
     watch
+    watch_pages
     watch_passes
 }
 
