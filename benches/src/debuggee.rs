@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use outpost_testkit::{Build, Compiler};
 
-/// Rounds of as many calls of `work` as the argument says, each round closed by `done`. Holds 256 MiB and prints where.
+/// Rounds of as many calls of `work` as the argument says, each round closed by `done`. Holds 256 MiB and prints where; with
+/// a second argument, the seconds of a round, too.
 const SPIN: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 volatile long total;
 __attribute__((noinline)) long work(long value) {
     total += value;
@@ -27,8 +29,15 @@ int main(int argc, char **argv) {
     printf("%lx\n", (unsigned long)block);
     fflush(stdout);
     for (;;) {
+        struct timespec begin, end;
+        clock_gettime(CLOCK_MONOTONIC, &begin);
         for (long call = 0; call < calls; ++call) work(call);
+        clock_gettime(CLOCK_MONOTONIC, &end);
         done();
+        if (argc > 2) {
+            printf("%f\n", end.tv_sec - begin.tv_sec + (end.tv_nsec - begin.tv_nsec) / 1e9);
+            fflush(stdout);
+        }
     }
 }
 "#;

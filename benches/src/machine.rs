@@ -34,6 +34,15 @@ pub(crate) fn stops() -> anyhow::Result<f64> {
     Ok(f64::from(COUNT) / elapsed)
 }
 
+/// Calls a second of the function that breakpoints are set on, without any.
+pub(crate) fn calls() -> anyhow::Result<f64> {
+    const COUNT: u32 = 200_000_000;
+    let mut debuggee = Running::start(debuggee::spin(), &[&COUNT.to_string(), "timed"]);
+    debuggee.line();
+    let seconds: f64 = debuggee.line().parse()?;
+    Ok(f64::from(COUNT) / seconds)
+}
+
 /// MiB a second that `process_vm_readv` copies out of another process, 1 MiB a call.
 pub(crate) fn memory() -> anyhow::Result<f64> {
     const COUNT: usize = 256;

@@ -84,10 +84,14 @@ pub(crate) fn all() -> Vec<Scenario> {
             bench.rate(kind, None, hits(kind), breakpoint_hits)
         })
         .limited_by(machine::stops),
-        row("hits with a false condition", "1/s", More, "60,000", |bench, kind| {
+        row("calls past a false condition, by the server", "1/s", More, "60,000", |bench, kind| {
             bench.rate(kind, None, hits(kind), false_conditions)
         })
         .limited_by(machine::stops),
+        row("calls past a false condition, by jump pad", "1/s", More, "5,000,000", |bench, kind| {
+            bench.rate(kind, None, if kind == Kind::Outpost { 200_000_000 } else { hits(kind) }, jump_pads)
+        })
+        .limited_by(machine::calls),
         row("memory read", "MiB/s", More, "1,500", |bench, kind| bench.memory_read(kind, None, 256))
             .limited_by(machine::memory),
         row("memory read, 50 ms", "MiB/s", More, "", |bench, kind| {
@@ -364,8 +368,17 @@ fn breakpoint_hits(kind: Kind, _: u32) -> Vec<String> {
     )
 }
 
-/// One round of hits whose condition is false.
-fn false_conditions(kind: Kind, _: u32) -> Vec<String> {
+/// One round of hits whose condition is false, which the server looks at: gdb's, too; lldb's client.
+fn false_conditions(kind: Kind, count: u32) -> Vec<String> {
+    let mut commands = jump_pads(kind, count);
+    if kind == Kind::Outpost {
+        commands.insert(0, ".bpmode nojumps".into());
+    }
+    commands
+}
+
+/// The same as every debugger does it when left alone.
+fn jump_pads(kind: Kind, _: u32) -> Vec<String> {
     from_done(
         kind,
         match kind {
