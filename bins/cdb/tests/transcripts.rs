@@ -69,6 +69,7 @@ transcripts! {
     filters
     go
     heap
+    images
     inline_frames
     jumps
     json

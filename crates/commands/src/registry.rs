@@ -35,6 +35,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::memory_allocate::ENTRIES,
     cmd::hold_memory::ENTRIES,
     cmd::address::ENTRIES,
+    cmd::image_headers::ENTRIES,
     cmd::images::ENTRIES,
     cmd::unassemble::ENTRIES,
     cmd::search_code::ENTRIES,

@@ -63,7 +63,10 @@ pub use run::{
 pub use sources::{SourceFile, SourceProof, SourceRule};
 pub use stack::{DEFAULT_FRAMES, FrameKind, StackFrame, ThreadStack};
 pub use summary::{EngineState, ModuleSummary, ProcessSummary, SymbolState, SystemSummary, ThreadSummary};
-pub use symbols::{FunctionAt, LinePlace, NamedAddress, ReloadOptions, SourceLocation, SymbolAt, SymbolProgress};
+pub use symbols::{
+    FunctionAt, ImageChange, ImageCheck, ImageHeaders, ImageSection, ImageSegment, LinePlace, NamedAddress,
+    ReloadOptions, SourceLocation, SymbolAt, SymbolProgress,
+};
 pub use variables::FrameVariable;
 
 /// Types and values of debuggees, as this crate's interface gives them.

@@ -6,6 +6,7 @@ mod breakpoints;
 mod children;
 mod common;
 mod elements;
+mod images;
 mod json;
 mod memory;
 mod objects;

@@ -27,6 +27,7 @@ pub mod go;
 pub mod heap;
 pub mod help;
 pub mod hold_memory;
+pub mod image_headers;
 pub mod images;
 pub(crate) mod json;
 pub mod last_error;

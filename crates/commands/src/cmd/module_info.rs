@@ -65,21 +65,25 @@ pub struct ShownModule {
 
 fields!(ShownModule { module, search });
 
+/// The name of a module that is told by it or by an address in it.
+pub(crate) fn module_argument(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<String, CommandError> {
+    let rest = arguments.rest();
+    let name = rest.split_whitespace().next().ok_or_else(|| arguments.usage("the module is missing"))?;
+    if debugger.engine.modules_named(name).is_ok_and(|found| !found.is_empty()) {
+        arguments.word();
+        return Ok(name.to_owned());
+    }
+    let at = arguments.address(debugger);
+    let at = at.map_err(|_| outpost_engine::EngineError::NoModule { name: name.to_owned() })?;
+    let found = debugger.engine.module_at(at);
+    found.map(|found| found.name).ok_or_else(|| CommandError::invalid(format!("there is no module at {at}")))
+}
+
 impl Command for ModuleInfo {
     type Data = ShownModule;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<ModuleInfo, CommandError> {
-        let rest = arguments.rest();
-        let name = rest.split_whitespace().next().ok_or_else(|| arguments.usage("the module is missing"))?;
-        if debugger.engine.modules_named(name).is_ok_and(|found| !found.is_empty()) {
-            arguments.word();
-            return Ok(ModuleInfo { module: name.to_owned() });
-        }
-        let at = arguments.address(debugger);
-        let at = at.map_err(|_| outpost_engine::EngineError::NoModule { name: name.to_owned() })?;
-        let found = debugger.engine.module_at(at);
-        let found = found.ok_or_else(|| CommandError::invalid(format!("there is no module at {at}")))?;
-        Ok(ModuleInfo { module: found.name })
+        Ok(ModuleInfo { module: module_argument(arguments, debugger)? })
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<ShownModule, CommandError> {

@@ -1,5 +1,6 @@
 //! Symbols of the current process: addresses to names and lines, and back.
 
+mod image;
 mod load;
 mod lookup;
 mod module;
@@ -12,6 +13,7 @@ use outpost_symbols::{DieRef, SymbolKind};
 
 pub use outpost_symbols::SourceLocation;
 
+pub use image::{ImageChange, ImageCheck, ImageHeaders, ImageSection, ImageSegment};
 pub use load::SymbolProgress;
 pub(crate) use load::{SymbolLoader, SymbolStore};
 pub(crate) use module::ModuleSymbols;

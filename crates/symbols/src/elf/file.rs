@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use object::LittleEndian as LE;
 use object::elf::{
-    self, FileHeader64, PF_W, PF_X, PN_XNUM, ProgramHeader64, SHF_ALLOC, SHF_COMPRESSED, SHF_EXECINSTR, SHT_NOBITS,
-    SHT_NULL, SectionHeader64,
+    self, FileHeader64, PF_R, PF_W, PF_X, PN_XNUM, ProgramHeader64, SHF_ALLOC, SHF_COMPRESSED, SHF_EXECINSTR,
+    SHT_NOBITS, SHT_NULL, SectionHeader64,
 };
 use object::pod;
 use outpost_base::{Arch, BuildId, ImageOffset};
@@ -46,6 +46,8 @@ pub enum ElfKind {
 pub struct ElfSegment {
     /// `p_type`.
     pub kind: u32,
+    /// Whether its memory is readable.
+    pub readable: bool,
     /// Whether its memory is executable.
     pub executable: bool,
     /// Whether its memory is writable.
@@ -463,6 +465,7 @@ fn segment(header: &ProgramHeader64<LE>) -> ElfSegment {
     let (start, flags) = (header.p_vaddr.get(LE), header.p_flags.get(LE));
     ElfSegment {
         kind: header.p_type.get(LE).0,
+        readable: flags.contains(PF_R),
         executable: flags.contains(PF_X),
         writable: flags.contains(PF_W),
         file_offset: header.p_offset.get(LE),
