@@ -6,6 +6,7 @@ use outpost_base::RegisterValue;
 use outpost_target::{SignalAction, StopReason};
 
 use super::{Operation, RunOptions, RunThreads, Temporary};
+use crate::events::Notice;
 use crate::{Chance, Engine, EngineError, EngineEvent, Stop};
 
 impl Engine {
@@ -13,7 +14,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Running`]; [`EngineError::NoDebuggee`]; [`EngineError::Unsupported`] if all targets are dumps;
-    /// [`EngineError::Invalid`] if a temporary breakpoint cannot be set.
+    /// [`EngineError::Invalid`] if a breakpoint cannot be set; the next resumption does without it, unless it is temporary.
     #[doc(alias = "SetExecutionStatus")]
     pub fn go(&mut self, options: &RunOptions, temporaries: &[Temporary]) -> Result<(), EngineError> {
         self.begin_run(options)?;
@@ -25,12 +26,7 @@ impl Engine {
             let only = temporary.current_thread_only.then_some(thread);
             self.breakpoints.add_temporary(self.current_process()?, temporary, only);
         }
-        // Without the breakpoint that it was to run to, the debuggee would be gone.
-        self.flush_breakpoints()?;
-        if let Some(reason) = self.breakpoints.refused_temporary() {
-            self.end_operation();
-            return Err(EngineError::Invalid { reason });
-        }
+        self.plant_breakpoints()?;
         self.operation = Some(Operation::go(thread, options.clone()));
         self.resume_with(options, None).inspect_err(|_| self.operation = None)
     }
@@ -71,6 +67,28 @@ impl Engine {
         stop.commands = self.commands_of(code, Some(&stop));
         self.queue.push_back(EngineEvent::Stopped(stop));
         true
+    }
+
+    /// Sets what is to be hit by a resumption that was asked for. Without the breakpoint that it was to run to, the
+    /// debuggee would be gone.
+    pub(super) fn plant_breakpoints(&mut self) -> Result<(), EngineError> {
+        self.set_event_breakpoints();
+        let queued = self.queue.len();
+        self.flush_breakpoints()?;
+        let mut refused = self.breakpoints.refused_temporary();
+        if refused.is_none() {
+            let refusals = self.queue.split_off(queued).into_iter().filter_map(|event| match event {
+                EngineEvent::Noticed(Notice::Breakpoint { number, message }) => {
+                    Some(format!("breakpoint {number} {message}"))
+                }
+                _ => None,
+            });
+            let texts = refusals.collect::<Vec<_>>().join("; ");
+            refused = (!texts.is_empty()).then(|| texts + "; nothing ran, and the next time it does without");
+        }
+        let Some(reason) = refused else { return Ok(()) };
+        self.end_operation();
+        Err(EngineError::Invalid { reason })
     }
 
     /// What every resumption begins with: the debuggee is stopped, named threads exist, pc is where it is wanted.

@@ -60,6 +60,7 @@ impl Engine {
         if self.gives_second_chance(&request.options) {
             return Ok(());
         }
+        self.plant_breakpoints()?;
         let left = match request.until {
             StepUntil::Count(count) => count.max(1),
             _ => 1,

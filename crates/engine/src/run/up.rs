@@ -62,6 +62,7 @@ impl Engine {
         if self.gives_second_chance(options) {
             return Ok(());
         }
+        self.plant_breakpoints()?;
         let progress = UpProgress { return_address, cfa, inside, inlined };
         let plan = progress.plan();
         self.operation = Some(Operation { thread, options: options.clone(), kind: OperationKind::Up(progress) });
