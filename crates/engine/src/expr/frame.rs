@@ -218,6 +218,14 @@ impl Scope for EngineScope<'_> {
         }
     }
 
+    fn this_class(&mut self) -> Option<Type> {
+        let pointer = match self.site {
+            Some(site) => self.engine.local_at(&Name::plain("this"), site)?.0.value_type,
+            None => self.engine.local("this").ok()??.value_type().clone(),
+        };
+        pointer.target()
+    }
+
     fn named_type(&mut self, name: &Name) -> Option<Type> {
         self.engine.find_types(&name.to_string()).ok()?.into_iter().next()
     }

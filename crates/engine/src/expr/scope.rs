@@ -76,6 +76,11 @@ pub trait Scope {
     /// Only if there is such a variable and it cannot be told where it is; unknown names are `None`.
     fn variable(&mut self, name: &Name, lookup: Lookup) -> Result<Option<Value>, ExprError>;
 
+    /// What the `this` in scope points to, also where its value is not known: its members hide what is global.
+    fn this_class(&mut self) -> Option<Type> {
+        None
+    }
+
     /// The type of this name, typedefs included.
     fn named_type(&mut self, name: &Name) -> Option<Type>;
 

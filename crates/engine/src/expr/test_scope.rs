@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use outpost_base::{Arch, MemoryReader, RegisterContext, RegisterId, RegisterValue, SliceMemory, Va};
-use outpost_symbols::{DebugInfo, DwarfTypes, ElfFile, FileSource, Store, Type, TypeTable, Value};
+use outpost_symbols::{DebugInfo, DwarfTypes, ElfFile, FileSource, Store, Type, TypeTable, Unavailable, Value};
 use outpost_testkit::{Build, Compiler};
 
 use super::{ExprError, Lookup, Name, Place, PlaceKind, Scope, SourceLine, number_value};
@@ -39,6 +39,8 @@ pub(super) struct TestScope {
     /// Locals: type and place.
     pub(super) locals: HashMap<&'static str, (Type, PlaceKind)>,
     pub(super) symbols: HashMap<&'static str, Vec<Va>>,
+    /// The local that has a type and no value.
+    unknown: Option<&'static str>,
 }
 
 impl TestScope {
@@ -81,7 +83,16 @@ impl TestScope {
             ("main.cold", vec![Va(0x40_5000)]),
             ("crate::thing::{closure#0}", vec![Va(0x40_6000)]),
         ];
-        TestScope { registers, bytes, locals: locals.into(), symbols: symbols.into() }
+        TestScope { registers, bytes, locals: locals.into(), symbols: symbols.into(), unknown: None }
+    }
+
+    /// The same within a method of `node`: `this` is `p`, or optimized out.
+    pub(super) fn in_method(known: bool) -> TestScope {
+        let mut scope = TestScope::new();
+        let p = scope.locals["p"].clone();
+        scope.locals.insert("this", p);
+        scope.unknown = (!known).then_some("this");
+        scope
     }
 }
 
@@ -124,6 +135,9 @@ impl Scope for TestScope {
     }
 
     fn variable(&mut self, name: &Name, _: Lookup) -> Result<Option<Value>, ExprError> {
+        if self.unknown == Some(name.text.as_str()) {
+            return Err(ExprError::Value { name: name.to_string(), reason: Unavailable::OptimizedOut });
+        }
         let Some((of, at)) = self.locals.get(name.text.as_str()).cloned() else { return Ok(None) };
         Ok(Some(match at {
             PlaceKind::Fixed(at) => Value::in_memory(of, at),
@@ -136,6 +150,10 @@ impl Scope for TestScope {
                 Value::from_bytes(of, self.registers.get(id).unwrap().bytes()[..size].to_vec())
             }
         }))
+    }
+
+    fn this_class(&mut self) -> Option<Type> {
+        self.locals.get("this")?.0.target()
     }
 
     fn named_type(&mut self, name: &Name) -> Option<Type> {

@@ -251,6 +251,19 @@ fn cpp_registers_and_symbols() {
 }
 
 #[test]
+fn cpp_members_of_this() {
+    let mut method = TestScope::in_method(true);
+    assert_eq!(cpp_in("tag", &mut method), Ok(("int".into(), -7)));
+    assert_eq!(cpp_in("(long)&main", &mut method), Ok(("long".into(), 0x40_1000)));
+    // Where nothing is known of `this`, only its members are out of reach.
+    let mut unknown = TestScope::in_method(false);
+    assert_eq!(cpp_in("(long)&main", &mut unknown), Ok(("long".into(), 0x40_1000)));
+    assert_eq!(cpp_in("n.tag", &mut unknown), Ok(("int".into(), -7)));
+    let error = cpp_in("tag", &mut unknown).unwrap_err();
+    assert_eq!(error.to_string(), "'this' is not available: optimized out");
+}
+
+#[test]
 fn cpp_assignment_reaches_memory() {
     let mut scope = TestScope::new();
     assert_eq!(cpp_in("n.tag = 3", &mut scope), Ok(("int".into(), 3)));

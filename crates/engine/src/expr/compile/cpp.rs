@@ -156,6 +156,11 @@ impl Compiler<'_> {
                 }
             };
         }
+        let of_this = |class: Type| class.field(&name.text).is_some();
+        if name.module.is_none() && self.scope.this_class().is_some_and(of_this) {
+            let of = Box::new(Cpp::Name(Name::plain("this")));
+            return self.operand(&Cpp::Member { of, member: name.text.clone(), arrow: true });
+        }
         match self.scope.variable(name, Lookup::Everywhere)? {
             Some(value) => match (value.address(), value.value_type()) {
                 (Some(at), of) => {
@@ -173,11 +178,6 @@ impl Compiler<'_> {
                     }
                 },
             },
-            None if self.scope.place(&Name::plain("this")).is_some() && name.module.is_none() => {
-                let member = name.text.clone();
-                let of = Box::new(Cpp::Name(Name::plain("this")));
-                self.operand(&Cpp::Member { of, member, arrow: true })
-            }
             None => Err(ExprError::Unresolved { name: name.to_string() }.into()),
         }
     }

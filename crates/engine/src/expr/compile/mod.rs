@@ -163,6 +163,14 @@ mod tests {
     }
 
     #[test]
+    fn members_of_this_need_no_naming_of_it() {
+        let mut scope = TestScope::in_method(true);
+        let condition = compiled("values[1] == 2", Evaluator::Cpp, &mut scope).unwrap();
+        let registers = scope.registers.clone();
+        assert_eq!(condition.evaluate(&registers, &mut scope), Ok(1));
+    }
+
+    #[test]
     fn what_needs_the_client_says_so() {
         let mut scope = TestScope::new();
         let mut check = |text: &str, expected: &str| {

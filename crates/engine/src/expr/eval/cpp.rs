@@ -166,10 +166,19 @@ fn name(name: &Name, scope: &mut dyn Scope) -> Result<Value, ExprError> {
         if let Some(local) = scope.variable(name, Lookup::Local)? {
             return Ok(local);
         }
-        if let Some(this) = scope.variable(&Name::plain("this"), Lookup::Local)? {
-            let object = this.deref(scope.memory());
-            if let Some(member) = object.ok().and_then(|object| object.member(&name.text, scope.memory()).ok()) {
-                return Ok(member);
+        match scope.variable(&Name::plain("this"), Lookup::Local) {
+            Ok(Some(this)) => {
+                let object = this.deref(scope.memory());
+                if let Some(member) = object.ok().and_then(|object| object.member(&name.text, scope.memory()).ok()) {
+                    return Ok(member);
+                }
+            }
+            Ok(None) => {}
+            // Optimised out, say: that matters only for what is its member.
+            Err(why) => {
+                if scope.this_class().is_some_and(|class| class.field(&name.text).is_some()) {
+                    return Err(why);
+                }
             }
         }
     }
