@@ -31,6 +31,8 @@ const PATTERNS: &[(&str, &str)] = &[
     (r"/rustc/[0-9a-f]{40}", "/rustc/COMMIT"),
     // Addresses of what the kernel maps: libraries, stacks of further threads.
     (r"\b00007fff(`?)f[0-9a-e][0-9a-f]{6}\b", "00007fff${1}f*******"),
+    (r"(Evaluate expression: )\d+( = 00007fff`f\*+)", "$1*$2"),
+    (r"(?m)^(\S{17}  .*)\b(?:[0-9a-f]{2}[ -]){3}f[0-9a-e] ff 7f 00 00(.*  ).{16}$", "$1** ** ** f* ff 7f 00 00$2*"),
     // Heaps of further threads, and by what the C library's was found.
     (r"\b00007fff(`?)e[0-9a-f]{7}\b", "00007fff${1}e*******"),
     (r"(?m)^glibc 2\.\d+; layout by .*$", "glibc *"),
