@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use outpost_engine::target::{CreateSpec, StdioSpec, StopReason, Target};
 use outpost_engine::{
-    Engine, EngineError, EngineEvent, EngineState, ProcessOrdinal, RunOptions, StepRequest, SystemOrdinal,
+    Engine, EngineError, EngineEvent, EngineState, ProcessOrdinal, RunOptions, StepRequest, Stop, SystemOrdinal,
 };
 
 use crate::cmd::event::EventHistory;
@@ -323,19 +323,16 @@ impl Debugger {
                     self.script.push(&stop.commands);
                     return self.run_frames(out);
                 }
-                let mut shown = text::stop::describe(self, &stop);
                 let is_step = matches!(stop.reason, StopReason::Step { .. });
                 if let Some(event) = self.engine.last_event().filter(|_| !is_step) {
                     let (process, thread) = (event.process_id.0, event.thread_id.0);
                     self.events.note(&format!("({process:x}.{thread:x}): {}", event.description()));
                 }
-                if std::mem::take(&mut self.stops_as_json) {
-                    shown = json::stop(&stop);
-                }
-                self.tell(OutputKind::Stop, &shown, out);
-                let own = self.settings.stop_commands.clone();
-                if !own.is_empty() && self.engine.current_thread().is_ok() {
-                    self.run_nested(&own, "the commands of .pcmd cannot resume", out);
+                // Where each breakpoint has commands these may all resume: then there was no stop to speak of.
+                let have_commands = stop.breakpoints.iter().all(|hit| !hit.commands.trim().is_empty());
+                let may_resume = have_commands && !stop.breakpoints.is_empty();
+                if !may_resume {
+                    self.show_stop(&stop, out);
                 }
                 if stop.reason == StopReason::BreakIn && self.script.has_loop() {
                     // Whoever breaks in wants the loop to end, too, which would resume again.
@@ -344,7 +341,11 @@ impl Debugger {
                 if !stop.commands.is_empty() {
                     self.script.push(&stop.commands);
                 }
-                self.script.push_hits(stop.breakpoints.iter().map(|hit| hit.commands.clone()).collect());
+                let hits = stop.breakpoints.iter().map(|hit| hit.commands.clone()).collect();
+                if may_resume {
+                    self.script.hold(stop);
+                }
+                self.script.push_hits(hits);
                 if std::mem::take(&mut self.goes_on_at_stop) {
                     self.script.push("g");
                 }
@@ -375,6 +376,19 @@ impl Debugger {
             }
         }
         self.progress()
+    }
+
+    /// Shows where the debuggee has stopped for whoever types.
+    pub(crate) fn show_stop(&mut self, stop: &Stop, out: &mut dyn Output) {
+        let shown = match std::mem::take(&mut self.stops_as_json) {
+            true => json::stop(stop),
+            false => text::stop::describe(self, stop),
+        };
+        self.tell(OutputKind::Stop, &shown, out);
+        let own = self.settings.stop_commands.clone();
+        if !own.is_empty() && self.engine.current_thread().is_ok() {
+            self.run_nested(&own, "the commands of .pcmd cannot resume", out);
+        }
     }
 
     /// Shows an event, with the time if that is wanted.

@@ -23,8 +23,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
                   restarts. Passes is the number of hits needed to stop. /1 removes it when it stopped once. With \
                   /c only hits count at which k would show fewer frames, with /C more; the debugger unwinds at each hit. The \
                   condition is a C++ expression; where it can be, it is evaluated beside the target, so that a false \
-                  one costs nothing. The commands are run at each stop; where they are only gc, hits are counted and cost \
-                  nothing. With a thread prefix only its hits count. Without arguments: at the current instruction.",
+                  one costs nothing. The commands are run at each hit, and the stop is shown behind what they write, unless they resume, \
+                  as by gc. Where they are only gc, hits are counted and cost nothing. With a thread prefix only its hits count. Without arguments: at the current instruction.",
         example: "bp /w \"size > 10\" copy \"k 3; g\"",
         group: Group::Breakpoints,
         eats_line: false,

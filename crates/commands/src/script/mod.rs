@@ -12,6 +12,8 @@ mod tests;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use outpost_engine::Stop;
+
 use crate::CommandError;
 
 /// How deep blocks, loops and command strings of breakpoints may nest.
@@ -96,6 +98,9 @@ pub(crate) struct Script {
     deed: Option<Deed>,
     /// Set while commands run that may not resume: why, and what happens to their errors.
     nested: Option<(String, Errors)>,
+    /// A stop for breakpoints whose commands may resume, and how many frames are below these. It is shown once they are
+    /// done without.
+    held: Option<(Box<Stop>, usize)>,
     /// Rounds that loops may still make; `None`: any number.
     rounds_left: Option<u64>,
 }
@@ -125,6 +130,22 @@ impl Script {
             [one] => self.push(one),
             _ => self.frames.push(Frame::Hits(Hits { rest: commands.into(), ..Hits::default() })),
         }
+    }
+
+    /// Keeps a stop to be shown when the frames that come now are done.
+    pub(crate) fn hold(&mut self, stop: Stop) {
+        self.held = Some((Box::new(stop), self.frames.len()));
+    }
+
+    /// The stop that is held, whatever is under way. Another one comes after it.
+    pub(crate) fn take_held(&mut self) -> Option<Box<Stop>> {
+        self.held.take().map(|(stop, _)| stop)
+    }
+
+    /// The stop that is held, if the commands that it waits for are done.
+    fn take_due(&mut self) -> Option<Box<Stop>> {
+        let is_due = self.nested.is_none() && self.held.as_ref().is_some_and(|(_, below)| self.frames.len() <= *below);
+        if is_due { self.take_held() } else { None }
     }
 
     /// A command of one breakpoint of several would resume: whether that has to wait for what the others say.

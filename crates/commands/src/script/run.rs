@@ -14,6 +14,9 @@ impl Debugger {
     /// Carries out what is under way until something resumes the debuggee, asks for a value or ends the session.
     pub(crate) fn run_frames(&mut self, out: &mut dyn Output) -> Progress {
         while self.progress() == Progress::Prompt && !self.waits_for_answer() {
+            if let Some(stop) = self.script.take_due() {
+                self.show_stop(&stop, out);
+            }
             let done = match self.script.frames.len() > DEPTH_LIMIT {
                 true => Err(CommandError::invalid("commands are nested too deep")),
                 false => self.run_one(out),
@@ -26,6 +29,9 @@ impl Debugger {
         }
         if self.waits_for_answer() {
             self.show_question(out);
+        }
+        if self.progress() != Progress::Prompt {
+            self.script.take_held();
         }
         self.progress()
     }
