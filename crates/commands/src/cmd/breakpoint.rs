@@ -22,7 +22,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
                   cannot be resolved yet makes a deferred breakpoint; bu keeps its expression over unloading and \
                   restarts. Passes is the number of hits needed to stop. /1 removes it when it stopped once. With \
                   /c only hits count at which k would show fewer frames, with /C more; the debugger unwinds at each hit. The \
-                  condition is a C++ expression; where it can be, it is evaluated beside the target, so that a false \
+                  condition is anything that dx takes; where it is plain C++, it is evaluated beside the target, so that a false \
                   one costs nothing. The commands are run at each hit, and the stop is shown behind what they write, unless they resume, \
                   as by gc. Where they are only gc, hits are counted and cost nothing. With a thread prefix only its hits count. Without arguments: at the current instruction.",
         example: "bp /w \"size > 10\" copy \"k 3; g\"",

@@ -6,7 +6,7 @@ use outpost_target::BreakpointId;
 use super::DepthLimit;
 use super::table::CompiledCondition;
 use crate::events::BreakpointHit;
-use crate::expr::{Evaluator, Expr, ExprError, ExprOptions};
+use crate::expr::{Cpp, Expr, ExprError};
 use crate::{BreakpointNumber, Engine, EngineError, SystemOrdinal, ThreadOrdinal};
 
 /// What a breakpoint stop comes to.
@@ -96,7 +96,7 @@ impl Engine {
             return CompiledCondition::Here;
         }
         let Some(text) = request.whole_condition() else { return CompiledCondition::None };
-        let Ok(expr) = self.condition_expr(&text) else { return CompiledCondition::Here };
+        let Ok(expr) = self.condition_expr(&text).map(Expr::Cpp) else { return CompiledCondition::Here };
         let mut compiled = None;
         for &at in places {
             match (self.compile_expression(&expr, at), &compiled) {
@@ -108,10 +108,10 @@ impl Engine {
         compiled.map_or(CompiledCondition::Here, CompiledCondition::Target)
     }
 
-    fn condition_expr(&mut self, text: &str) -> Result<Expr, EngineError> {
+    /// A condition is anything that `dx` takes.
+    fn condition_expr(&mut self, text: &str) -> Result<Cpp, EngineError> {
         let wrong = |reason: String| EngineError::Expression { text: text.to_owned(), position: None, reason };
-        let options = ExprOptions { evaluator: Evaluator::Cpp, ..ExprOptions::default() };
-        let (expr, used) = self.parse_expression(text, options).map_err(|error| wrong(error.to_string()))?;
+        let (expr, used) = self.parse_object(text).map_err(|error| wrong(error.to_string()))?;
         match text[used..].trim() {
             "" => Ok(expr),
             _ => Err(EngineError::Expression {
@@ -150,16 +150,16 @@ impl Engine {
         // The stop is not the user's yet, so what is current stays what it was.
         let before = self.current.replace(thread);
         self.reset_scope();
-        let value = self.condition_expr(text).and_then(|expr| {
+        let holds = self.condition_expr(text).and_then(|expr| {
             let wrong = |error: ExprError| EngineError::Expression {
                 text: text.to_owned(),
                 position: None,
                 reason: error.to_string(),
             };
-            self.evaluate_number(&expr).map_err(wrong)
+            self.condition_holds(&expr).map_err(wrong)
         });
         self.current = before;
         self.reset_scope();
-        Ok(value? != 0)
+        holds
     }
 }

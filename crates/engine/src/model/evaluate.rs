@@ -2,6 +2,7 @@
 
 use outpost_symbols::{ElementKey, Type, Value, ViewLimits};
 
+use super::key::unreadable;
 use super::node::Node;
 use super::sequence::Function;
 use super::{KEPT_DEPTH, Model, Names, Object, Part};
@@ -33,7 +34,7 @@ impl Cpp {
     }
 
     /// Whether it or a part of it is one that is looked for.
-    fn any(&self, wanted: &dyn Fn(&Cpp) -> bool) -> bool {
+    pub(super) fn any(&self, wanted: &dyn Fn(&Cpp) -> bool) -> bool {
         if wanted(self) {
             return true;
         }
@@ -344,6 +345,14 @@ impl Model<'_> {
     }
 
     /// Whether an object counts as true.
+    /// As [`Model::is_true`], but what cannot be read is an error.
+    pub(super) fn holds(&mut self, object: &Object) -> Result<bool, ExprError> {
+        if let Object::Value(value) = object {
+            value.scalar(self.memory).map_err(|reason| unreadable(value, reason))?;
+        }
+        self.is_true(object)
+    }
+
     pub(super) fn is_true(&mut self, object: &Object) -> Result<bool, ExprError> {
         match object {
             Object::Value(value) => {

@@ -26,9 +26,9 @@ use std::rc::Rc;
 use outpost_base::MemoryReader;
 use outpost_symbols::{BitField, Value, ViewLimits};
 
-use crate::expr::{Cpp, EngineScope, ExprError, ScopeNames, builtin, parse_object_prefix};
+use crate::expr::{Cpp, EngineScope, Expr, ExprError, ScopeNames, builtin, parse_object_prefix};
 use crate::natvis::MadeUp;
-use crate::{Engine, ThreadOrdinal, ThreadStack};
+use crate::{Engine, EngineError, ThreadOrdinal, ThreadStack};
 
 pub use format::Format;
 pub use hooks::{symbols_of, value_text, views_of};
@@ -115,6 +115,29 @@ impl Engine {
     /// As [`evaluate`](crate::expr::evaluate); [`ExprError::Interrupted`].
     pub fn evaluate_object(&mut self, expr: &Cpp, memory: &mut dyn MemoryReader) -> Result<Object, ExprError> {
         Model::new(self, memory).evaluate(expr, &Names::default())
+    }
+
+    /// Whether a condition holds in the current scope's frame. Memory is fetched around what is asked for only where
+    /// objects are looked into, not for what C++ has.
+    ///
+    /// # Errors
+    /// As [`Engine::evaluate_object`]; why it has no value.
+    pub(crate) fn condition_holds(&mut self, condition: &Cpp) -> Result<bool, ExprError> {
+        let is_object = |part: &Cpp| match part {
+            Cpp::Call { .. } | Cpp::Lambda(_) | Cpp::Anonymous(_) => true,
+            Cpp::Register(name) => node::ROOTS.contains(&name.as_str()) || self.objects.named.contains_key(name),
+            _ => false,
+        };
+        if !condition.any(&is_object) {
+            return Ok(self.evaluate_number(&Expr::Cpp(condition.clone()))? != 0);
+        }
+        let no_memory =
+            |error: EngineError| ExprError::Operand { operation: "condition".to_owned(), reason: error.to_string() };
+        let memory = self.memory().map_err(no_memory)?;
+        memory.in_batches(|memory| {
+            let object = self.evaluate_object(condition, memory)?;
+            Model::new(self, memory).holds(&object)
+        })
     }
 
     /// The parts of an object: of a container those within `limits`. With `raw` library types have their members.

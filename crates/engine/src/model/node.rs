@@ -55,7 +55,7 @@ pub enum Node {
 }
 
 /// What the objects are called that expressions begin with, without `@`.
-const ROOTS: &[&str] = &["$cursession", "$curprocess", "$curthread", "$curstack", "$curframe"];
+pub(super) const ROOTS: &[&str] = &["$cursession", "$curprocess", "$curthread", "$curstack", "$curframe"];
 
 impl Node {
     /// What it is, for messages.
