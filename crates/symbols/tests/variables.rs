@@ -139,6 +139,48 @@ fn without_an_index() {
     check_without_index("values.rs", Compiler::Rustc, "-g -Copt-level=0", 200);
 }
 
+/// What is in a block without code is not in scope: neither here nor in the block around.
+#[test]
+fn blocks_without_code() {
+    // An older unit's ranges are the easiest to write by hand: pairs of offsets, the last 0.
+    const PROGRAM: &str = r#"
+        int sink;
+        __attribute__((noinline)) void stop(void) { __asm__ volatile("" ::: "memory"); ++sink; }
+        __attribute__((noinline)) void shown(void) { stop(); ++sink; }
+        __attribute__((noinline)) void end_of_shown(void) { ++sink; }
+        int main(void) { shown(); return 0; }
+        __asm__(
+            ".section .debug_abbrev,\"\",@progbits\n"
+            "1: .uleb128 1, 0x11, 1, 0x11, 0x01, 0x12, 0x07, 0x13, 0x0b, 0x3, 0x8, 0, 0\n" // unit: low and high pc
+            " .uleb128 2, 0x2e, 1, 0x03, 0x08, 0x11, 0x01, 0x12, 0x07, 0, 0\n"              // function
+            " .uleb128 3, 0x34, 0, 0x03, 0x08, 0x49, 0x13, 0x1c, 0x0b, 0, 0\n"              // variable: a constant
+            " .uleb128 4, 0x0b, 1, 0x11, 0x01, 0x12, 0x07, 0, 0\n"                         // block: low and high pc
+            " .uleb128 5, 0x0b, 1, 0x55, 0x17, 0, 0\n"                                     // block: ranges
+            " .uleb128 6, 0x0b, 1, 0, 0\n"                                                 // block: no addresses
+            " .uleb128 7, 0x24, 0, 0x03, 0x08, 0x0b, 0x0b, 0x3e, 0x0b, 0, 0, 0\n"           // base type
+            ".section .debug_ranges,\"\",@progbits\n"
+            "2: .quad 5, 5, 7, 7, 0, 0\n"
+            ".section .debug_info,\"\",@progbits\n"
+            "3: .long 9f - . - 4\n .value 4\n .long 1b\n .byte 8\n"
+            " .uleb128 1\n .quad shown\n .quad end_of_shown - shown\n .byte 0xc\n .asciz \"hand.c\"\n"
+            "4: .uleb128 7\n .asciz \"int\"\n .byte 4, 5\n"
+            " .uleb128 2\n .asciz \"shown\"\n .quad shown\n .quad end_of_shown - shown\n"
+            " .uleb128 3\n .asciz \"around\"\n .long 4b - 3b\n .byte 1\n"
+            " .uleb128 4\n .quad shown\n .quad 0\n"
+            " .uleb128 3\n .asciz \"never\"\n .long 4b - 3b\n .byte 2\n .byte 0\n"
+            " .uleb128 5\n .long 2b\n"
+            " .uleb128 3\n .asciz \"nowhere\"\n .long 4b - 3b\n .byte 3\n .byte 0\n"
+            " .uleb128 6\n"
+            " .uleb128 3\n .asciz \"transparent\"\n .long 4b - 3b\n .byte 4\n .byte 0\n"
+            " .byte 0, 0\n"
+            "9:\n .text\n");"#;
+    let flags = "-g0 -O1 -fno-toplevel-reorder -fno-reorder-functions";
+    let comparer = Comparer(Program::new(Build::source(Compiler::Gcc, "blocks", PROGRAM).flags(flags)));
+    let tally = comparer.compare();
+    assert_eq!((tally.frames, tally.variables), (1, 2), "around and transparent: {tally:?}");
+    assert_agrees(comparer, "blocks", 2);
+}
+
 /// A large program with optimised code that is not of our making.
 #[test]
 fn python() {

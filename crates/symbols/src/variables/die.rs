@@ -73,19 +73,19 @@ impl Die {
 }
 
 /// Whether the code addresses of `entry` include `at`; `None` if it states none.
+///
+/// Ranges that are all empty, or damaged, are stated: code that was dropped, and is never entered.
 pub(super) fn ranges_cover(unit: UnitRef<'_, DwarfReader>, entry: &Entry, at: u64) -> Option<bool> {
-    if !entry.has_attr(gimli::DW_AT_low_pc) && !entry.has_attr(gimli::DW_AT_ranges) {
+    if !entry.has_attr(gimli::DW_AT_high_pc) && !entry.has_attr(gimli::DW_AT_ranges) {
         return None;
     }
-    let mut stated = false;
-    let mut ranges = die_ranges(unit.dwarf, unit.unit, entry).ok()?;
+    let Ok(mut ranges) = die_ranges(unit.dwarf, unit.unit, entry) else { return Some(false) };
     while let Ok(Some(range)) = ranges.next() {
-        stated = true;
         if (range.begin..range.end).contains(&at) {
             return Some(true);
         }
     }
-    stated.then_some(false)
+    Some(false)
 }
 
 /// Calls `visit` with each child of the DIE at `parent`, not with grandchildren, until it breaks; damage ends it too.
