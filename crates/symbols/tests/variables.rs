@@ -139,6 +139,39 @@ fn without_an_index() {
     check_without_index("values.rs", Compiler::Rustc, "-g -Copt-level=0", 200);
 }
 
+/// Members that a location does not tell of are unknown each by itself, bit fields too.
+#[test]
+fn pieces_tell_some_members() {
+    const PROGRAM: &str = r#"
+        struct bits { unsigned a : 3, b : 7, c : 6, d : 16; };
+        struct mixed { int a; short b; char c[3]; long d; };
+        int sink;
+        __attribute__((noinline)) void stop(int x) { __asm__ volatile("" ::"r"(x) : "memory"); sink += x; }
+        __attribute__((noinline)) int some(int x, int y, long z) {
+            struct bits bits;
+            struct mixed mixed;
+            bits.a = x;
+            mixed.a = x;
+            mixed.d = z;
+            stop(bits.a);
+            bits.b = y;
+            mixed.c[1] = bits.b;
+            stop(bits.b + mixed.c[1]);
+            bits.c = mixed.a;
+            stop(bits.c);
+            return bits.a + bits.b + bits.c + mixed.a + mixed.d;
+        }
+        int main(int count, char **words) { return some(count, count + 4, count + 9); }"#;
+    let gone = |compiler, least: usize| {
+        let comparer = Comparer(Program::new(Build::source(compiler, "pieces", PROGRAM).flags("-g -O1")));
+        let tally = comparer.compare();
+        assert!(tally.gone >= least && tally.parts - tally.gone >= least, "{tally:?}");
+        assert_agrees(comparer, "pieces", 30);
+    };
+    gone(Compiler::Gcc, 8);
+    gone(Compiler::Clang, 8);
+}
+
 /// What is in a block without code is not in scope: neither here nor in the block around.
 #[test]
 fn blocks_without_code() {

@@ -1,5 +1,6 @@
 //! A value: a type and where its bytes are.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use outpost_base::{MemoryReader, Va, VaRange};
@@ -48,8 +49,8 @@ enum Contents {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownBytes {
     pub(crate) bytes: Vec<u8>,
-    /// Byte ranges that are not known, and why.
-    pub(crate) gaps: Vec<(std::ops::Range<usize>, Unavailable)>,
+    /// Ranges of bits that are not known, and why: bit fields have locations of their own.
+    pub(crate) gaps: Vec<(std::ops::Range<u64>, Unavailable)>,
     /// Pointers in the gaps of which it is known what they point to.
     pub(crate) pointees: Vec<Pointee>,
 }
@@ -156,7 +157,7 @@ impl Value {
     pub fn missing(&self) -> Option<&Unavailable> {
         match &self.object.contents {
             Contents::Missing(reason) => Some(reason),
-            Contents::Known(known) => known.missing(self.byte_span()?),
+            Contents::Known(known) => known.missing(self.bit_span()?),
             Contents::Memory(_) => None,
         }
     }
@@ -183,33 +184,48 @@ impl Value {
         }
     }
 
+    /// Its bits in the object: the first, and how many.
+    fn bit_span(&self) -> Option<(u64, u64)> {
+        match self.bits {
+            Some(bits) => Some((bits.offset, bits.size)),
+            None => Some((self.offset.checked_mul(8)?, self.value_type.size()?.checked_mul(8)?)),
+        }
+    }
+
     /// Its bytes; those of a bit field moved down to bit 0.
     /// # Errors
     /// Why they cannot be had; [`Unavailable::NoSize`] for types without size, [`Unavailable::TooLarge`] above 16 MiB.
     pub fn bytes(&self, memory: &mut dyn MemoryReader) -> Result<Vec<u8>, Unavailable> {
         let (offset, size) = self.byte_span().ok_or(Unavailable::NoSize)?;
-        let bytes = self.span_bytes(offset, size, memory)?;
-        match self.bits {
-            None => Ok(bytes),
-            Some(bits) => extract_bits(&bytes, bits.offset % 8, bits.size)
-                .ok_or_else(|| Unavailable::Damaged { problem: "bit field outside its record".to_owned() }),
-        }
+        let Some(bits) = self.bits else { return self.span_bytes(offset, size, memory) };
+        let bytes = match &self.object.contents {
+            // Its neighbours in the same byte may be unknown.
+            Contents::Known(known) => {
+                known.gap((bits.offset, bits.size)).map_or(Ok(()), |reason| Err(reason.clone()))?;
+                known.slice(offset, size)?
+            }
+            _ => self.span_bytes(offset, size, memory)?,
+        };
+        extract_bits(&bytes, bits.offset % 8, bits.size)
+            .ok_or_else(|| Unavailable::Damaged { problem: "bit field outside its record".to_owned() })
     }
 
     fn span_bytes(&self, offset: u64, size: u64, memory: &mut dyn MemoryReader) -> Result<Vec<u8>, Unavailable> {
         if size > SIZE_LIMIT {
             return Err(Unavailable::TooLarge { size });
         }
-        let length = size as usize;
         match &self.object.contents {
             Contents::Missing(reason) => Err(reason.clone()),
             Contents::Memory(at) => {
                 let at = *at + offset;
-                let mut bytes = vec![0; length];
+                let mut bytes = vec![0; size as usize];
                 memory.read_exact(at, &mut bytes).ok_or(Unavailable::Memory { at })?;
                 Ok(bytes)
             }
-            Contents::Known(known) => known.get(offset, length),
+            Contents::Known(known) => {
+                let span = (offset.saturating_mul(8), size.saturating_mul(8));
+                known.gap(span).map_or_else(|| known.slice(offset, size), |reason| Err(reason.clone()))
+            }
         }
     }
 
@@ -407,26 +423,36 @@ impl Value {
 }
 
 impl KnownBytes {
-    /// Why nothing is known of `length` bytes at `offset`, if that is so.
-    fn missing(&self, (offset, length): (u64, u64)) -> Option<&Unavailable> {
-        let (start, end) = (usize::try_from(offset).ok()?, usize::try_from(offset.checked_add(length)?).ok()?);
-        let inside = |gap: &&(std::ops::Range<usize>, Unavailable)| gap.0.start < end && start < gap.0.end;
-        let covered = |gap: &(std::ops::Range<usize>, _)| gap.0.end.min(end) - gap.0.start.max(start);
-        let total: usize = self.gaps.iter().filter(inside).map(covered).sum();
-        if start == end || total < end - start {
+    /// Why nothing is known of `length` bits from `start` on, if that is so.
+    pub(crate) fn missing(&self, (start, length): (u64, u64)) -> Option<&Unavailable> {
+        let end = start.checked_add(length)?;
+        if self.pointees.iter().any(|pointee| (start / 8..end / 8).contains(&pointee.at)) {
             return None;
         }
-        self.gaps.iter().find(inside).map(|(_, reason)| reason)
+        // Gaps do not overlap: each is a piece, or what is behind the last.
+        let covered = |gap: &Range<u64>| gap.end.min(end).saturating_sub(gap.start.max(start));
+        let total: u64 = self.gaps.iter().map(|(gap, _)| covered(gap)).sum();
+        if start == end || total < length {
+            return None;
+        }
+        self.gap((start, length))
     }
 
-    fn get(&self, offset: u64, length: usize) -> Result<Vec<u8>, Unavailable> {
+    /// Why something of `length` bits from `start` on is not known, if that is so.
+    fn gap(&self, (start, length): (u64, u64)) -> Option<&Unavailable> {
+        let end = start.saturating_add(length);
+        let found = self.gaps.iter().find(|(gap, _)| gap.start < end && start < gap.end);
+        found.map(|(_, reason)| reason)
+    }
+
+    /// Bytes, whether known or not.
+    fn slice(&self, offset: u64, length: u64) -> Result<Vec<u8>, Unavailable> {
+        let range = || {
+            let start = usize::try_from(offset).ok()?;
+            self.bytes.get(start..start.checked_add(usize::try_from(length).ok()?)?)
+        };
         let short = || Unavailable::Damaged { problem: "location smaller than its type".to_owned() };
-        let start = usize::try_from(offset).map_err(|_| short())?;
-        let end = start.checked_add(length).ok_or_else(short)?;
-        if let Some((_, reason)) = self.gaps.iter().find(|(gap, _)| gap.start < end && start < gap.end) {
-            return Err(reason.clone());
-        }
-        self.bytes.get(start..end).map(<[u8]>::to_vec).ok_or_else(short)
+        range().map(<[u8]>::to_vec).ok_or_else(short)
     }
 }
 
@@ -477,6 +503,8 @@ fn store(location: &ValueLocation, bytes: &[u8], stores: &mut Vec<Store>) -> Res
 
 #[cfg(test)]
 mod tests {
+    use outpost_base::SliceMemory;
+
     use super::*;
 
     #[test]
@@ -492,12 +520,22 @@ mod tests {
 
     #[test]
     fn gaps_hide_only_what_they_cover() {
-        let known =
-            KnownBytes { bytes: vec![1, 2, 3, 4], gaps: vec![(2..4, Unavailable::OptimizedOut)], pointees: Vec::new() };
-        assert_eq!(known.get(0, 2), Ok(vec![1, 2]));
-        assert_eq!(known.get(1, 2), Err(Unavailable::OptimizedOut));
-        assert!(known.get(4, 1).is_err() && known.get(u64::MAX, 1).is_err());
-        assert_eq!(known.missing((2, 2)), Some(&Unavailable::OptimizedOut));
-        assert_eq!((known.missing((1, 2)), known.missing((2, 0))), (None, None));
+        let mut nothing = SliceMemory { start: Va(0), bytes: &[] };
+        let gaps = vec![(20..32, Unavailable::OptimizedOut)];
+        let known = KnownBytes { bytes: vec![1, 2, 3, 4], gaps, pointees: Vec::new() };
+        let object = Value::gathered(
+            crate::TypeTable::builtin().get(crate::TypeId::VOID),
+            ValueLocation::Bytes(Vec::new()),
+            known.clone(),
+        );
+        let mut bytes = |offset, length| object.span_bytes(offset, length, &mut nothing);
+        assert_eq!(bytes(0, 2), Ok(vec![1, 2]));
+        assert_eq!(bytes(1, 2), Err(Unavailable::OptimizedOut));
+        assert!(bytes(4, 1).is_err() && bytes(u64::MAX, 1).is_err());
+        let field = |offset, size| Value { bits: Some(BitField { offset, size }), ..object.clone() };
+        assert_eq!(field(16, 4).bytes(&mut nothing), Ok(vec![3]), "of a byte that is half known");
+        assert_eq!(field(16, 5).bytes(&mut nothing), Err(Unavailable::OptimizedOut));
+        assert_eq!(known.missing((24, 8)), Some(&Unavailable::OptimizedOut));
+        assert_eq!((known.missing((16, 8)), known.missing((24, 0))), (None, None));
     }
 }

@@ -191,7 +191,7 @@ impl Evaluator<'_> {
             match bytes {
                 Ok(bytes) => place_bits(&mut known.bytes, cursor, &bytes, bits),
                 Err(reason) => {
-                    known.gaps.push(((cursor / 8) as usize..(cursor + bits).div_ceil(8) as usize, reason));
+                    known.gaps.push((cursor..cursor + bits, reason));
                 }
             }
             places.push(Piece { bits, location });
@@ -199,14 +199,11 @@ impl Evaluator<'_> {
         }
         if cursor < total {
             // clang ends the list of pieces with the last that it knows.
-            known.gaps.push(((cursor / 8) as usize..size as usize, Unavailable::OptimizedOut));
+            known.gaps.push((cursor..total, Unavailable::OptimizedOut));
         }
         // Known nowhere: say so as a whole, with the reason of the first.
-        if let [(gap, reason), ..] = known.gaps.as_slice() {
-            let covered = known.gaps.iter().map(|(gap, _)| gap.len()).sum::<usize>();
-            if gap.start == 0 && covered >= size as usize && known.pointees.is_empty() {
-                return Err(reason.clone());
-            }
+        if let Some(reason) = known.missing((0, total)) {
+            return Err(reason.clone());
         }
         let location = match <[Piece; 1]>::try_from(places) {
             Ok([only]) => only.location,
