@@ -86,6 +86,7 @@ transcripts! {
     session
     signals
     source
+    source_moved
     stack
     step
     symbols

@@ -60,7 +60,7 @@ pub use registers::{PSEUDO_REGISTERS, RecentValues};
 pub use run::{
     ReturnedValue, RunOptions, RunThreads, SignalChoice, StepKind, StepRequest, StepUnit, StepUntil, Temporary,
 };
-pub use sources::{SourceFile, SourceProof, SourceRule};
+pub use sources::{LearntSourceMap, SourceFile, SourceGrounds, SourceProof, SourceRule, TreeReason};
 pub use stack::{DEFAULT_FRAMES, FrameKind, StackFrame, ThreadStack};
 pub use summary::{EngineState, ModuleSummary, ProcessSummary, SymbolState, SystemSummary, ThreadSummary};
 pub use symbols::{

@@ -120,3 +120,134 @@ fn a_source_that_is_too_short_is_another() {
     assert_eq!(part(&output, "list").matches(said).count(), 2, "{output}");
     assert!(part(&output, "list").ends_with("     1: int twice;\n"), "{output}");
 }
+
+/// A project of three files in `ci/proj`, compiled there, and then moved to `home/renamed`, but its library.
+fn moved(compiler: &str, extra: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let proj = folder.path().join("ci/proj");
+    std::fs::create_dir_all(proj.join("src/part")).unwrap();
+    std::fs::create_dir_all(proj.join("tools")).unwrap();
+    std::fs::create_dir_all(folder.path().join("bin")).unwrap();
+    for (name, text) in [
+        ("src/main.c", "#include \"part/part.h\"\nint main(int argc, char **argv) { return part(argc); }\n"),
+        ("src/part/part.h", "static inline int deep(int a) { return a - 1; }\nint part(int a);\n"),
+        ("src/part/part.c", "#include \"part.h\"\nint part(int a) { return deep(a); }\n"),
+        ("tools/main.c", "int of_another_program;\n\n"),
+    ] {
+        std::fs::write(proj.join(name), text).unwrap();
+    }
+    let mut words = compiler.split(' ').chain(extra.split_whitespace());
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).args(["-g", "-O0", "-I"]).arg(proj.join("src"));
+    command
+        .arg(proj.join("src/main.c"))
+        .arg(proj.join("src/part/part.c"))
+        .arg("-o")
+        .arg(folder.path().join("bin/prog"));
+    assert!(command.status().unwrap().success());
+    std::fs::create_dir(folder.path().join("home")).unwrap();
+    std::fs::rename(proj, folder.path().join("home/renamed")).unwrap();
+    folder
+}
+
+#[test]
+fn a_tree_that_has_moved_is_found_by_the_company_of_its_files() {
+    let folder = moved("gcc", "");
+    let (place, program) = (folder.path().canonicalize().unwrap(), folder.path().join("bin/prog"));
+    let home = place.join("home/renamed").display().to_string();
+    let script = "g main; .echo [stop]; lsa main; .echo [other]; lsf part.c; .echo [maps]; !sourcemaps; \
+                  !removesourcemaps; .echo [refused]; lsf part.h; .echo [end]";
+    // From a directory of it which has a file of the same name.
+    let output = run_in(&place.join("home/renamed/tools"), &["-c", script, program.to_str().unwrap()]);
+    let reason = "around the current directory; 2 of 2 other files of its tree are there, too";
+    let lines = "     1: #include \"part/part.h\"\n>    2: int main(int argc, char **argv) { return part(argc); }\n";
+    assert_eq!(part(&output, "stop"), format!("{home}/src/main.c ({reason})\n{lines}"), "{output}");
+    let learnt = "around the current directory, as other files of its tree";
+    assert_eq!(part(&output, "other"), format!("Current: {home}/src/part/part.c ({learnt})\n"));
+    assert_eq!(part(&output, "maps"), format!("{}/ci/proj => {home} ({reason})\nNo source maps\n", place.display()));
+    // What was taken back is not used again.
+    assert!(part(&output, "refused").contains("part.h not found"), "{output}");
+    // From one that it is in, and by a directory of it in the source path.
+    let script = "g main; .echo [file]; lsf part.h; .echo [end]";
+    let output = run_in(&place.join("home"), &["-c", script, program.to_str().unwrap()]);
+    assert_eq!(part(&output, "file"), format!("Current: {home}/src/part/part.h ({reason})\n"));
+    let options =
+        ["-srcpath", &format!("{home}/src/part"), "-c", "g main; lsf part.c; .echo [file]; lsf main.c; .echo [end]"];
+    let output = run_in(&place.join("bin"), &[&options[..], &[program.to_str().unwrap()]].concat());
+    let expected = format!("Current: {home}/src/main.c (by the source path, as other files of its tree)\n");
+    assert_eq!(part(&output, "file"), expected);
+}
+
+#[test]
+fn a_file_of_another_tree_is_not_taken_for_its_name() {
+    let folder = moved("gcc", "");
+    let other = folder.path().join("other/src");
+    std::fs::create_dir_all(&other).unwrap();
+    std::fs::write(other.join("main.c"), "int main(void) {\n}\n").unwrap();
+    let script = "g main; .echo [file]; lsf main.c; .echo [end]";
+    let program = folder.path().join("bin/prog");
+    let output = run_in(&other, &["-c", script, program.to_str().unwrap()]);
+    let other = other.canonicalize().unwrap();
+    assert!(part(&output, "file").contains("main.c not found (looked for "), "{output}");
+    assert!(part(&output, "file").contains(&format!("{}/main.c (of another tree)", other.display())), "{output}");
+}
+
+#[test]
+fn a_checksum_proves_a_file_that_has_moved_alone() {
+    let folder = moved("clang", "-gdwarf-5");
+    let (away, program) = (folder.path().join("away"), folder.path().join("bin/prog"));
+    std::fs::create_dir(&away).unwrap();
+    std::fs::rename(folder.path().join("home/renamed/src/main.c"), away.join("main.c")).unwrap();
+    let script = "g main; .echo [file]; lsf main.c; .echo [end]";
+    let output = run_in(&away, &["-c", script, program.to_str().unwrap()]);
+    let file = away.canonicalize().unwrap().join("main.c").display().to_string();
+    let proof = "around the current directory; its checksum is that of the program's source";
+    assert_eq!(part(&output, "file"), format!("Current: {file} ({proof})\n"));
+    // Changed there, it is not shown for the source.
+    std::fs::write(away.join("main.c"), "int changed;\n\n").unwrap();
+    let output = run_in(&away, &["-c", script, program.to_str().unwrap()]);
+    assert!(part(&output, "file").contains(&format!("{file} (its checksum is another)")), "{output}");
+    // Changed within its tree, it is, and told.
+    let src = folder.path().join("home/renamed/src");
+    std::fs::rename(away.join("main.c"), src.join("main.c")).unwrap();
+    let output = run_in(&src, &["-c", script, program.to_str().unwrap()]);
+    let file = src.canonicalize().unwrap().join("main.c").display().to_string();
+    let told = format!("WARNING: {file} differs from the file the program was built of: its checksum is another\n");
+    assert!(part(&output, "file").starts_with(&format!("Current: {file} (around the current directory")), "{output}");
+    assert!(part(&output, "file").ends_with(&told), "{output}");
+}
+
+#[test]
+fn crates_are_found_in_the_registry_of_the_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().canonicalize().unwrap();
+    let built = place.join("ci/registry/src/index-1/some-crate-1.2.3/src");
+    std::fs::create_dir_all(&built).unwrap();
+    std::fs::write(built.join("part.rs"), "pub fn part() -> u8 {\n    4\n}\n").unwrap();
+    std::fs::write(
+        place.join("ci/main.rs"),
+        format!(
+            "#[path = \"{}/part.rs\"]\nmod part;\nfn main() {{ std::process::exit(part::part().into()) }}\n",
+            built.display()
+        ),
+    )
+    .unwrap();
+    let mut rustc = Command::new("rustc");
+    rustc.args(["-g", "-o"]).arg(place.join("prog")).arg(place.join("ci/main.rs"));
+    assert!(rustc.status().unwrap().success());
+    let kept = place.join("cargo/registry/src/index-2");
+    std::fs::create_dir_all(&kept).unwrap();
+    std::fs::rename(place.join("ci/registry/src/index-1/some-crate-1.2.3"), kept.join("some-crate-1.2.3")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_cdb"))
+        .args(["-c", "g main; .echo [file]; lsf part.rs; .echo [maps]; !sourcemaps; .echo [end]"])
+        .arg(place.join("prog"))
+        .env("CARGO_HOME", place.join("cargo"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    let (file, kept) = (kept.join("some-crate-1.2.3/src/part.rs"), kept.display());
+    assert_eq!(part(&output, "file"), format!("Current: {} (in cargo's registry)\n", file.display()), "{output}");
+    let why = "in cargo's registry; it has the version that the program was built of";
+    assert_eq!(part(&output, "maps"), format!("{}/ci/registry/src/index-1 => {kept} ({why})\n", place.display()));
+}

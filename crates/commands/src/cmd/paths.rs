@@ -27,7 +27,13 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "Show or set where sources are looked for",
         details: "Directories, in which ever shorter ends of the recorded path are tried, and from=>to items that replace \
                   the start of a path; separated by ;. After those the recorded path itself is looked at, here and on the \
-                  target's machine, where a process in a container has its own.",
+                  target's machine, where a process in a container has its own. Then the tree may have moved: it is looked for in \
+                  the debugger's directory, in those of the program and of libraries, in all that these are in, in the git \
+                  checkout there (by its index), one level below the debugger's directory, the directories of this path and \
+                  /usr/src, in cargo's registry and in the sources of Rust's toolchains. A file counts there if it has the \
+                  checksum of debug info, or if two thirds of the other files of its tree are there, too; !sourcemaps then has \
+                  what became of the start of the path, and other files are found by it first. Last, the servers of the symbol \
+                  path are asked. lsf says by which rule a file was found.",
         example: ".srcpath+ /build/src",
         group: Group::Symbols,
         eats_line: true,

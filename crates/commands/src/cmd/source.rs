@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use outpost_base::Va;
-use outpost_engine::{SourceFile, SourceLocation, SourceProof, SourceRule};
+use outpost_engine::{SourceFile, SourceGrounds, SourceLocation, SourceProof, SourceRule};
 
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::{Json, Value, fields, json};
@@ -38,8 +38,9 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "lsf File",
         summary: "Choose the file that ls lists",
         details: "As a path or as the debug information names it; ls goes on in it. Says where it was found, and how: by the source \
-                  path, at the recorded path here or on the target's machine, or from a server of the symbol path; and whether it \
-                  is the file the program was built of, where debug info has its checksum (DWARF 5 of clang).",
+                  path, at the recorded path here or on the target's machine, where its tree has moved to (.srcpath has the \
+                  rules), or from a server of the symbol path; and whether it is the file the program was built of, where debug \
+                  info has its checksum (DWARF 5 of clang), or how many other files of its tree are there, too.",
         example: "lsf src/list.c",
         group: Group::Symbols,
         eats_line: false,
@@ -161,8 +162,9 @@ fn lines_from(debugger: &mut Debugger, file: &str, first: u32, count: u32) -> Re
 
 /// Where a file was found and how, if that is not simply where it was compiled or where the user said.
 fn found_where(source: &SourceFile) -> Option<String> {
-    let is_usual = matches!(source.rule, SourceRule::SourcePath | SourceRule::Recorded);
-    (!is_usual).then(|| format!("{} ({})", source.found.display(), source.rule))
+    let is_place = matches!(source.rule, SourceRule::SourcePath | SourceRule::Recorded);
+    let is_usual = is_place && !matches!(source.grounds, SourceGrounds::Name | SourceGrounds::Learnt);
+    (!is_usual).then(|| format!("{} ({})", source.found.display(), source.how()))
 }
 
 /// What must be known of a file before its lines are believed: that it is another, and where it comes from.
@@ -289,7 +291,7 @@ impl Command for ChooseFile {
         let file = debugger.engine.source_file(&self.file)?;
         debugger.continuations.source = Some((file.recorded.clone(), 1));
         let is_proven = file.proof == SourceProof::Checksum;
-        let (found, rule) = (file.found.display().to_string(), file.rule.to_string());
+        let (found, rule) = (file.found.display().to_string(), file.how());
         Ok(ChosenFile { file: file.recorded.clone(), found, rule, is_proven, warning: file.warning() })
     }
 

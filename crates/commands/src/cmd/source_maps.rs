@@ -21,7 +21,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["!sourcemaps"],
         syntax: "!sourcemaps",
         summary: "List what the starts of source paths are replaced by",
-        details: "The from=>to items of .srcpath, in the order in which they are tried.",
+        details: "The from=>to items of .srcpath, in the order in which they are tried; then what was learnt of trees that have \
+                  moved, by which rule, and why it is believed.",
         example: "!sourcemaps",
         group: Group::Symbols,
         eats_line: false,
@@ -31,7 +32,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["!removesourcemaps"],
         syntax: "!removesourcemaps [From]",
         summary: "Forget what the starts of source paths are replaced by",
-        details: "Of one start, or of all. Directories of .srcpath stay.",
+        details: "Of one start, or of all. Directories of .srcpath stay. What was learnt is not learnt again, and no file is found \
+                  there any more but by .srcpath.",
         example: "!removesourcemaps /build/src",
         group: Group::Symbols,
         eats_line: false,
@@ -46,13 +48,22 @@ pub struct SourceMap {
     pub from: String,
     /// Where it is.
     pub to: String,
+    /// How that was learnt; `None`: the user said it.
+    pub learnt: Option<String>,
 }
 
-fields!(SourceMap { from, to });
+fields!(SourceMap { from, to, learnt });
 
-fn maps(path: &str) -> Vec<SourceMap> {
-    let items = path.split(';').filter_map(|item| item.split_once("=>"));
-    items.map(|(from, to)| SourceMap { from: from.trim().to_owned(), to: to.trim().to_owned() }).collect()
+fn maps(debugger: &Debugger) -> Vec<SourceMap> {
+    let items = debugger.engine.source_path().split(';').filter_map(|item| item.split_once("=>"));
+    let said =
+        items.map(|(from, to)| SourceMap { from: from.trim().to_owned(), to: to.trim().to_owned(), learnt: None });
+    let learnt = debugger.engine.learnt_source_maps().iter().map(|map| SourceMap {
+        from: map.from.clone(),
+        to: map.to.display().to_string(),
+        learnt: Some(format!("{}; {}", map.rule, map.reason)),
+    });
+    said.chain(learnt).collect()
 }
 
 /// Adds one.
@@ -82,11 +93,16 @@ impl Command for AddSourceMap {
         let (old, item) = (debugger.engine.source_path(), format!("{}=>{}", self.from, self.to));
         let path = if old.is_empty() { item } else { format!("{old};{item}") };
         debugger.engine.set_source_path(&path);
-        Ok(maps(&path))
+        Ok(maps(debugger))
     }
 
     fn render(data: &Vec<SourceMap>, text: &mut String) {
-        data.iter().for_each(|map| line!(text, "{} => {}", map.from, map.to));
+        for map in data {
+            let learnt = map.learnt.as_ref().map(|learnt| format!(" ({learnt})")).unwrap_or_default();
+            // Relative paths have no start.
+            let from = if map.from.is_empty() { "." } else { &map.from };
+            line!(text, "{from} => {}{learnt}", map.to);
+        }
     }
 }
 
@@ -102,7 +118,7 @@ impl Command for ListSourceMaps {
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<Vec<SourceMap>, CommandError> {
-        Ok(maps(debugger.engine.source_path()))
+        Ok(maps(debugger))
     }
 
     fn render(data: &Vec<SourceMap>, text: &mut String) {
@@ -128,16 +144,23 @@ impl Command for RemoveSourceMaps {
 
     fn run(self, debugger: &mut Debugger) -> Result<Vec<SourceMap>, CommandError> {
         let old = debugger.engine.source_path().to_owned();
+        let wanted = self.from.as_deref().map(|from| if from == "." { "" } else { from });
         let goes = |item: &str| match item.split_once("=>") {
-            Some((from, _)) => self.from.as_ref().is_none_or(|wanted| wanted == from.trim()),
+            Some((from, _)) => wanted.is_none_or(|wanted| wanted == from.trim()),
             None => false,
         };
-        if let Some(from) = self.from.as_ref().filter(|_| !old.split(';').any(goes)) {
-            return Err(CommandError::File { path: from.clone(), reason: "nothing replaces it".into() });
+        let any_learnt = debugger.engine.refuse_source_maps(wanted);
+        if !old.split(';').any(goes) {
+            return match self.from {
+                Some(from) if !any_learnt => {
+                    Err(CommandError::File { path: from, reason: "nothing replaces it".into() })
+                }
+                _ => Ok(maps(debugger)),
+            };
         }
         let kept: Vec<&str> = old.split(';').filter(|item| !goes(item)).collect();
         debugger.engine.set_source_path(&kept.join(";"));
-        Ok(maps(debugger.engine.source_path()))
+        Ok(maps(debugger))
     }
 
     fn render(data: &Vec<SourceMap>, text: &mut String) {

@@ -1,9 +1,13 @@
 //! Source files: finding them, telling whether they are the right ones, and keeping their lines.
 
+mod checkout;
+mod moved;
+mod rust;
 mod servers;
+mod store;
+mod trees;
 mod trial;
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -12,40 +16,19 @@ use std::sync::Arc;
 use outpost_base::ProcessId;
 use outpost_target::Target;
 
-pub use trial::SourceProof;
-use trial::{Trial, Trust};
+use moved::{Candidate, Hope, MAX_COMPONENTS, Places};
+pub(crate) use store::SourceStore;
+use store::{Known, Place};
+pub use trees::{LearntSourceMap, TreeReason};
+use trees::{common_end, parts};
+use trial::Trial;
+pub use trial::{SourceGrounds, SourceProof};
 
 use crate::events::{EngineEvent, Notice};
-use crate::{Engine, EngineError, SystemOrdinal};
+use crate::{Engine, EngineError};
 
 /// Longest source file that is read.
 const MAX_SOURCE: u64 = 64 << 20;
-/// Most components of a recorded path that are looked at, from its end.
-const MAX_COMPONENTS: usize = 32;
-
-/// Where sources are looked for, and those found.
-#[derive(Default)]
-pub(crate) struct SourceStore {
-    path: String,
-    /// What is looked for is told of.
-    noisy: bool,
-    found: HashMap<Key, Known>,
-    /// Files that a process's machine was asked for in vain.
-    absent: HashSet<Key>,
-}
-
-/// What was found for a path.
-struct Known {
-    file: Rc<SourceFile>,
-    /// Whether it stays so: it is the right one, or all who could have a better one were asked and waited for.
-    is_settled: bool,
-}
-
-/// A recorded path as one process means it: in a container it is another file than outside.
-type Key = (Option<Place>, String);
-
-/// A process whose files are meant.
-type Place = (SystemOrdinal, ProcessId);
 
 /// A source file's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +39,8 @@ pub struct SourceFile {
     pub found: PathBuf,
     /// By which rule.
     pub rule: SourceRule,
+    /// Why it is taken there.
+    pub grounds: SourceGrounds,
     /// Whether it is the file that the program was built of.
     pub proof: SourceProof,
     /// Its lines without line ends; damaged UTF-8 is replaced.
@@ -74,9 +59,35 @@ pub enum SourceRule {
     Target,
     /// Sent by a server that has sources by build-id; what it sent is in the cache.
     Server,
+    /// In the directory that the debugger was started in, one that this is in, or one of its directories.
+    WorkingDirectory,
+    /// In the directory of the program, or of the library or debug file that has the source, or one that this is in.
+    Program,
+    /// In the git checkout that one of those is in.
+    Checkout,
+    /// In the crate of this version that cargo has unpacked.
+    CargoRegistry,
+    /// In the sources of the Rust toolchain that the standard library is of.
+    RustToolchain,
+    /// In those of another, or of one that does not say which it is.
+    OtherRustToolchain,
+    /// In a directory of `/usr/src`.
+    System,
 }
 
 impl SourceFile {
+    /// How it was found: the rule, and what makes the place believed.
+    pub fn how(&self) -> String {
+        let rule = self.rule;
+        match self.grounds {
+            SourceGrounds::Tree(TreeReason::Files { .. }) if self.proof == SourceProof::Checksum => rule.to_string(),
+            SourceGrounds::Tree(reason @ TreeReason::Files { .. }) => format!("{rule}; {reason}"),
+            SourceGrounds::Place | SourceGrounds::Tree(_) => rule.to_string(),
+            SourceGrounds::Learnt => format!("{rule}, as other files of its tree"),
+            SourceGrounds::Name => format!("{rule}, by its name alone"),
+        }
+    }
+
     /// That it is not the file that the program was built of, if it is not.
     pub fn warning(&self) -> Option<String> {
         let found = self.found.display();
@@ -92,8 +103,24 @@ impl fmt::Display for SourceRule {
             SourceRule::Recorded => "at the recorded path",
             SourceRule::Target => "on the target's machine",
             SourceRule::Server => "from a server, by build-id",
+            SourceRule::WorkingDirectory => "around the current directory",
+            SourceRule::Program => "around the program",
+            SourceRule::Checkout => "in the git checkout",
+            SourceRule::CargoRegistry => "in cargo's registry",
+            SourceRule::RustToolchain => "in the sources of the Rust toolchain",
+            SourceRule::OtherRustToolchain => "in the sources of another Rust toolchain",
+            SourceRule::System => "below /usr/src",
         })
     }
+}
+
+/// The places of a file that need no search.
+#[derive(Debug, Clone, Copy)]
+enum Usual {
+    SourcePath,
+    Learnt,
+    Recorded,
+    Target,
 }
 
 impl Engine {
@@ -103,12 +130,23 @@ impl Engine {
         &self.sources.path
     }
 
-    /// Changes where sources are looked for; what was found before is looked for anew.
+    /// Changes where sources are looked for; what was found or learnt before is looked for anew.
     #[doc(alias = "SetSourcePath")]
     pub fn set_source_path(&mut self, path: &str) {
-        path.clone_into(&mut self.sources.path);
-        self.sources.found.clear();
-        self.sources.absent.clear();
+        self.sources.set_path(path);
+    }
+
+    /// Where trees of sources have moved to, as the files found so far say; those that were learnt last come last.
+    pub fn learnt_source_maps(&self) -> &[LearntSourceMap] {
+        self.sources.trees.learnt()
+    }
+
+    /// Takes back what was learnt of trees whose paths began with `from`, or of all. It is not learnt again, and
+    /// no file is found there but by the source path. `false`: nothing was known.
+    pub fn refuse_source_maps(&mut self, from: Option<&str>) -> bool {
+        let any = self.sources.trees.refuse(from);
+        self.sources.look_anew();
+        any
     }
 
     /// Tells by notices how source files are found that are looked for, or no more.
@@ -118,10 +156,7 @@ impl Engine {
 
     /// Forgets the text of a source file, or that there is none; `false`: nothing was known of it.
     pub fn forget_source_file(&mut self, recorded: &str) -> bool {
-        let before = self.sources.found.len() + self.sources.absent.len();
-        self.sources.found.retain(|(_, asked), known| asked != recorded && !is_end(&known.file.recorded, recorded));
-        self.sources.absent.retain(|(_, asked)| asked != recorded);
-        self.sources.found.len() + self.sources.absent.len() < before
+        self.sources.forget(recorded)
     }
 
     /// The text of a source file by the path that debug info has for it, or by any end of such a path.
@@ -130,8 +165,16 @@ impl Engine {
     /// with the start of the path replaced as `from=>to` items say; at the recorded path itself, on this machine and then
     /// on the target's, as the current process sees it. If the program of the process is there at its path on this
     /// machine, but is another build, then what stands at the recorded path here need not be its source: the
-    /// target's comes first. Where all that fails, the servers of the symbol path are asked, by the build-id of the module
-    /// that has the path; while nobody waits, in the background, so that a later call finds it.
+    /// target's comes first.
+    ///
+    /// Then its tree may have moved. It is looked for around the debugger's directory and the program's, in the git checkout
+    /// that these are in, in what cargo and Rust's toolchains keep, and in `/usr/src`; directories are not walked. Without a
+    /// checksum that matches, a file is believed there if the other files of its tree are there, too; then the start of its
+    /// path is replaced likewise in all other paths, right after the source path. One that only has the name is taken if
+    /// there is no better one; [`SourceFile::grounds`] says so.
+    ///
+    /// Where all that fails, the servers of the symbol path are asked, by the build-id of the module that has the path; while
+    /// nobody waits, in the background, so that a later call finds it.
     ///
     /// A file whose checksum is not the recorded one, or that is too short for the lines that code belongs to, is only
     /// taken if no rule has a better one; [`SourceFile::proof`] says so.
@@ -143,7 +186,7 @@ impl Engine {
         let found = self.find_source(recorded, true);
         if self.sources.noisy {
             let text = match &found {
-                Ok(file) => format!("SRC: {recorded}: {} {}", file.found.display(), file.rule),
+                Ok(file) => format!("SRC: {recorded}: {} {}", file.found.display(), file.how()),
                 Err(error) => format!("SRC: {error}"),
             };
             self.queue.push_back(EngineEvent::Noticed(Notice::Message { text }));
@@ -151,9 +194,10 @@ impl Engine {
         found
     }
 
-    /// As [`Engine::source_file`], without asking servers: for those who only want to know whether there is a source.
+    /// As [`Engine::source_file`], without asking servers: for those who only want to know whether there is a source. One
+    /// that only has the name is none.
     pub(crate) fn has_source_file(&mut self, recorded: &str) -> bool {
-        self.find_source(recorded, false).is_ok()
+        self.find_source(recorded, false).is_ok_and(|file| file.grounds != SourceGrounds::Name)
     }
 
     fn find_source(&mut self, asked: &str, may_ask: bool) -> Result<Rc<SourceFile>, EngineError> {
@@ -166,25 +210,29 @@ impl Engine {
         }
         let mut trial = Trial::new(asked, self.prepared_modules());
         self.try_usual_places(place, &mut trial);
+        if !trial.is_over() && (waits || self.sources.is_news(&key)) {
+            self.try_moved(&mut trial);
+        }
         let mut is_final = waits;
         if !trial.is_over() && may_ask {
             is_final &= self.try_servers(&mut trial);
         }
         let is_settled = is_final || trial.is_over();
         let Some(found) = trial.best else {
+            self.sources.note_missing(key);
             return Err(EngineError::NoSource { path: asked.to_owned(), looked: trial.looked });
         };
-        let trial::Found { recorded, path, rule, proof, lines, .. } = found;
-        let file = Rc::new(SourceFile { recorded, found: path, rule, proof, lines });
+        let trial::Found { recorded, path, rule, grounds, proof, lines, .. } = found;
+        let file = Rc::new(SourceFile { recorded, found: path, rule, grounds, proof, lines });
         self.sources.found.insert(key, Known { file: file.clone(), is_settled });
         Ok(file)
     }
 
-    /// Tries the source path, and the recorded path on this machine and on the target's.
+    /// Tries the source path, what was learnt, and the recorded path on this machine and on the target's.
     fn try_usual_places(&mut self, place: Option<Place>, trial: &mut Trial) {
         let rules = match self.has_another_program_here() {
-            true => [SourceRule::SourcePath, SourceRule::Target, SourceRule::Recorded],
-            false => [SourceRule::SourcePath, SourceRule::Recorded, SourceRule::Target],
+            true => [Usual::SourcePath, Usual::Learnt, Usual::Target, Usual::Recorded],
+            false => [Usual::SourcePath, Usual::Learnt, Usual::Recorded, Usual::Target],
         };
         let names = trial.names();
         for (rule, name) in rules.into_iter().flat_map(|rule| names.iter().map(move |name| (rule, name))) {
@@ -192,11 +240,47 @@ impl Engine {
                 return;
             }
             match rule {
-                SourceRule::Target => self.try_target(place, name, trial),
-                SourceRule::SourcePath => try_here(name, candidates(&self.sources.path, name), rule, trial),
-                _ => try_here(name, vec![PathBuf::from(name)], rule, trial),
+                Usual::Target => self.try_target(place, name, trial),
+                Usual::SourcePath => self.sources.try_path(name, trial),
+                Usual::Learnt => self.sources.try_learnt(name, trial),
+                Usual::Recorded => {
+                    if !trial.try_here(name, PathBuf::from(name), SourceRule::Recorded, SourceGrounds::Place) {
+                        trial.looked.push(name.clone());
+                    }
+                }
             }
         }
+    }
+
+    /// Tries where the tree of a file could have moved to.
+    fn try_moved(&mut self, trial: &mut Trial) {
+        for name in trial.names() {
+            let places = self.source_places(&name);
+            self.sources.try_moved(&name, &places, trial);
+            if trial.is_over() {
+                return;
+            }
+        }
+    }
+
+    /// Where the debugger stands on this machine, and the modules that have this source or are the program.
+    fn source_places(&self, name: &str) -> Places {
+        let process = self.current_process().and_then(|process| self.process(process));
+        let mut programs: Vec<PathBuf> = Vec::new();
+        for module in process.into_iter().flat_map(|process| process.modules.iter()) {
+            let Some(symbols) = module.symbols.get().filter(|symbols| !symbols.is_another_build_here) else { continue };
+            let known = symbols.module().filter(|known| known.is_prepared());
+            if !module.info.is_main && known.is_none_or(|known| known.source_files(name).is_empty()) {
+                continue;
+            }
+            for file in [&module.info.path, &symbols.file].map(Path::new) {
+                let directory = file.parent().filter(|_| file.is_absolute() && file.is_file());
+                let directory = directory.filter(|directory| !programs.iter().any(|known| known == directory));
+                programs.extend(directory.map(Path::to_owned));
+            }
+        }
+        let current = std::env::current_dir().ok();
+        Places { current, programs, source_path: self.sources.directories(), rust: rust::Homes::of_user() }
     }
 
     /// Modules of the current process whose debug info can be asked without reading it first.
@@ -237,18 +321,6 @@ impl Engine {
     }
 }
 
-/// Tries files of this machine, until one is right.
-fn try_here(name: &str, candidates: Vec<PathBuf>, rule: SourceRule, trial: &mut Trial) {
-    for path in candidates {
-        if !trial.try_here(name, path.clone(), rule, Trust::Full) {
-            trial.looked.push(path.display().to_string());
-        }
-        if trial.is_over() {
-            return;
-        }
-    }
-}
-
 /// A whole file as a process sees it; `None`: there is no machine, no such file, or it is too long.
 fn read_on_target(target: &mut dyn Target, process: ProcessId, path: &str) -> Option<Vec<u8>> {
     let os = target.as_os()?;
@@ -257,59 +329,4 @@ fn read_on_target(target: &mut dyn Target, process: ProcessId, path: &str) -> Op
     // The session goes on without it whatever the answer is.
     let _ = os.close_file(file);
     parts?.pop()
-}
-
-/// Whether `path` ends in the components of `end`.
-fn is_end(path: &str, end: &str) -> bool {
-    !end.is_empty() && Path::new(path).ends_with(end)
-}
-
-/// Components of a path, without `.` and with `..` taken back; of one longer than any real one, its end.
-fn components(path: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.split_off(parts.len().saturating_sub(MAX_COMPONENTS))
-}
-
-/// Places where the source path says that the file could be, best first.
-fn candidates(path: &str, recorded: &str) -> Vec<PathBuf> {
-    let parts = components(recorded);
-    let mut found = Vec::new();
-    for item in path.split(';').map(str::trim).filter(|item| !item.is_empty()) {
-        if let Some((from, to)) = item.split_once("=>") {
-            if let Ok(rest) = Path::new(recorded).strip_prefix(from) {
-                found.push(Path::new(to).join(rest));
-            }
-            continue;
-        }
-        for skip in 0..parts.len() {
-            found.push(parts[skip..].iter().fold(PathBuf::from(item), |path, part| path.join(part)));
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ends_of_the_path_are_tried_longest_first() {
-        let found = candidates("/src;/old=>/new", "/old/x/../a/b.c");
-        let expected = ["/src/old/a/b.c", "/src/a/b.c", "/src/b.c", "/new/x/../a/b.c"];
-        assert_eq!(found, expected.map(PathBuf::from));
-        assert_eq!(candidates("/src", "./x.c"), [PathBuf::from("/src/x.c")]);
-        assert!(candidates("", "./x.c").is_empty());
-    }
-
-    #[test]
-    fn long_paths_cost_no_more_than_others() {
-        assert_eq!(candidates("/src", &"a/".repeat(100_000)).len(), MAX_COMPONENTS);
-    }
 }

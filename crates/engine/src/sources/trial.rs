@@ -7,6 +7,8 @@ use std::sync::Arc;
 use md5::{Digest, Md5};
 use outpost_symbols::{Module, SourceFacts};
 
+use super::moved::{Candidate, Hope};
+use super::trees::{Company, TreeReason, Trees};
 use super::{MAX_SOURCE, SourceRule};
 
 /// Most files that one end of a path is taken for.
@@ -49,6 +51,20 @@ impl fmt::Display for SourceProof {
     }
 }
 
+/// Why a file is taken where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceGrounds {
+    /// The rule by which it was found is enough.
+    Place,
+    /// The tree that it is in is the right one.
+    Tree(TreeReason),
+    /// Another file of its tree was found that way before.
+    Learnt,
+    /// It has the name, and nothing speaks against it.
+    Name,
+}
+
 /// A file that could be it.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -56,6 +72,7 @@ pub(super) struct Found {
     pub(super) recorded: String,
     pub(super) path: PathBuf,
     pub(super) rule: SourceRule,
+    pub(super) grounds: SourceGrounds,
     pub(super) proof: SourceProof,
     pub(super) lines: Vec<String>,
     trust: Trust,
@@ -66,6 +83,8 @@ pub(super) struct Found {
 pub(super) enum Trust {
     /// It is another for sure, and only shown for want of a better one.
     None,
+    /// It may be it: it has the name.
+    Name,
     /// It is where it should be, or has the checksum.
     Full,
 }
@@ -89,7 +108,8 @@ impl Trial {
             names.dedup();
             names.truncate(MAX_NAMES);
         }
-        if !names.iter().any(|name| name == asked) {
+        // The end of a path says no more than the paths that end so.
+        if names.is_empty() {
             names.push(asked.to_owned());
         }
         let names = names.into_iter().map(|name| (name, None)).collect();
@@ -111,30 +131,73 @@ impl Trial {
         self.best.as_ref().map(|best| best.trust)
     }
 
-    /// Tries a file of this machine for the file that debug info calls `name`. Believed as `trust` says if there is no
-    /// checksum. `true`: there is such a file.
-    pub(super) fn try_here(&mut self, name: &str, path: PathBuf, rule: SourceRule, trust: Trust) -> bool {
+    /// Tries a file of this machine for the file that debug info calls `name`; it is believed if there is no checksum.
+    /// `true`: there is such a file.
+    pub(super) fn try_here(&mut self, name: &str, path: PathBuf, rule: SourceRule, grounds: SourceGrounds) -> bool {
         let Some(bytes) = read_here(&path) else { return false };
-        self.offer(name, path, rule, trust, &lines_of(&bytes), &bytes);
+        let lines = lines_of(&bytes);
+        let proof = self.proof(name, &lines, &bytes);
+        let trust = if proof.is_another() { Trust::None } else { Trust::Full };
+        self.offer(Found { recorded: name.to_owned(), path, rule, grounds, proof, lines, trust });
         true
     }
 
     /// As [`Trial::try_here`], of a file that another machine has sent.
     pub(super) fn try_sent(&mut self, name: &str, path: PathBuf, rule: SourceRule, bytes: &[u8]) {
         let lines: Vec<String> = lines_of(bytes).iter().map(|line| harmless(line)).collect();
-        self.offer(name, path, rule, Trust::Full, &lines, bytes);
+        let proof = self.proof(name, &lines, bytes);
+        let trust = if proof.is_another() { Trust::None } else { Trust::Full };
+        let grounds = SourceGrounds::Place;
+        self.offer(Found { recorded: name.to_owned(), path, rule, grounds, proof, lines, trust });
     }
 
-    fn offer(&mut self, name: &str, path: PathBuf, rule: SourceRule, trust: Trust, lines: &[String], bytes: &[u8]) {
-        let proof = proof(&self.facts(name), lines.len(), bytes);
-        let trust = match proof {
-            SourceProof::Checksum => Trust::Full,
-            SourceProof::None => trust,
-            SourceProof::Differs | SourceProof::TooShort { .. } => Trust::None,
+    /// Tries a file of this machine in another place than debug info says. The checksum decides; where there is none, the
+    /// other files of its tree do, and what is hoped of the place. Of a file that is it, `trees` learns where its tree is.
+    /// `true`: there is such a file, taken or not.
+    pub(super) fn try_moved(&mut self, name: &str, candidate: Candidate, trees: &mut Trees) -> bool {
+        let Candidate { path, rule, kept, hope } = candidate;
+        let is_refused = hope != Hope::Said && trees.is_refused(name, &path);
+        let Some(bytes) = (!is_refused).then(|| read_here(&path)).flatten() else { return false };
+        let lines = lines_of(&bytes);
+        let proof = self.proof(name, &lines, &bytes);
+        let company = match hope {
+            Hope::Version | Hope::OtherVersion => Company::Unknown,
+            Hope::None | Hope::Name | Hope::Said => trees.company(&self.modules, name, &path, kept),
         };
-        if self.trust().is_none_or(|best| trust > best) {
-            let recorded = name.to_owned();
-            self.best = Some(Found { recorded, path, rule, proof, lines: lines.to_vec(), trust });
+        let (reason, kept) = match (proof, company) {
+            (SourceProof::Checksum, Company::Present { kept, .. }) => (Some(TreeReason::Checksum), kept),
+            (SourceProof::Checksum, _) => (Some(TreeReason::Checksum), kept),
+            (_, Company::Present { kept, present, of }) => (Some(TreeReason::Files { present, of }), kept),
+            _ if hope == Hope::Version => (Some(TreeReason::Version), kept),
+            _ => (None, kept),
+        };
+        let is_name_enough = company == Company::Unknown && matches!(hope, Hope::Name | Hope::OtherVersion);
+        let (trust, grounds) = match (reason, hope) {
+            (Some(reason), _) => (Trust::Full, SourceGrounds::Tree(reason)),
+            (None, Hope::Said) if company == Company::Unknown => (Trust::Full, SourceGrounds::Place),
+            (None, Hope::Said) => (Trust::Name, SourceGrounds::Name),
+            (None, _) if is_name_enough && !proof.is_another() => (Trust::Name, SourceGrounds::Name),
+            (None, _) => {
+                let why = if proof.is_another() { proof.to_string() } else { "of another tree".into() };
+                self.looked.push(format!("{} ({why})", path.display()));
+                return true;
+            }
+        };
+        if let Some(reason) = reason {
+            trees.learn(name, &path, kept, rule, reason);
+        }
+        let trust = if proof.is_another() { Trust::None } else { trust };
+        self.offer(Found { recorded: name.to_owned(), path, rule, grounds, proof, lines, trust });
+        true
+    }
+
+    fn proof(&mut self, name: &str, lines: &[String], bytes: &[u8]) -> SourceProof {
+        proof(&self.facts(name), lines.len(), bytes)
+    }
+
+    fn offer(&mut self, found: Found) {
+        if self.trust().is_none_or(|best| found.trust > best) {
+            self.best = Some(found);
         }
     }
 

@@ -134,7 +134,11 @@ fn a_call_costs_one_round_trip_and_leaves_the_selected_frame() {
 #[test]
 fn a_source_that_is_missing_is_asked_for_once() {
     let flags = "-g -O0 -ffile-prefix-map=.=/nowhere";
-    let program = Build::source(Compiler::Gcc, "sourceless", SOURCE).flags(flags).path();
+    let built = Build::source(Compiler::Gcc, "sourceless", SOURCE).flags(flags).path();
+    // Beside the program, where the source lies, it would be found.
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("sourceless");
+    std::fs::copy(built, &program).unwrap();
     let (target, calls) = Counting::new(LiveTarget::new("<Local>").unwrap());
     let mut session = Session::over(Box::new(target));
     session.engine.create(session.system, &spec(&program, &[])).unwrap();
