@@ -26,6 +26,10 @@ pub(crate) struct Stat {
     pub(crate) threads: u32,
     /// Since the machine was started.
     pub(crate) start_ticks: u64,
+    /// The number of the one it ran on last.
+    pub(crate) processor: u64,
+    /// As sched_setscheduler(2) has it.
+    pub(crate) policy: u64,
 }
 
 /// What is used of `/proc/PID/status`. The arrays hold the real, effective, saved and file system ids.
@@ -147,6 +151,8 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
         system_ticks: number(15)?,
         threads: number(20)? as u32,
         start_ticks: number(22)?,
+        processor: number(39).unwrap_or(0),
+        policy: number(41).unwrap_or(0),
     })
 }
 

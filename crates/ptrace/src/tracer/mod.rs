@@ -34,6 +34,7 @@ mod changing;
 mod family;
 mod letting_go;
 mod loader;
+mod nearness;
 mod resume;
 mod sentinel;
 mod signals;
@@ -58,6 +59,7 @@ use crate::breakpoints::Table;
 use crate::journal::Journal;
 use crate::sys::ptrace_registers::{self, GeneralRegisters};
 use crate::sys::ptrace_wait::WaitStatus;
+use nearness::Nearness;
 pub(crate) use sentinel::BreakInRequest;
 use sentinel::Sentinel;
 pub(crate) use sentinel::ready;
@@ -110,6 +112,7 @@ pub(crate) struct Tracer {
     sentinel: Option<Sentinel>,
     /// The last thread that was waited for stopped at once.
     stops_soon: bool,
+    nearness: Nearness,
     /// Others wanted the processor lately.
     crowded_until: Option<Instant>,
     /// When the caller's descriptors are looked at without the sentinel.
@@ -144,6 +147,7 @@ impl Tracer {
             break_in: Arc::new(BreakInRequest::new()?),
             sentinel: None,
             stops_soon: false,
+            nearness: Nearness::default(),
             crowded_until: None,
             look_at_others: Instant::now(),
             next_sequence: 0,

@@ -21,9 +21,9 @@ const HELD_LOOK: Duration = Duration::from_millis(20);
 
 /// A thread that stops again within this is looked for without sleeping, where it takes [`SLOW`] to be woken: on a virtual
 /// machine whose processors idle, that is several times what a step takes.
-const SOON: Duration = Duration::from_micros(150);
+pub(super) const SOON: Duration = Duration::from_micros(150);
 /// Where to sleep and be woken takes less, that is done.
-const SLOW: Duration = Duration::from_micros(25);
+pub(super) const SLOW: Duration = Duration::from_micros(25);
 /// Whoever waits no longer than this counts on a stop as soon.
 const BRIEF: Duration = Duration::from_millis(1);
 /// While stops come so soon that the sentinel is not asked, the descriptors are looked at this often.
@@ -68,6 +68,8 @@ impl Tracer {
         if let Some(sentinel) = &self.sentinel {
             sentinel.disarm();
         }
+        // Processes that are made from here on would be bound to it as well.
+        self.nearness.release();
         Ok(waited)
     }
 
@@ -203,6 +205,7 @@ impl Tracer {
             }
             let brief = deadline.filter(|deadline| *deadline <= begin + BRIEF);
             if let Some((tid, status)) = self.look_soon(whom, brief.unwrap_or(begin + SOON), brief.is_some()) {
+                self.nearness.note_stop(tid, begin.elapsed());
                 return Ok(Woken::Status(tid, status));
             }
             if brief.is_some_and(|until| Instant::now() >= until) {
@@ -211,7 +214,9 @@ impl Tracer {
             self.arm(look.into_iter().chain(deadline).min(), others)?;
             match wait_blocking(whom) {
                 Ok((tid, status)) => {
-                    self.stops_soon = (SLOW..SOON).contains(&begin.elapsed());
+                    let elapsed = begin.elapsed();
+                    self.stops_soon = (SLOW..SOON).contains(&elapsed);
+                    self.nearness.note_stop(ThreadId(tid), elapsed);
                     return Ok(Woken::Status(ThreadId(tid), status));
                 }
                 Err(Errno::CHILD) => match self.status_now(Whom::Any) {
@@ -226,7 +231,7 @@ impl Tracer {
     /// Looks for a status for a moment, if the last one came so soon or this one is expected to.
     fn look_soon(&mut self, whom: Whom, until: Instant, is_expected: bool) -> Option<(ThreadId, WaitStatus)> {
         let is_crowded = self.crowded_until.is_some_and(|until| Instant::now() < until);
-        if !(self.stops_soon || is_expected) || is_crowded || self.threads.len() > FEW {
+        if !(self.stops_soon || is_expected) || is_crowded || self.threads.len() > FEW || self.nearness.is_near() {
             return None;
         }
         let mut now = Instant::now();
