@@ -94,3 +94,13 @@ fn processes_are_created_where_createdir_says() {
     assert!(output.contains(&format!("Processes are created in {path}")), "{output}");
     assert!(output.lines().any(|line| line == path), "{output}");
 }
+
+#[test]
+fn processes_that_end_at_the_same_time_are_all_told() {
+    // The end of the second is on its way while the first makes the session go on.
+    for _ in 0..5 {
+        let output = run(&["-c", ".create /bin/true", "-c", "g", "/bin/true"]);
+        assert_eq!(output.matches("Exit process, code 0").count(), 2, "{output}");
+        assert!(!output.contains("answers stop"), "{output}");
+    }
+}

@@ -277,17 +277,22 @@ impl Engine {
         let thread = self.thread_ordinal(system, record.thread);
         let thread = thread.or_else(|| self.process(process).ok()?.threads.first().map(|thread| thread.ordinal));
         let thread = thread.unwrap_or_default();
-        self.end_operation();
+        let others_live = self.processes.iter().any(|known| known.system == system && known.ordinal != process);
+        let stops = self.filters.by_code("epr").is_some_and(|filter| filter.status == BreakStatus::Break);
+        let goes_on = others_live && !stops;
+        // What is under way in another process goes on, with its temporary breakpoints.
+        let is_gone = |thread| self.process_of(thread).is_ok_and(|known| known.ordinal == process);
+        if !goes_on || self.operation.as_ref().is_some_and(|operation| operation.ends_with(is_gone)) {
+            self.end_operation();
+        }
         if self.system(system)?.created.iter().any(|(created, _)| *created == record.process) {
             // `.restart` works after the end, too, and finds the breakpoints as they were.
             self.breakpoints.keep_for_restart(process, system);
         }
         self.process_mut(process)?.ended = true;
         self.forget_process(process);
-        let others_live = self.processes.iter().any(|process| process.system == system);
         let previous_pc = self.last_event.as_ref().map(|event| event.pc);
         let reason = StopReason::Exited { status };
-        let stops = self.filters.by_code("epr").is_some_and(|filter| filter.status == BreakStatus::Break);
         let stop = Stop {
             system,
             process,
@@ -308,7 +313,7 @@ impl Engine {
             commands: self.commands_of("epr", None),
             goes_on: false,
         };
-        if others_live && !stops {
+        if goes_on {
             let (process_id, thread_id) = (record.process, record.thread);
             self.queue.push_back(EngineEvent::Noticed(Notice::Event { filter: "epr", process_id, thread_id, reason }));
             return self.resume_unseen(&stop);

@@ -2,9 +2,9 @@
 
 use outpost_target::{StepOutcome, StopReason};
 
-use super::RunOptions;
 use super::step::StepProgress;
 use super::up::UpProgress;
+use super::{RunOptions, RunThreads};
 use crate::events::Stop;
 use crate::{Engine, EngineError, ThreadOrdinal};
 
@@ -38,6 +38,15 @@ pub(crate) enum Advance {
 impl Operation {
     pub(crate) fn go(thread: ThreadOrdinal, options: RunOptions) -> Operation {
         Operation { thread, options, kind: OperationKind::Go }
+    }
+
+    /// Whether it comes to nothing without the threads that are gone: it was about one of them, or for them alone.
+    pub(crate) fn ends_with(&self, is_gone: impl Fn(ThreadOrdinal) -> bool) -> bool {
+        let is_over = match &self.options.threads {
+            RunThreads::All => false,
+            RunThreads::Only(threads) => threads.iter().all(|thread| is_gone(*thread)),
+        };
+        is_over || !matches!(self.kind, OperationKind::Go) && is_gone(self.thread)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use outpost_base::VaRange;
 use outpost_target::{
-    Action, BundleRequest, Plan, SignalAction, StepPlan, StopReason, StopScope, ThreadPlan, ThreadRunState,
+    Action, BundleRequest, Plan, SignalAction, StepPlan, StopReason, StopScope, TargetError, ThreadPlan, ThreadRunState,
 };
 
 use super::{RunOptions, RunThreads, SignalChoice};
@@ -43,7 +43,12 @@ impl Engine {
                 let system = self.system(ordinal)?;
                 let mut target = system.target.borrow_mut();
                 let Some(live) = target.as_live() else { continue };
-                live.resume(&plan)?;
+                match live.resume(&plan) {
+                    // Another stop, such as the end of a further process, is on its way. It counts as what comes of this:
+                    // nobody moves until it was seen.
+                    Ok(()) | Err(TargetError::StaleGeneration { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
             self.mark_running(ordinal)?;
             any = true;
