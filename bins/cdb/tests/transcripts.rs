@@ -73,7 +73,9 @@ transcripts! {
     inline_frames
     jumps
     json
+    language
     locals
+    missed
     modules
     objects
     options

@@ -14,7 +14,8 @@ const LINE_LENGTH: usize = 4096;
 /// Rounds that the loops of an input may make.
 const ROUNDS: u64 = 200;
 /// Commands that touch files of this machine, wherever they stand in a line: a fuzzer must not write or wait there.
-const WITH_FILES: &[&str] = &[".log", ".writemem", ".readmem", "lsf", "path", "srv*", "debuginfod", "shell", "<", "/f"];
+const WITH_FILES: &[&str] =
+    &[".log", ".writemem", ".readmem", ".sleep", "lsf", "path", "srv*", "debuginfod", "shell", "<", "/f"];
 
 /// Carries out `data` as lines of commands on a stopped process that is made of plain data: no line may panic, overflow
 /// the stack or take long, whatever it asks for. Completion is asked for at the end of each, too.

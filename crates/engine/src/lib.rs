@@ -56,7 +56,7 @@ pub use memory::ProcessMemory;
 pub use ordinals::{BreakpointNumber, ProcessOrdinal, SystemOrdinal, ThreadOrdinal};
 pub use outpost_target as target;
 pub use outpost_unwind::{FrameRegisters, FrameTrust, saved_context};
-pub use registers::{PSEUDO_REGISTERS, RecentValues};
+pub use registers::{PSEUDO_REGISTERS, RecentValues, SavedUserRegisters};
 pub use run::{
     ReturnedValue, RunOptions, RunThreads, SignalChoice, StepKind, StepRequest, StepUnit, StepUntil, Temporary,
 };

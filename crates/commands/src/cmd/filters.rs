@@ -70,7 +70,7 @@ const NUMBERS: [(&str, &str); 11] = [
     ("e06d7363", "eh"),
 ];
 /// Filters whose events are about something with a name.
-const WITH_ARGUMENT: [&str; 5] = ["ld", "ud", "cpr", "epr", "sc"];
+const WITH_ARGUMENT: [&str; 6] = ["ld", "ud", "cpr", "epr", "sc", "out"];
 
 /// Lists the filters.
 #[derive(Debug, Clone)]

@@ -86,8 +86,12 @@ impl Command for Modules {
             };
             match kind {
                 'a' => modules.around = Some(arguments.address(debugger)?),
-                'm' => modules.name = arguments.word().map(str::to_owned),
-                _ => modules.path = arguments.word().map(str::to_owned),
+                // A file's name stands in quotes; a module of that file is meant, whatever it is called here.
+                _ => match arguments.quoted() {
+                    Some(file) => modules.path = Some(file_pattern(&file)),
+                    None if kind == 'm' => modules.name = arguments.word().map(str::to_owned),
+                    None => modules.path = arguments.word().map(str::to_owned),
+                },
             }
         }
         Ok(modules)
@@ -157,6 +161,13 @@ fn details(module: &ModuleSummary, text: &mut String) {
     for problem in &module.problems {
         line!(text, "    Problem:    {problem}");
     }
+}
+
+/// A pattern for paths that a file's name, or the end of a path, stands for.
+fn file_pattern(file: &str) -> String {
+    let literal: String =
+        file.chars().flat_map(|c| "#+[]\\".contains(c).then_some('\\').into_iter().chain([c])).collect();
+    if file.starts_with('/') { literal } else { format!("*/{literal}") }
 }
 
 #[cfg(test)]

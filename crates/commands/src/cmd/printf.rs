@@ -5,33 +5,46 @@ use outpost_engine::expr::Evaluated;
 use outpost_engine::values::{Scalar, Value};
 
 use super::alias::{counted_string_at, string_at};
-use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::command::{Command, CommandEntry, Group, give};
 use crate::language::Arguments;
 use crate::text::values::ValueMemory;
 use crate::text::{hex64, symbols};
-use crate::{CommandError, Debugger};
+use crate::{CommandError, Debugger, Output, OutputKind};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     names: &[".printf"],
-    syntax: ".printf [/D] \"Format\" [, Value ...]",
+    syntax: ".printf [/D] [/oKind] \"Format\" [, Value ...]",
     summary: "Print a text with values in it",
     details: "Values are expressions of the default evaluator. %d %u %x %o %c take 32 bits, with I64 or ll 64; %p is an \
               address, %f %e %g are doubles; %ma and %mu are the string at an address (UTF-8, UTF-16), %msa and %msu a \
               counted one; %y is the symbol at an address, %ly with its source line; %% is a %. Flags, width and \
-              precision are those of C. In the format \\n, \\t, \\\" and \\\\ are what they are in C. /D is taken and \
-              changes nothing.",
+              precision are those of C. In the format \\n, \\t, \\\" and \\\\ are what they are in C. /o and a letter say \
+              what the text is (see .outmask): d the debuggee's, e an error, w a warning, v verbose; n, p, P, r, s are an \
+              answer's. /D is taken and changes nothing.",
     example: ".printf \"%y: %d items\\n\", @rip, poi(count)",
     group: Group::Scripts,
     eats_line: false,
-    run: carry_out::<Printf>,
+    run: print,
 }];
 
 /// Widest field and longest precision.
 const MAX_WIDTH: usize = 4096;
 
+fn print(arguments: &mut Arguments<'_>, debugger: &mut Debugger, out: &mut dyn Output) -> Result<(), CommandError> {
+    let printf = Printf::parse(arguments, debugger)?;
+    let kind = printf.kind;
+    let text = printf.run(debugger)?;
+    match kind {
+        OutputKind::Normal => give(&text, Printf::render, out),
+        kind => out.write(kind, &text),
+    }
+    Ok(())
+}
+
 /// Prints values by a format.
 #[derive(Debug, Clone)]
 pub struct Printf {
+    kind: OutputKind,
     pieces: Vec<Piece>,
     values: Vec<Evaluated>,
 }
@@ -68,10 +81,17 @@ impl Command for Printf {
     type Data = String;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Printf, CommandError> {
-        while let Some(switch) = arguments.take_switch() {
-            if !matches!(switch, 'D') {
-                return Err(arguments.usage(format!("unknown option /{switch}")));
-            }
+        let mut kind = OutputKind::Normal;
+        while let Some(option) = arguments.take_option() {
+            kind = match option {
+                "D" => kind,
+                "od" => OutputKind::Debuggee,
+                "oe" => OutputKind::Error,
+                "ow" => OutputKind::Warning,
+                "ov" => OutputKind::Verbose,
+                "on" | "op" | "oP" | "or" | "os" => OutputKind::Normal,
+                other => return Err(arguments.usage(format!("unknown option /{other}"))),
+            };
         }
         let format = arguments.escaped().ok_or_else(|| arguments.usage("the format in quotes is missing"))?;
         let pieces = pieces(&format).map_err(|problem| arguments.usage(problem))?;
@@ -85,7 +105,7 @@ impl Command for Printf {
             let given = values.len();
             return Err(arguments.usage(format!("the format has {fields} fields, and {given} values are given")));
         }
-        Ok(Printf { pieces, values })
+        Ok(Printf { kind, pieces, values })
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<String, CommandError> {

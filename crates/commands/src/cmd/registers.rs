@@ -1,6 +1,7 @@
 //! `r`, `rm`: registers.
 
 use outpost_base::{RegisterContext, RegisterValue};
+use outpost_engine::Engine;
 use outpost_engine::target::RegisterSets;
 
 use crate::command::{CommandEntry, Group, give};
@@ -8,19 +9,20 @@ use crate::json::{Json, Value};
 use crate::language::{Arguments, ThreadSpec};
 use crate::questions::Question;
 use crate::settings::{MASK_DEBUG, MASK_FLOAT, MASK_XMM, MASK_YMM};
-use crate::text::{line, registers, stop, symbols, threads};
+use crate::text::{line, registers, stop, symbols, threads, values};
 use crate::{CommandError, Debugger, Output, OutputKind};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[
     CommandEntry {
         names: &["r", "rF", "rX", "rY", "rM"],
-        syntax: "[~Thread] r [Register[:Type] [= Value], ...]\n[~Thread] r.\n[~Thread] rF|rX|rY\n[~Thread] rM Mask",
+        syntax: "[~Thread] r [Register[:Type] [= Value], ...]\n[~Thread] r? $tN [= C++ expression]\n[~Thread] r.\n[~Thread] rF|rX|rY\n[~Thread] rM Mask",
         summary: "Show or set registers",
         details: "Without a name: those of the display mask (rm), the current symbol and instruction. Names are written \
                   without @; flags (zf) and parts (eax, al) are registers, too, as are $ip and $t0 to $t19. r. shows the \
                   registers that the current instruction uses. rF shows floating-point, rX XMM, rY YMM registers, rM those of \
                   a mask. Types are ib ub iw uw id ud iq uq f d, showing vector registers by their parts. \
-                  With = and no value, what is there is shown and the value is asked for at Input>; an empty line keeps it.",
+                  r? gives $t0 to $t19 a value with its type, which C++ expressions see; as a number it is the value, or the \
+                  address of an object. With = and no value, what is there is shown and the value is asked for at Input>; an empty line keeps it.",
         example: "r rax, rbx; r eax = 5; ~2 r rip",
         group: Group::State,
         eats_line: false,
@@ -73,6 +75,7 @@ fn show_or_set(
         }
         _ if super::alias::set_fixed(arguments.rest(), debugger) => {}
         _ if arguments.take(".") => used_registers(debugger, &mut shown)?,
+        _ if arguments.take("?") => typed(arguments, debugger, &mut shown)?,
         _ if arguments.is_empty() => all(debugger, &mut shown)?,
         _ => {
             while !arguments.is_empty() {
@@ -167,6 +170,28 @@ fn one(arguments: &mut Arguments<'_>, debugger: &mut Debugger, shown: &mut Shown
         }
         None => shown.one(debugger.engine.arch(), &name, value),
     }
+    Ok(())
+}
+
+/// `r? $t0 = expression`, `r? $t0`: a user's register with a type.
+fn typed(arguments: &mut Arguments<'_>, debugger: &mut Debugger, shown: &mut Shown) -> Result<(), CommandError> {
+    arguments.take("@");
+    let name = arguments.register_name().to_ascii_lowercase();
+    if !Engine::is_user_register(&name) {
+        return Err(arguments.usage("only $t0 to $t19 have values with a type"));
+    }
+    if arguments.take("=") {
+        let value = debugger.calling(|debugger| arguments.value(debugger))?;
+        return Ok(debugger.engine.set_user_value(&name, &value)?);
+    }
+    arguments.finish()?;
+    let Some(value) = debugger.engine.user_value(&name) else {
+        let value = debugger.engine.register(&name)?;
+        shown.one(debugger.engine.arch(), &name, value);
+        return Ok(());
+    };
+    line!(shown.text, "{name}={} {}", value.value_type(), values::one_line(debugger, &value));
+    shown.values.push((name.clone(), debugger.engine.register(&name)?));
     Ok(())
 }
 

@@ -1,14 +1,14 @@
 //! `.time`, and dates for other commands.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::UtcDateTime;
 
-use crate::command::{Command, CommandEntry, Group, carry_out};
+use crate::command::{Command, CommandEntry, Group, carry_out, give};
 use crate::json::fields;
 use crate::language::Arguments;
 use crate::text::line;
-use crate::{CommandError, Debugger};
+use crate::{CommandError, Debugger, Output};
 
 /// What `.formats` shows of a number that is no date.
 const INVALID: &str = "***** Invalid";
@@ -23,6 +23,16 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         group: Group::Session,
         eats_line: false,
         run: carry_out::<EchoTime>,
+    },
+    CommandEntry {
+        names: &[".sleep"],
+        syntax: ".sleep Milliseconds",
+        summary: "Wait",
+        details: "The number is an expression, so plain digits are in the base of n. Ctrl+C ends it. What is stopped stays stopped.",
+        example: ".sleep 0n500",
+        group: Group::Session,
+        eats_line: false,
+        run: sleep,
     },
     CommandEntry {
         names: &[".ttime"],
@@ -45,6 +55,28 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         run: carry_out::<Time>,
     },
 ];
+
+/// How long `.sleep` waits before it looks for Ctrl+C.
+const NAP: Duration = Duration::from_millis(20);
+/// What is longer is meant to be something else: `-1`, an address.
+const LONGEST_SLEEP: Duration = Duration::from_hours(24);
+
+fn sleep(arguments: &mut Arguments<'_>, debugger: &mut Debugger, out: &mut dyn Output) -> Result<(), CommandError> {
+    let mut left = Duration::from_millis(arguments.number(debugger)?);
+    arguments.finish()?;
+    if left > LONGEST_SLEEP {
+        return Err(CommandError::invalid("that is longer than a day"));
+    }
+    out.flush();
+    while !left.is_zero() {
+        debugger.engine.check_interrupt()?;
+        let nap = left.min(NAP);
+        std::thread::sleep(nap);
+        left -= nap;
+    }
+    give(&(), |(), _| {}, out);
+    Ok(())
+}
 
 /// Shows times.
 #[derive(Debug, Clone)]

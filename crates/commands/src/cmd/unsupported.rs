@@ -80,7 +80,6 @@ const REASONS: &[(&str, &[&str])] = &[
             ".pagein",
             ".record_branches",
             ".rrestart",
-            ".sleep",
             ".urestart",
             ".wake",
             ".breakin",

@@ -54,13 +54,16 @@ impl Aliases {
         }
     }
 
-    /// `text` with everything replaced once; `None` if that is too long.
-    pub(crate) fn expand(&self, text: &str) -> Option<String> {
+    /// `text` with everything replaced once, by those of users before the `automatic` ones; `None` if that is too long.
+    pub(crate) fn expand(&self, text: &str, automatic: &[(&str, String)]) -> Option<String> {
         let is_own = OWN_COMMANDS.iter().any(|command| begins_with_word(text.trim_start(), command));
         if is_own || (self.named.is_empty() && !text.contains('$')) {
             return Some(text.to_owned());
         }
-        let value = |word: &str| self.named.get(word).map(String::as_str);
+        let value = |word: &str| {
+            let own = || automatic.iter().find(|(name, _)| *name == word).map(|(_, value)| value.as_str());
+            self.named.get(word).map(String::as_str).or_else(own)
+        };
         replace(text, &value, Some(&self.fixed))
     }
 }
@@ -192,7 +195,9 @@ mod tests {
 
     #[test]
     fn names_are_replaced_where_they_stand_alone() {
-        let check = |text: &str, expected: &str| assert_eq!(aliases().expand(text).unwrap(), expected, "{text}");
+        let check = |text: &str, expected: &str| {
+            assert_eq!(aliases().expand(text, &[("$libc", "libc_so".into())]).unwrap(), expected, "{text}")
+        };
         check("where", "k 5");
         check("where; r; where", "k 5; r; k 5");
         check("somewhere where.x nowhere", "somewhere where.x nowhere");
@@ -209,6 +214,7 @@ mod tests {
         check("k; ad where; where", "k; ad where; k 5");
         check("${unclosed where", "${unclosed k 5");
         check("é where é", "é k 5 é");
+        check("lm m $libc; x ${$libc}!puts", "lm m libc_so; x libc_so!puts");
     }
 
     #[test]
@@ -224,8 +230,8 @@ mod tests {
     fn values_that_double_are_given_up() {
         let mut aliases = Aliases::default();
         aliases.set("a", &"b ".repeat(MAX_EXPANDED / 4));
-        assert!(aliases.expand("a").is_some());
-        assert!(aliases.expand("a a a").is_none());
+        assert!(aliases.expand("a", &[]).is_some());
+        assert!(aliases.expand("a a a", &[]).is_none());
     }
 
     #[test]

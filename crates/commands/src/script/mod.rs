@@ -4,6 +4,7 @@
 //! are, and the stop goes on with them: a loop may step and look as often as it likes.
 
 pub(crate) mod alias;
+mod automatic;
 pub(crate) mod blocks;
 mod run;
 #[cfg(test)]

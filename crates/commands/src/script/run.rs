@@ -86,7 +86,7 @@ impl Debugger {
     /// # Errors
     /// If its aliases make it too long.
     pub(crate) fn block(&self, text: &str) -> Result<Frame, CommandError> {
-        let expanded = self.aliases.expand(text);
+        let expanded = self.aliases.expand(text, &self.automatic_aliases(text));
         expanded
             .map(|text| Frame::text(&text))
             .ok_or_else(|| CommandError::invalid("its aliases make the text too long"))

@@ -176,10 +176,21 @@ pub enum Cpp {
     SizeofValue(Box<Cpp>),
     /// `sizeof(type)`.
     SizeofType(TypeName),
-    /// `#FIELD_OFFSET(type, member)`.
-    FieldOffset(TypeName, String),
+    /// `#FIELD_OFFSET(type, member)` and its like; members of members are behind dots.
+    Field(FieldFact, TypeName, String),
     /// `#CONTAINING_RECORD(address, type, member)`.
     ContainingRecord(Box<Cpp>, TypeName, String),
+    /// `#RTL_CONTAINS_FIELD(pointer, size, member)`.
+    ContainsField {
+        /// Points to the structure.
+        of: Box<Cpp>,
+        /// How many of its bytes there are.
+        size: Box<Cpp>,
+        /// As in [`Cpp::Field`].
+        member: String,
+    },
+    /// `#RTL_NUMBER_OF(array)`.
+    NumberOf(Box<Cpp>),
     /// `@@masm(...)`: an unsigned number of 64 bits.
     Masm(Box<Masm>),
     /// `function(arguments)`: a function of the debuggee, or an intrinsic of a view.
@@ -202,6 +213,17 @@ pub enum Cpp {
     Lambda(Lambda),
     /// `new { Name = expression, ... }`: of the object model.
     Anonymous(Vec<(String, Cpp)>),
+}
+
+/// What is asked about a member of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldFact {
+    /// `#FIELD_OFFSET`: where it begins, in bytes.
+    Offset,
+    /// `#RTL_FIELD_SIZE`: how many bytes it has.
+    Size,
+    /// `#RTL_SIZEOF_THROUGH_FIELD`: where it ends.
+    End,
 }
 
 /// A function that is written where it is used.

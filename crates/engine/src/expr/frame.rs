@@ -155,6 +155,9 @@ impl Scope for EngineScope<'_> {
     }
 
     fn pseudo_register(&mut self, name: &str) -> Result<Value, ExprError> {
+        if let Some(value) = self.engine.user_value(name) {
+            return Ok(value);
+        }
         match self.engine.pseudo_register(name) {
             Ok(value) => Ok(number_value(value)),
             Err(EngineError::NoRegister { .. }) => Err(ExprError::Register { name: name.to_owned() }),

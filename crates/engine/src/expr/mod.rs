@@ -18,8 +18,8 @@ mod parse;
 mod scope;
 
 pub use ast::{
-    Cpp, CppBinary, CppUnary, Expr, Lambda, Masm, MasmArgument, MasmBinary, MasmFunction, MasmUnary, Name, SourceLine,
-    TypeName,
+    Cpp, CppBinary, CppUnary, Expr, FieldFact, Lambda, Masm, MasmArgument, MasmBinary, MasmFunction, MasmUnary, Name,
+    SourceLine, TypeName,
 };
 pub use compile::{CompileError, compile};
 pub use error::ExprError;

@@ -43,7 +43,9 @@ impl Cpp {
             | Cpp::PostStep(_, inner)
             | Cpp::Cast(_, inner)
             | Cpp::SizeofValue(inner)
+            | Cpp::NumberOf(inner)
             | Cpp::ContainingRecord(inner, ..) => inner.any(wanted),
+            Cpp::ContainsField { of, size, .. } => of.any(wanted) || size.any(wanted),
             Cpp::Member { of, .. } => of.any(wanted),
             Cpp::Binary(_, one, other) | Cpp::Assign(_, one, other) | Cpp::Index(one, other) => {
                 one.any(wanted) || other.any(wanted)
@@ -62,7 +64,7 @@ impl Cpp {
             | Cpp::Name(_)
             | Cpp::Register(_)
             | Cpp::SizeofType(_)
-            | Cpp::FieldOffset(..)
+            | Cpp::Field(..)
             | Cpp::Masm(_) => false,
         }
     }

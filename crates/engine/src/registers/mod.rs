@@ -10,6 +10,7 @@ use crate::system::KnownRegisters;
 use crate::{Engine, EngineError, SystemOrdinal, ThreadOrdinal};
 
 pub use pseudo::{PSEUDO_REGISTERS, RecentValues};
+pub use user::SavedUserRegisters;
 pub(crate) use user::UserRegisters;
 
 impl Engine {

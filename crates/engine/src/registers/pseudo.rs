@@ -17,7 +17,9 @@ pub const PSEUDO_REGISTERS: &[&str] = &[
     "$scopeip",
     "$frame",
     "$exentry",
+    "$relip",
     "$ea",
+    "$ea2",
     "$exp",
     "$p",
     "$proc",
@@ -38,6 +40,11 @@ pub const PSEUDO_REGISTERS: &[&str] = &[
     "$exr_numparams",
     "$exr_param0",
     "$exr_param1",
+    "$bug_code",
+    "$bug_param1",
+    "$bug_param2",
+    "$bug_param3",
+    "$bug_param4",
 ];
 
 /// Auxiliary vector entry with the program's entry point (getauxval(3)).
@@ -100,6 +107,11 @@ impl Engine {
                 let at = self.scope.recent.effective_address;
                 at.map(|at| at.0).ok_or_else(|| unavailable("no instruction with a memory operand was shown"))
             }
+            "$ea2" => Err(unavailable("no instruction with two memory operands was shown")),
+            "$relip" => Err(unavailable("the processor is not asked to record branches")),
+            _ if lower.starts_with("$bug_") && PSEUDO_REGISTERS.contains(&lower.as_str()) => {
+                Err(unavailable("only a kernel has a bug check"))
+            }
             "$teb" | "$thread" => {
                 let thread = self.current_thread()?;
                 let context = self.registers(thread, RegisterSets::default())?;
@@ -147,7 +159,13 @@ impl Engine {
             "$exr_numparams" => Ok(2),
             "$exr_param0" => Ok(info.code as i64 as u64),
             "$exr_param1" => Ok(info.address.0),
-            _ => Err(EngineError::NoRegister { name: name.to_owned() }),
+            _ => match lower.strip_prefix("$exr_param").and_then(|digits| digits.parse::<u8>().ok()) {
+                Some(2..=14) => Err(EngineError::RegisterUnavailable {
+                    name: name.to_owned(),
+                    reason: "a signal has two parameters, its code and its address".into(),
+                }),
+                _ => Err(EngineError::NoRegister { name: name.to_owned() }),
+            },
         }
     }
 

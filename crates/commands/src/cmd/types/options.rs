@@ -89,6 +89,15 @@ pub(super) fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> R
     if words.name.is_empty() {
         return Err(arguments.usage("the name is missing"));
     }
+    let texts = std::iter::once(&words.name).chain(words.rest.iter().map(|word| &word.text));
+    if let Some(digits) = texts
+        .filter_map(|text| text.split_once('['))
+        .map(|(_, behind)| behind)
+        .find(|digits| digits.trim_start().to_ascii_lowercase().starts_with("0x"))
+    {
+        let digits = digits.split(']').next().unwrap_or_default();
+        return Err(CommandError::invalid(format!("'{digits}' is no decimal number of an element")));
+    }
     Ok(words)
 }
 

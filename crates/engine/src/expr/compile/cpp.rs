@@ -127,9 +127,11 @@ impl Compiler<'_> {
             }
             Cpp::Float { .. } => Err(beside("a floating-point number", "needs the client")),
             Cpp::Text(_) => Err(beside("a text", "needs the client")),
-            Cpp::SizeofValue(_) | Cpp::FieldOffset(..) | Cpp::ContainingRecord(..) => {
-                Err(beside("the macro", "needs the client"))
-            }
+            Cpp::SizeofValue(_)
+            | Cpp::Field(..)
+            | Cpp::ContainingRecord(..)
+            | Cpp::ContainsField { .. }
+            | Cpp::NumberOf(_) => Err(beside("the macro", "needs the client")),
             Cpp::Assign(..) | Cpp::PostStep(..) => Err(beside("an assignment", "changes the debuggee")),
             Cpp::Apply { .. } | Cpp::Call { .. } => {
                 let reason = "a condition calls no functions";

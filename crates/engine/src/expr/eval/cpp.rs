@@ -7,8 +7,8 @@ use outpost_symbols::{
 
 use super::number::{Number, apply, wrap};
 use super::types::{builtin, pointer_to, resolve};
-use super::{masm, number_value, unavailable, untyped};
-use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, Lookup, Name, Scope, TypeName};
+use super::{macros, masm, number_value, unavailable, untyped};
+use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, Lookup, Name, Scope};
 
 /// Longest text that is compared with a literal, in bytes.
 const TEXT_LIMIT: usize = 4096;
@@ -68,16 +68,8 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
             let resolved = resolve(of, scope)?;
             size(&resolved, || of.to_string())
         }
-        Cpp::FieldOffset(of, member) => {
-            let offset = field_offset(of, member, scope)?;
-            Ok(number_value(offset))
-        }
-        Cpp::ContainingRecord(address, of, member) => {
-            let address = evaluate(address, scope)?;
-            let at = as_u64(&address, scope)?;
-            let offset = field_offset(of, member, scope)?;
-            let to = resolve(of, scope)?;
-            Ok(Number::Pointer { at: Va(at.wrapping_sub(offset)), to }.into_value())
+        Cpp::Field(..) | Cpp::ContainingRecord(..) | Cpp::ContainsField { .. } | Cpp::NumberOf(_) => {
+            macros::evaluate(expr, scope)
         }
         Cpp::Masm(inner) => masm::evaluate(inner, scope).map(number_value),
         Cpp::Apply { .. } | Cpp::Call { .. } => {
@@ -204,7 +196,7 @@ fn through_reference(value: Value, scope: &mut dyn Scope) -> Result<Value, ExprE
     }
 }
 
-fn dereference(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+pub(super) fn dereference(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
     if let Some((_, _)) = value.value_type().element() {
         return value.index(0, scope.memory()).map_err(|reason| unavailable("*", reason));
     }
@@ -494,14 +486,7 @@ fn promoted(value: &Value, scope: &mut dyn Scope) -> Result<Number, ExprError> {
     }
 }
 
-fn field_offset(of: &TypeName, member: &str, scope: &mut dyn Scope) -> Result<u64, ExprError> {
-    let resolved = resolve(of, scope)?;
-    let field = resolved.field(member);
-    let missing = || ExprError::NoMember { member: member.to_owned(), of: of.to_string() };
-    field.map(|field| field.offset).ok_or_else(missing)
-}
-
-fn size(of: &Type, name: impl FnOnce() -> String) -> Result<Value, ExprError> {
+pub(super) fn size(of: &Type, name: impl FnOnce() -> String) -> Result<Value, ExprError> {
     let size = of.size().ok_or_else(|| ExprError::Value { name: name(), reason: Unavailable::NoSize })?;
     Ok(number_value(size))
 }
@@ -538,6 +523,6 @@ pub(crate) fn truth(value: bool) -> Value {
     Value::from_bytes(builtin("bool"), vec![u8::from(value)])
 }
 
-fn operand(operation: &str, reason: &str) -> ExprError {
+pub(super) fn operand(operation: &str, reason: &str) -> ExprError {
     ExprError::Operand { operation: operation.to_owned(), reason: reason.to_owned() }
 }

@@ -1,6 +1,7 @@
 //! From trees to values.
 
 mod cpp;
+mod macros;
 mod masm;
 mod number;
 mod types;

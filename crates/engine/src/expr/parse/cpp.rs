@@ -231,7 +231,7 @@ impl Parser<'_, '_> {
     }
 
     /// A member's name; a number for Rust's tuples.
-    fn member_name(&mut self) -> Result<String, ExprError> {
+    pub(super) fn member_name(&mut self) -> Result<String, ExprError> {
         self.cursor.skip_spaces();
         if self.cursor.peek().is_some_and(|c| c.is_ascii_digit()) {
             return Ok(self.cursor.take_while(|c| c.is_ascii_digit()).to_owned());
@@ -313,31 +313,6 @@ impl Parser<'_, '_> {
             return Ok(Cpp::Cast(to, Box::new(value)));
         }
         self.name()?.map(Cpp::Name).ok_or_else(|| self.cursor.syntax())
-    }
-
-    /// `#FIELD_OFFSET(type, member)` and `#CONTAINING_RECORD(address, type, member)`.
-    fn cpp_macro(&mut self) -> Result<Cpp, ExprError> {
-        let text = self.cursor.rest();
-        self.cursor.advance(1);
-        let word = self.cursor.take_while(is_word_char);
-        self.cursor.expect("(")?;
-        let parsed = match word {
-            "FIELD_OFFSET" => {
-                let of = self.type_name()?.ok_or_else(|| self.cursor.syntax())?;
-                self.cursor.expect(",")?;
-                Cpp::FieldOffset(of, self.member_name()?)
-            }
-            "CONTAINING_RECORD" => {
-                let address = self.assignment()?;
-                self.cursor.expect(",")?;
-                let of = self.type_name()?.ok_or_else(|| self.cursor.syntax())?;
-                self.cursor.expect(",")?;
-                Cpp::ContainingRecord(Box::new(address), of, self.member_name()?)
-            }
-            _ => return Err(ExprError::Unsupported { what: text.to_owned(), reason: "no such macro" }),
-        };
-        self.cursor.expect(")")?;
-        Ok(parsed)
     }
 
     pub(super) fn parenthesised<T>(&mut self, parse: fn(&mut Self) -> Result<T, ExprError>) -> Result<T, ExprError> {

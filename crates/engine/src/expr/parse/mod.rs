@@ -2,6 +2,7 @@
 
 mod cpp;
 mod cpp_types;
+mod macros;
 mod masm;
 mod names;
 mod objects;
