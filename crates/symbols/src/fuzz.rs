@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use outpost_base::ImageOffset;
 
+pub use crate::split::{fuzz_dwo, fuzz_dwp};
+
 use crate::index::Index;
 use crate::{
     CaseRule, ElfFile, LocalFiles, MemorySource, Module, ModuleFiles, SectionData, SymbolPath, Wildcard,
@@ -88,7 +90,7 @@ pub fn fuzz_index(data: &[u8]) {
     }
 }
 
-fn ask(module: &Module) {
+pub(crate) fn ask(module: &Module) {
     let symbols = module.symbols_matching(&Wildcard::new("*"));
     black_box((module.types_matching(&Wildcard::new("*")).len(), module.source_files("").len(), module.status()));
     for symbol in symbols.iter().take(MAX_ASKED) {
@@ -109,11 +111,13 @@ fn ask(module: &Module) {
     black_box(module.problems());
 }
 
-const TEXT_START: u64 = 0x1000;
-const TEXT_LEN: u64 = 0x1000_0000;
+/// Where the code of a made-up image begins.
+pub(crate) const TEXT_START: u64 = 0x1000;
+/// How long it is.
+pub(crate) const TEXT_LEN: u64 = 0x1000_0000;
 
 /// A shared object with code at [`TEXT_START`] and these sections.
-fn image(sections: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn image(sections: &[(&str, &[u8])]) -> Vec<u8> {
     let mut names = vec![0];
     let mut bytes = vec![0; 64 + 56];
     // gABI, "Section Header": name, type, flags, address, offset, size, link, info, alignment, entry size.

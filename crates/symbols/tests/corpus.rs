@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use outpost_symbols::Wildcard;
-use outpost_symbols::fuzz::{fuzz_dwarf_info, fuzz_dwarf_line, fuzz_elf, fuzz_index};
+use outpost_symbols::fuzz::{fuzz_dwarf_info, fuzz_dwarf_line, fuzz_dwo, fuzz_dwp, fuzz_elf, fuzz_index};
 
 /// Damaged copies made of each seed; more of them by the environment variable of that name, for a soak.
 const COPIES: u64 = 60;
@@ -79,6 +79,16 @@ fn dwarf_info() {
 #[test]
 fn dwarf_line() {
     replay("dwarf_line", fuzz_dwarf_line);
+}
+
+#[test]
+fn dwo() {
+    replay("dwo", fuzz_dwo);
+}
+
+#[test]
+fn dwp() {
+    replay("dwp", fuzz_dwp);
 }
 
 #[test]

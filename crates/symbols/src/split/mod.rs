@@ -7,6 +7,7 @@
 //! keeps the layout, and a piece is read again only when a question leads into it.
 
 mod find;
+mod fuzz;
 mod pieces;
 mod survey;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use crate::ElfFile;
 pub(crate) use find::Origin;
+pub use fuzz::{fuzz_dwo, fuzz_dwp};
 pub(crate) use pieces::{Piece, PiecePlace, Pieces};
 pub(crate) use survey::{Survey, survey};
 

@@ -20,8 +20,13 @@ const MAX_ASKED: usize = 200;
 /// Any bytes as an ELF file: all its types are spelled and measured, all its variables evaluated over noise.
 pub fn fuzz_variables(data: &[u8]) {
     let Ok(image) = ElfFile::parse(MemorySource::new("input", data.to_vec())) else { return };
-    let Ok(Some(info)) = DebugInfo::load(&image, None, &mut Vec::new()) else { return };
-    let info = Arc::new(info);
+    if let Ok(Some(info)) = DebugInfo::load(&image, None, &mut Vec::new()) {
+        ask_debug_info(Arc::new(info));
+    }
+}
+
+/// Spells and measures the types of debug info, and evaluates its variables over noise.
+pub(crate) fn ask_debug_info(info: Arc<DebugInfo>) {
     let types = TypeTable::new(Box::new(DwarfTypes::without_index(info.clone())));
     let variables = Arc::new(Variables::new(info.clone(), types.clone()));
     let dies = all_dies(&info);

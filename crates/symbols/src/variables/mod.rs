@@ -26,6 +26,7 @@ use cache::TableCache;
 pub use frame::{CallerFrame, FrameContext, NoFrame};
 use function::{CallSite, FunctionRange};
 #[doc(hidden)]
+pub(crate) use fuzz::ask_debug_info;
 pub use fuzz::{fuzz_expression, fuzz_variables};
 pub use scope::{Activation, DeclaredAt, Scope, Variable, VariableKind};
 
