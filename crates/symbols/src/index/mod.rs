@@ -1,8 +1,8 @@
 //! The index of an image: names, addresses and files of its debug info, built once and mapped at the next use.
 //!
 //! Building looks at every DIE once, in parallel, and keeps numbers and offsets, never trees ([`scan`]). What is found
-//! is merged in file order, so that the same image always gives the same index ([`build()`]), and written as flat sorted
-//! tables (`format`). A query touches the pages that it needs (`query`); attributes beyond names and addresses are
+//! is merged in file order, so that the same image always gives the same index ([`build()`]), and written (`write`) as flat
+//! sorted tables (`format`). A query touches the pages that it needs (`query`); attributes beyond names and addresses are
 //! read from the DWARF itself, by the offsets that the index holds.
 
 mod abbrev;
@@ -15,8 +15,12 @@ mod format;
 mod matching;
 mod names;
 mod query;
+mod references;
 mod scan;
+mod scans;
 mod strings;
+mod symbols;
+mod write;
 
 pub(crate) use build::{BuildError, BuildInput, NamedTable, build};
 pub(crate) use cache::{CacheKey, IndexCache};

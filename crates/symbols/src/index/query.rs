@@ -1,10 +1,10 @@
 //! Asking an index. Every number found in it is checked before it is followed.
 
-use super::build::{HAS_DWO_ID, HAS_SIGNATURE, IS_ENTERED, IS_SYMBOL};
 use super::chunk::{EntryKind, HAS_CODE, IS_INLINED, NO_ENTRY, unpack_die};
 use super::format::{Index, Table, u32_at, u64_at};
 use super::names::{split_components, without_arguments};
 use super::strings::{Place, Source};
+use super::write::{HAS_DWO_ID, HAS_SIGNATURE, IS_ENTERED, IS_SYMBOL};
 use crate::debug_info::{TypeSignature, UnitSpan};
 use crate::demangle::text;
 use crate::hash::folded_hash;
