@@ -1,16 +1,25 @@
 //! Code that the debuggee makes at run time and registers, as JIT compilers do.
 
 use outpost_engine::target::StopReason;
+use outpost_engine::{StepKind, StepUnit, StepUntil};
 use outpost_testkit::{Build, Compiler};
 
 use crate::common::*;
 
-/// The code that is loaded: nothing in it refers to anything else, so that it may be anywhere.
+/// The code that is loaded: nothing in it refers to anything else, so that it may be anywhere. `odd` keeps where it returns
+/// to in a register, which only its call frame information tells.
 const CODE: &str = r#"
 int fresh(int given) {
     int twice = given * 2;
+    __asm__ volatile("call odd" ::: "r10", "memory");
     return twice + 1; // inside
 }
+__asm__(".text\nodd: .cfi_startproc\n"
+        "pop %r10\n .cfi_adjust_cfa_offset -8\n .cfi_register rip, r10\n"
+        "nop\n push %rbx\n .cfi_adjust_cfa_offset 8\n .cfi_rel_offset rbx, 0\n xor %ebx, %ebx\n"
+        "pop %rbx\n .cfi_adjust_cfa_offset -8\n .cfi_restore rbx\n"
+        "push %r10\n .cfi_adjust_cfa_offset 8\n .cfi_offset rip, -8\n"
+        "ret\n .cfi_endproc\n .size odd, . - odd\n .type odd, @function\n");
 "#;
 
 /// Loads an object file by itself: registers it while it is still writable, as LLVM does, and takes it back in the end.
@@ -47,6 +56,7 @@ int main(int argc, char **argv) {
     char *next = place;
     for (int at = 1; at < header->e_shnum; at++) {
         if (!(sections[at].sh_flags & SHF_ALLOC) || !sections[at].sh_size) continue;
+        if (argc > 2 && !(sections[at].sh_flags & SHF_EXECINSTR)) continue;
         sections[at].sh_addr = (uint64_t)next;
         // The rest is filled in later.
         if (sections[at].sh_flags & SHF_EXECINSTR) fresh = (int (*)(int))next;
@@ -68,10 +78,15 @@ int main(int argc, char **argv) {
 "#;
 
 fn session() -> Session {
-    let code = Build::source(Compiler::Gcc, "fresh", CODE).flags("-c -g -O0").path();
+    session_with(&[])
+}
+
+/// With an argument only the code itself is loaded.
+fn session_with(arguments: &[&str]) -> Session {
+    let code = Build::source(Compiler::Gcc, "fresh", CODE).flags("-c -g -O0 -mno-red-zone").path();
     let program = Build::source(Compiler::Gcc, "registers", LOADER).flags("-g -O0").path();
     let mut session = Session::empty();
-    session.engine.create(session.system, &spec(&program, &[code.to_str().unwrap()])).unwrap();
+    session.engine.create(session.system, &spec(&program, &[&[code.to_str().unwrap()], arguments].concat())).unwrap();
     assert_eq!(session.stop().reason, StopReason::Created);
     session
 }
@@ -83,7 +98,8 @@ fn registered_code_has_names_until_it_is_taken_back() {
     let found = session.engine.find_name("fresh").unwrap();
     assert!(found[0].module.starts_with("jit_") && found[0].body.is_some(), "{found:?}");
     let line = session.engine.line_at(found[0].address).unwrap();
-    assert_eq!((line.line, line.file.rsplit('/').next()), (2, Some("fresh.c")));
+    let defined = line_of(CODE, "int fresh");
+    assert_eq!((line.line, line.file.rsplit('/').next()), (defined, Some("fresh.c")));
     assert_eq!(
         session.engine.symbol_at(found[0].address + 3).unwrap().to_string(),
         format!("{}!fresh+0x3", found[0].module)
@@ -98,7 +114,7 @@ fn a_breakpoint_that_waits_for_registered_code_is_set_when_the_code_is_done() {
     let mut session = session();
     session.bp("fresh");
     session.bp(&format!("`fresh.c:{}`", line_of(CODE, "// inside")));
-    for line in [3, 4] {
+    for line in [line_of(CODE, "int twice"), line_of(CODE, "// inside")] {
         let stop = session.go();
         assert!(matches!(stop.reason, StopReason::Breakpoint { .. }), "{stop:?}");
         assert_eq!(session.line(&stop), line);
@@ -107,4 +123,26 @@ fn a_breakpoint_that_waits_for_registered_code_is_set_when_the_code_is_done() {
     }
     assert_eq!(session.local("twice"), 10);
     assert_eq!(session.go().reason, StopReason::Exited { status: outpost_target::ExitStatus::Code(11) });
+}
+
+/// At each instruction, by its call frame information, which nobody has relocated where the debugger reads it.
+#[test]
+fn stacks_in_registered_code_are_whole_at_each_instruction() {
+    for arguments in [&[][..], &["code only"]] {
+        let mut session = session_with(arguments);
+        session.bp("odd");
+        let mut stop = session.go();
+        let rbx = session.engine.register("rbx").unwrap().as_u64();
+        let mut seen = 0;
+        while session.functions()[0] == "odd" {
+            assert_eq!(session.functions()[..3], ["odd", "fresh", "main"], "{arguments:?} {seen} {stop:?}");
+            session.engine.select_frame(1).unwrap();
+            assert_eq!(session.local("given"), 5, "{seen}");
+            assert_eq!(session.engine.register("rbx").unwrap().as_u64(), rbx, "{seen}");
+            seen += 1;
+            stop = session.step(StepKind::Into, StepUnit::Instruction, StepUntil::Count(1));
+        }
+        assert_eq!(seen, 7);
+        assert_eq!(session.functions()[..2], ["fresh", "main"]);
+    }
 }

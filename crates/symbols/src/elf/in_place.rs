@@ -12,6 +12,7 @@ const MAX_RELOCATIONS: usize = 1 << 22;
 const E_TYPE: usize = 16;
 const E_SHOFF: usize = 40;
 const E_SHNUM: usize = 60;
+const E_SHSTRNDX: usize = 62;
 const SECTION_LEN: usize = 64;
 const SYMBOL_LEN: usize = 24;
 const RELOCATION_LEN: usize = 24;
@@ -22,13 +23,16 @@ const SHT_RELA: u32 = 4;
 const SHF_ALLOC: u64 = 2;
 /// Section numbers from here on are none.
 const SHN_LORESERVE: u16 = 0xff00;
-/// Relocations of debug information (SysV x86-64 psABI, table 4.9).
+/// Relocations of debug information and of call frame information (SysV x86-64 psABI, table 4.9).
 const R_X86_64_64: u32 = 1;
+const R_X86_64_PC32: u32 = 2;
 const R_X86_64_32: u32 = 10;
 const R_X86_64_32S: u32 = 11;
+const R_X86_64_PC64: u32 = 24;
 
 #[derive(Clone, Copy)]
 struct Header {
+    name: usize,
     kind: u32,
     flags: u64,
     address: u64,
@@ -39,7 +43,8 @@ struct Header {
 }
 
 /// Makes of a relocatable object file whose sections have the addresses that they were loaded at an image that lies there:
-/// symbols are given addresses, and references between its debug sections are filled in. Other ELF files stay as they are.
+/// symbols are given addresses, and references between its debug sections are filled in, and those from call frame
+/// information to code. Other ELF files stay as they are.
 ///
 /// Gives the addresses from the first to the last of its sections in memory; `None` if it has none, or is no ELF file.
 pub fn place_object(bytes: &mut [u8]) -> Option<ImageRange> {
@@ -48,7 +53,7 @@ pub fn place_object(bytes: &mut [u8]) -> Option<ImageRange> {
     }
     let count = usize::from(u16_at(bytes, E_SHNUM)?).min(MAX_SECTIONS);
     let table = usize::try_from(u64_at(bytes, E_SHOFF)?).ok()?;
-    let sections: Vec<Header> =
+    let mut sections: Vec<Header> =
         (0..count).map_while(|at| header(bytes, table.checked_add(at * SECTION_LEN)?)).collect();
     let in_memory = sections.iter().filter(|section| section.flags & SHF_ALLOC != 0 && section.address != 0);
     let ends = in_memory.clone().filter_map(|section| section.address.checked_add(section.len as u64));
@@ -56,6 +61,15 @@ pub fn place_object(bytes: &mut [u8]) -> Option<ImageRange> {
     let range = ImageRange { start: ImageOffset(start), end: ImageOffset(ends.max()?) };
     if u16_at(bytes, E_TYPE)? != ET_REL {
         return Some(range);
+    }
+    // Call frame information refers to code by the distance. A compiler that does not need it has not loaded it; then
+    // it is taken to follow what was.
+    let frames = call_frames(bytes, &sections);
+    if let Some((number, frames)) = frames.and_then(|at| Some((at, sections.get_mut(at)?)))
+        && frames.address == 0
+    {
+        frames.address = range.end.0.checked_next_multiple_of(16)?;
+        put(bytes, table.checked_add(number * SECTION_LEN)? + 16, &frames.address.to_le_bytes());
     }
     for section in sections.iter().filter(|section| section.kind == SHT_SYMTAB) {
         for at in 0..section.len / SYMBOL_LEN {
@@ -68,8 +82,9 @@ pub fn place_object(bytes: &mut [u8]) -> Option<ImageRange> {
     }
     let mut left = MAX_RELOCATIONS;
     for section in sections.iter().filter(|section| section.kind == SHT_RELA) {
-        // What is in memory the program has relocated.
-        let Some(target) = sections.get(section.info).filter(|target| target.flags & SHF_ALLOC == 0) else { continue };
+        // What else is in memory the program has relocated, there.
+        let is_of_use = |target: &&Header| target.flags & SHF_ALLOC == 0 || frames == Some(section.info);
+        let Some(target) = sections.get(section.info).filter(is_of_use) else { continue };
         let Some(symbols) = sections.get(section.link) else { continue };
         for at in 0..(section.len / RELOCATION_LEN).min(left) {
             relocate(bytes, section.offset.checked_add(at * RELOCATION_LEN)?, *target, *symbols);
@@ -80,16 +95,29 @@ pub fn place_object(bytes: &mut [u8]) -> Option<ImageRange> {
     Some(range)
 }
 
+/// The number of `.eh_frame`.
+fn call_frames(bytes: &[u8], sections: &[Header]) -> Option<usize> {
+    let names = sections.get(usize::from(u16_at(bytes, E_SHSTRNDX)?))?;
+    let is_named = |section: &Header| {
+        let at = names.offset.checked_add(section.name)?;
+        Some(bytes.get(at..)?.starts_with(b".eh_frame\0"))
+    };
+    sections.iter().position(|section| section.flags & SHF_ALLOC != 0 && is_named(section) == Some(true))
+}
+
 /// Fills one reference in; damaged ones are passed over.
 fn relocate(bytes: &mut [u8], at: usize, target: Header, symbols: Header) -> Option<()> {
     let (offset, info, addend) = (u64_at(bytes, at)?, u64_at(bytes, at + 8)?, u64_at(bytes, at + 16)?);
     let symbol = usize::try_from(info >> 32).ok()?.checked_mul(SYMBOL_LEN).filter(|symbol| *symbol < symbols.len)?;
     let value = u64_at(bytes, symbols.offset.checked_add(symbol)? + 8)?.wrapping_add(addend);
+    let distance = value.wrapping_sub(target.address.wrapping_add(offset));
     let offset = usize::try_from(offset).ok()?;
-    let value = value.to_le_bytes();
+    let (value, distance) = (value.to_le_bytes(), distance.to_le_bytes());
     let value = match info as u32 {
         R_X86_64_64 => &value[..],
         R_X86_64_32 | R_X86_64_32S => &value[..4],
+        R_X86_64_PC64 => &distance[..],
+        R_X86_64_PC32 => &distance[..4],
         _ => return None,
     };
     offset.checked_add(value.len()).filter(|end| *end <= target.len)?;
@@ -100,6 +128,7 @@ fn header(bytes: &[u8], at: usize) -> Option<Header> {
     let word = |offset: usize| usize::try_from(u64_at(bytes, at + offset)?).ok();
     let half = |offset: usize| Some(u32::from_le_bytes(bytes.get(at + offset..at + offset + 4)?.try_into().ok()?));
     Some(Header {
+        name: half(0)? as usize,
         kind: half(4)?,
         flags: u64_at(bytes, at + 8)?,
         address: u64_at(bytes, at + 16)?,
