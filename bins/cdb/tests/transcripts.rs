@@ -63,6 +63,7 @@ transcripts! {
     breakpoints
     context
     calls
+    dies
     display
     enter
     evaluate
@@ -93,6 +94,7 @@ transcripts! {
     step
     symbols
     threads
+    thrown
     tools
     trace
     triage

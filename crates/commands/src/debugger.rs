@@ -14,6 +14,7 @@ use crate::cmd::hold_memory::HeldRange;
 use crate::cmd::json;
 use crate::cmd::memory_allocate::OwnMemory;
 use crate::cmd::output_mask::OutputMask;
+use crate::cmd::push::SavedState;
 use crate::cmd::restrict;
 use crate::cmd::symbol_failures::Unresolved;
 use crate::cmd::trace::{self, TraceProgress};
@@ -107,6 +108,8 @@ pub struct Debugger {
     pub(crate) held_memory: Vec<HeldRange>,
     /// Memory of debuggees that `.dvalloc` has allocated.
     pub(crate) own_memory: Vec<OwnMemory>,
+    /// States that `.push` put aside, the last one last.
+    pub(crate) saved_states: Vec<SavedState>,
     /// How many commands are under way, one within the other.
     nesting: usize,
 }
@@ -149,6 +152,7 @@ impl Debugger {
             unresolved: Unresolved::default(),
             held_memory: Vec::new(),
             own_memory: Vec::new(),
+            saved_states: Vec::new(),
             nesting: 0,
         }
     }

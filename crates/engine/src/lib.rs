@@ -64,16 +64,17 @@ pub use sources::{LearntSourceMap, SourceFile, SourceGrounds, SourceProof, Sourc
 pub use stack::{DEFAULT_FRAMES, FrameKind, StackFrame, ThreadStack};
 pub use summary::{EngineState, ModuleSummary, ProcessSummary, SymbolState, SystemSummary, ThreadSummary};
 pub use symbols::{
-    FunctionAt, ImageChange, ImageCheck, ImageHeaders, ImageSection, ImageSegment, LinePlace, NamedAddress,
-    ReloadOptions, SourceLocation, SymbolAt, SymbolProgress,
+    DiePlace, Dies, FunctionAt, ImageChange, ImageCheck, ImageHeaders, ImageSection, ImageSegment, LinePlace,
+    NamedAddress, ReloadOptions, SourceLocation, SymbolAt, SymbolProgress, die_section,
 };
-pub use variables::FrameVariable;
+pub use variables::{FrameVariable, ThreadKey, ThreadLocalBlock, ThreadStorage};
 
 /// Types and values of debuggees, as this crate's interface gives them.
 pub mod values {
     pub use outpost_symbols::{
-        ArrayBound, BaseEncoding, BatchMemory, BitField, Child, ElementKey, FieldRole, FieldRow, Language,
-        NumberFormat, Scalar, SymbolKind, TextOptions, TextView, Type, TypeKind, TypeTable, Value, ValueLocation,
-        VariableKind, View, ViewKind, ViewLimits, Wildcard, declaration, demangle, field_rows,
+        ArrayBound, BaseEncoding, BatchMemory, BitField, Child, DieAttribute, DieRef, DieSection, DieText, ElementKey,
+        FieldRole, FieldRow, Language, NumberFormat, Scalar, SymbolKind, TextOptions, TextView, Type, TypeKind,
+        TypeTable, Value, ValueLocation, VariableKind, View, ViewKind, ViewLimits, Wildcard, declaration, demangle,
+        field_rows,
     };
 }

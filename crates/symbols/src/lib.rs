@@ -9,6 +9,7 @@
 mod cache_files;
 mod debug_info;
 mod demangle;
+mod dies;
 mod dwarf_sections;
 mod elf;
 mod error;
@@ -33,6 +34,7 @@ mod wildcard;
 pub use cache_files::default_cache_directory;
 pub use debug_info::{DebugInfo, DieRef, DieSection, DwarfReader, DwarfUnit, UnitIndex};
 pub use demangle::{Demangled, demangle};
+pub use dies::{DieAttribute, DieText};
 pub use elf::{
     DebugLink, ElfFile, ElfKind, ElfSection, ElfSegment, ElfSymbol, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource,
     place_object,

@@ -1,5 +1,6 @@
 //! Symbols of the current process: addresses to names and lines, and back.
 
+mod dies;
 mod image;
 mod load;
 mod lookup;
@@ -13,6 +14,7 @@ use outpost_symbols::{DieRef, SymbolKind};
 
 pub use outpost_symbols::SourceLocation;
 
+pub use dies::{DiePlace, Dies, die_section};
 pub use image::{ImageChange, ImageCheck, ImageHeaders, ImageSection, ImageSegment};
 pub use load::SymbolProgress;
 pub(crate) use load::{SymbolLoader, SymbolStore};

@@ -31,6 +31,7 @@ use crate::{StackFrame, ThreadOrdinal, ThreadStack};
 
 pub use address::{AddressKind, AddressNote};
 pub use blocks::{ProcessBlock, ThreadBlock};
+pub use cpp_exception::{CppException, CppExceptions};
 pub use fault::FaultClass;
 pub use heap::{Arena, Chunk, ChunkState, ChunkTotal, FreeList, Heap, HeapProblem};
 pub use heap_verdict::HeapFinding;

@@ -4,11 +4,13 @@ mod frame;
 mod globals;
 mod place;
 mod query;
+mod thread_storage;
 mod tls;
 
 use outpost_symbols::{DeclaredAt, Value, VariableKind};
 
 pub(crate) use frame::StackContext;
+pub use thread_storage::{ThreadKey, ThreadLocalBlock, ThreadStorage};
 
 /// A variable visible in a frame: a row of `dv`.
 #[derive(Debug, Clone)]

@@ -1,9 +1,9 @@
 //! Asking for variables and types.
 
-use outpost_symbols::{CaseRule, Type, Value, VariableKind, Wildcard};
+use outpost_symbols::{CaseRule, Type, Value, Variable, VariableKind, Variables, Wildcard};
 
 use super::{FrameVariable, StackContext};
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, StackFrame};
 
 impl Engine {
     /// Variables visible in the current scope's frame, parameters and locals, innermost block first. In an inline frame
@@ -17,7 +17,33 @@ impl Engine {
         let row = self.scope_frame()?;
         let mut context = self.stack_context(row.physical as usize)?;
         let Some(variables) = context.variables() else { return Ok(Vec::new()) };
-        let bias = outpost_symbols::FrameContext::load_bias(&context);
+        let described = self.scope_variables_in(&row, &context, &variables)?;
+        let found = described.into_iter().map(|variable| FrameVariable {
+            value: variables.value(&variable, &mut context),
+            name: variable.name,
+            kind: variable.kind,
+            artificial: variable.artificial,
+            shadowed: variable.shadowed,
+            declared: variable.declared,
+        });
+        Ok(found.collect())
+    }
+
+    /// As [`Engine::locals`], as the debug info describes them.
+    pub(crate) fn scope_variables(&mut self) -> Result<Vec<Variable>, EngineError> {
+        let row = self.scope_frame()?;
+        let context = self.stack_context(row.physical as usize)?;
+        let Some(variables) = context.variables() else { return Ok(Vec::new()) };
+        self.scope_variables_in(&row, &context, &variables)
+    }
+
+    fn scope_variables_in(
+        &mut self,
+        row: &StackFrame,
+        context: &StackContext,
+        variables: &Variables,
+    ) -> Result<Vec<Variable>, EngineError> {
+        let bias = outpost_symbols::FrameContext::load_bias(context);
         let activations = variables.activations_at(row.lookup_address.to_image(bias));
         // Rows of one physical frame and activations at its address are the same, innermost first.
         // Where inlined functions have no rows, the one row is the function they are in.
@@ -26,18 +52,7 @@ impl Engine {
             false => activations.len().saturating_sub(1),
         };
         let Some(activation) = activations.into_iter().nth(rows) else { return Ok(Vec::new()) };
-        let mut found = Vec::new();
-        for variable in activation.scopes.iter().flat_map(|scope| &scope.variables) {
-            found.push(FrameVariable {
-                name: variable.name.clone(),
-                kind: variable.kind,
-                value: variables.value(variable, &mut context),
-                artificial: variable.artificial,
-                shadowed: variable.shadowed,
-                declared: variable.declared.clone(),
-            });
-        }
-        Ok(found)
+        Ok(activation.scopes.into_iter().flat_map(|scope| scope.variables).collect())
     }
 
     /// The variable of the scope called `name`: the innermost of that name; `None` if there is none.

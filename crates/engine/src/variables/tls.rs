@@ -193,7 +193,7 @@ impl TlsSearch<'_> {
     }
 
     /// Addresses of these names in the first library that exports them all, of those whose file names begin so.
-    fn exports_of(&self, files: &[&str], names: &[String]) -> Option<Vec<Va>> {
+    pub(super) fn exports_of(&self, files: &[&str], names: &[String]) -> Option<Vec<Va>> {
         let file_name = |module: &Module| module.info.path.rsplit('/').next().unwrap_or_default().to_owned();
         let fits = |module: &&Rc<Module>| files.iter().any(|start| file_name(module).starts_with(start));
         self.modules.iter().filter(fits).find_map(|module| {
@@ -203,7 +203,7 @@ impl TlsSearch<'_> {
     }
 
     /// Words at these places, by one round trip at most.
-    fn words(&self, places: &[Va]) -> Option<Vec<u64>> {
+    pub(super) fn words(&self, places: &[Va]) -> Option<Vec<u64>> {
         let reads: Vec<_> = places.iter().map(|at| ReadRequest { at: *at, len: 8 }).collect();
         let answers = self.memory.read_many(&reads).ok()?;
         answers.iter().map(|bytes| Some(u64::from_le_bytes(*bytes.first_chunk()?))).collect()

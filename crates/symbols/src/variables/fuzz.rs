@@ -32,6 +32,7 @@ pub(crate) fn ask_debug_info(info: Arc<DebugInfo>) {
     let dies = all_dies(&info);
     for die in dies.iter().take(MAX_ASKED) {
         ask_type(&types.get(type_id(*die)));
+        black_box((info.die_texts(*die, 2, MAX_ASKED), info.die_ancestors(*die)));
         if let Some(variable) = variables.variable(*die) {
             let mut frame = NoiseFrame::new(&variables, 0x1000);
             black_box(variables.value(&variable, &mut frame).text(&TextOptions::default(), &mut Noise));
