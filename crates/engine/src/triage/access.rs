@@ -89,7 +89,11 @@ pub(super) fn access_cause(
     let what = match (parts.function, parts.expression, &bad) {
         ("", Some(expression), _) => format!("{expression} was {}", past(kind)),
         ("", None, _) => format!("memory was {}", past(kind)),
-        (function, _, Some(bad)) => format!("{function} was given {bad}"),
+        (function, _, Some(bad)) => match bad.strip_suffix(&format!(" of {function}")) {
+            // Nothing is known of it but that it was passed.
+            Some(argument) => format!("{function} was given a bad pointer as {argument}"),
+            None => format!("{function} was given {bad}"),
+        },
         (function, _, None) => format!("{function} was given a bad pointer"),
     };
     let place = note.map(ToString::to_string).unwrap_or_default();
@@ -100,9 +104,11 @@ pub(super) fn access_cause(
     };
     let joined = if pointer == "which" { ", which".to_owned() } else { format!(", and {pointer}") };
     match class {
-        FaultClass::NullPointerRead | FaultClass::NullPointerWrite => match parts.value {
-            Some(value) if value != 0 => format!("{what}{joined} is NULL plus {value:#x}"),
-            _ => format!("{what}{joined} is NULL"),
+        FaultClass::NullPointerRead | FaultClass::NullPointerWrite => match (parts.value, note.map(|note| note.at.0)) {
+            (Some(0), _) | (None, None | Some(0)) => format!("{what}{joined} is NULL"),
+            (Some(value), _) => format!("{what}{joined} is NULL plus {value:#x}"),
+            // What the register held then is not known, only where it led.
+            (None, Some(at)) => format!("{what}{joined} led to NULL plus {at:#x}"),
         },
         FaultClass::StackOverflow => "the stack is used up".to_owned(),
         FaultClass::ReadOnlyWrite => format!("{what}{joined} leads to read-only memory: {place}"),
@@ -112,5 +118,26 @@ pub(super) fn access_cause(
         FaultClass::NonCanonicalPointer => format!("{what}{joined} is no address at all"),
         _ if parts.is_indexed => format!("{what}, and the index {pointer} is far out of range"),
         _ => format!("{what}{joined} leads nowhere: {place}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_said_of_what_is_known_to_be() {
+        let check = |bad: &str, value: Option<u64>, at: u64, expected: &str| {
+            let bad = Described { text: bad.to_owned(), value_type: None, memory: None, derived: false };
+            let (function, expression, is_indexed) = ("strlen", None, false);
+            let parts = CauseParts { function, expression, bad: Some(&bad), value, is_indexed };
+            let note = AddressNote { at: Va(at), kind: AddressKind::Null };
+            let said = access_cause(FaultClass::NullPointerRead, AccessKind::Read, Some(&note), &parts);
+            assert_eq!(said, expected);
+        };
+        check("name", Some(0), 0, "strlen was given name, which is NULL");
+        check("name", Some(8), 8, "strlen was given name, which is NULL plus 0x8");
+        check("name", None, 8, "strlen was given name, which led to NULL plus 0x8");
+        check("argument 1 of strlen", None, 0, "strlen was given a bad pointer as argument 1, which is NULL");
     }
 }
