@@ -53,7 +53,10 @@ fn as_json(arguments: &mut Arguments<'_>, debugger: &mut Debugger, out: &mut dyn
         return Err(error);
     }
     if done.is_ok() && !after.trim().is_empty() {
-        debugger.script.push(&format!("{NAME} {after}"));
+        // It may be said again, which means no more.
+        let rest = after.trim_start_matches([';', ' ']);
+        let again = recognise(rest).is_ok_and(|found| found.entry.names.contains(&NAME));
+        debugger.script.push(&if again { rest.to_owned() } else { format!("{NAME} {after}") });
     }
     debugger.stops_as_json |= debugger.awaits_event;
     out.write(OutputKind::Normal, &format!("{}\n", collector.document(command.trim(), done)));
