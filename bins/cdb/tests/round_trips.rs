@@ -338,6 +338,12 @@ fn hits_that_go_on_cost_nothing() {
     assert!(text.contains("Breakpoint 1 hit") && !text.contains("Breakpoint 0 hit"), "{text}");
     // Setting the breakpoints and running.
     assert!(trips[1] <= 2, "{trips:?}");
+    let script = ["bp hits!plain \".printf \\\"it is %d\\n\\\", @edi; gc\"; bp hits!done; g", "bl 0"];
+    let (text, trips) = costs(&server, &mut running, &script);
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("it is ")).collect();
+    let expected: Vec<String> = (0..500).map(|number| format!("it is {number}")).collect();
+    assert_eq!(lines, expected, "{text}");
+    assert!(trips[1] <= 2, "{trips:?}");
     let pid = running.pid();
     let text =
         cdb(&server, pid, "bp hits!plain 0n499 \"gc\"; bp /w \"number == 499\" hits!plain; g; r rdi; bc *; qd", || {

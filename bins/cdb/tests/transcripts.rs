@@ -76,6 +76,7 @@ transcripts! {
     json
     language
     locals
+    logpoints
     missed
     modules
     objects

@@ -12,6 +12,7 @@ use outpost_engine::{
 use crate::cmd::event::EventHistory;
 use crate::cmd::hold_memory::HeldRange;
 use crate::cmd::json;
+use crate::cmd::logpoint::{self, KnownFormats};
 use crate::cmd::memory_allocate::OwnMemory;
 use crate::cmd::output_mask::OutputMask;
 use crate::cmd::push::SavedState;
@@ -112,6 +113,8 @@ pub struct Debugger {
     pub(crate) saved_states: Vec<SavedState>,
     /// How many commands are under way, one within the other.
     nesting: usize,
+    /// What lines of logpoints look like.
+    pub(crate) known_formats: KnownFormats,
 }
 
 /// A way to resume.
@@ -154,6 +157,7 @@ impl Debugger {
             own_memory: Vec::new(),
             saved_states: Vec::new(),
             nesting: 0,
+            known_formats: KnownFormats::default(),
         }
     }
 
@@ -362,6 +366,15 @@ impl Debugger {
                     false => text::stop::describe_step(self, &step),
                 };
                 out.write(OutputKind::Stop, &shown);
+            }
+            EngineEvent::Logged(logged) => {
+                let (lines, lost) = logpoint::describe(&logged, self);
+                if !lines.is_empty() {
+                    out.write(OutputKind::Normal, &lines);
+                }
+                if !lost.is_empty() {
+                    out.write(OutputKind::Warning, &lost);
+                }
             }
             EngineEvent::SystemLost { name, reason, .. } => {
                 (self.awaits_event, self.stops_as_json, self.trace) = (false, false, None);

@@ -42,6 +42,7 @@ mod variables;
 pub use acquire::Leave;
 pub use breakpoints::{
     BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointPlace, BreakpointRequest, DepthLimit,
+    LogArgumentRequest, LogPlace, LogRequest, Logged, LoggedHit,
 };
 pub use call::CallOptions;
 pub use engine::Engine;

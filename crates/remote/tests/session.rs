@@ -144,6 +144,7 @@ fn a_hundred_breakpoints_cost_one_round_trip() {
                 one_shot: false,
                 auto_continue: false,
                 pad: None,
+                log: None,
                 jump: None,
             })
         })

@@ -2,6 +2,7 @@
 
 use outpost_base::{AddressSpaceId, ThreadId, Va};
 
+use crate::LogPlan;
 use crate::condition::Condition;
 
 /// The client's number for a breakpoint location, unique in its session. Internal ones use it too.
@@ -182,6 +183,8 @@ pub struct BreakpointSpec {
     pub one_shot: bool,
     /// A hit is counted and the thread goes on without a stop or a message.
     pub auto_continue: bool,
+    /// A hit that counts is written down and does not stop.
+    pub log: Option<LogPlan>,
     /// How to run the displaced instruction out of line.
     pub pad: Option<PadCode>,
     /// The condition as machine code, where it can be had. The target goes by [`BreakpointSpec::condition`] wherever it
@@ -232,6 +235,8 @@ pub struct BreakpointState {
     pub reason: String,
     /// Where its condition is looked at.
     pub condition: ConditionPlace,
+    /// Whether hits that count are written down, as its [`BreakpointSpec::log`] asked.
+    pub logs: bool,
     /// Why it watches data by the protection of pages, and what has become of that, for the user; empty if it does not.
     pub by_pages: String,
 }

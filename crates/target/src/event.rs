@@ -2,7 +2,7 @@
 
 use outpost_base::{AddressSpaceId, ProcessId, RegisterContext, ThreadId, Va, VaRange};
 
-use crate::{BreakpointId, ModuleInfo, ThreadInfo};
+use crate::{BreakpointId, LogRecord, ModuleInfo, ThreadInfo};
 
 /// Number of a stop, counting up from 1 within a session. Acting requests name the stop they answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -228,6 +228,13 @@ pub enum Event {
     },
     /// Noted but not a stop (`EventMask` did not ask for one).
     Noticed(StopRecord),
+    /// Breakpoints were hit that are logged.
+    Logged {
+        /// Oldest first.
+        records: Vec<LogRecord>,
+        /// How many more there were of which nothing could be kept, by breakpoint.
+        dropped: Vec<(BreakpointId, u64)>,
+    },
     /// A created process wrote something.
     Output(Output),
     /// A process waited for by name has appeared.

@@ -18,6 +18,7 @@ mod event;
 pub mod fake;
 mod info;
 pub mod link_map;
+mod log;
 mod os;
 mod plan;
 mod search;
@@ -37,6 +38,7 @@ pub use info::{
     HandleInfo, ModuleInfo, ProcessInfo, ProcessOrigin, Region, RegionUsage, TargetInfo, TargetKind, ThreadInfo,
     ThreadRunState, ThreadTimes,
 };
+pub use log::{LogArgument, LogPlan, LogRecord, LogValue};
 pub use os::{
     AttachMode, Attachability, CreateSpec, DirectoryEntry, FileId, NameMatch, OsProcess, ProcessQuery, ServerSession,
     StdioSpec,

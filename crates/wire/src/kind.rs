@@ -138,6 +138,8 @@ kinds! {
     ProcessAppeared = 0x4005,
     /// `ServerEndingEvent`
     ServerEnding = 0x4006,
+    /// `LoggedEvent`
+    Logged = 0x4007,
 
     /// `Failure`; answers any request
     Failed = 0x8000,

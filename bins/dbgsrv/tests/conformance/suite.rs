@@ -17,12 +17,13 @@ use crate::debuggee::{
 
 type Check = fn(&mut dyn Target, &Path);
 
-const CHECKS: [(&str, Check); 13] = [
+const CHECKS: [(&str, Check); 14] = [
     ("lists", lists),
     ("memory", memory),
     ("registers", registers),
     ("breakpoints", breakpoints),
     ("conditions", conditions),
+    ("logpoints", logpoints),
     ("steps", steps),
     ("signals", signals),
     ("created, streams to the client", created_with_streams),
@@ -251,6 +252,77 @@ fn conditions(target: &mut dyn Target, folder: &Path) {
     live(target).interrupter().break_in();
     assert_eq!(stop(target).stop.reason, StopReason::BreakIn);
     live(target).detach(ProcessId(debuggee.pid()), DetachMode::Deliver).unwrap();
+    assert_eq!(debuggee.end(), Some(42));
+}
+
+/// Hits that are written down stop nobody, and are told in their order and before a stop that comes after them.
+fn logpoints(target: &mut dyn Target, folder: &Path) {
+    let program = worker_program();
+    let mut debuggee = slow(folder);
+    attach(target, debuggee.pid());
+    let process = ProcessId(debuggee.pid());
+    let (space, image) = (space(target, process), target.modules(process).unwrap()[0].range.start);
+    let rdi = Arch::X86_64.register_by_name("rdi").unwrap();
+    let code = |build: &dyn Fn(&mut Assembler)| {
+        let mut code = Assembler::default();
+        build(&mut code);
+        code.finish().unwrap()
+    };
+    let number = |value| LogArgument { value, text: 0 };
+    let arguments = vec![
+        number(code(&|code| code.register(rdi))),
+        number(code(&|code| {
+            code.constant(symbol(&program, "watched").0);
+            code.load(8, true);
+        })),
+        LogArgument { value: code(&|code| code.constant(image.0)), text: 40 },
+        number(code(&|code| {
+            code.constant(8);
+            code.load(8, true);
+        })),
+    ];
+    let log = Some(LogPlan { arguments });
+    let (work, odd) = (symbol(&program, "work"), symbol(&program, "odd_site"));
+    // From here on it comes to each once in a round.
+    set(target, breakpoint(2, space, odd));
+    go(target);
+    assert!(set(target, BreakpointSpec { log, ..breakpoint(1, space, work) }).logs);
+    for hits in [30, 5] {
+        assert!(!set(target, BreakpointSpec { skip: hits - 1, ..breakpoint(2, space, odd) }).logs);
+        run(target);
+        let (mut told, mut before) = (Vec::new(), None);
+        let bundle = loop {
+            match event(target) {
+                Event::Logged { records, dropped } => {
+                    assert_eq!(dropped, []);
+                    told.extend(records);
+                }
+                Event::Stopped(bundle) => break bundle,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(bundle.stop.reason, StopReason::Breakpoint { ids: vec![BreakpointId(2)] });
+        assert_eq!(bundle.hits.iter().find(|(id, _)| *id == BreakpointId(1)), Some(&(BreakpointId(1), hits)));
+        assert_eq!(told.len() as u64, hits, "{told:?}");
+        for record in told {
+            assert_eq!(record.breakpoint, BreakpointId(1));
+            let [LogValue::Number(n), LogValue::Number(watched), text, missing] = &record.values[..] else {
+                panic!("{record:?}");
+            };
+            assert!(before.is_none_or(|before| before + 1 == *n), "{before:?}, {n}");
+            assert!(*n == 0 || watched + 1 == *n, "{record:?}");
+            assert_eq!(*text, LogValue::Text { bytes: b"\x7fELF\x02\x01\x01".to_vec(), is_whole: true });
+            assert_eq!(*missing, LogValue::Missing);
+            before = Some(*n);
+        }
+        let watched = read(target, space, symbol(&program, "watched"), 8);
+        assert_eq!(
+            before,
+            Some(u64::from_le_bytes(watched.try_into().unwrap())),
+            "the last is the one before the stop"
+        );
+    }
+    live(target).detach(process, DetachMode::Deliver).unwrap();
     assert_eq!(debuggee.end(), Some(42));
 }
 

@@ -317,6 +317,7 @@ pub(crate) fn breakpoint(id: u32, space: AddressSpaceId, at: Va) -> BreakpointSp
         one_shot: false,
         auto_continue: false,
         pad: None,
+        log: None,
         jump: None,
     }
 }

@@ -6,6 +6,7 @@ use outpost_engine::{
     BreakpointAccess, BreakpointNumber, BreakpointPlace, BreakpointRequest, DepthLimit, ProcessOrdinal, ThreadOrdinal,
 };
 
+use super::logpoint::log_request;
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::fields;
 use crate::language::{Arguments, ThreadSpec};
@@ -23,8 +24,12 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
                   restarts. Passes is the number of hits needed to stop. /1 removes it when it stopped once. With \
                   /c only hits count at which k would show fewer frames, with /C more; the debugger unwinds at each hit. The \
                   condition is anything that dx takes; where it is plain C++, it is evaluated beside the target, so that a false \
-                  one costs nothing. The commands are run at each hit, and the stop is shown behind what they write, unless they resume, \
-                  as by gc. Where they are only gc, hits are counted and cost nothing. With a thread prefix only its hits count. Without arguments: at the current instruction.",
+                  one costs nothing. The commands are run at each hit, and the stop is shown behind what they write, unless \
+                  they resume, as by gc. Where they are only gc, hits are counted and cost nothing. Where they only print \
+                  (.printf, .echo) and then go on by g or gc, hits do not stop: the values are written down beside the target \
+                  and the lines come in the order of the hits, of a text at most 256 bytes, with ???? for what cannot be \
+                  read; bl tells where this is done, and why not. With a thread prefix only its hits count. Without arguments: \
+                  at the current instruction.",
         example: "bp /w \"size > 10\" copy \"k 3; g\"",
         group: Group::Breakpoints,
         eats_line: false,
@@ -132,6 +137,10 @@ impl Command for SetBreakpoint {
         let auto_continue = commands.trim() == "gc" && !one_shot;
         // The passes would be others, and the first hit is the only one.
         let implied = if passes == 1 && !one_shot { implied_condition(&commands, debugger) } else { None };
+        let log = match one_shot {
+            true => None,
+            false => log_request(&commands, implied.is_some(), debugger),
+        };
         let request = BreakpointRequest {
             number,
             place,
@@ -145,6 +154,7 @@ impl Command for SetBreakpoint {
             commands,
             auto_continue,
             symbolic,
+            log,
             event: None,
         };
         Ok(SetBreakpoint { request })
@@ -182,26 +192,29 @@ pub(super) fn implied_condition(commands: &str, debugger: &Debugger) -> Option<S
     if commands.contains("${") || commands.contains("$u") {
         return None;
     }
-    let commands = commands.trim();
-    let (condition, otherwise) = if let Some(rest) = commands.strip_prefix(".if") {
-        let (condition, rest) = parentheses(rest).ok()?;
-        let (_, rest) = braces(rest).ok()?;
-        let (otherwise, rest) = braces(rest.trim_start().strip_prefix(".else")?).ok()?;
-        (condition, Some(otherwise).filter(|_| rest.trim().is_empty())?)
-    } else {
-        let (condition, rest) = parentheses(commands.strip_prefix('j')?).ok()?;
-        let (_, rest) = rest.trim_start().strip_prefix('\'')?.split_once('\'')?;
-        (condition, rest.trim_start().strip_prefix(';')?.trim().trim_matches('\''))
-    };
-    if otherwise.trim() != "gc" {
-        return None;
-    }
+    let (condition, _) = conditional(commands)?;
     match (debugger.settings.evaluator, debugger.settings.radix) {
         (Evaluator::Cpp, _) => Some(condition.to_owned()),
         (Evaluator::Masm, Radix::Hexadecimal) => Some(format!("@@masm({condition})")),
         // The numbers of a condition are read in the usual radix, wherever it is evaluated.
         (Evaluator::Masm, _) => None,
     }
+}
+
+/// The condition of such commands, and what they do where it holds.
+pub(super) fn conditional(commands: &str) -> Option<(&str, &str)> {
+    let commands = commands.trim();
+    let (condition, then, otherwise) = if let Some(rest) = commands.strip_prefix(".if") {
+        let (condition, rest) = parentheses(rest).ok()?;
+        let (then, rest) = braces(rest).ok()?;
+        let (otherwise, rest) = braces(rest.trim_start().strip_prefix(".else")?).ok()?;
+        (condition, then, Some(otherwise).filter(|_| rest.trim().is_empty())?)
+    } else {
+        let (condition, rest) = parentheses(commands.strip_prefix('j')?).ok()?;
+        let (then, rest) = rest.trim_start().strip_prefix('\'')?.split_once('\'')?;
+        (condition, then, rest.trim_start().strip_prefix(';')?.trim().trim_matches('\''))
+    };
+    (otherwise.trim() == "gc").then_some((condition, then))
 }
 
 /// The number of `/c` and `/C`; an address follows it, so it is one word and no expression with blanks.

@@ -4,6 +4,7 @@ use outpost_base::Va;
 use outpost_engine::{BreakpointInfo, BreakpointNumber, BreakpointPlace, BreakpointRequest, EngineError};
 
 use super::breakpoint::implied_condition;
+use super::logpoint::log_request;
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::fields;
 use crate::language::Arguments;
@@ -169,19 +170,25 @@ fn request(
         (expression, _) => BreakpointPlace::Expression(expression.to_owned()),
     };
     let is_plain = info.passes <= 1 && !info.one_shot;
+    let implied = if is_plain { implied_condition(&info.commands, debugger) } else { None };
+    let log = match info.one_shot {
+        true => None,
+        false => log_request(&info.commands, implied.is_some(), debugger),
+    };
     Ok(BreakpointRequest {
         number: Some(number),
         place,
         access: info.access,
         thread: info.thread,
         condition: Some(info.condition.clone()).filter(|condition| !condition.is_empty()),
-        implied: if is_plain { implied_condition(&info.commands, debugger) } else { None },
+        implied,
         depth: info.depth,
         passes: info.passes,
         one_shot: info.one_shot,
         commands: info.commands.clone(),
         auto_continue: info.commands.trim() == "gc" && !info.one_shot,
         symbolic: info.symbolic,
+        log,
         event: None,
     })
 }

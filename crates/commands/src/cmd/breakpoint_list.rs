@@ -2,7 +2,7 @@
 
 use outpost_engine::target::{ConditionPlace, HardwareAccess, KillSafety};
 use outpost_engine::{
-    BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointNumber, DepthLimit, ProcessOrdinal,
+    BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointNumber, DepthLimit, LogPlace, ProcessOrdinal,
 };
 
 use super::breakpoint::unsafe_steps;
@@ -154,6 +154,9 @@ fn render_row(listed: &ListedBreakpoint, text: &mut String) {
     if info.implies_condition && !info.condition_on_target {
         commands.push_str(" (its condition is evaluated by the debugger at each hit)");
     }
+    if let LogPlace::Debugger { because } = &info.log {
+        put!(commands, " (logged by the debugger at each hit: {because})");
+    }
     let condition = match (info.condition.as_str(), info.condition_on_target) {
         ("", _) => String::new(),
         (condition, true) => format!(" /w \"{condition}\""),
@@ -206,11 +209,20 @@ fn access(access: BreakpointAccess) -> Option<String> {
 }
 
 fn remarks(location: &BreakpointLocation, info: &BreakpointInfo) -> String {
+    let done = match (info.condition_on_target, &info.log) {
+        (true, LogPlace::Target) => "evaluated and logged",
+        (false, LogPlace::Target) => "logged",
+        _ => "evaluated",
+    };
     let condition = match &location.condition {
-        _ if !info.condition_on_target || info.access != BreakpointAccess::Code => String::new(),
-        ConditionPlace::Debuggee => " (evaluated in the debuggee)".to_owned(),
+        _ if !info.condition_on_target && info.log != LogPlace::Target => String::new(),
+        _ if info.access != BreakpointAccess::Code && info.log != LogPlace::Target => String::new(),
+        ConditionPlace::Debuggee => format!(" ({done} in the debuggee)"),
+        ConditionPlace::Target { because } if because.is_empty() && info.log == LogPlace::Target => {
+            format!(" ({done} beside the target)")
+        }
         ConditionPlace::Target { because } if because.is_empty() => String::new(),
-        ConditionPlace::Target { because } => format!(" (evaluated beside the target: {because})"),
+        ConditionPlace::Target { because } => format!(" ({done} beside the target: {because})"),
     };
     let safety = match (location.safety, location.reason.as_str()) {
         (Some(KillSafety::Unsafe), reason) => format!(" (not kill-safe: {reason})"),
@@ -371,6 +383,7 @@ mod tests {
             hits: 0,
             one_shot: false,
             commands: String::new(),
+            log: LogPlace::None,
         }
     }
 

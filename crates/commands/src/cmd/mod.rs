@@ -35,6 +35,7 @@ pub(crate) mod json;
 pub mod last_error;
 pub mod locals;
 pub mod locks;
+pub(crate) mod logpoint;
 pub mod memory_allocate;
 pub mod memory_file;
 pub mod module_info;

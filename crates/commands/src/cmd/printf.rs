@@ -51,21 +51,21 @@ pub struct Printf {
 
 /// A piece of a format.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     Text(String),
     Field(Field),
 }
 
 /// How a value is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Field {
+pub(super) struct Field {
     left: bool,
     zeros: bool,
     plus: bool,
     space: bool,
     alternate: bool,
     width: usize,
-    precision: Option<usize>,
+    pub(super) precision: Option<usize>,
     wide: bool,
     /// What of it: `d`, `p`, `ma`, ...
     kind: String,
@@ -133,7 +133,7 @@ impl Piece {
 }
 
 /// Cuts a format into its pieces; what is wrong with it, otherwise.
-fn pieces(format: &str) -> Result<Vec<Piece>, String> {
+pub(super) fn pieces(format: &str) -> Result<Vec<Piece>, String> {
     let mut pieces = Vec::new();
     let mut rest = format;
     while let Some((before, behind)) = rest.split_once('%') {
@@ -206,7 +206,7 @@ fn digits(text: &str) -> Result<(Option<usize>, &str), String> {
     }
 }
 
-fn write_field(field: &Field, value: &Evaluated, debugger: &mut Debugger) -> Result<String, CommandError> {
+pub(super) fn write_field(field: &Field, value: &Evaluated, debugger: &mut Debugger) -> Result<String, CommandError> {
     let number = number_of(value, debugger)?;
     let bits = if field.wide { number } else { u64::from(number as u32) };
     let at = Va(number);
@@ -236,8 +236,22 @@ fn write_field(field: &Field, value: &Evaluated, debugger: &mut Debugger) -> Res
         "msu" => cut(field, counted_string_at(at, 2, debugger)?),
         _ => cut(field, string_at(at, 1, None, debugger)?),
     };
+    Ok(padded(field, text))
+}
+
+/// A text in its field.
+pub(super) fn padded(field: &Field, text: String) -> String {
     let missing = " ".repeat(field.width.saturating_sub(text.chars().count()));
-    Ok(if field.left { text + &missing } else { missing + &text })
+    if field.left { text + &missing } else { missing + &text }
+}
+
+/// Whether a field is of a text that ends with a zero byte; why not, for the user, if it is of a text that is another.
+pub(super) fn text_field(field: &Field) -> Result<bool, String> {
+    match field.kind.as_str() {
+        "ma" | "s" => Ok(true),
+        "mu" | "S" | "msa" | "msu" => Err(format!("%{} is a text that only the debugger reads", field.kind)),
+        _ => Ok(false),
+    }
 }
 
 /// The number of a value, as far as it has one.

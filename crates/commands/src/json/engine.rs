@@ -11,8 +11,8 @@ use outpost_engine::values::{
 };
 use outpost_engine::{
     BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointNumber, DepthLimit, FrameKind, FrameRegisters,
-    FrameTrust, FrameVariable, ModuleSummary, ProcessOrdinal, ProcessSummary, SourceLocation, StackFrame, SymbolAt,
-    SymbolState, SystemOrdinal, SystemSummary, ThreadOrdinal, ThreadStack, ThreadSummary,
+    FrameTrust, FrameVariable, LogPlace, ModuleSummary, ProcessOrdinal, ProcessSummary, SourceLocation, StackFrame,
+    SymbolAt, SymbolState, SystemOrdinal, SystemSummary, ThreadOrdinal, ThreadStack, ThreadSummary,
 };
 
 use super::{Json, Value, fields, json, names, object, word};
@@ -132,8 +132,19 @@ fields!(BreakpointInfo {
     hits,
     one_shot,
     commands,
+    log,
 });
 fields!(BreakpointLocation { id, address, hits, safety, reason, condition, by_pages });
+
+impl Json for LogPlace {
+    fn json(&self) -> Value {
+        match self {
+            LogPlace::None => Value::Null,
+            LogPlace::Target => json!({ "by": "target" }),
+            LogPlace::Debugger { because } => json!({ "by": "debugger", "because": because }),
+        }
+    }
+}
 
 impl Json for ConditionPlace {
     fn json(&self) -> Value {

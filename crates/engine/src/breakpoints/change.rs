@@ -136,6 +136,7 @@ impl Engine {
                 skip: 0,
                 one_shot: false,
                 auto_continue: false,
+                log: None,
                 pad: self.pad_for(temporary.process, temporary.at, kind),
                 jump: None,
             }));
@@ -151,6 +152,7 @@ impl Engine {
                 target.as_breakpoints().ok_or_else(|| crate::acquire::cannot_run("setting breakpoints"))?;
             breakpoints.change_breakpoints(&changes)?
         };
+        self.note_logged(&places);
         for (id, why) in no_jumps {
             let known = self.breakpoints.breakpoints.iter_mut();
             let mut locations = known.flat_map(|known| &mut known.locations);
@@ -288,6 +290,7 @@ impl Engine {
             skip: if counted_there { remaining(known) - 1 } else { 0 },
             one_shot: false,
             auto_continue: known.request.auto_continue && known.condition != CompiledCondition::Here,
+            log: location.log.clone(),
             pad: self.pad_for(known.process, at, kind),
             jump,
         };

@@ -109,7 +109,7 @@ impl Engine {
     }
 
     /// A condition is anything that `dx` takes.
-    fn condition_expr(&mut self, text: &str) -> Result<Cpp, EngineError> {
+    pub(super) fn condition_expr(&mut self, text: &str) -> Result<Cpp, EngineError> {
         let wrong = |reason: String| EngineError::Expression { text: text.to_owned(), position: None, reason };
         let (expr, used) = self.parse_object(text).map_err(|error| wrong(error.to_string()))?;
         match text[used..].trim() {

@@ -3,7 +3,7 @@
 use outpost_base::Va;
 
 use super::table::{Breakpoint, CompiledCondition};
-use super::{BreakpointInfo, BreakpointPlace};
+use super::{BreakpointInfo, BreakpointPlace, LogPlace};
 use crate::{BreakpointNumber, Engine, EngineError};
 
 impl Engine {
@@ -66,5 +66,10 @@ fn info(breakpoint: &Breakpoint) -> BreakpointInfo {
         hits: breakpoint.hits,
         one_shot: request.one_shot,
         commands: request.commands.clone(),
+        log: match (&request.log, breakpoint.no_log.as_str()) {
+            (None, _) => LogPlace::None,
+            (Some(_), "") => LogPlace::Target,
+            (Some(_), because) => LogPlace::Debugger { because: because.to_owned() },
+        },
     }
 }

@@ -5,6 +5,7 @@ mod events;
 mod hits;
 mod info;
 mod inherit;
+mod logs;
 mod resolve;
 mod table;
 
@@ -13,6 +14,7 @@ use outpost_target::{BreakpointId, ConditionPlace, HardwareAccess, KillSafety};
 
 use crate::{BreakpointNumber, ProcessOrdinal, ThreadOrdinal};
 
+pub use logs::{Logged, LoggedHit};
 pub(crate) use table::BreakpointTable;
 
 /// What a breakpoint watches.
@@ -48,6 +50,39 @@ pub enum DepthLimit {
     Above(u32),
 }
 
+/// What is written down of a hit, by a breakpoint that is logged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogRequest {
+    /// The values, in the order in which they are told.
+    pub arguments: Vec<LogArgumentRequest>,
+    /// Why the target cannot do it all the same, for the user.
+    pub hindrance: Option<String>,
+}
+
+/// One value of a hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogArgumentRequest {
+    /// An expression of C++.
+    pub expression: String,
+    /// Its value is the address of a text, which is what is written down.
+    pub is_text: bool,
+}
+
+/// Who writes hits down.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum LogPlace {
+    /// Nobody: it stops, or nothing of it is shown.
+    #[default]
+    None,
+    /// The target.
+    Target,
+    /// The debugger, by the commands at each stop.
+    Debugger {
+        /// Why not the target, for the user.
+        because: String,
+    },
+}
+
 /// A breakpoint a user wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[doc(alias = "AddBreakpoint2")]
@@ -76,6 +111,8 @@ pub struct BreakpointRequest {
     pub auto_continue: bool,
     /// Keeps its expression even where that is evaluated at once (`bu`).
     pub symbolic: bool,
+    /// Its commands do nothing but show these values and go on, so that the target can write them down without a stop.
+    pub log: Option<LogRequest>,
     /// It is how an event is noticed: the code of its filter. Such a breakpoint is nobody's and not listed.
     pub event: Option<&'static str>,
 }
@@ -138,6 +175,8 @@ pub struct BreakpointInfo {
     pub one_shot: bool,
     /// Commands to run at a stop.
     pub commands: String,
+    /// Who writes its hits down.
+    pub log: LogPlace,
 }
 
 impl BreakpointRequest {
@@ -156,6 +195,7 @@ impl BreakpointRequest {
             commands: String::new(),
             auto_continue: false,
             symbolic: false,
+            log: None,
             event: None,
         }
     }

@@ -128,12 +128,14 @@ impl Engine {
     /// Gives a breakpoint its places: new ones are to be set, those no longer wanted cleared.
     pub(super) fn set_locations(&mut self, number: BreakpointNumber, places: &[Va]) {
         let condition = self.compile_condition(number, places);
+        let (logs, no_log) = self.compile_logs(number, places, &condition);
         let fresh: Vec<(Va, outpost_target::BreakpointId)> =
             places.iter().map(|&at| (at, self.breakpoints.new_id())).collect();
         let Some(known) = self.breakpoints.find_mut(number) else { return };
         let process = known.process;
         let is_same = known.condition == condition;
         known.condition = condition;
+        known.no_log = no_log;
         let mut old = std::mem::take(&mut known.locations);
         for (address, id) in fresh {
             let kept = old.iter().position(|location| location.shown.address == address).map(|at| old.swap_remove(at));
@@ -148,11 +150,16 @@ impl Engine {
                     by_pages: String::new(),
                 },
                 state: LocationState::Changed,
+                log: None,
                 no_jump: String::new(),
             }));
         }
-        for location in known.locations.iter_mut().filter(|_| !is_same) {
-            location.state = LocationState::Changed;
+        for (at, location) in known.locations.iter_mut().enumerate() {
+            let log = logs.get(at).cloned();
+            if !is_same || location.log != log {
+                location.state = LocationState::Changed;
+            }
+            location.log = log;
         }
         let gone = old.into_iter().filter(|location| location.state == LocationState::Set);
         let gone: Vec<_> = gone.map(|location| (process, location.shown.id)).collect();

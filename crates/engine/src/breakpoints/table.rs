@@ -1,8 +1,11 @@
 //! What the engine keeps of breakpoints.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use outpost_base::Va;
 use outpost_target::condition::Condition;
-use outpost_target::{BreakpointId, ConditionPlace};
+use outpost_target::{BreakpointId, ConditionPlace, LogPlan};
 
 use super::{BreakpointLocation, BreakpointRequest};
 use crate::{BreakpointNumber, ProcessOrdinal, SystemOrdinal, Temporary, ThreadOrdinal};
@@ -19,6 +22,9 @@ pub(crate) struct BreakpointTable {
     next_id: u32,
     /// Conditions may become machine code in the debuggee.
     pub(super) jump_pads: bool,
+    /// Whose hits are told by which number of the target's, of those that are gone, too: what was written down by then is
+    /// told later.
+    pub(super) logged: BTreeMap<BreakpointId, (BreakpointNumber, Rc<str>)>,
 }
 
 impl Default for BreakpointTable {
@@ -29,6 +35,7 @@ impl Default for BreakpointTable {
             orphans: Vec::new(),
             next_id: 0,
             jump_pads: true,
+            logged: BTreeMap::new(),
         }
     }
 }
@@ -41,6 +48,8 @@ pub(super) struct Breakpoint {
     pub(super) enabled: bool,
     pub(super) locations: Vec<Location>,
     pub(super) condition: CompiledCondition,
+    /// Why the target does not write its hits down, though its commands do nothing else; empty if it does.
+    pub(super) no_log: String,
     /// Hits counted since it was set or its passes were changed.
     pub(super) hits: u64,
     /// Its process ended by `.restart` and comes back.
@@ -63,6 +72,8 @@ pub(super) enum CompiledCondition {
 pub(super) struct Location {
     pub(super) shown: BreakpointLocation,
     pub(super) state: LocationState,
+    /// What the target writes down of each hit.
+    pub(super) log: Option<LogPlan>,
     /// Why its condition is no code that the debuggee could run.
     pub(super) no_jump: String,
 }
@@ -111,6 +122,7 @@ impl Breakpoint {
             enabled: true,
             locations: Vec::new(),
             condition: CompiledCondition::None,
+            no_log: String::new(),
             hits: 0,
             awaits_restart: None,
         }

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use outpost_base::{ProcessId, ThreadId, Va};
 use outpost_target::{BreakpointId, OutputStream, StopReason};
 
-use crate::{BreakpointNumber, ProcessOrdinal, ReturnedValue, SystemOrdinal, ThreadOrdinal};
+use crate::{BreakpointNumber, Logged, ProcessOrdinal, ReturnedValue, SystemOrdinal, ThreadOrdinal};
 
 pub use describe::describe as describe_event;
 pub use filters::{BreakStatus, EventFilter, EventFilters, HANDLING_CODES};
@@ -43,6 +43,8 @@ pub enum EngineEvent {
     Stepped(TracedStep),
     /// Something the filters say is worth a line but not a stop.
     Noticed(Notice),
+    /// Breakpoints were hit that the target writes down.
+    Logged(Logged),
     /// A created process wrote something.
     Output {
         /// The process.

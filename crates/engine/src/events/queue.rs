@@ -149,6 +149,10 @@ impl Engine {
                     }));
                 }
             }
+            Event::Logged { records, dropped } => {
+                let logged = self.logged(records, dropped);
+                self.queue.push_back(EngineEvent::Logged(logged));
+            }
             Event::Output(output) => {
                 let process = self.process_by_id(system, output.process).map(|process| process.ordinal);
                 let process = process.unwrap_or_default();

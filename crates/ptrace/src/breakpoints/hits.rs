@@ -40,6 +40,16 @@ pub(crate) enum Judgement {
     Miss,
 }
 
+/// What a hit of one breakpoint comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hit {
+    /// It does not count.
+    Misses,
+    /// It counts, and the thread goes on.
+    Passes,
+    Stops,
+}
+
 impl Tracer {
     /// Judges a thread that stands at a site, having executed its trap or stepped onto it. Counts the hits.
     pub(crate) fn judge(&mut self, tid: ThreadId, at: Va) -> Judgement {
@@ -54,20 +64,11 @@ impl Tracer {
         let mut context = None;
         for owner in owners {
             match owner {
-                Owner::Client(id) if !hidden => {
-                    let Some(space) = self.spaces.get(&space_id) else { continue };
-                    let Some(breakpoint) = self.breakpoints.get_mut(id) else { continue };
-                    if !counts(&breakpoint.spec, tid, &registers, space, &mut context) {
-                        missed = true;
-                        continue;
-                    }
-                    breakpoint.hits += 1;
-                    if breakpoint.to_skip > 0 {
-                        breakpoint.to_skip -= 1;
-                    } else if !breakpoint.spec.auto_continue {
-                        ids.push(id);
-                    }
-                }
+                Owner::Client(id) if !hidden => match self.hit(id, tid, space_id, &registers, &mut context) {
+                    Hit::Misses => missed = true,
+                    Hit::Passes => {}
+                    Hit::Stops => ids.push(id),
+                },
                 Owner::Client(_) | Owner::Jump(_) => {}
                 Owner::Stepping(stepper) => step_plan |= stepper == tid,
                 Owner::Loader => loader = !hidden,
@@ -154,21 +155,37 @@ impl Tracer {
         let Some(registers) = self.registers(tid).filter(|_| !hit.is_empty() && !self.is_hidden(tid)) else {
             return Vec::new();
         };
-        let Some(space) = self.space_id_of(tid).and_then(|space| self.spaces.get(&space)) else { return Vec::new() };
-        let (mut ids, mut context) = (Vec::new(), None);
-        for id in hit {
-            let Some(breakpoint) = self.breakpoints.get_mut(id) else { continue };
-            if !counts(&breakpoint.spec, tid, &registers, space, &mut context) {
-                continue;
-            }
-            breakpoint.hits += 1;
-            if breakpoint.to_skip > 0 {
-                breakpoint.to_skip -= 1;
-            } else if !breakpoint.spec.auto_continue {
-                ids.push(id);
-            }
+        let Some(space) = self.space_id_of(tid) else { return Vec::new() };
+        let mut context = None;
+        hit.into_iter().filter(|id| self.hit(*id, tid, space, &registers, &mut context) == Hit::Stops).collect()
+    }
+
+    /// What a thread's hit of one breakpoint comes to; counts it, and writes it down.
+    fn hit(
+        &mut self,
+        id: BreakpointId,
+        tid: ThreadId,
+        space: AddressSpaceId,
+        registers: &GeneralRegisters,
+        context: &mut Option<RegisterContext>,
+    ) -> Hit {
+        let (Some(space), Some(breakpoint)) = (self.spaces.get(&space), self.breakpoints.get_mut(id)) else {
+            return Hit::Passes;
+        };
+        if !counts(&breakpoint.spec, tid, registers, space, context) {
+            return Hit::Misses;
         }
-        ids
+        breakpoint.hits += 1;
+        if breakpoint.to_skip > 0 {
+            breakpoint.to_skip -= 1;
+            return Hit::Passes;
+        }
+        if let Some(plan) = &breakpoint.spec.log {
+            let context = context.get_or_insert_with(|| context_of(registers));
+            self.logs.push(plan.record(id, context, &mut Unbroken(space)));
+            return Hit::Passes;
+        }
+        if breakpoint.spec.auto_continue { Hit::Passes } else { Hit::Stops }
     }
 
     /// Reports a stop; breakpoints that stop once are removed.
@@ -236,7 +253,8 @@ impl Tracer {
             BreakpointKind::Hardware { .. } => self.safety_of_registers(spec.space),
         };
         let condition = self.condition_place(spec.space, spec.at);
-        BreakpointState { id: spec.id, hits: breakpoint.hits, safety, reason, condition, by_pages }
+        let logs = spec.log.is_some();
+        BreakpointState { id: spec.id, hits: breakpoint.hits, safety, reason, condition, by_pages, logs }
     }
 
     /// Forgets a breakpoint; unknown ones are no error.
@@ -469,11 +487,11 @@ fn counts(
         return false;
     }
     let Some(condition) = &spec.condition else { return true };
-    let context = context.get_or_insert_with(|| RegisterContext {
-        arch: Arch::X86_64,
-        general: registers.0.to_vec(),
-        floating: Vec::new(),
-        debug: Vec::new(),
-    });
+    let context = context.get_or_insert_with(|| context_of(registers));
     condition.evaluate(context, &mut Unbroken(space)) != Ok(0)
+}
+
+fn context_of(registers: &GeneralRegisters) -> RegisterContext {
+    let general = registers.0.to_vec();
+    RegisterContext { arch: Arch::X86_64, general, floating: Vec::new(), debug: Vec::new() }
 }

@@ -15,6 +15,7 @@ mod hits;
 mod jumps;
 mod keeping;
 mod kernel_access;
+mod logs;
 mod page_faults;
 mod pages;
 mod pass;
@@ -25,6 +26,7 @@ mod watching;
 
 pub(crate) use debug_registers::DebugRegisters;
 pub(crate) use hits::{Judgement, Unbroken};
+pub(crate) use logs::Logs;
 pub(crate) use pages::Pages;
 pub(crate) use pass::Passed;
 pub(crate) use protection::Protection;

@@ -137,6 +137,10 @@ impl LiveTarget {
     fn take_output(&mut self) -> bool {
         let outputs = self.os.stdio.read_output();
         let any = !outputs.is_empty();
+        if any {
+            // The hits that led to it come first.
+            self.waiting.extend(self.tracer.take_logged());
+        }
         self.waiting.extend(outputs.into_iter().map(Event::Output));
         any
     }

@@ -55,7 +55,7 @@ use outpost_target::{
 };
 use rustix::io::Errno;
 
-use crate::breakpoints::Table;
+use crate::breakpoints::{Logs, Table};
 use crate::journal::Journal;
 use crate::sys::ptrace_registers::{self, GeneralRegisters};
 use crate::sys::ptrace_wait::WaitStatus;
@@ -108,6 +108,7 @@ pub(crate) struct Tracer {
     early: HashMap<ThreadId, WaitStatus>,
     reports: VecDeque<Report>,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) logs: Logs,
     pub(crate) break_in: Arc<BreakInRequest>,
     sentinel: Option<Sentinel>,
     /// The last thread that was waited for stopped at once.
@@ -144,6 +145,7 @@ impl Tracer {
             early: HashMap::new(),
             reports: VecDeque::new(),
             events: VecDeque::new(),
+            logs: Logs::default(),
             break_in: Arc::new(BreakInRequest::new()?),
             sentinel: None,
             stops_soon: false,

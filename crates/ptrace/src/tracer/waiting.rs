@@ -58,10 +58,13 @@ impl Tracer {
             if let Some(event) = self.next_event() {
                 break Waited::Event(event);
             }
-            match self.wait_next(deadline, others)? {
+            let due = self.logs.due();
+            match self.wait_next(deadline, due, others)? {
                 Woken::Status(tid, status) => self.on_status(tid, status),
                 Woken::BreakIn => self.ask_break_in(),
                 Woken::Others => break Waited::OtherReadable,
+                // What was written down is told next.
+                Woken::TimedOut if self.logs.is_due() => {}
                 Woken::TimedOut => break Waited::TimedOut,
             }
         };
@@ -76,13 +79,18 @@ impl Tracer {
     /// The next event that is ready to be told.
     fn next_event(&mut self) -> Option<Event> {
         loop {
+            if (self.logs.is_due() || !self.events.is_empty())
+                && let Some(logged) = self.take_logged()
+            {
+                return Some(logged);
+            }
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
             let index = self.reports.iter().position(|report| self.is_deliverable(report))?;
             let report = self.reports.remove(index)?;
             if let Some(bundle) = self.deliver(report) {
-                return Some(Event::Stopped(bundle));
+                self.events.push_back(Event::Stopped(bundle));
             }
         }
     }
@@ -154,7 +162,14 @@ impl Tracer {
         self.reports.push_back(report);
     }
 
-    fn wait_next(&mut self, deadline: Option<Instant>, others: &[Watched<'_>]) -> Result<Woken, TargetError> {
+    /// Waits to a deadline at most; and not beyond `due`, which is one, too, but no reason to look for a stop soon.
+    fn wait_next(
+        &mut self,
+        deadline: Option<Instant>,
+        due: Option<Instant>,
+        others: &[Watched<'_>],
+    ) -> Result<Woken, TargetError> {
+        let (asked, deadline) = (deadline, deadline.into_iter().chain(due).min());
         let mut quiet_until = None;
         loop {
             if self.break_in.is_wanted() {
@@ -203,7 +218,7 @@ impl Tracer {
                     return Ok(Woken::Others);
                 }
             }
-            let brief = deadline.filter(|deadline| *deadline <= begin + BRIEF);
+            let brief = asked.filter(|deadline| *deadline <= begin + BRIEF);
             if let Some((tid, status)) = self.look_soon(whom, brief.unwrap_or(begin + SOON), brief.is_some()) {
                 self.nearness.note_stop(tid, begin.elapsed());
                 return Ok(Woken::Status(tid, status));

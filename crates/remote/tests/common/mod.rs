@@ -102,6 +102,7 @@ pub(crate) fn breakpoint() -> BreakpointSpec {
         one_shot: false,
         auto_continue: false,
         pad: None,
+        log: None,
         jump: None,
     }
 }
@@ -268,6 +269,7 @@ impl Breakpoints for Scripted {
                 reason: String::new(),
                 condition: ConditionPlace::Target { because: String::new() },
                 by_pages: String::new(),
+                logs: false,
             })),
             BreakpointChange::Clear(_) => None,
         };

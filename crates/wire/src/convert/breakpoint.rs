@@ -4,7 +4,8 @@ use outpost_base::{AddressSpaceId, ThreadId, Va};
 use outpost_target::condition::Condition;
 use outpost_target::{
     BreakpointChange, BreakpointId, BreakpointKind, BreakpointSpec, BreakpointState, ConditionPlace, DisplacedCopy,
-    FaultExit, Fixup, FixupKind, HardwareAccess, JumpCode, KillSafety, MAX_WATCHED, PadCode, TargetError, ThreadFilter,
+    FaultExit, Fixup, FixupKind, HardwareAccess, JumpCode, KillSafety, LogArgument, LogPlan, LogRecord, LogValue,
+    MAX_WATCHED, PadCode, TargetError, ThreadFilter,
 };
 
 use super::{enumeration, required};
@@ -115,6 +116,64 @@ impl TryFrom<proto::JumpCode> for JumpCode {
     }
 }
 
+impl From<LogPlan> for proto::LogPlan {
+    fn from(plan: LogPlan) -> proto::LogPlan {
+        let argument = |argument: LogArgument| proto::log_plan::Argument {
+            value: argument.value.code().to_vec(),
+            text: u32::from(argument.text),
+        };
+        proto::LogPlan { arguments: plan.arguments.into_iter().map(argument).collect() }
+    }
+}
+
+impl TryFrom<proto::LogPlan> for LogPlan {
+    type Error = WireError;
+
+    fn try_from(plan: proto::LogPlan) -> Result<LogPlan, WireError> {
+        let wrong = WireError::Field { field: "log" };
+        let argument = |argument: proto::log_plan::Argument| {
+            let value = Condition::verify(argument.value).map_err(|_| wrong.clone())?;
+            Ok(LogArgument { value, text: u16::try_from(argument.text).map_err(|_| wrong.clone())? })
+        };
+        let plan = LogPlan { arguments: plan.arguments.into_iter().map(argument).collect::<Result<_, WireError>>()? };
+        if plan.is_sound() { Ok(plan) } else { Err(wrong) }
+    }
+}
+
+impl From<LogRecord> for proto::LogRecord {
+    fn from(record: LogRecord) -> proto::LogRecord {
+        use proto::log_value::Value;
+        let value = |value: LogValue| {
+            let value = match value {
+                LogValue::Number(number) => Value::Number(number),
+                LogValue::Text { bytes, is_whole: true } => Value::Text(bytes),
+                LogValue::Text { bytes, is_whole: false } => Value::Beginning(bytes),
+                LogValue::Missing => Value::Missing(proto::Empty {}),
+            };
+            proto::LogValue { value: Some(value) }
+        };
+        proto::LogRecord { breakpoint: record.breakpoint.0, values: record.values.into_iter().map(value).collect() }
+    }
+}
+
+impl TryFrom<proto::LogRecord> for LogRecord {
+    type Error = WireError;
+
+    fn try_from(record: proto::LogRecord) -> Result<LogRecord, WireError> {
+        use proto::log_value::Value;
+        let value = |value: proto::LogValue| {
+            Ok(match required(value.value, "value")? {
+                Value::Number(number) => LogValue::Number(number),
+                Value::Text(bytes) => LogValue::Text { bytes, is_whole: true },
+                Value::Beginning(bytes) => LogValue::Text { bytes, is_whole: false },
+                Value::Missing(_) => LogValue::Missing,
+            })
+        };
+        let values = record.values.into_iter().map(value).collect::<Result<_, WireError>>()?;
+        Ok(LogRecord { breakpoint: BreakpointId(record.breakpoint), values })
+    }
+}
+
 impl From<BreakpointSpec> for proto::BreakpointSpec {
     fn from(spec: BreakpointSpec) -> proto::BreakpointSpec {
         let kind = match spec.kind {
@@ -135,6 +194,7 @@ impl From<BreakpointSpec> for proto::BreakpointSpec {
             skip: spec.skip,
             one_shot: spec.one_shot,
             auto_continue: spec.auto_continue,
+            log: spec.log.map(Into::into),
             pad: spec.pad.map(Into::into),
             jump: spec.jump.map(|jump| Box::new((*jump).into())),
         }
@@ -163,6 +223,7 @@ impl TryFrom<proto::BreakpointSpec> for BreakpointSpec {
             skip: spec.skip,
             one_shot: spec.one_shot,
             auto_continue: spec.auto_continue,
+            log: spec.log.map(TryInto::try_into).transpose()?,
             pad: spec.pad.map(TryInto::try_into).transpose()?,
             jump: spec.jump.map(|jump| JumpCode::try_from(*jump).map(Box::new)).transpose()?,
         })
@@ -206,6 +267,7 @@ impl From<BreakpointState> for proto::BreakpointState {
             in_debuggee,
             by_server_because,
             by_pages: state.by_pages,
+            logs: state.logs,
         }
     }
 }
@@ -222,6 +284,7 @@ impl From<proto::BreakpointState> for BreakpointState {
                 false => ConditionPlace::Target { because: state.by_server_because },
             },
             by_pages: state.by_pages,
+            logs: state.logs,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What a server reports of its own accord.
 
 use outpost_base::{ProcessId, ThreadId};
-use outpost_target::{Event, Output};
+use outpost_target::{BreakpointId, Event, Output};
 
 use super::decode;
-use crate::convert::{TailBuilder, TailReader, event};
+use crate::convert::{TailBuilder, TailReader, all, each, event};
 use crate::frame::{Frame, Header};
 use crate::stream::Payload;
 use crate::{Kind, WireError, proto};
@@ -26,6 +26,10 @@ pub fn encode_event(event: Event) -> Option<Payload> {
         }
         Event::ProcessAppeared { process, name } => {
             (Kind::ProcessAppeared, encoded(&proto::ProcessAppearedEvent { process: process.0, name }))
+        }
+        Event::Logged { records, dropped } => {
+            let dropped = dropped.into_iter().map(|(id, hits)| proto::BreakpointHits { id: id.0, hits }).collect();
+            (Kind::Logged, encoded(&proto::LoggedEvent { records: each(records), dropped }))
         }
         Event::ServerEnding { reason } => (Kind::ServerEnding, encoded(&proto::ServerEndingEvent { reason })),
         _ => return None,
@@ -66,6 +70,11 @@ pub fn decode_event(frame: &Frame<'_>) -> Result<Event, WireError> {
         Kind::ProcessAppeared => {
             let appeared: proto::ProcessAppearedEvent = decode(frame)?;
             Event::ProcessAppeared { process: ProcessId(appeared.process), name: appeared.name }
+        }
+        Kind::Logged => {
+            let logged: proto::LoggedEvent = decode(frame)?;
+            let dropped = logged.dropped.into_iter().map(|dropped| (BreakpointId(dropped.id), dropped.hits)).collect();
+            Event::Logged { records: all(logged.records)?, dropped }
         }
         Kind::ServerEnding => Event::ServerEnding { reason: decode::<proto::ServerEndingEvent>(frame)?.reason },
         _ => return Err(WireError::UnexpectedKind { kind: frame.header.kind }),

@@ -229,7 +229,7 @@ impl Values {
     }
 
     pub(crate) fn event(&mut self) -> Event {
-        match self.below(6) {
+        match self.below(7) {
             0 => Event::Stopped(self.bundle()),
             1 => Event::Trace { thread: self.thread(), steps: self.list(Values::trace_step) },
             2 => Event::Noticed(self.record()),
@@ -238,6 +238,10 @@ impl Values {
                 stream: self.one_of(&[OutputStream::Stdout, OutputStream::Stderr]),
                 bytes: self.bytes(),
             }),
+            5 => Event::Logged {
+                records: self.list(Values::log_record),
+                dropped: self.list(|values| (BreakpointId(values.u32()), values.number())),
+            },
             4 => Event::ProcessAppeared { process: self.process(), name: self.text() },
             _ => Event::ServerEnding { reason: self.text() },
         }
@@ -345,6 +349,20 @@ impl Values {
         Condition::verify(code).expect("valid code")
     }
 
+    fn log(&mut self) -> LogPlan {
+        let argument = |values: &mut Values| LogArgument { value: values.condition(), text: values.below(257) as u16 };
+        LogPlan { arguments: self.list(argument) }
+    }
+
+    fn log_record(&mut self) -> LogRecord {
+        let value = |values: &mut Values| match values.below(3) {
+            0 => LogValue::Number(values.number()),
+            1 => LogValue::Text { bytes: values.short_bytes(40), is_whole: values.flag() },
+            _ => LogValue::Missing,
+        };
+        LogRecord { breakpoint: BreakpointId(self.u32()), values: self.list(value) }
+    }
+
     fn pad(&mut self) -> PadCode {
         let kinds = [FixupKind::Relative32, FixupKind::Absolute64];
         PadCode {
@@ -401,6 +419,7 @@ impl Values {
             skip: self.number(),
             one_shot: self.flag(),
             auto_continue: self.flag(),
+            log: self.some(Values::log),
             pad: self.some(Values::pad),
             jump: self.some(|values| Box::new(values.jump())),
         })
@@ -607,6 +626,7 @@ impl Values {
             condition: self
                 .one_of(&[ConditionPlace::Debuggee, ConditionPlace::Target { because: "the site is not hot".into() }]),
             by_pages: self.text(),
+            logs: self.flag(),
         }
     }
 

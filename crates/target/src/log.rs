@@ -1,0 +1,162 @@
+//! Logpoints: breakpoints whose hits are written down and stop nobody.
+//!
+//! What is written are values, not text: the client has the format, and makes a line of each record when it comes. Records
+//! come as [`crate::Event::Logged`], many at a time, in the order of the hits, and before any stop that came after them.
+
+use outpost_base::{MemoryReader, RegisterContext, Va};
+
+use crate::BreakpointId;
+use crate::condition::Condition;
+
+/// What is written down of a hit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogPlan {
+    /// The values, at most [`LogPlan::MAX_ARGUMENTS`].
+    pub arguments: Vec<LogArgument>,
+}
+
+/// One value of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogArgument {
+    /// Code that gives it.
+    pub value: Condition,
+    /// Not 0: the value is the address of a text; of that so many bytes are written at most, up to one that is zero. At most
+    /// [`LogPlan::MAX_TEXT`].
+    pub text: u16,
+}
+
+/// A value that was written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogValue {
+    /// A number.
+    Number(u64),
+    /// A text without its zero byte.
+    Text {
+        /// Its bytes.
+        bytes: Vec<u8>,
+        /// Whether it ended within the bytes that were asked for.
+        is_whole: bool,
+    },
+    /// There was none: memory that cannot be read, a division by zero.
+    Missing,
+}
+
+/// A hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRecord {
+    /// The breakpoint.
+    pub breakpoint: BreakpointId,
+    /// A value for each argument of its plan.
+    pub values: Vec<LogValue>,
+}
+
+impl LogPlan {
+    /// Most values of a record.
+    pub const MAX_ARGUMENTS: usize = 32;
+    /// Most bytes of a text.
+    pub const MAX_TEXT: u16 = 256;
+    /// Most bytes of all texts of a record together.
+    pub const MAX_TEXTS: usize = 1024;
+
+    /// Whether it keeps to its bounds.
+    pub fn is_sound(&self) -> bool {
+        let texts = self.arguments.iter().map(|argument| usize::from(argument.text));
+        self.arguments.len() <= LogPlan::MAX_ARGUMENTS
+            && self.arguments.iter().all(|argument| argument.text <= LogPlan::MAX_TEXT)
+            && texts.sum::<usize>() <= LogPlan::MAX_TEXTS
+    }
+
+    /// Writes a hit of a stopped thread down.
+    pub fn record(
+        &self,
+        breakpoint: BreakpointId,
+        registers: &RegisterContext,
+        memory: &mut dyn MemoryReader,
+    ) -> LogRecord {
+        let mut value = |argument: &LogArgument| match (argument.value.evaluate(registers, memory), argument.text) {
+            (Err(_), _) => LogValue::Missing,
+            (Ok(number), 0) => LogValue::Number(number),
+            (Ok(at), len) => {
+                let mut bytes = vec![0; usize::from(len)];
+                let count = memory.read(Va(at), &mut bytes);
+                bytes.truncate(count);
+                LogValue::text(bytes, len)
+            }
+        };
+        LogRecord { breakpoint, values: self.arguments.iter().map(&mut value).collect() }
+    }
+}
+
+impl LogValue {
+    /// The text in the first readable ones of `len` bytes.
+    pub fn text(mut bytes: Vec<u8>, len: u16) -> LogValue {
+        if bytes.is_empty() {
+            return LogValue::Missing;
+        }
+        let end = bytes.iter().position(|byte| *byte == 0);
+        bytes.truncate(end.unwrap_or(usize::from(len)));
+        LogValue::Text { is_whole: end.is_some(), bytes }
+    }
+}
+
+impl LogRecord {
+    /// About how many bytes it takes on its way.
+    pub fn size(&self) -> usize {
+        let value = |value: &LogValue| match value {
+            LogValue::Text { bytes, .. } => 8 + bytes.len(),
+            _ => 12,
+        };
+        8 + self.values.iter().map(value).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outpost_base::{Arch, SliceMemory};
+
+    use super::*;
+    use crate::condition::{Assembler, Op};
+
+    fn constant(value: u64) -> Condition {
+        let mut code = Assembler::default();
+        code.constant(value);
+        code.finish().unwrap()
+    }
+
+    fn value(argument: LogArgument) -> LogValue {
+        let mut memory = SliceMemory { start: Va(0x1000), bytes: b"worm\0tail" };
+        let plan = LogPlan { arguments: vec![argument] };
+        let mut record = plan.record(BreakpointId(7), &RegisterContext::new(Arch::X86_64), &mut memory);
+        assert_eq!(record.breakpoint, BreakpointId(7));
+        record.values.remove(0)
+    }
+
+    #[test]
+    fn texts_end_at_a_zero_or_their_bound_or_where_memory_does() {
+        let text = |at, text| value(LogArgument { value: constant(at), text });
+        let found = |bytes: &[u8], is_whole| LogValue::Text { bytes: bytes.to_vec(), is_whole };
+        assert_eq!(text(0x1000, 64), found(b"worm", true));
+        assert_eq!(text(0x1000, 5), found(b"worm", true));
+        assert_eq!(text(0x1000, 3), found(b"wor", false));
+        assert_eq!(text(0x1005, 64), found(b"tail", false), "what follows cannot be read");
+        assert_eq!(text(0x1004, 64), found(b"", true));
+        assert_eq!(text(0x2000, 64), LogValue::Missing);
+    }
+
+    #[test]
+    fn numbers_may_be_missing() {
+        assert_eq!(value(LogArgument { value: constant(5), text: 0 }), LogValue::Number(5));
+        let mut code = Assembler::default();
+        code.constant(1);
+        code.constant(0);
+        code.op(Op::DivideUnsigned);
+        assert_eq!(value(LogArgument { value: code.finish().unwrap(), text: 0 }), LogValue::Missing);
+    }
+
+    #[test]
+    fn plans_are_bounded() {
+        let plan = |count, text| LogPlan { arguments: vec![LogArgument { value: constant(0), text }; count] };
+        assert!(plan(32, 0).is_sound() && plan(4, 256).is_sound());
+        assert!(!plan(33, 0).is_sound() && !plan(1, 257).is_sound() && !plan(5, 256).is_sound());
+    }
+}
