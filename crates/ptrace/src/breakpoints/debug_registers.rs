@@ -143,6 +143,11 @@ pub(crate) fn take_status(thread: ThreadId) -> u64 {
     status
 }
 
+/// Whether one of them fired, which is left to be read.
+pub(super) fn have_fired(thread: ThreadId) -> bool {
+    registers::debug(thread.0, DR6).unwrap_or(0) & 0xf != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

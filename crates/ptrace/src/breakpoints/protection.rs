@@ -14,6 +14,7 @@ use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va, VaRange};
 use outpost_target::{KillSafety, PadCode};
 use rustix::io::Errno;
 
+use super::debug_registers::have_fired;
 use super::pass::Passed;
 use super::sites::{FAULT, TRAP};
 use crate::lifeline::{Installed, KernelSigaction, NotSafe, Scan, has_pushed, set_action};
@@ -30,6 +31,7 @@ use crate::tracer::{Arrival, State, Thread, Tracer, state_letter, trap_code};
 const MAX_CALLERS: usize = 8;
 /// A refusal may be a matter of the moment: it is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
+const SIGTRAP_BIT: u64 = 1 << (libc::SIGTRAP - 1);
 /// Instructions a pad has at most, with room to spare.
 pub(super) const MAX_PAD_STEPS: usize = 16;
 
@@ -330,7 +332,22 @@ impl Tracer {
         Some(self.step_out_of_pad(tid))
     }
 
+    /// Takes a thread to the end of the pad it is in. Each step unblocks SIGTRAP in it, which the program may block.
     pub(super) fn step_out_of_pad(&mut self, tid: ThreadId) -> Passed {
+        let before = ptrace::signal_mask(tid.0).unwrap_or(0);
+        let passed = self.steps_out_of_pad(tid);
+        if before & SIGTRAP_BIT != 0 {
+            match ptrace::signal_mask(tid.0) {
+                Ok(now) if now & SIGTRAP_BIT == 0 => drop(ptrace::set_signal_mask(tid.0, now | SIGTRAP_BIT)),
+                Ok(_) => {}
+                // It was set going for what it stopped for, or is gone.
+                Err(_) => drop(self.threads.get_mut(&tid).map(|thread| thread.mask_before_step = Some(before))),
+            }
+        }
+        passed
+    }
+
+    fn steps_out_of_pad(&mut self, tid: ThreadId) -> Passed {
         for _ in 0..self.steps_left_in_pad(tid) {
             self.tell_step(tid);
             let stopped = self.flush(tid).and_then(|()| ptrace::go(tid.0, Go::Step, 0));
@@ -352,7 +369,7 @@ impl Tracer {
             }
             let is_step = matches!(status.decode(), Decoded::Stopped { signal: libc::SIGTRAP, event: 0 })
                 && ptrace::signal_info(tid.0).is_ok_and(|info| trap_code::is_step(info.code()));
-            if !is_step || self.debug_registers_used(tid) {
+            if !is_step || (self.debug_registers_used(tid) && have_fired(tid)) {
                 // A fault of the displaced instruction, an interrupt, a debug register: dealt with like any other stop.
                 self.on_status(tid, status);
                 return Passed::Elsewhere;
