@@ -192,6 +192,33 @@ fn a_file_of_another_tree_is_not_taken_for_its_name() {
     assert!(part(&output, "file").contains(&format!("{}/main.c (of another tree)", other.display())), "{output}");
 }
 
+/// Two programs were built in one directory, one after the other.
+#[test]
+fn what_was_learnt_of_one_program_is_not_believed_of_another() {
+    let folder = moved("gcc", "");
+    let place = folder.path().canonicalize().unwrap();
+    // Of the second, files of other names; only one is called as one of the first.
+    let proj = place.join("ci/proj");
+    std::fs::create_dir_all(proj.join("src")).unwrap();
+    let second = "int one(void); int two(void);\nint main(void) { return one() + two(); }\n";
+    for (name, text) in
+        [("main.c", second), ("one.c", "int one(void) { return 1; }\n"), ("two.c", "int two(void) { return 2; }\n")]
+    {
+        std::fs::write(proj.join("src").join(name), text).unwrap();
+    }
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-g", "-O0"]).args(["main.c", "one.c", "two.c"].map(|name| proj.join("src").join(name)));
+    assert!(gcc.arg("-o").arg(place.join("bin/second")).status().unwrap().success());
+    std::fs::remove_dir_all(place.join("ci")).unwrap();
+    let create = format!(".create {}", place.join("bin/second").display());
+    let lines = ["g main; lsf src/main.c", &create, "g main; .echo [second]; lsf src/main.c; .echo [end]"];
+    let program = place.join("bin/prog");
+    let options = lines.iter().flat_map(|line| ["-c", line]);
+    let output = run_in(&place.join("home/renamed"), &options.chain([program.to_str().unwrap()]).collect::<Vec<_>>());
+    assert!(output.contains("Current: ") && output.contains("2 of 2 other files of its tree"), "{output}");
+    assert!(part(&output, "second").contains("main.c not found"), "{output}");
+}
+
 #[test]
 fn a_checksum_proves_a_file_that_has_moved_alone() {
     let folder = moved("clang", "-gdwarf-5");

@@ -1,6 +1,6 @@
 //! Trees of sources that have moved: what the start of a recorded path became, and how that is known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -114,8 +114,19 @@ pub(super) struct Trees {
     learnt: Vec<LearntSourceMap>,
     /// Mappings that the user took back.
     refused: Vec<(String, PathBuf)>,
-    /// Recorded paths of modules, by where the module is.
-    names: HashMap<usize, (Weak<Module>, Rc<Vec<String>>)>,
+    /// What is known of modules, by where they are.
+    modules: HashMap<usize, Known>,
+}
+
+/// What is known of a module's sources.
+#[derive(Debug)]
+struct Known {
+    /// Keeps its place from being another's.
+    module: Weak<Module>,
+    /// All recorded paths, sorted.
+    names: Rc<Vec<String>>,
+    /// Mappings that lead to its sources, as far as its other files say.
+    suited: HashSet<(String, PathBuf)>,
 }
 
 impl Trees {
@@ -146,12 +157,40 @@ impl Trees {
     }
 
     /// Where a file is by what was learnt, by the longest start first, and the newest of those.
-    pub(super) fn places(&self, recorded: &str) -> Vec<(PathBuf, SourceRule)> {
+    pub(super) fn places(&self, recorded: &str) -> Vec<(PathBuf, LearntSourceMap)> {
         let maps = self.learnt.iter().rev();
         let fitting = maps.filter_map(|map| Some((map, rest_behind(recorded, &map.from)?)));
-        let mut fitting: Vec<_> = fitting.map(|(map, rest)| (map.from.len(), map.to.join(rest), map.rule)).collect();
-        fitting.sort_by_key(|(len, ..)| std::cmp::Reverse(*len));
-        fitting.into_iter().map(|(_, path, rule)| (path, rule)).collect()
+        let mut fitting: Vec<_> = fitting.map(|(map, rest)| (map.to.join(rest), map.clone())).collect();
+        fitting.sort_by_key(|(_, map)| std::cmp::Reverse(map.from.len()));
+        fitting
+    }
+
+    /// Whether a mapping is for those of the modules that have this source. It may have been learnt of another program that
+    /// was built in a directory of the same name: then their other files are not there.
+    pub(super) fn is_suited(
+        &mut self,
+        modules: &[Arc<Module>],
+        recorded: &str,
+        path: &Path,
+        map: &LearntSourceMap,
+    ) -> bool {
+        let key = (map.from.clone(), map.to.clone());
+        let with = self.modules_with(modules, recorded);
+        if with.is_empty()
+            || with.iter().any(|at| self.modules.get(at).is_some_and(|known| known.suited.contains(&key)))
+        {
+            return true;
+        }
+        let kept = rest_behind(recorded, &map.from).map_or(0, |rest| rest.components().count());
+        if self.company(modules, recorded, path, kept) == Company::Absent {
+            return false;
+        }
+        for at in with {
+            if let Some(known) = self.modules.get_mut(&at) {
+                known.suited.insert(key.clone());
+            }
+        }
+        true
     }
 
     /// Remembers where the tree of a file is that was found: all of its path but the last `kept` components was replaced.
@@ -169,7 +208,9 @@ impl Trees {
     /// Whether other files of the tree are there, too, if `recorded` is at `path`; at most the last `most` components
     /// are taken as the tree's. The largest tree that is there counts: more of its files are found then.
     pub(super) fn company(&mut self, modules: &[Arc<Module>], recorded: &str, path: &Path, most: usize) -> Company {
-        let (names, itself) = (self.names_beside(modules, recorded), whole(recorded));
+        let (with, itself) = (self.modules_with(modules, recorded), whole(recorded));
+        let known = with.iter().filter_map(|at| self.modules.get(at));
+        let names: Vec<Rc<Vec<String>>> = known.map(|known| known.names.clone()).collect();
         let mut nearest = None;
         for kept in (1..=most).rev() {
             let (from, Some(to)) = (start(recorded, kept), without_end(path, kept)) else { continue };
@@ -190,20 +231,22 @@ impl Trees {
         }
     }
 
-    /// All recorded paths of the modules that have this one.
-    fn names_beside(&mut self, modules: &[Arc<Module>], recorded: &str) -> Vec<Rc<Vec<String>>> {
-        self.names.retain(|_, (module, _)| module.strong_count() > 0);
+    /// Those of the modules that have a recorded path.
+    fn modules_with(&mut self, modules: &[Arc<Module>], recorded: &str) -> Vec<usize> {
+        self.modules.retain(|_, known| known.module.strong_count() > 0);
         let with = modules.iter().filter(|module| !module.source_files(recorded).is_empty());
-        let names = with.map(|module| {
-            let list = || {
+        let numbers = with.map(|module| {
+            let make = || {
                 let mut names: Vec<String> = module.source_files("").iter().map(|name| whole(name)).collect();
                 names.sort();
                 names.dedup();
-                (Arc::downgrade(module), Rc::new(names))
+                Known { module: Arc::downgrade(module), names: Rc::new(names), suited: HashSet::new() }
             };
-            self.names.entry(Arc::as_ptr(module).addr()).or_insert_with(list).1.clone()
+            let at = Arc::as_ptr(module).addr();
+            self.modules.entry(at).or_insert_with(make);
+            at
         });
-        names.collect()
+        numbers.collect()
     }
 }
 

@@ -121,6 +121,11 @@ impl Trial {
         self.names.iter().map(|(name, _)| name.clone()).collect()
     }
 
+    /// Modules whose debug info can be asked.
+    pub(super) fn modules(&self) -> &[Arc<Module>] {
+        &self.modules
+    }
+
     /// Whether nothing better is to be hoped for.
     pub(super) fn is_over(&self) -> bool {
         self.trust() == Some(Trust::Full)
