@@ -177,6 +177,30 @@ mod tests {
         assert!(!parts.items.is_empty());
     }
 
+    /// Seeds of the fuzz target: each is a file without faults that has a view for the node, with any memory.
+    #[test]
+    fn seeds_replay() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/views");
+        let seeds: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(seeds.len() >= 4);
+        for path in seeds {
+            let mut data = std::fs::read(&path).unwrap();
+            let file = ViewFile::parse("seed.natvis", std::str::from_utf8(&data[1..]).unwrap()).unwrap();
+            assert!(file.problems.is_empty(), "{}: {:?}", path.display(), file.problems);
+            let mut engine = Engine::new();
+            engine.load_views(file);
+            let node = Value::in_memory(TypeTable::new(Box::new(NodeTypes)).get(NODE), Va(NODES));
+            let mut memory = Invented { seed: data[0] };
+            let text = engine.view_text(&node, &mut memory);
+            let parts = engine.object_parts(&Object::Value(node), &ViewLimits::default(), false, &mut memory).unwrap();
+            assert!(text.is_some() || !parts.items.is_empty(), "{}", path.display());
+            for seed in 0..16 {
+                data[0] = seed;
+                fuzz_views(&data);
+            }
+        }
+    }
+
     const ITEMS: &[&str] = &[
         "<DisplayString Condition=\"ONE\">{TWO} {THREE}</DisplayString>",
         "<DisplayString Optional=\"true\">{ONE}</DisplayString>",
