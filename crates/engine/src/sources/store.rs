@@ -110,7 +110,7 @@ impl SourceStore {
     /// Tries where the tree of a file is, as others of it say.
     pub(super) fn try_learnt(&mut self, name: &str, trial: &mut Trial) {
         for (path, map) in self.trees.places(name) {
-            let is_suited = self.trees.is_suited(trial.modules(), name, &path, &map);
+            let is_suited = path.is_file() && self.trees.is_suited(trial.modules(), name, &path, &map);
             if !is_suited || !trial.try_here(name, path.clone(), map.rule, SourceGrounds::Learnt) {
                 trial.looked.push(path.display().to_string());
             }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use outpost_symbols::Module;
 
-use super::SourceRule;
+use super::{MAX_COMPONENTS, SourceRule};
 
 /// Most other files of a tree that are looked for where it is thought to be.
 const MAX_SAMPLE: usize = 32;
@@ -212,7 +212,7 @@ impl Trees {
         let known = with.iter().filter_map(|at| self.modules.get(at));
         let names: Vec<Rc<Vec<String>>> = known.map(|known| known.names.clone()).collect();
         let mut nearest = None;
-        for kept in (1..=most).rev() {
+        for kept in (1..=most.min(MAX_COMPONENTS)).rev() {
             let (from, Some(to)) = (start(recorded, kept), without_end(path, kept)) else { continue };
             let others: Vec<&String> = names.iter().flat_map(|names| below(names, &from)).collect();
             let every = others.len().div_ceil(MAX_SAMPLE).max(1);
