@@ -1,5 +1,6 @@
 //! Files of sources.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::common::*;
@@ -176,6 +177,27 @@ fn a_tree_that_has_moved_is_found_by_the_company_of_its_files() {
     let output = run_in(&place.join("bin"), &[&options[..], &[program.to_str().unwrap()]].concat());
     let expected = format!("Current: {home}/src/main.c (by the source path, as other files of its tree)\n");
     assert_eq!(part(&output, "file"), expected);
+}
+
+/// As builds have them that are to give the same result everywhere.
+#[test]
+fn relative_paths_are_those_of_the_tree_that_has_the_other_files() {
+    let folder = moved("gcc", "");
+    let place = folder.path().canonicalize().unwrap();
+    let tree = place.join("home/renamed");
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-g", "-O0", "-I", "src", "src/main.c", "src/part/part.c", "-o"]).arg(place.join("bin/relative"));
+    assert!(gcc.arg(format!("-ffile-prefix-map={}=.", tree.display())).current_dir(&tree).status().unwrap().success());
+    let other = place.join("other");
+    std::fs::create_dir_all(other.join("src")).unwrap();
+    std::fs::write(other.join("src/main.c"), "int main(void) {\n}\n").unwrap();
+    let script = "g main; .echo [file]; lsf main.c; .echo [maps]; !sourcemaps; .echo [end]";
+    let look = |from: &Path| run_in(from, &["-c", script, place.join("bin/relative").to_str().unwrap()]);
+    let (right, wrong) = (look(&tree), look(&other));
+    let reason = "around the current directory; 2 of 2 other files of its tree are there, too";
+    assert_eq!(part(&right, "file"), format!("Current: {}/src/main.c ({reason})\n", tree.display()), "{right}");
+    assert_eq!(part(&right, "maps"), format!(". => {} ({reason})\n", tree.display()));
+    assert!(part(&wrong, "file").contains("other/src/main.c (of another tree)"), "{wrong}");
 }
 
 #[test]

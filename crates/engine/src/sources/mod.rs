@@ -243,6 +243,8 @@ impl Engine {
                 Usual::Target => self.try_target(place, name, trial),
                 Usual::SourcePath => self.sources.try_path(name, trial),
                 Usual::Learnt => self.sources.try_learnt(name, trial),
+                // Relative to what is not recorded: what is there in the debugger's directory may be anything.
+                Usual::Recorded if !name.starts_with('/') && trial.is_known(name) => {}
                 Usual::Recorded => {
                     if !trial.try_here(name, PathBuf::from(name), SourceRule::Recorded, SourceGrounds::Place) {
                         trial.looked.push(name.clone());

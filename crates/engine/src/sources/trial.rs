@@ -126,6 +126,11 @@ impl Trial {
         &self.modules
     }
 
+    /// Whether debug info has this path.
+    pub(super) fn is_known(&self, name: &str) -> bool {
+        self.modules.iter().any(|module| !module.source_files(name).is_empty())
+    }
+
     /// Whether nothing better is to be hoped for.
     pub(super) fn is_over(&self) -> bool {
         self.trust() == Some(Trust::Full)
