@@ -77,6 +77,7 @@ transcripts! {
     language
     locals
     logpoints
+    logpoints_hot
     missed
     modules
     objects

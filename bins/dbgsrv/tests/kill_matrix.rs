@@ -33,13 +33,13 @@ use debuggee::{
     space, step, step_plan, stop, symbol, worker_program,
 };
 use outpost_base::{AddressSpaceId, Arch, ProcessId, Va, VaRange};
-use outpost_engine::code::make_jump;
+use outpost_engine::code::{JumpPlan, make_jump};
 use outpost_remote::{Options, RemoteTarget};
 use outpost_target::condition::{Assembler, Op};
 use outpost_target::{
     Action, AttachMode, BreakpointChange, BreakpointKind, BreakpointSpec, Breakpoints, BundleRequest, CallPlan,
     CallWord, ConditionPlace, CreateSpec, DetachMode, Event, Fixup, FixupKind, HardwareAccess, KillSafety, Live,
-    PadCode, Plan, SignalAction, StdioSpec, StepPlan, Target, TargetError, ThreadPlan, Waited,
+    LogArgument, LogPlan, PadCode, Plan, SignalAction, StdioSpec, StepPlan, Target, TargetError, ThreadPlan, Waited,
 };
 use outpost_testkit::link::DelayLink;
 use outpost_testkit::{Running, tracer, wait_until};
@@ -56,6 +56,8 @@ enum State {
     FalseConditions,
     /// Their conditions run in the debuggee: one is false each time, the other true now and then, which does not stop.
     Jumps,
+    /// They are written down there: one with a number and a text, the other only after many passes.
+    Logging,
     /// Stopped at a breakpoint.
     AtBreakpoint,
     /// Stopped by a break-in; no site is planted.
@@ -82,11 +84,12 @@ enum State {
     FoundStoppedHits,
 }
 
-const STATES: [State; 16] = [
+const STATES: [State; 17] = [
     State::Hits,
     State::PlainHits,
     State::FalseConditions,
     State::Jumps,
+    State::Logging,
     State::AtBreakpoint,
     State::BrokenIn,
     State::Stepping,
@@ -500,8 +503,33 @@ fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[B
             for (site, condition) in [(work, often), (odd, never())] {
                 let mut code = [0; 32];
                 assert_eq!(remote.read_memory(space, site.at, &mut code).unwrap(), code.len());
-                let jump = Some(Box::new(make_jump(Arch::X86_64, site.at, &code, &condition).unwrap()));
+                let jump = Some(Box::new(make_jump(Arch::X86_64, site.at, &code, (&condition).into()).unwrap()));
                 put(remote, BreakpointSpec { condition: Some(condition), auto_continue: true, jump, ..site });
+            }
+            2
+        }
+        State::Logging => {
+            let constant = |value: u64| {
+                let mut code = Assembler::default();
+                code.constant(value);
+                code.finish().unwrap()
+            };
+            let image = remote.modules(process).unwrap()[0].range.start;
+            let number = {
+                let mut code = Assembler::default();
+                code.constant(symbol(&worker_program(), "watched").0);
+                code.load(8, false);
+                code.finish().unwrap()
+            };
+            let arguments =
+                vec![LogArgument { value: number, text: 0 }, LogArgument { value: constant(image.0), text: 100 }];
+            let [work, odd] = sites;
+            for (site, log, skip) in [(work, LogPlan { arguments }, 0), (odd, LogPlan::default(), 200_000)] {
+                let mut code = [0; 32];
+                assert_eq!(remote.read_memory(space, site.at, &mut code).unwrap(), code.len());
+                let plan = JumpPlan { passes: skip > 0, log: Some((site.id, &log)), ..JumpPlan::default() };
+                let jump = Some(Box::new(make_jump(Arch::X86_64, site.at, &code, plan).unwrap()));
+                put(remote, BreakpointSpec { log: Some(log), skip, jump, ..site });
             }
             2
         }
@@ -563,7 +591,7 @@ fn enter(remote: &mut RemoteTarget, process: ProcessId, state: State, sites: &[B
             let processes = remote.processes().unwrap();
             unsafe_because = processes.into_iter().find(|known| known.id == process).unwrap().steps_unsafe_because;
         }
-        State::Jumps => {
+        State::Jumps | State::Logging => {
             run(remote);
             let end = Instant::now() + LIMIT;
             let jumps = |remote: &mut RemoteTarget| {

@@ -32,6 +32,7 @@ impl Tracer {
         if !exited {
             self.keep_lifelines();
         }
+        self.drain_all_logs();
         self.generation = StopGeneration(self.generation.0 + 1);
         let stop = StopRecord { process: report.process, thread: report.thread, reason: report.reason };
         let mut bundle = StopBundle::bare(self.generation, stop);

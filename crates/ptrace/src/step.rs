@@ -314,6 +314,7 @@ impl Tracer {
         }
         if has_client && !repeats {
             self.has_arrived(tid);
+            self.settle_pads(tid, pc);
             if let Judgement::Stop(ids) = self.judge(tid, pc) {
                 self.stop_at_breakpoints(tid, ids);
                 return false;

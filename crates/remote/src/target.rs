@@ -353,7 +353,11 @@ impl Breakpoints for RemoteTarget {
             let reason = "the server is of a release that watches 1, 2, 4 or 8 bytes".into();
             return Err(TargetError::Unsupported { operation: "watching so many bytes", reason });
         }
-        let request = Request::ChangeBreakpoints { changes: changes.to_vec() };
+        let mut changes = changes.to_vec();
+        if !self.capabilities.has_jump_data {
+            changes.iter_mut().for_each(without_jump_data);
+        }
+        let request = Request::ChangeBreakpoints { changes };
         expect!(self.link.call(request), Reply::BreakpointChanges(answers) => answers)
     }
 
@@ -429,6 +433,13 @@ impl Os for RemoteTarget {
             return Err(TargetError::Unsupported { operation: "listing sessions", reason });
         }
         expect!(self.link.call(Request::Sessions), Reply::Sessions(list) => list)
+    }
+}
+
+/// Takes code away that the server could not place.
+fn without_jump_data(change: &mut BreakpointChange) {
+    if let BreakpointChange::Set(spec) = change {
+        spec.jump = spec.jump.take().filter(|jump| !jump.needs_data());
     }
 }
 

@@ -53,6 +53,20 @@ pub enum FixupKind {
     Relative32,
     /// The absolute address, 8 bytes.
     Absolute64,
+    /// The address of [`crate::jump_data`] in this process, 8 bytes; a jump pad's only.
+    Data64,
+    /// The address of this pad's own words there, 8 bytes; a jump pad's only.
+    Cells64,
+}
+
+impl FixupKind {
+    /// Bytes of the field.
+    pub const fn size(self) -> usize {
+        match self {
+            FixupKind::Relative32 => 4,
+            FixupKind::Absolute64 | FixupKind::Data64 | FixupKind::Cells64 => 8,
+        }
+    }
 }
 
 /// A field of pad code that depends on where the pad is placed.
@@ -99,12 +113,13 @@ pub struct DisplacedCopy {
     pub pad_offset: u16,
 }
 
-/// A breakpoint's condition as machine code, for a pad that a jump in place of the site's instructions leads to: a hit that
-/// does not count costs no signal. Made by the client, which has the disassembler; planted where a site is hot.
+/// What decides about a breakpoint's hits as machine code, for a pad that a jump in place of the site's instructions leads to: a
+/// hit that does not stop costs no signal. Made by the client, which has the disassembler; planted where a site is hot.
 ///
-/// The code is entered at its first byte with everything as it was at the site. Where the condition is false, it puts
-/// back what it used and runs the displaced instructions. Where it is true it comes, with everything as it was at the
-/// site, to the **trap**: one byte that faults. Its running time is bounded, as its jumps go forward only.
+/// The code is entered at its first byte with everything as it was at the site. Where the hit does not stop - it is another
+/// thread's, the condition is false, it still passes, or it was written down - it puts back what it used and runs the
+/// displaced instructions. Otherwise, and where something cannot be read, it comes, with everything as it was at the site,
+/// to the **trap**: one byte that faults. Its running time is bounded: its jumps go forward, but for counted loops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JumpCode {
     /// Code with the fixups' fields zero; at most [`JumpCode::MAX_LEN`] bytes.
@@ -130,18 +145,17 @@ impl JumpCode {
     /// Undefined in 64-bit mode (Intel SDM vol. 2, appendix A, table A-2).
     pub const TRAP: u8 = 0xd6;
 
+    /// Whether it shares [`crate::jump_data`] with the target.
+    pub fn needs_data(&self) -> bool {
+        self.fixups.iter().any(|fixup| matches!(fixup.kind, FixupKind::Data64 | FixupKind::Cells64))
+    }
+
     /// Whether all offsets lie where they must, so that it can be placed. What the code does is the client's business,
     /// who could write anything anywhere.
     pub fn is_sound(&self) -> bool {
         let len = self.bytes.len();
         let is_inside = |offset: u16| usize::from(offset) < len;
-        let fits = |fixup: &Fixup| {
-            let size = match fixup.kind {
-                FixupKind::Relative32 => 4,
-                FixupKind::Absolute64 => 8,
-            };
-            usize::from(fixup.offset) + size <= len
-        };
+        let fits = |fixup: &Fixup| usize::from(fixup.offset) + fixup.kind.size() <= len;
         let first = self.copies.first().is_some_and(|copy| copy.site_offset == 0);
         let ascending = self
             .copies
@@ -187,8 +201,7 @@ pub struct BreakpointSpec {
     pub log: Option<LogPlan>,
     /// How to run the displaced instruction out of line.
     pub pad: Option<PadCode>,
-    /// The condition as machine code, where it can be had. The target goes by [`BreakpointSpec::condition`] wherever it
-    /// cannot use this.
+    /// All of this as machine code, where it can be had. The target goes by the rest wherever it cannot use this.
     pub jump: Option<Box<JumpCode>>,
 }
 

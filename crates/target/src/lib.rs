@@ -17,6 +17,7 @@ mod error;
 mod event;
 pub mod fake;
 mod info;
+pub mod jump_data;
 pub mod link_map;
 mod log;
 mod os;

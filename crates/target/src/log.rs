@@ -66,6 +66,32 @@ impl LogPlan {
             && texts.sum::<usize>() <= LogPlan::MAX_TEXTS
     }
 
+    /// Words that a record's values have in [`crate::jump_data`]: each number one; each text one for its length, which is what
+    /// was asked for if it did not end before, then as many as hold what was asked for.
+    pub fn words(&self) -> u16 {
+        let words = |argument: &LogArgument| 1 + argument.text.div_ceil(8);
+        self.arguments.iter().map(words).sum()
+    }
+
+    /// The values in these words, which the program may have written over.
+    pub fn read(&self, breakpoint: BreakpointId, words: &[u8]) -> LogRecord {
+        let mut rest = words;
+        let mut value = |argument: &LogArgument| {
+            let Some((word, behind)) = rest.split_first_chunk() else { return LogValue::Missing };
+            let number = u64::from_le_bytes(*word);
+            if argument.text == 0 {
+                rest = behind;
+                return LogValue::Number(number);
+            }
+            let room = usize::from(argument.text).next_multiple_of(8).min(behind.len());
+            let (text, behind) = behind.split_at(room);
+            rest = behind;
+            let len = usize::try_from(number).unwrap_or(usize::MAX).min(usize::from(argument.text)).min(room);
+            LogValue::Text { bytes: text[..len].to_vec(), is_whole: number < u64::from(argument.text) }
+        };
+        LogRecord { breakpoint, values: self.arguments.iter().map(&mut value).collect() }
+    }
+
     /// Writes a hit of a stopped thread down.
     pub fn record(
         &self,
@@ -154,9 +180,30 @@ mod tests {
     }
 
     #[test]
+    fn records_of_pads_are_read_as_they_were_written() {
+        let number = LogArgument { value: constant(0), text: 0 };
+        let text = LogArgument { value: constant(0), text: 12 };
+        let plan = LogPlan { arguments: vec![number.clone(), text.clone(), text, number] };
+        assert_eq!(plan.words(), 8);
+        let mut words = Vec::new();
+        words.extend(7_u64.to_le_bytes());
+        words.extend([4_u64.to_le_bytes(), *b"worm\0\0\0\0", [0xff; 8]].concat());
+        words.extend([12_u64.to_le_bytes(), *b"a longer", *b" one is "].concat());
+        words.extend(9_u64.to_le_bytes());
+        let text = |bytes: &[u8], is_whole| LogValue::Text { bytes: bytes.to_vec(), is_whole };
+        let expected = [LogValue::Number(7), text(b"worm", true), text(b"a longer one", false), LogValue::Number(9)];
+        assert_eq!(plan.read(BreakpointId(1), &words).values, expected);
+        // Whatever the program made of it.
+        words[8..16].fill(0xff);
+        assert_eq!(plan.read(BreakpointId(1), &words[..30]).values[1], text(b"worm\0\0\0\0\xff\xff\xff\xff", false));
+    }
+
+    #[test]
     fn plans_are_bounded() {
         let plan = |count, text| LogPlan { arguments: vec![LogArgument { value: constant(0), text }; count] };
         assert!(plan(32, 0).is_sound() && plan(4, 256).is_sound());
+        let longest = LogPlan { arguments: [plan(4, 256).arguments, plan(28, 0).arguments].concat() };
+        assert!(longest.is_sound() && 8 * u64::from(1 + longest.words()) <= crate::jump_data::LONGEST);
         assert!(!plan(33, 0).is_sound() && !plan(1, 257).is_sound() && !plan(5, 256).is_sound());
     }
 }

@@ -12,4 +12,5 @@ mod common;
 #[path = "../debuggee/mod.rs"]
 mod debuggee;
 mod links;
+mod logging;
 mod suite;

@@ -56,9 +56,10 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "How breakpoints may be made",
         details: "With safe, a breakpoint at which a program could die if the server were killed is refused and its \
                   reason told. At first any is allowed, and bl marks such ones. Steps over calls are never refused; where they \
-                  are not safe either, that and the reason is told here and by bl. With jumps, as at first, the condition of a \
-                  breakpoint that is hit often runs in the debuggee itself, from a jump in place of the code there, and a hit \
-                  that does not count costs nothing; bl tells where, and why not. With nojumps no code is replaced but one \
+                  are not safe either, that and the reason is told here and by bl. With jumps, as at first, what decides about the \
+                  hits of a breakpoint that is hit often (thread, condition, passes) and what it logs runs in the debuggee \
+                  itself, from a jump in place of the code there, and a hit that does not stop costs nothing; bl tells where, \
+                  and why not. With nojumps no code is replaced but one \
                   byte, and the server looks at each hit.",
         example: ".bpmode safe",
         group: Group::Breakpoints,

@@ -212,10 +212,11 @@ fn remarks(location: &BreakpointLocation, info: &BreakpointInfo) -> String {
     let done = match (info.condition_on_target, &info.log) {
         (true, LogPlace::Target) => "evaluated and logged",
         (false, LogPlace::Target) => "logged",
-        _ => "evaluated",
+        (true, _) => "evaluated",
+        _ => "counted",
     };
     let condition = match &location.condition {
-        _ if !info.condition_on_target && info.log != LogPlace::Target => String::new(),
+        // Debug registers and pages are the target's business alone.
         _ if info.access != BreakpointAccess::Code && info.log != LogPlace::Target => String::new(),
         ConditionPlace::Debuggee => format!(" ({done} in the debuggee)"),
         ConditionPlace::Target { because } if because.is_empty() && info.log == LogPlace::Target => {

@@ -1,6 +1,5 @@
 //! Setting, clearing, enabling; telling targets in one batch.
 
-use outpost_target::condition::Condition;
 use outpost_target::{
     BreakpointChange, BreakpointKind, BreakpointSpec, HardwareAccess, JumpCode, KillSafety, MAX_WATCHED, TargetError,
     ThreadFilter,
@@ -9,6 +8,7 @@ use outpost_target::{
 use super::info::remaining;
 use super::table::{Breakpoint, CompiledCondition, LocationState};
 use super::{BreakpointAccess, BreakpointPlace, BreakpointRequest};
+use crate::code::JumpPlan;
 use crate::events::{EngineEvent, Notice};
 use crate::{BreakpointNumber, Engine, EngineError, ProcessOrdinal, SystemOrdinal};
 
@@ -166,15 +166,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Asks targets where they look at conditions by now; a round trip for each that has some.
+    /// Asks targets where they look at hits by now; a round trip for each that has some.
     ///
     /// # Errors
     /// [`EngineError::Target`] if a target is gone.
     pub fn refresh_breakpoints(&mut self) -> Result<(), EngineError> {
         let known = self.breakpoints.breakpoints.iter();
-        let conditional = known.filter(|known| matches!(known.condition, CompiledCondition::Target(_)));
+        let quiet = known.filter(|known| known.has_quiet_hits());
         let mut systems: Vec<SystemOrdinal> =
-            conditional.filter_map(|known| Some(self.process(known.process).ok()?.system)).collect();
+            quiet.filter_map(|known| Some(self.process(known.process).ok()?.system)).collect();
         systems.sort_unstable();
         systems.dedup();
         for system in systems {
@@ -200,19 +200,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets conditions become machine code in the debuggee, or not; those that are set follow.
+    /// Lets what decides about hits become machine code in the debuggee, or not; those that are set follow.
     pub fn allow_jump_pads(&mut self, allowed: bool) {
         if std::mem::replace(&mut self.breakpoints.jump_pads, allowed) == allowed {
             return;
         }
-        let conditional = |known: &&mut Breakpoint| matches!(known.condition, CompiledCondition::Target(_));
-        for known in self.breakpoints.breakpoints.iter_mut().filter(conditional) {
+        for known in self.breakpoints.breakpoints.iter_mut().filter(|known| known.has_quiet_hits()) {
             let set = known.locations.iter_mut().filter(|location| location.state == LocationState::Set);
             set.for_each(|location| location.state = LocationState::Changed);
         }
     }
 
-    /// Whether conditions may become machine code in the debuggee.
+    /// Whether that may become machine code in the debuggee.
     pub fn jump_pads_allowed(&self) -> bool {
         self.breakpoints.jump_pads
     }
@@ -271,23 +270,31 @@ impl Engine {
             CompiledCondition::Target(condition) => Some(condition.clone()),
             CompiledCondition::None | CompiledCondition::Here => None,
         };
+        let threads = self.thread_filter(known.request.thread);
         // Passes over several places, or after a condition that only the engine can evaluate, are counted here.
-        let (jump, no_jump) = match &condition {
-            Some(condition) if kind == BreakpointKind::Software => match self.jump_for(known.process, at, condition) {
+        let counted_there = known.locations.len() == 1 && known.condition != CompiledCondition::Here;
+        let skip = if counted_there { remaining(known) - 1 } else { 0 };
+        let plan = JumpPlan {
+            one_thread: threads != ThreadFilter::All,
+            condition: condition.as_ref(),
+            passes: skip > 0,
+            log: location.log.as_ref().map(|log| (location.shown.id, log)),
+        };
+        let (jump, no_jump) = match known.has_quiet_hits() && kind == BreakpointKind::Software {
+            true => match self.jump_for(known.process, at, plan) {
                 Ok(code) => (Some(Box::new(code)), String::new()),
                 Err(why) => (None, why),
             },
-            _ => (None, String::new()),
+            false => (None, String::new()),
         };
-        let counted_there = known.locations.len() == 1 && known.condition != CompiledCondition::Here;
         let spec = BreakpointSpec {
             id: location.shown.id,
             space: self.process(known.process)?.info.space,
             at,
             kind,
-            threads: self.thread_filter(known.request.thread),
+            threads,
             condition,
-            skip: if counted_there { remaining(known) - 1 } else { 0 },
+            skip,
             one_shot: false,
             auto_continue: known.request.auto_continue && known.condition != CompiledCondition::Here,
             log: location.log.clone(),
@@ -316,19 +323,14 @@ impl Engine {
         crate::code::make_pad(self.arch(), at, &code).ok()
     }
 
-    /// A condition as code for a jump pad, or why the target looks at it.
-    fn jump_for(
-        &self,
-        process: ProcessOrdinal,
-        at: outpost_base::Va,
-        condition: &Condition,
-    ) -> Result<JumpCode, String> {
+    /// What decides about hits as code for a jump pad, or why the target looks at them.
+    fn jump_for(&self, process: ProcessOrdinal, at: outpost_base::Va, plan: JumpPlan<'_>) -> Result<JumpCode, String> {
         if !self.breakpoints.jump_pads {
             return Err("jump pads are off".into());
         }
         let len = JumpCode::WINDOW + self.arch().max_instruction_len();
         let code = self.code_bytes(process, at, len).ok_or("its code cannot be read")?;
-        crate::code::make_jump(self.arch(), at, &code, condition).map_err(|why| why.to_string())
+        crate::code::make_jump(self.arch(), at, &code, plan).map_err(|why| why.to_string())
     }
 
     pub(super) fn remove_breakpoint(&mut self, number: BreakpointNumber) {

@@ -20,7 +20,7 @@ pub(crate) struct BreakpointTable {
     /// Locations that a target still has and nobody wants.
     pub(super) orphans: Vec<(ProcessOrdinal, BreakpointId)>,
     next_id: u32,
-    /// Conditions may become machine code in the debuggee.
+    /// What decides about hits may become machine code in the debuggee.
     pub(super) jump_pads: bool,
     /// Whose hits are told by which number of the target's, of those that are gone, too: what was written down by then is
     /// told later.
@@ -126,6 +126,17 @@ impl Breakpoint {
             hits: 0,
             awaits_restart: None,
         }
+    }
+}
+
+impl Breakpoint {
+    /// Whether there may be hits that the target passes over without a stop, so that a jump pad could.
+    pub(super) fn has_quiet_hits(&self) -> bool {
+        let judged_there = self.condition != CompiledCondition::Here;
+        matches!(self.condition, CompiledCondition::Target(_))
+            || self.request.thread.is_some()
+            || (self.request.passes > 1 && self.locations.len() == 1 && judged_there)
+            || self.locations.iter().any(|location| location.log.is_some())
     }
 }
 

@@ -2,9 +2,9 @@
 
 use outpost_base::{Arch, Va};
 use outpost_target::condition::Condition;
-use outpost_target::{Fixup, FixupKind};
+use outpost_target::{BreakpointId, Fixup, LogArgument, LogPlan};
 
-use super::{make_jump, make_pad};
+use super::{JumpPlan, make_jump, make_pad};
 
 /// Any bytes as code of a site, after a condition of the length that the first two bytes say, which begins there if it is
 /// one. What is made of them can be placed, whatever they are.
@@ -18,7 +18,13 @@ pub fn fuzz_pads(data: &[u8]) {
             assert_fields(&pad.bytes, &pad.fixups);
         }
         let Ok(condition) = Condition::verify(condition.to_vec()) else { continue };
-        if let Ok(jump) = make_jump(Arch::X86_64, site, code, &condition) {
+        // The same code as a condition and as what is written down, of a text and a number.
+        let argument = |text| LogArgument { value: condition.clone(), text };
+        let log = LogPlan { arguments: vec![argument(0), argument(100)] };
+        let log = code.first().is_some_and(|byte| byte & 1 == 1).then_some((BreakpointId(7), &log));
+        let is_set = |bit: u8| code.last().is_some_and(|byte| byte >> bit & 1 == 1);
+        let plan = JumpPlan { one_thread: is_set(0), passes: is_set(1), log, ..JumpPlan::from(&condition) };
+        if let Ok(jump) = make_jump(Arch::X86_64, site, code, plan) {
             assert!(jump.is_sound() && code.starts_with(&jump.expected), "{jump:x?}");
             assert_fields(&jump.bytes, &jump.fixups);
         }
@@ -30,10 +36,7 @@ fn assert_fields(code: &[u8], fixups: &[Fixup]) {
     let mut end = 0;
     for fixup in fixups {
         let start = usize::from(fixup.offset);
-        let len = match fixup.kind {
-            FixupKind::Relative32 => 4,
-            FixupKind::Absolute64 => 8,
-        };
+        let len = fixup.kind.size();
         assert!(start >= end && code[start..start + len].iter().all(|byte| *byte == 0), "{fixup:?} in {code:x?}");
         end = start + len;
     }
@@ -59,7 +62,7 @@ mod tests {
         condition.op(Op::Equal);
         let condition = condition.finish().unwrap();
         let seed = |code: &[u8]| {
-            assert!(make_jump(Arch::X86_64, Va(0x1000), code, &condition).is_ok(), "{code:x?}");
+            assert!(make_jump(Arch::X86_64, Va(0x1000), code, (&condition).into()).is_ok(), "{code:x?}");
             [&(condition.code().len() as u16).to_le_bytes(), condition.code(), code].concat()
         };
         CODE.map(seed).to_vec()

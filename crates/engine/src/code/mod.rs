@@ -9,7 +9,7 @@ mod x86_64;
 
 use outpost_base::{Arch, Va};
 use outpost_target::condition::Condition;
-use outpost_target::{JumpCode, PadCode};
+use outpost_target::{BreakpointId, JumpCode, LogPlan, PadCode};
 
 pub use fuzz::fuzz_pads;
 
@@ -47,26 +47,45 @@ pub enum NoJump {
         why: NoPad,
     },
     /// Flags, segment bases, vectors.
-    #[error("the condition uses {register}, which a jump pad does not read")]
+    #[error("the expression uses {register}, which a jump pad does not read")]
     Register {
         /// Its name.
         register: &'static str,
     },
     /// More code than fits.
-    #[error("the condition is too long for a jump pad")]
+    #[error("the expression is too long for a jump pad")]
     TooLong,
     /// Nothing is known for this processor.
     #[error("there are no jump pads for this processor")]
     Processor,
 }
 
-/// Makes a condition and the instructions at `at`, whose bytes `code` starts with, into code for a jump pad.
+/// What a jump pad decides about hits.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JumpPlan<'a> {
+    /// Only one thread's count: whose, the target puts where the pad looks ([`outpost_target::jump_data::THREAD`]).
+    pub one_thread: bool,
+    /// Only those count for which this is not 0.
+    pub condition: Option<&'a Condition>,
+    /// Some of those that count pass: how many, the target puts where the pad looks ([`outpost_target::jump_data::PASSES`]).
+    pub passes: bool,
+    /// The others are written down and do not stop.
+    pub log: Option<(BreakpointId, &'a LogPlan)>,
+}
+
+impl<'a> From<&'a Condition> for JumpPlan<'a> {
+    fn from(condition: &'a Condition) -> JumpPlan<'a> {
+        JumpPlan { condition: Some(condition), ..JumpPlan::default() }
+    }
+}
+
+/// Makes what decides about hits, and the instructions at `at`, whose bytes `code` starts with, into code for a jump pad.
 ///
 /// # Errors
 /// [`NoJump`].
-pub fn make_jump(arch: Arch, at: Va, code: &[u8], condition: &Condition) -> Result<JumpCode, NoJump> {
+pub fn make_jump(arch: Arch, at: Va, code: &[u8], plan: JumpPlan<'_>) -> Result<JumpCode, NoJump> {
     match arch {
-        Arch::X86_64 => x86_64::make_jump(at, code, condition),
+        Arch::X86_64 => x86_64::make_jump(at, code, plan),
         _ => Err(NoJump::Processor),
     }
 }

@@ -36,15 +36,15 @@ pub(crate) enum Judgement {
     Loader,
     /// It passes.
     Pass,
-    /// The same, since a condition was false.
-    Miss,
+    /// The same, and a jump pad could have found that out.
+    Quiet,
 }
 
 /// What a hit of one breakpoint comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hit {
-    /// It does not count.
-    Misses,
+    /// The thread goes on, since it does not count, passes, or was written down: a jump pad could have done that.
+    Quiet,
     /// It counts, and the thread goes on.
     Passes,
     Stops,
@@ -60,12 +60,12 @@ impl Tracer {
         let Some(site) = space.sites.get(at) else { return Judgement::Pass };
         let owners = site.owners.clone();
         let registers = thread.registers.unwrap_or_default();
-        let (mut ids, mut step_plan, mut loader, mut missed) = (Vec::new(), false, false, false);
+        let (mut ids, mut step_plan, mut loader, mut quiet) = (Vec::new(), false, false, false);
         let mut context = None;
         for owner in owners {
             match owner {
                 Owner::Client(id) if !hidden => match self.hit(id, tid, space_id, &registers, &mut context) {
-                    Hit::Misses => missed = true,
+                    Hit::Quiet => quiet = true,
                     Hit::Passes => {}
                     Hit::Stops => ids.push(id),
                 },
@@ -79,7 +79,7 @@ impl Tracer {
             (false, ..) => Judgement::Stop(ids),
             (true, true, _) => Judgement::StepPlan,
             (true, false, true) => Judgement::Loader,
-            (true, false, false) if missed => Judgement::Miss,
+            (true, false, false) if quiet => Judgement::Quiet,
             (true, false, false) => Judgement::Pass,
         }
     }
@@ -114,12 +114,13 @@ impl Tracer {
             // Judged before; a signal handler ran in between and came back, which a step plan may be waiting for.
             return self.step_plan_arrived(tid);
         }
+        self.settle_pads(tid, at);
         match self.judge(tid, at) {
             Judgement::Stop(ids) => self.stop_at_breakpoints(tid, ids),
             Judgement::StepPlan => self.step_plan_arrived(tid),
             Judgement::Loader => self.loader_hit(tid),
             Judgement::Pass => self.settle(tid),
-            Judgement::Miss => {
+            Judgement::Quiet => {
                 self.heat(tid, at);
                 self.settle(tid);
             }
@@ -156,6 +157,7 @@ impl Tracer {
             return Vec::new();
         };
         let Some(space) = self.space_id_of(tid) else { return Vec::new() };
+        self.drain_logs(space);
         let mut context = None;
         hit.into_iter().filter(|id| self.hit(*id, tid, space, &registers, &mut context) == Hit::Stops).collect()
     }
@@ -173,17 +175,17 @@ impl Tracer {
             return Hit::Passes;
         };
         if !counts(&breakpoint.spec, tid, registers, space, context) {
-            return Hit::Misses;
+            return Hit::Quiet;
         }
         breakpoint.hits += 1;
         if breakpoint.to_skip > 0 {
             breakpoint.to_skip -= 1;
-            return Hit::Passes;
+            return Hit::Quiet;
         }
         if let Some(plan) = &breakpoint.spec.log {
             let context = context.get_or_insert_with(|| context_of(registers));
             self.logs.push(plan.record(id, context, &mut Unbroken(space)));
-            return Hit::Passes;
+            return Hit::Quiet;
         }
         if breakpoint.spec.auto_continue { Hit::Passes } else { Hit::Stops }
     }

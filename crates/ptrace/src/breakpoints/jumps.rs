@@ -1,28 +1,30 @@
 //! Jump pads in use: when a site gets one, how its jump is put in and taken away, and threads that stop in one.
 //!
-//! A site whose condition was false often enough gets a jump in place of its code, to a pad that looks at the condition in
-//! the debuggee ([`crate::lifeline`]). The jump is written and taken away while all threads of the address space are stopped:
+//! A site whose hits often do not stop - the condition was false, they were another thread's, they passed or were written down -
+//! gets a jump in place of its code, to a pad that decides about hits in the debuggee ([`crate::lifeline`]). The jump is written and taken away while all threads of the address space are stopped:
 //! it is five bytes, and no thread may see some of them. Everything else goes on as with any other site: a thread that
 //! comes to the pad's trap has hit the site.
 
 use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va, VaRange};
-use outpost_target::{ConditionPlace, JumpCode};
+use outpost_target::{BreakpointId, ConditionPlace, JumpCode, LogPlan, ThreadFilter};
 
 use super::protection::MAX_PAD_STEPS;
 use super::sites::{Covered, FAULT, MAX_INSTRUCTION, Owner};
-use crate::lifeline::{Jump, NotSafe};
+use crate::lifeline::{Jump, NotSafe, PadLog};
 use crate::regions::read_regions;
 use crate::sys::ptrace;
-use crate::tracer::{Space, Thread, Tracer, state_letter};
+use crate::sys::ptrace_registers::word;
+use crate::tracer::{Arrival, Space, Thread, Tracer, state_letter};
 
-/// Hits that do not count before a site gets a jump. A jump costs about as much as this many.
+/// Hits that do not stop before a site gets a jump. A jump costs about as much as this many.
 const HOT: u32 = 64;
-/// After a refusal it is tried again when so many more did not count.
+/// After a refusal it is tried again when so many more did not stop.
 const RETRY: u32 = 1 << 16;
 /// The same where only the moment was wrong.
 const RETRY_SOON: u32 = 1 << 10;
-/// Instructions that a jump pad executes at most, by the length of its code.
-const MAX_JUMP_STEPS: usize = JumpCode::MAX_LEN;
+/// Instructions that a jump pad executes at most: those of its code, five for each byte of the texts that it writes down and for
+/// each word that it copies, and what it asks for room.
+const MAX_JUMP_STEPS: usize = JumpCode::MAX_LEN + 5 * LogPlan::MAX_TEXTS + 5 * 256 + 8 * 64;
 
 /// Why a site has no jump.
 struct NoJump {
@@ -45,7 +47,7 @@ impl From<&str> for NoJump {
 }
 
 impl Tracer {
-    /// A hit did not count. The thread stands at the site.
+    /// A hit did not stop. The thread stands at the site.
     pub(super) fn heat(&mut self, tid: ThreadId, at: Va) {
         let Some(space_id) = self.space_id_of(tid) else { return };
         let Some(site) = self.spaces.get_mut(&space_id).and_then(|space| space.sites.get_mut(at)) else { return };
@@ -71,6 +73,26 @@ impl Tracer {
         }
     }
 
+    /// Before a hit at a site is looked at: what pads have written comes first. Where hits still pass at the site's own pad, which
+    /// counts them, this one came to its trap for another reason, and is counted here; so the pad's part ends.
+    pub(crate) fn settle_pads(&mut self, tid: ThreadId, at: Va) {
+        let Some(space_id) = self.space_id_of(tid) else { return };
+        let has_data = |space: &Space| space.protection.lifeline().is_some_and(|lifeline| lifeline.has_data());
+        if !self.spaces.get(&space_id).is_some_and(has_data) {
+            return;
+        }
+        self.drain_logs(space_id);
+        let Some(space) = self.spaces.get(&space_id).filter(|space| space.sites.jump(at).is_some()) else { return };
+        let owners = space.sites.get(at).map(|site| site.owners.clone()).unwrap_or_default();
+        let passes = |owner: &Owner| match owner {
+            Owner::Client(id) => self.breakpoints.get(*id).is_some_and(|breakpoint| breakpoint.to_skip > 0),
+            _ => false,
+        };
+        if owners.iter().any(passes) {
+            self.remove_jumps(space_id, VaRange::from_len(at, 1));
+        }
+    }
+
     /// Where a breakpoint's condition is looked at.
     pub(super) fn condition_place(&self, space: AddressSpaceId, at: Va) -> ConditionPlace {
         let Some(space) = self.spaces.get(&space) else { return ConditionPlace::Target { because: String::new() } };
@@ -82,14 +104,16 @@ impl Tracer {
 
     /// Puts a jump in place of a site's code; or why there can be none.
     fn plant_jump(&mut self, tid: ThreadId, space_id: AddressSpaceId, at: Va) -> Result<(), NoJump> {
-        let (code, original) = self.jump_for(space_id, at)?;
+        let (code, original, id) = self.jump_for(space_id, at)?;
+        let spec = self.breakpoints.get(id).map(|breakpoint| &breakpoint.spec);
+        let log = spec.and_then(|spec| spec.log.clone()).map(|plan| PadLog { id, plan });
         let space = self.spaces.get(&space_id).ok_or("its address space is gone")?;
         let lifeline = space.protection.lifeline().ok_or("the process has no lifeline")?.clone();
         let (lifeline, jump) = self
             .with_caller(space_id, Some(tid), |caller, _, journal| {
                 let mut lifeline = lifeline.clone();
                 let regions = read_regions(caller.process(), &[]).unwrap_or_default();
-                let added = lifeline.add_jump(at, &code, caller, &regions, journal);
+                let added = lifeline.add_jump(at, &code, log.clone(), caller, &regions, journal);
                 Ok((lifeline, added))
             })
             .map_err(|why| why.to_string())?;
@@ -122,9 +146,11 @@ impl Tracer {
             return Err(NoJump { why, passes: true });
         }
         // What happened while they were stopped may have changed it.
-        if self.jump_for(space_id, jump.site)?.0 != *jump.code() {
+        let (code, _, id) = self.jump_for(space_id, jump.site)?;
+        if code != *jump.code() {
             return Err("the breakpoint was changed meanwhile".into());
         }
+        self.fill_cells(space_id, jump, id)?;
         self.journal.jump_planned(space_id, process, jump.site, &covered.original, &covered.jump);
         let Some(space) = self.spaces.get_mut(&space_id) else { return Err("its address space is gone".into()) };
         if space.memory.write(jump.site, &covered.jump) != covered.jump.len() {
@@ -137,7 +163,38 @@ impl Tracer {
         if let Some(site) = space.sites.get_mut(jump.site) {
             site.no_jump.clear();
         }
+        if jump.log().is_some() {
+            self.logs.look_again(0);
+        }
         Ok(())
+    }
+
+    /// Tells a pad that nobody is led to yet how many hits pass, and whose count.
+    fn fill_cells(&mut self, space_id: AddressSpaceId, jump: &Jump, id: BreakpointId) -> Result<(), NoJump> {
+        let Some(pad) = jump.pad() else { return Ok(()) };
+        // No thread pointer has this value.
+        let (mut passes, mut thread) = (0, u64::MAX);
+        if let Some(breakpoint) = self.breakpoints.get(id) {
+            passes = breakpoint.to_skip;
+            if let ThreadFilter::Only(only) = breakpoint.spec.threads
+                && self.threads.contains_key(&only)
+            {
+                let why = || NoJump { why: "its thread could not be stopped".into(), passes: true };
+                thread = self.registers(only).ok_or_else(why)?.0[word::FS_BASE];
+            }
+        }
+        let space = self.spaces.get(&space_id).ok_or("its address space is gone")?;
+        let lifeline = space.protection.lifeline().ok_or("the process has no lifeline")?;
+        let mut pointer = [0; 8];
+        if thread != u64::MAX
+            && (space.memory.read(Va(thread), &mut pointer) != 8 || u64::from_le_bytes(pointer) != thread)
+        {
+            return Err("its thread has no thread pointer by which to know it".into());
+        }
+        match lifeline.set_cells(pad, passes, thread, &space.memory) {
+            true => Ok(()),
+            false => Err("the memory that pads share with the server cannot be written".into()),
+        }
     }
 
     /// Whether no thread of a space, but one, executes its code.
@@ -150,8 +207,12 @@ impl Tracer {
         !self.threads.values().filter(in_space).any(runs)
     }
 
-    /// The code for a site's jump and what it replaces, if the site can have one.
-    fn jump_for(&self, space_id: AddressSpaceId, at: Va) -> Result<(JumpCode, [u8; JumpCode::WINDOW]), String> {
+    /// The code for a site's jump, what it replaces and whose it is, if the site can have one.
+    fn jump_for(
+        &self,
+        space_id: AddressSpaceId,
+        at: Va,
+    ) -> Result<(JumpCode, [u8; JumpCode::WINDOW], BreakpointId), String> {
         let space = self.spaces.get(&space_id).ok_or("its address space is gone")?;
         let site = space.sites.get(at).filter(|site| site.planted).ok_or("it is not planted")?;
         let [Owner::Client(id)] = site.owners[..] else { return Err("another breakpoint is at its place".into()) };
@@ -188,7 +249,7 @@ impl Tracer {
         }
         let mut original = [0; JumpCode::WINDOW];
         original.copy_from_slice(&present[..JumpCode::WINDOW]);
-        Ok((code.clone(), original))
+        Ok((code.clone(), original, id))
     }
 
     /// Takes the jumps away that cover any of a range; their sites stay, as they were before.
@@ -198,6 +259,8 @@ impl Tracer {
             return;
         }
         let paused = self.pause(&|tracer, thread| tracer.space_id_of(thread.id) == Some(space_id), None);
+        // What they have counted so far is the breakpoint's.
+        self.drain_logs(space_id);
         for at in jumps {
             let Some(space) = self.spaces.get_mut(&space_id) else { break };
             let Some(covered) = space.sites.uncover(at) else { continue };
@@ -236,23 +299,27 @@ impl Tracer {
         }
     }
 
-    /// A thread in a jump pad that has done nothing yet of an instruction at the site is there.
-    pub(super) fn leave_jump_code(&mut self, tid: ThreadId) {
-        let Some(registers) = self.registers(tid) else { return };
+    /// A thread in a jump pad that has done nothing yet of an instruction at the site is there. Gives that arrival where the pad
+    /// has decided about it, so that it is none again.
+    pub(super) fn leave_jump_code(&mut self, tid: ThreadId) -> Option<Arrival> {
+        let registers = self.registers(tid)?;
         let pc = Va(registers.pc());
-        let lifeline = self.space_of(tid).and_then(|space| space.protection.lifeline());
-        if let Some(place) = lifeline.and_then(|lifeline| lifeline.jump_at(pc)).and_then(|jump| jump.place_of(pc)) {
-            self.set_pc(tid, place);
-        }
+        let lifeline = self.space_of(tid)?.protection.lifeline()?;
+        let (place, is_decided) = lifeline.jump_at(pc)?.place_of(pc)?;
+        self.set_pc(tid, place);
+        is_decided.then(|| Arrival { pc: place, sp: Va(registers.sp()) })
     }
 
     /// Takes a thread out of a jump pad that has just stopped there. `true`: its stop was dealt with.
     pub(super) fn leave_jump(&mut self, tid: ThreadId, signo: i32, event: i32, jump: &Jump) -> bool {
         let Some(general) = self.registers(tid) else { return false };
         let pc = Va(general.pc());
-        if let Some(place) = jump.place_of(pc) {
+        if let Some((place, is_decided)) = jump.place_of(pc) {
             // At the trap this is the hit, which is looked at next.
             self.set_pc(tid, place);
+            if is_decided && let Some(thread) = self.threads.get_mut(&tid) {
+                thread.arrival = Some(Arrival { pc: place, sp: Va(general.sp()) });
+            }
             return false;
         }
         let info = if event == 0 { ptrace::signal_info(tid.0).ok() } else { None };

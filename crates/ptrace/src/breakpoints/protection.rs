@@ -374,11 +374,11 @@ impl Tracer {
                 self.on_status(tid, status);
                 return Passed::Elsewhere;
             }
-            self.leave_jump_code(tid);
+            let arrival = self.leave_jump_code(tid);
             if !self.is_in_pad(tid) {
                 if let Some(thread) = self.threads.get_mut(&tid) {
                     thread.in_delivery = false;
-                    thread.arrival = None;
+                    thread.arrival = arrival;
                 }
                 return Passed::Done;
             }
@@ -511,6 +511,7 @@ impl Tracer {
         }
         lifeline.inherit(child, &mut *self.journal);
         if let Some(space) = self.spaces.get_mut(&process.space) {
+            lifeline.forget_records(&space.memory);
             space.protection = Protection::Installed { lifeline, gadgets, kept_at, forced };
         }
     }

@@ -97,6 +97,8 @@ pub enum RegionKind {
     Pads,
     /// Room for the frames of calls.
     Frames,
+    /// What jump pads share with the tracer.
+    Data,
 }
 
 impl RegionKind {
@@ -105,6 +107,7 @@ impl RegionKind {
             RegionKind::Lifeline => 1,
             RegionKind::Pads => 2,
             RegionKind::Frames => 3,
+            RegionKind::Data => 4,
         }
     }
 
@@ -113,6 +116,7 @@ impl RegionKind {
             1 => Some(RegionKind::Lifeline),
             2 => Some(RegionKind::Pads),
             3 => Some(RegionKind::Frames),
+            4 => Some(RegionKind::Data),
             _ => None,
         }
     }

@@ -72,6 +72,8 @@ pub(crate) struct Installed {
     pub(super) pads: Pads,
     /// Every jump pad that ever was: somebody may be in it yet.
     pub(super) jumps: Vec<Jump>,
+    /// What they share with us, once there is one that does.
+    pub(super) data: Option<Va>,
 }
 
 impl Installed {
@@ -113,7 +115,8 @@ impl Installed {
         let at = map(caller, &regions, frames, ANYWHERE, len, RegionKind::Lifeline, journal)?;
         let lifeline = Lifeline { at, capacity: CAPACITY };
         let image = Lifeline::image(&own);
-        let installed = Installed { frames, lifeline, own, taken: AT_FIRST, pads: Pads::default(), jumps: Vec::new() };
+        let installed =
+            Installed { frames, lifeline, own, taken: AT_FIRST, pads: Pads::default(), jumps: Vec::new(), data: None };
         let filled = caller.memory().write(at, &image) == image.len();
         let result = match filled {
             true => installed.take_signals(caller, journal),
@@ -312,6 +315,7 @@ impl Installed {
             VaRange::from_len(self.lifeline.at, Va(Lifeline::len(CAPACITY)).align_up(4096).0),
         ];
         ranges.extend(self.pads.regions().map(|at| VaRange::from_len(at, pads::REGION_LEN)));
+        ranges.extend(self.data_range());
         ranges
     }
 
@@ -365,6 +369,9 @@ impl Installed {
         for at in self.pads.regions() {
             all &= unmap(caller, at, pads::REGION_LEN, journal).is_ok();
         }
+        if let Some(data) = self.data_range() {
+            all &= unmap(caller, data.start, data.len(), journal).is_ok();
+        }
         let len = Va(Lifeline::len(CAPACITY)).align_up(4096).0;
         all &= unmap(caller, self.lifeline.at, len, journal).is_ok();
         let frames_len = Va(Caller::place_len()).align_up(4096).0;
@@ -372,16 +379,23 @@ impl Installed {
         all & caller.on_stack().is_ok_and(|caller| unmap(&caller, self.frames, frames_len, journal).is_ok())
     }
 
-    /// A lifeline that a dead tracer left behind: `pads` are the mappings of pads, `own` the program's actions.
-    pub(crate) fn left_behind(frames: Va, lifeline: Lifeline, own: [KernelSigaction; 4], pads: &[Va]) -> Installed {
+    /// A lifeline that a dead tracer left behind: `pads` are the mappings of pads, `data` of what they share with it, `own` the
+    /// program's actions.
+    pub(crate) fn left_behind(
+        frames: Va,
+        lifeline: Lifeline,
+        own: [KernelSigaction; 4],
+        pads: &[Va],
+        data: Option<Va>,
+    ) -> Installed {
         let mut known = Pads::default();
         pads.iter().for_each(|at| known.add_region(*at));
-        Installed { frames, lifeline, own, taken: SIGNALS.len(), pads: known, jumps: Vec::new() }
+        Installed { frames, lifeline, own, taken: SIGNALS.len(), pads: known, jumps: Vec::new(), data }
     }
 
     /// Forgets what exec has taken away; gives the signals that the program ignores, which exec would have kept.
     pub(crate) fn forget(self, process: ProcessId, journal: &mut dyn Journal) -> Vec<i32> {
-        for at in self.pads.regions().chain([self.lifeline.at, self.frames]) {
+        for at in self.pads.regions().chain([self.lifeline.at, self.frames]).chain(self.data) {
             journal.region_removed(process, at);
         }
         for signal in SIGNALS {
@@ -397,6 +411,9 @@ impl Installed {
         journal.region_planned(child, self.lifeline.at, len, RegionKind::Lifeline);
         for at in self.pads.regions() {
             journal.region_planned(child, at, pads::REGION_LEN, RegionKind::Pads);
+        }
+        if let Some(data) = self.data_range() {
+            journal.region_planned(child, data.start, data.len(), RegionKind::Data);
         }
         for (own, signal) in self.taken() {
             journal.action_replaced(child, signal, own, Va(self.lifeline.action(own).handler));
@@ -451,7 +468,7 @@ fn leads_into(memory: &ProcessMemory, range: VaRange, ours: &[VaRange]) -> bool 
 }
 
 /// Maps `len` bytes at a place of our choosing.
-fn map(
+pub(super) fn map(
     caller: &Caller<'_>,
     regions: &[Region],
     near: Va,
@@ -475,7 +492,7 @@ pub(super) fn map_at(
 ) -> Result<(), NotSafe> {
     let process = caller.process();
     let protection = match kind {
-        RegionKind::Frames => libc::PROT_READ | libc::PROT_WRITE,
+        RegionKind::Frames | RegionKind::Data => libc::PROT_READ | libc::PROT_WRITE,
         RegionKind::Lifeline | RegionKind::Pads => libc::PROT_READ | libc::PROT_EXEC,
     };
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;

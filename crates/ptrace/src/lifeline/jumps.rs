@@ -7,9 +7,11 @@
 //! lifeline, to that instruction's copy in the pad.
 
 use outpost_base::{Va, VaRange};
+use outpost_target::jump_data::cells_of;
 use outpost_target::{JumpCode, Region};
 use rustix::io::Errno;
 
+use super::data::PadLog;
 use super::gaps::is_free;
 use super::installed::{Installed, NotSafe, SIGNALS, action, map_at, set_action};
 use super::pads::{REACH, REGION_LEN, bytes_at};
@@ -17,7 +19,7 @@ use crate::journal::{Journal, RegionKind};
 use crate::remote_call::Caller;
 
 /// Jump pads of one process. Each takes one or two pages.
-const MAX_JUMPS: usize = 256;
+const MAX_JUMPS: usize = outpost_target::jump_data::PADS as usize;
 /// Steps between two places that are tried, where nothing asks for a certain one.
 const STRIDE: usize = 0x40;
 /// One-byte opcodes that are undefined in 64-bit mode (Intel SDM vol. 2, appendix A, table A-2), and no prefix.
@@ -34,9 +36,22 @@ pub(crate) struct Jump {
     /// First byte of the pad.
     pub(crate) at: Va,
     code: JumpCode,
+    /// The number of its words in what pads share with us, if it has some.
+    pad: Option<u64>,
+    log: Option<PadLog>,
 }
 
 impl Jump {
+    /// The number of its words.
+    pub(crate) fn pad(&self) -> Option<u64> {
+        self.pad
+    }
+
+    /// Whose records it writes.
+    pub(crate) fn log(&self) -> Option<&PadLog> {
+        self.log.as_ref()
+    }
+
     /// What the pad was made of.
     pub(crate) fn code(&self) -> &JumpCode {
         &self.code
@@ -66,12 +81,13 @@ impl Jump {
         self.copies().rev().find(|(_, copy)| *copy <= pc)
     }
 
-    /// The address at which a thread with this pc in the pad really is: one that has done nothing yet of what stands there.
-    pub(crate) fn place_of(&self, pc: Va) -> Option<Va> {
+    /// The address at which a thread with this pc in the pad really is: one that has done nothing yet of what stands there. And
+    /// whether the pad has decided about its hit there, and written it down.
+    pub(crate) fn place_of(&self, pc: Va) -> Option<(Va, bool)> {
         if pc == self.at || pc == self.trap() {
-            return Some(self.site);
+            return Some((self.site, false));
         }
-        self.copies().find(|(_, copy)| *copy == pc).map(|(site, _)| site)
+        self.copies().find(|(_, copy)| *copy == pc).map(|(site, _)| (site, site == self.site))
     }
 
     /// The bytes of the jump.
@@ -122,13 +138,14 @@ fn find_place(regions: &[Region], site: Va, code: &JumpCode) -> Option<Va> {
         let pages = VaRange { start: Va(at.0 & !(REGION_LEN - 1)), end };
         at.0.abs_diff(site.0) <= REACH
             && is_free(regions, pages, growth)
-            && bytes_at(*at, &code.bytes, &code.fixups).is_some()
+            && bytes_at(*at, &code.bytes, &code.fixups, Some((Va(0), Va(0)))).is_some()
     };
     [u64::MAX, HEAP_GROWTH].into_iter().find_map(|growth| places().find(|at| fits(at, growth)))
 }
 
 impl Installed {
-    /// Puts a jump pad for `site` into the caller's process, where nothing leads to it yet. One that is there is kept.
+    /// Puts a jump pad for `site` into the caller's process, where nothing leads to it yet. One that is there is kept. `log` is what
+    /// it writes down.
     ///
     /// # Errors
     /// Why there can be none.
@@ -136,11 +153,14 @@ impl Installed {
         &mut self,
         site: Va,
         code: &JumpCode,
+        log: Option<PadLog>,
         mut caller: Caller<'_>,
         regions: &[Region],
         journal: &mut dyn Journal,
     ) -> Result<Jump, NotSafe> {
-        if let Some(known) = self.jumps.iter().find(|known| known.site == site && known.code == *code) {
+        if let Some(known) =
+            self.jumps.iter().find(|known| known.site == site && known.code == *code && known.log == log)
+        {
             return Ok(known.clone());
         }
         let needed = code.copies.len() + code.exits.len() + 1;
@@ -152,15 +172,26 @@ impl Installed {
         }
         caller.move_to(self.frames);
         self.take_faults(&caller, journal)?;
+        let pad = code.needs_data().then_some(self.jumps.len() as u64);
+        let mut changed = Vec::new();
+        let data = match pad {
+            Some(pad) => {
+                let data = self.data_for(&caller, regions, journal)?;
+                changed = crate::regions::read_regions(caller.process(), &[]).unwrap_or_default();
+                Some((data, data + cells_of(pad)))
+            }
+            None => None,
+        };
+        let regions = if changed.is_empty() { regions } else { &changed };
         let at = find_place(regions, site, code).ok_or(NotSafe::NoRoom)?;
-        let bytes = bytes_at(at, &code.bytes, &code.fixups).ok_or(NotSafe::OutOfReach)?;
+        let bytes = bytes_at(at, &code.bytes, &code.fixups, data).ok_or(NotSafe::OutOfReach)?;
         let mut page = Va(at.0 & !(REGION_LEN - 1));
         while page.0 < at.0 + bytes.len() as u64 {
             map_at(&caller, page, REGION_LEN, RegionKind::Pads, journal)?;
             self.pads.add_full_region(page);
             page += REGION_LEN;
         }
-        let jump = Jump { site, at, code: code.clone() };
+        let jump = Jump { site, at, code: code.clone(), pad, log };
         let mut writes = vec![(at, bytes)];
         let unseen = code.exits.iter().map(|exit| (at + u64::from(exit.at), at + u64::from(exit.unseen)));
         let displaced = jump.copies().next().map_or(at, |(_, copy)| copy);
@@ -270,10 +301,11 @@ mod tests {
 
     #[test]
     fn a_pc_in_the_pad_is_one_at_the_site() {
-        let jump = Jump { site: Va(0x1000), at: Va(0x8000), code: code(&[0, 1, 4]) };
-        assert_eq!(jump.place_of(Va(0x8000)), Some(Va(0x1000)));
-        assert_eq!(jump.place_of(Va(0x8005)), Some(Va(0x1000)));
-        assert_eq!(jump.place_of(Va(0x800b)), Some(Va(0x1001)));
+        let jump = Jump { site: Va(0x1000), at: Va(0x8000), code: code(&[0, 1, 4]), pad: None, log: None };
+        assert_eq!(jump.place_of(Va(0x8000)), Some((Va(0x1000), false)));
+        assert_eq!(jump.place_of(Va(0x8005)), Some((Va(0x1000), false)));
+        assert_eq!(jump.place_of(Va(0x800a)), Some((Va(0x1000), true)));
+        assert_eq!(jump.place_of(Va(0x800b)), Some((Va(0x1001), false)));
         assert_eq!(jump.place_of(Va(0x8003)), None);
         assert_eq!(jump.displaced_at(Va(0x800f)), Some((Va(0x1004), Va(0x800c))));
         assert_eq!(jump.displaced_at(Va(0x8004)), None);

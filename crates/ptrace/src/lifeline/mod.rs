@@ -33,6 +33,7 @@
 //! An entry is filled pad first, then site, then counted; it is emptied by writing a zero site: the handler may look at
 //! any instant.
 
+mod data;
 mod gaps;
 mod installed;
 mod jumps;
@@ -40,6 +41,7 @@ mod pads;
 
 use outpost_base::Va;
 
+pub(crate) use data::PadLog;
 pub(crate) use installed::{CAPACITY, Installed, NotSafe, SIGNALS, Scan, set_action, unmap};
 pub(crate) use jumps::Jump;
 pub(crate) use pads::{PAD_LEN, has_pushed};

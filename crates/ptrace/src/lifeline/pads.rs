@@ -125,11 +125,12 @@ pub(super) fn pad_bytes(at: Va, code: &PadCode) -> Option<Vec<u8>> {
     if code.bytes.is_empty() || code.bytes.len() as u64 > PAD_LEN {
         return None;
     }
-    bytes_at(at, &code.bytes, &code.fixups)
+    bytes_at(at, &code.bytes, &code.fixups, None)
 }
 
-/// Code at its place; `None` if something it refers to is out of reach from there.
-pub(super) fn bytes_at(at: Va, code: &[u8], fixups: &[Fixup]) -> Option<Vec<u8>> {
+/// Code at its place; `None` if something it refers to is out of reach from there. `data` is the memory that pads share with
+/// us, and where this pad's own words are.
+pub(super) fn bytes_at(at: Va, code: &[u8], fixups: &[Fixup], data: Option<(Va, Va)>) -> Option<Vec<u8>> {
     let mut bytes = code.to_vec();
     for fixup in fixups {
         let start = usize::from(fixup.offset);
@@ -143,6 +144,8 @@ pub(super) fn bytes_at(at: Va, code: &[u8], fixups: &[Fixup]) -> Option<Vec<u8>>
             FixupKind::Absolute64 => {
                 bytes.get_mut(start..start + 8)?.copy_from_slice(&fixup.destination.0.to_le_bytes());
             }
+            FixupKind::Data64 => bytes.get_mut(start..start + 8)?.copy_from_slice(&data?.0.0.to_le_bytes()),
+            FixupKind::Cells64 => bytes.get_mut(start..start + 8)?.copy_from_slice(&data?.1.0.to_le_bytes()),
         }
     }
     Some(bytes)

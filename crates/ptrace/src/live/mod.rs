@@ -159,6 +159,7 @@ impl Breakpoints for LiveTarget {
     }
 
     fn breakpoint_states(&mut self) -> Result<Vec<BreakpointState>, TargetError> {
+        self.tracer.drain_all_logs();
         Ok(self.tracer.breakpoint_states())
     }
 }

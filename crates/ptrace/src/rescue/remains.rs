@@ -142,7 +142,8 @@ impl<'a> Remains<'a> {
         if let (Some((lifeline, _)), Some(frames)) = (&found.lifeline, frames) {
             let pads: Vec<Va> = found.of_kind(RegionKind::Pads).collect();
             let own = SIGNALS.map(|signal| self.own_action(signal));
-            let left = Installed::left_behind(frames, *lifeline, own, &pads);
+            let data = found.of_kind(RegionKind::Data).next();
+            let left = Installed::left_behind(frames, *lifeline, own, &pads, data);
             return Ok(left.remove(&mut caller, stacks, Scan::All, &mut NoJournal));
         }
         // It was being put in or taken away: nothing leads there yet, or any more.
@@ -241,7 +242,8 @@ impl Found {
 fn is_mapped(region: &JournaledRegion, mapped: &[Region]) -> bool {
     let range = VaRange::from_len(region.at, region.len);
     let holds = |found: &&Region| found.range.contains(range.start) && found.range.end >= range.end;
-    let (write, execute) = (region.kind == RegionKind::Frames, region.kind != RegionKind::Frames);
+    let write = matches!(region.kind, RegionKind::Frames | RegionKind::Data);
+    let execute = !write;
     mapped.iter().find(holds).is_some_and(|found| {
         found.inode == 0 && !found.shared && found.read && found.write == write && found.execute == execute
     })

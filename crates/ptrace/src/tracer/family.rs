@@ -226,6 +226,10 @@ impl Tracer {
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         thread.is_exiting = true;
         let process = thread.process;
+        // Its memory may go with it.
+        if let Some(space) = self.space_id_of(tid) {
+            self.drain_logs(space);
+        }
         if matches!(status, ExitStatus::Signal { signo: libc::SIGKILL, .. }) {
             // Nobody can hold up SIGKILL, and its sender does not expect us to.
             drop(self.end_step_plan(tid));

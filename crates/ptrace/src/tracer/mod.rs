@@ -109,6 +109,8 @@ pub(crate) struct Tracer {
     reports: VecDeque<Report>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) logs: Logs,
+    /// The last event was of what was written down.
+    has_logged: bool,
     pub(crate) break_in: Arc<BreakInRequest>,
     sentinel: Option<Sentinel>,
     /// The last thread that was waited for stopped at once.
@@ -146,6 +148,7 @@ impl Tracer {
             reports: VecDeque::new(),
             events: VecDeque::new(),
             logs: Logs::default(),
+            has_logged: false,
             break_in: Arc::new(BreakInRequest::new()?),
             sentinel: None,
             stops_soon: false,

@@ -54,9 +54,22 @@ impl Tracer {
         others: &[Watched<'_>],
     ) -> Result<Waited, TargetError> {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        // However much is written down, everybody else has his turn in between.
+        let mut may_log = !std::mem::take(&mut self.has_logged);
         let waited = loop {
-            if let Some(event) = self.next_event() {
+            if let Some(event) = self.next_event(may_log) {
+                self.has_logged = matches!(event, Event::Logged { .. });
                 break Waited::Event(event);
+            }
+            if !std::mem::replace(&mut may_log, true) {
+                if self.break_in.is_wanted() {
+                    self.ask_break_in();
+                } else if ready(others) {
+                    break Waited::OtherReadable;
+                } else if let Some((tid, status)) = self.status_now(Whom::Any) {
+                    self.on_status(tid, status);
+                }
+                continue;
             }
             let due = self.logs.due();
             match self.wait_next(deadline, due, others)? {
@@ -64,7 +77,7 @@ impl Tracer {
                 Woken::BreakIn => self.ask_break_in(),
                 Woken::Others => break Waited::OtherReadable,
                 // What was written down is told next.
-                Woken::TimedOut if self.logs.is_due() => {}
+                Woken::TimedOut if self.logs.is_due() || self.logs.is_to_look() => {}
                 Woken::TimedOut => break Waited::TimedOut,
             }
         };
@@ -76,10 +89,14 @@ impl Tracer {
         Ok(waited)
     }
 
-    /// The next event that is ready to be told.
-    fn next_event(&mut self) -> Option<Event> {
+    /// The next event that is ready to be told. What was written down is one where it `may_log`, and ahead of any other.
+    fn next_event(&mut self, may_log: bool) -> Option<Event> {
+        let has_looked = may_log && self.logs.is_to_look();
+        if has_looked {
+            self.drain_all_logs();
+        }
         loop {
-            if (self.logs.is_due() || !self.events.is_empty())
+            if (has_looked || (may_log && self.logs.is_due()) || !self.events.is_empty())
                 && let Some(logged) = self.take_logged()
             {
                 return Some(logged);

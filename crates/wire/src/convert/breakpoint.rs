@@ -21,6 +21,8 @@ enumeration!(access_number, access, HardwareAccess, proto::HardwareAccess, "acce
 enumeration!(fixup_number, fixup_kind, FixupKind, proto::fixup::Kind, "kind":
     Relative32 = Relative32,
     Absolute64 = Absolute64,
+    Data64 = Data64,
+    Cells64 = Cells64,
 );
 
 fn fixups_out(fixups: Vec<Fixup>) -> Vec<proto::Fixup> {
@@ -36,10 +38,7 @@ fn fixups_out(fixups: Vec<Fixup>) -> Vec<proto::Fixup> {
 fn fixups_in(fixups: Vec<proto::Fixup>, len: usize) -> Result<Vec<Fixup>, WireError> {
     let fixup = |fixup: proto::Fixup| {
         let kind = fixup_kind(fixup.kind)?;
-        let size = match kind {
-            FixupKind::Relative32 => 4,
-            FixupKind::Absolute64 => 8,
-        };
+        let size = kind.size();
         // The field must lie in the code, since it is going to be written there.
         let inside = (fixup.offset as usize).checked_add(size).is_some_and(|end| end <= len);
         match u16::try_from(fixup.offset) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::resume::{CALLS, PAGES, RESIZE, RESUME, TIMES, decode_resumed, encode_resume};
+use super::resume::{CALLS, LOGS, PAGES, RESIZE, RESUME, TIMES, decode_resumed, encode_resume};
 use super::{
     Agreed, Capabilities, Identity, MAGIC, OnLost, Opened, Opening, RELEASE, RefusalCode, ResumeKey, VERSIONS, agree,
     limits,
@@ -29,6 +29,7 @@ pub struct ClientHandshake {
     tells_thread_times: bool,
     calls_functions: bool,
     watches_by_pages: bool,
+    has_jump_data: bool,
     state: State,
 }
 
@@ -98,7 +99,7 @@ impl ClientHandshake {
             magic: MAGIC.to_vec(),
             versions: VERSIONS.to_vec(),
             release: RELEASE.to_owned(),
-            features: [RESUME, RESIZE, TIMES, CALLS, PAGES].map(str::to_owned).to_vec(),
+            features: [RESUME, RESIZE, TIMES, CALLS, PAGES, LOGS].map(str::to_owned).to_vec(),
             limits: Some(limits(super::MAX_FRAME)),
             nonce: nonce.to_vec(),
         };
@@ -113,6 +114,7 @@ impl ClientHandshake {
             tells_thread_times: false,
             calls_functions: false,
             watches_by_pages: false,
+            has_jump_data: false,
             state: State::Hello,
         };
         (handshake, payload)
@@ -158,6 +160,7 @@ impl ClientHandshake {
                 opened.capabilities.tells_thread_times = self.tells_thread_times;
                 opened.capabilities.calls_functions = self.calls_functions;
                 opened.capabilities.watches_by_pages = self.watches_by_pages;
+                opened.capabilities.has_jump_data = self.has_jump_data;
                 Ok(ClientStep::Opened { opened, agreed })
             }
             (State::Trusted { agreed }, Ok(Kind::SessionResumed)) => {
@@ -179,6 +182,7 @@ impl ClientHandshake {
         self.tells_thread_times = has(TIMES);
         self.calls_functions = has(CALLS);
         self.watches_by_pages = has(PAGES);
+        self.has_jump_data = has(LOGS);
         let known = VERSIONS.contains(&hello.version);
         let agreed = agree(hello.version, hello.limits, &hello.features)
             .filter(|_| known)
@@ -230,6 +234,7 @@ fn opened(frame: &Frame<'_>) -> Result<Opened, WireError> {
             tells_thread_times: false,
             calls_functions: false,
             watches_by_pages: false,
+            has_jump_data: false,
         },
         stop,
         command_line: message.command_line,

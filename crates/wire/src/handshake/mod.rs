@@ -109,6 +109,8 @@ pub struct Capabilities {
     pub calls_functions: bool,
     /// Its server watches data beyond what debug registers hold, as the hellos have told.
     pub watches_by_pages: bool,
+    /// Its server knows [`outpost_target::jump_data`], as the hellos have told.
+    pub has_jump_data: bool,
 }
 
 /// Why a server refuses to go on.

@@ -19,6 +19,8 @@ pub(crate) const TIMES: &str = "times";
 pub(crate) const CALLS: &str = "calls";
 /// The feature of servers that watch any number of bytes.
 pub(crate) const PAGES: &str = "pages";
+/// The feature of servers whose jump pads write hits down and count passes.
+pub(crate) const LOGS: &str = "logs";
 
 /// What becomes of a session whose link is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

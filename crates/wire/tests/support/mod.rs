@@ -385,7 +385,12 @@ impl Values {
             bytes,
             fixups: self.list(|values| Fixup {
                 offset: values.below(8) as u16,
-                kind: values.one_of(&[FixupKind::Relative32, FixupKind::Absolute64]),
+                kind: values.one_of(&[
+                    FixupKind::Relative32,
+                    FixupKind::Absolute64,
+                    FixupKind::Data64,
+                    FixupKind::Cells64,
+                ]),
                 destination: values.va(),
             }),
             expected: vec![0x90; 5 + self.below(10) as usize],

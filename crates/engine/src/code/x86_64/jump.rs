@@ -9,6 +9,9 @@
 //! | 0, 8, 16 | rax, rcx, rdx as they were at the site |
 //! | 24 | ah: flags, al: overflow |
 //! | 32 and on | the condition's stack |
+//! | behind that | a record that is put together (`jump_stages`) |
+//!
+//! The order is that of the target's: the thread, the condition, passes; then what is written down, or the trap.
 //!
 //! Results are those of [`Condition::evaluate`]; what is a fault there leads to the trap, as does the truth.
 
@@ -21,19 +24,19 @@ use iced_x86::code_asm::{
 use iced_x86::{BlockEncoderOptions, IcedError};
 use outpost_base::{Arch, RegisterId, Storage, Va};
 use outpost_target::condition::{Condition, Op, Operation};
-use outpost_target::{DisplacedCopy, FaultExit, JumpCode};
+use outpost_target::{DisplacedCopy, FaultExit, Fixup, FixupKind, JumpCode};
 
 use super::Pad;
-use crate::code::NoJump;
+use crate::code::{JumpPlan, NoJump};
 
 /// Bytes below rsp that belong to the function (psABI, 3.2.2).
 const RED_ZONE: i32 = 128;
 /// Saved registers and flags.
 const SAVED: i32 = 32;
 
-pub(crate) fn make_jump(at: Va, code: &[u8], condition: &Condition) -> Result<JumpCode, NoJump> {
-    let (bytes, trap, exits) = Compiler::new(at, condition)?.compile(condition)?;
-    let mut pad = Pad { bytes, fixups: Vec::new() };
+pub(crate) fn make_jump(at: Va, code: &[u8], plan: JumpPlan<'_>) -> Result<JumpCode, NoJump> {
+    let Compiled { bytes, fixups, trap, exits } = Compiler::new(at, &plan)?.compile(&plan)?;
+    let mut pad = Pad { bytes, fixups };
     let (mut copies, mut len, mut goes_on) = (Vec::new(), 0, true);
     while len < JumpCode::WINDOW {
         let place = at + len as u64;
@@ -51,57 +54,144 @@ pub(crate) fn make_jump(at: Va, code: &[u8], condition: &Condition) -> Result<Ju
     Ok(JumpCode { bytes: pad.bytes, fixups: pad.fixups, expected: code[..len].to_vec(), trap, exits, copies })
 }
 
-/// Code, offset of its trap, and what may fault in it. The displaced code follows its last byte.
-type Compiled = (Vec<u8>, u16, Vec<FaultExit>);
+/// The code before the displaced instructions, which follow its last byte.
+struct Compiled {
+    bytes: Vec<u8>,
+    fixups: Vec<Fixup>,
+    trap: u16,
+    /// What may fault in it.
+    exits: Vec<FaultExit>,
+}
 
-struct Compiler {
-    asm: CodeAssembler,
+/// What becomes of the value that code gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Where it is 0, the hit does not count.
+    Judged,
+    /// It is kept in the frame at this offset.
+    Kept(i32),
+}
+
+pub(super) struct Compiler {
+    pub(super) asm: CodeAssembler,
     site: Va,
     /// Size of the frame.
     frame: i32,
-    /// Depth of the condition's stack before the operation at an offset; none: it is never reached.
+    /// Where in the frame a record is put together, and where attempts to send it are counted.
+    pub(super) record: i32,
+    pub(super) attempts: i32,
+    /// Depth of the stack before the operation at an offset of the code under way; none: it is never reached.
     depths: BTreeMap<usize, usize>,
     /// Labels of operations that others skip to.
     targets: BTreeMap<usize, CodeLabel>,
-    /// Instructions that read what the condition says.
-    loads: Vec<CodeLabel>,
+    /// Instructions that read what the expressions say.
+    pub(super) loads: Vec<CodeLabel>,
+    /// Instructions with an address that the target fills in.
+    pub(super) addresses: Vec<(CodeLabel, FixupKind)>,
     /// Puts the registers back and traps.
-    seen: CodeLabel,
+    pub(super) seen: CodeLabel,
     /// Puts the registers back and goes on.
-    unseen: CodeLabel,
+    pub(super) unseen: CodeLabel,
+}
+
+/// Depth of the stack before each operation that is reached, and the deepest.
+fn depths(condition: &Condition) -> (BTreeMap<usize, usize>, usize) {
+    let (mut depths, mut deepest): (BTreeMap<usize, usize>, usize) = (BTreeMap::from([(0, 0)]), 0);
+    for operation in condition.operations() {
+        let Some(depth) = depths.get(&operation.at).copied() else { continue };
+        let left = depth.saturating_sub(operation.pops) + operation.pushes;
+        deepest = left.max(deepest);
+        depths.extend(operation.next.into_iter().chain(operation.skips_to).map(|to| (to, left)));
+    }
+    (depths, deepest)
 }
 
 impl Compiler {
-    fn new(site: Va, condition: &Condition) -> Result<Compiler, NoJump> {
+    fn new(site: Va, plan: &JumpPlan<'_>) -> Result<Compiler, NoJump> {
         let mut asm = CodeAssembler::new(64).map_err(|_| NoJump::Processor)?;
-        let mut depths: BTreeMap<usize, usize> = BTreeMap::from([(0, 0)]);
-        let (mut targets, mut deepest) = (BTreeMap::new(), 0_usize);
-        for operation in condition.operations() {
-            let Some(depth) = depths.get(&operation.at).copied() else { continue };
-            let left = depth.saturating_sub(operation.pops) + operation.pushes;
-            deepest = deepest.max(left);
-            depths.extend(operation.next.into_iter().chain(operation.skips_to).map(|to| (to, left)));
-            if let Some(to) = operation.skips_to {
-                targets.insert(to, asm.create_label());
-            }
-        }
+        let log = plan.log.map(|(_, log)| log);
+        let arguments = log.iter().flat_map(|log| &log.arguments).map(|argument| &argument.value);
+        let deepest = plan.condition.into_iter().chain(arguments).map(|code| depths(code).1).max().unwrap_or(0);
+        let record = SAVED + 8 * deepest as i32;
+        let attempts = record + log.map_or(0, |log| 8 * i32::from(log.words()));
         // A multiple of 16, as a stack is; nothing here needs it.
-        let frame = (RED_ZONE + SAVED + 8 * deepest as i32 + 15) & !15;
+        let frame = (RED_ZONE + attempts + 8 + 15) & !15;
         let (seen, unseen) = (asm.create_label(), asm.create_label());
-        Ok(Compiler { asm, site, frame, depths, targets, loads: Vec::new(), seen, unseen })
+        let (depths, targets) = (BTreeMap::new(), BTreeMap::new());
+        let (loads, addresses) = (Vec::new(), Vec::new());
+        Ok(Compiler { asm, site, frame, record, attempts, depths, targets, loads, addresses, seen, unseen })
     }
 
-    fn compile(mut self, condition: &Condition) -> Result<Compiled, NoJump> {
-        for operation in condition.operations() {
-            let register = (operation.op == Op::Register).then(|| read_of(operation.operand)).transpose()?;
-            if operation.at == 0 {
-                self.enter().map_err(too_long)?;
-            }
-            if let Some(depth) = self.depths.get(&operation.at).copied() {
-                self.operation(&operation, depth, register).map_err(too_long)?;
-            }
+    fn compile(mut self, plan: &JumpPlan<'_>) -> Result<Compiled, NoJump> {
+        self.enter().map_err(too_long)?;
+        if plan.one_thread {
+            self.only_one_thread().map_err(too_long)?;
+        }
+        if let Some(condition) = plan.condition {
+            self.program(condition, Outcome::Judged).map_err(too_long)??;
+        }
+        if plan.passes {
+            self.after_passes().map_err(too_long)?;
+        }
+        match plan.log {
+            Some((id, log)) => self.write_down(id, log).map_err(too_long)??,
+            None => self.asm.jmp(self.seen).map_err(too_long)?,
         }
         self.finish().map_err(too_long)?
+    }
+
+    /// One expression.
+    pub(super) fn program(&mut self, condition: &Condition, outcome: Outcome) -> Result<Result<(), NoJump>, IcedError> {
+        let mut end = self.asm.create_label();
+        self.depths = depths(condition).0;
+        let skipped_to = condition.operations().filter_map(|operation| operation.skips_to);
+        self.targets = skipped_to.map(|to| (to, self.asm.create_label())).collect();
+        for operation in condition.operations() {
+            let Some(depth) = self.depths.get(&operation.at).copied() else { continue };
+            let register = match (operation.op == Op::Register).then(|| read_of(operation.operand)).transpose() {
+                Ok(register) => register,
+                Err(why) => return Ok(Err(why)),
+            };
+            match operation.op {
+                Op::Return => self.outcome(&operation, depth, outcome, end)?,
+                _ => self.operation(&operation, depth, register)?,
+            }
+        }
+        self.asm.set_label(&mut end)?;
+        self.asm.zero_bytes()?;
+        Ok(Ok(()))
+    }
+
+    /// The end of an expression.
+    fn outcome(
+        &mut self,
+        operation: &Operation,
+        depth: usize,
+        outcome: Outcome,
+        end: CodeLabel,
+    ) -> Result<(), IcedError> {
+        self.begin(operation)?;
+        let top = slot(depth.saturating_sub(1));
+        match outcome {
+            Outcome::Judged => {
+                self.asm.cmp(top, 0)?;
+                self.asm.je(self.unseen)?;
+            }
+            Outcome::Kept(at) => {
+                self.asm.mov(rax, top)?;
+                self.asm.mov(ptr(rsp + at), rax)?;
+            }
+        }
+        self.asm.jmp(end)
+    }
+
+    /// Where others skip to.
+    fn begin(&mut self, operation: &Operation) -> Result<(), IcedError> {
+        if let Some(label) = self.targets.get_mut(&operation.at) {
+            self.asm.set_label(label)?;
+            self.asm.zero_bytes()?;
+        }
+        Ok(())
     }
 
     fn enter(&mut self) -> Result<(), IcedError> {
@@ -116,10 +206,7 @@ impl Compiler {
     }
 
     fn operation(&mut self, operation: &Operation, depth: usize, register: Option<Read>) -> Result<(), IcedError> {
-        if let Some(label) = self.targets.get_mut(&operation.at) {
-            self.asm.set_label(label)?;
-            self.asm.zero_bytes()?;
-        }
+        self.begin(operation)?;
         let (top, second) = (slot(depth.saturating_sub(1)), slot(depth.saturating_sub(2)));
         let (pushed, skips_to) = (slot(depth), self.target(operation));
         let asm = &mut self.asm;
@@ -193,11 +280,7 @@ impl Compiler {
                 asm.cmp(top, 0)?;
                 asm.je(skips_to)
             }
-            Op::Return => {
-                asm.cmp(top, 0)?;
-                asm.je(self.unseen)?;
-                asm.jmp(self.seen)
-            }
+            Op::Return => Ok(()),
             binary => {
                 asm.mov(rax, second)?;
                 asm.mov(rcx, top)?;
@@ -330,8 +413,18 @@ impl Compiler {
             exits.push(FaultExit { at: offset(load)?, seen, unseen });
         }
         let trap = offset(&trap)?;
-        let bytes = code.inner.code_buffer;
-        Ok(if bytes.len() < JumpCode::MAX_LEN { Ok((bytes, trap, exits)) } else { Err(NoJump::TooLong) })
+        // `mov r64, imm64` is two bytes and the field.
+        let mut fixups = Vec::new();
+        for (place, kind) in &self.addresses {
+            fixups.push(Fixup { offset: offset(place)? + 2, kind: *kind, destination: Va(0) });
+        }
+        let mut bytes = code.inner.code_buffer;
+        for fixup in &fixups {
+            let field = usize::from(fixup.offset);
+            bytes[field..field + 8].fill(0);
+        }
+        let compiled = Compiled { bytes, fixups, trap, exits };
+        Ok(if compiled.bytes.len() < JumpCode::MAX_LEN { Ok(compiled) } else { Err(NoJump::TooLong) })
     }
 }
 

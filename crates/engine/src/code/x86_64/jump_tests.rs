@@ -154,7 +154,7 @@ fn run(cases: &[Case]) -> (Vec<(u32, u32, u32)>, Vec<u8>) {
         let (site, pad) = (sites + 16 * index as u64, pads + PAGE * index as u64);
         let mut code = NOP.to_vec();
         code.resize(20, END);
-        let jump = make_jump(Va(site), &code, &case.condition).unwrap();
+        let jump = make_jump(Va(site), &code, (&case.condition).into()).unwrap();
         assert!(jump.is_sound());
         let bytes = place(&jump.bytes, &jump.fixups, pad);
         let offset = (pad - BASE) as usize;
@@ -230,7 +230,7 @@ fn the_stack_pointer_is_the_functions() {
 fn whole_instructions_are_displaced() {
     // push rbp; mov rbp,rsp; sub rsp,16
     let code = [0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90];
-    let jump = make_jump(Va(0x40_1000), &code, &constant(0)).unwrap();
+    let jump = make_jump(Va(0x40_1000), &code, (&constant(0)).into()).unwrap();
     let offsets: Vec<u8> = jump.copies.iter().map(|copy| copy.site_offset).collect();
     assert_eq!((offsets, jump.expected.len()), (vec![0, 1, 4], 8));
     let start = usize::from(jump.copies[0].pad_offset);
@@ -243,13 +243,172 @@ fn whole_instructions_are_displaced() {
 #[test]
 fn what_cannot_be_moved_or_read_is_refused() {
     let syscall = [0x90, 0x0f, 0x05, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90];
-    let refused = make_jump(Va(0x40_1000), &syscall, &constant(1)).unwrap_err();
+    let refused = make_jump(Va(0x40_1000), &syscall, (&constant(1)).into()).unwrap_err();
     assert_eq!(
         refused.to_string(),
         format!("the instruction at {} cannot be moved: a system call is not run out of line", Va(0x40_1001))
     );
     let mut code = Assembler::default();
     code.register(Arch::X86_64.register_by_name("xmm0").unwrap());
-    let refused = make_jump(Va(0x40_1000), &NOP, &code.finish().unwrap()).unwrap_err();
+    let refused = make_jump(Va(0x40_1000), &NOP, (&code.finish().unwrap()).into()).unwrap_err();
     assert_eq!(refused, NoJump::Register { register: "xmm0" });
+}
+
+/// What a pad writes down is what the target would have.
+mod logs {
+    use outpost_target::jump_data::{self, CAPACITY, CELLS, DROPPED, HEAD, PASSES, RECORDS, TAIL, THREAD};
+    use outpost_target::{BreakpointId, LogArgument, LogPlan, LogValue};
+
+    use super::*;
+
+    /// Where in the image what pads share is, and how much of it there is.
+    const DATA: u64 = 64 * PAGE;
+    const IMAGE: u64 = DATA + jump_data::LEN;
+
+    struct Pad<'a> {
+        plan: JumpPlan<'a>,
+        registers: Vec<u64>,
+    }
+
+    /// Runs pads in a row, each entered once, over what they share; gives what is there then, and traps.
+    fn run(pads: &[Pad<'_>], words: &[(u64, u64)]) -> (Vec<u8>, Vec<u32>) {
+        let mut image: Vec<u8> = (0..PAGE).map(data_byte).collect();
+        image.resize(IMAGE as usize, 0);
+        for (at, word) in words {
+            image[(DATA + at) as usize..][..8].copy_from_slice(&word.to_le_bytes());
+        }
+        let mut cases = vec![pads.len() as u64];
+        for (index, case) in pads.iter().enumerate() {
+            let (site, pad) = (BASE + PAGE + 16 * index as u64, BASE + (2 + index as u64) * PAGE);
+            let mut code = NOP.to_vec();
+            code.resize(20, END);
+            let jump = make_jump(Va(site), &code, case.plan).unwrap();
+            assert!(jump.is_sound() && jump.needs_data());
+            let mut placed = jump.clone();
+            placed.fixups.retain(|fixup| fixup.kind == FixupKind::Relative32);
+            let mut bytes = place(&placed.bytes, &placed.fixups, pad);
+            for fixup in &jump.fixups {
+                let value = match fixup.kind {
+                    FixupKind::Data64 => BASE + DATA,
+                    FixupKind::Cells64 => BASE + DATA + CELLS,
+                    _ => continue,
+                };
+                bytes[usize::from(fixup.offset)..][..8].copy_from_slice(&value.to_le_bytes());
+            }
+            image[(pad - BASE) as usize..][..bytes.len()].copy_from_slice(&bytes);
+            let distance = i32::try_from(pad as i64 - (site as i64 + 5)).unwrap();
+            let site_bytes = [&[0xe9][..], &distance.to_le_bytes(), &[END]].concat();
+            image[(site - BASE) as usize..][..6].copy_from_slice(&site_bytes);
+            cases.extend_from_slice(&case.registers);
+            let behind = pad + u64::from(jump.copies[0].pad_offset);
+            cases.extend_from_slice(&[2, site, pad + u64::from(jump.trap), behind, jump.exits.len() as u64]);
+            for exit in &jump.exits {
+                cases.extend_from_slice(&[pad + u64::from(exit.at), pad + u64::from(exit.seen)]);
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (of_cases, of_image) = (folder.path().join("cases"), folder.path().join("image"));
+        std::fs::write(&of_cases, cases.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
+        std::fs::write(&of_image, &image).unwrap();
+        let harness = Build::fixture("jump_harness.c").path();
+        let output = Command::new(harness).args([&of_cases, &of_image]).arg(DATA.to_string()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{:?}: {text}", output.status);
+        let traps = text.lines().map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            assert_eq!(words[1..], ["0", "0"], "registers, flags and the red zone are as they were");
+            words[0].parse().unwrap()
+        });
+        (std::fs::read(&of_image).unwrap().split_off(DATA as usize), traps.collect())
+    }
+
+    fn word(data: &[u8], at: u64) -> u64 {
+        u64::from_le_bytes(data[at as usize..][..8].try_into().unwrap())
+    }
+
+    fn register(name: &str) -> Condition {
+        let mut code = Assembler::default();
+        code.register(Arch::X86_64.register_by_name(name).unwrap());
+        code.finish().unwrap()
+    }
+
+    fn registers(first: u64) -> Vec<u64> {
+        let mut registers: Vec<u64> = (0..16).map(|index| 0x1111_1111 * index).collect();
+        (registers[5], registers[7]) = (first, STACK + 0x8000);
+        registers
+    }
+
+    /// The records from `tail` on.
+    fn records(data: &[u8], mut tail: u64, plan: &LogPlan) -> Vec<Vec<LogValue>> {
+        let mut found = Vec::new();
+        while tail < word(data, HEAD) {
+            let at = RECORDS + tail % CAPACITY;
+            let (id, words) = jump_data::read_header(word(data, at)).unwrap();
+            assert_eq!(words, plan.words());
+            let values = &data[at as usize + 8..][..8 * usize::from(words)];
+            found.push(plan.read(BreakpointId(id), values).values);
+            tail += 8 + 8 * u64::from(words);
+        }
+        found
+    }
+
+    #[test]
+    fn values_and_texts_are_those_at_the_site() {
+        let argument = |name, text| LogArgument { value: register(name), text };
+        let log = LogPlan {
+            arguments: vec![argument("rdi", 20), argument("rax", 0), argument("rdi", 3), argument("rip", 0)],
+        };
+        let image: Vec<u8> = (0..PAGE).map(data_byte).collect();
+        let texts = [BASE + 40, BASE + 700, BASE + PAGE - 2];
+        let plan = JumpPlan { log: Some((BreakpointId(9), &log)), ..JumpPlan::default() };
+        // The last has no zero before what is not zero either: the next page has sites.
+        let pads: Vec<Pad<'_>> = texts.iter().map(|at| Pad { plan, registers: registers(*at) }).collect();
+        let unreadable = Pad { plan, registers: registers(8) };
+        let pads: Vec<Pad<'_>> = pads.into_iter().chain([unreadable]).collect();
+        // Records run over the ring's end, and where the place of a word is.
+        let start = 5 * CAPACITY - 40;
+        let (data, traps) = run(&pads, &[(HEAD, start), (TAIL, start)]);
+        assert_eq!(traps, [0, 0, 0, 1], "what cannot be read is for the target to see");
+        let found = records(&data, start, &log);
+        assert_eq!(found.len(), 3);
+        for (index, (values, at)) in found.iter().zip(texts).enumerate() {
+            let LogValue::Text { bytes, is_whole } = &values[0] else { panic!("{values:?}") };
+            let offset = (at - BASE) as usize;
+            let here = &image[offset..image.len().min(offset + 20)];
+            let end = here.iter().position(|byte| *byte == 0);
+            assert!(bytes.starts_with(&here[..end.unwrap_or(here.len())]), "{bytes:x?} {here:x?}");
+            assert_eq!(*is_whole, bytes.len() < 20);
+            assert_eq!(values[1], LogValue::Number(0));
+            let LogValue::Text { bytes: first, .. } = &values[2] else { panic!("{values:?}") };
+            assert_eq!(first[..], bytes[..first.len()]);
+            assert_eq!(values[3], LogValue::Number(BASE + PAGE + 16 * index as u64));
+        }
+        assert_eq!(word(&data, CELLS + DROPPED), 0);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted() {
+        let log = LogPlan { arguments: vec![LogArgument { value: register("rdi"), text: 0 }] };
+        let plan = JumpPlan { log: Some((BreakpointId(1), &log)), ..JumpPlan::default() };
+        let pads: Vec<Pad<'_>> = (0..5).map(|n| Pad { plan, registers: registers(n) }).collect();
+        // There is room for two.
+        let tail = 3 * CAPACITY + 8;
+        let (data, traps) = run(&pads, &[(HEAD, tail + CAPACITY - 39), (TAIL, tail)]);
+        assert_eq!((traps, word(&data, HEAD)), (vec![0; 5], tail + CAPACITY - 39 + 32));
+        assert_eq!(word(&data, CELLS + DROPPED), 3);
+    }
+
+    #[test]
+    fn hits_pass_and_other_threads_do() {
+        let condition = register("rdi");
+        let plan = JumpPlan { passes: true, ..JumpPlan::from(&condition) };
+        let pads = |plan| [5, 0, 5, 5, 0, 5].map(|first| Pad { plan, registers: registers(first) });
+        let (data, traps) = run(&pads(plan), &[(CELLS + PASSES, 2)]);
+        assert_eq!(traps, [0, 0, 0, 1, 0, 1], "a false condition is no pass");
+        assert_eq!(word(&data, CELLS + PASSES) as i64, -2);
+        // The harness' own thread pointer is none of these.
+        let plan = JumpPlan { one_thread: true, ..plan };
+        let (data, traps) = run(&pads(plan), &[(CELLS + PASSES, 2), (CELLS + THREAD, u64::MAX)]);
+        assert_eq!((traps, word(&data, CELLS + PASSES)), (vec![0; 6], 2));
+    }
 }

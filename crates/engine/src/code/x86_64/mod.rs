@@ -16,6 +16,7 @@
 //! `jump` puts several of these behind a condition.
 
 mod jump;
+mod jump_stages;
 
 use iced_x86::{
     Code, ConstantOffsets, Decoder, DecoderOptions, Encoder, FlowControl, Instruction, MemoryOperand, Mnemonic, OpKind,
@@ -26,6 +27,7 @@ use outpost_target::{Fixup, FixupKind, PadCode};
 
 use super::NoPad;
 
+use jump::Compiler;
 pub(super) use jump::make_jump;
 
 pub(super) fn make_pad(at: Va, code: &[u8]) -> Result<PadCode, NoPad> {
