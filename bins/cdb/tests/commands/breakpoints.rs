@@ -1,5 +1,7 @@
 //! Breakpoints that look at the stack.
 
+use outpost_testkit::{Build, Compiler};
+
 use crate::common::*;
 
 /// Rows of a stack.
@@ -33,4 +35,50 @@ fn depth_and_condition_both_have_to_hold() {
     let output = cdb(lists(), &script);
     assert!(part(&output, "dv").contains("depth = 0n3"), "{output}");
     assert!(part(&output, "next").contains("depth = 0n4"), "{output}");
+}
+
+/// What cannot be set again stays as it is.
+#[test]
+fn a_breakpoint_that_cannot_be_changed_is_kept() {
+    const THREAD: &str = r#"
+        #define _GNU_SOURCE
+        #include <pthread.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        static int tid;
+        __attribute__((noinline)) void inside(void) { __asm__ volatile(""); }
+        __attribute__((noinline)) void after(void) { __asm__ volatile(""); }
+        static void *run(void *unused) { tid = gettid(); inside(); return 0; }
+        int main(void) {
+            pthread_t thread;
+            if (pthread_create(&thread, 0, run, 0)) return 1;
+            pthread_join(thread, 0);
+            while (syscall(SYS_tgkill, getpid(), tid, 0) == 0) usleep(1000);
+            after();
+            return 0;
+        }"#;
+    let program = Build::source(Compiler::Gcc, "ended", THREAD).flags("-g -O0 -pthread").path();
+    let script = "bp0 inside; bp3 after; g; .echo [here]; ~. bp1 after; g; .echo [bs]; .catch {bs 1 \"k\"}; \
+                  .echo [br]; .catch {br 3 4 1 2}; .echo [bl]; bl";
+    let output = cdb(program, script);
+    for change in ["bs", "br"] {
+        assert!(part(&output, change).contains("No thread 1"), "{change}:\n{output}");
+    }
+    let listed = part(&output, "bl");
+    let numbers: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(numbers[..3], ["0", "1", "3"], "{output}");
+}
+
+#[test]
+fn conditions_that_call_functions_are_refused_when_they_are_set() {
+    let script = ".catch {bp /w \"down(1, list) > 2\" down}; .echo [bsc]; bp down; \
+                  .catch {bsc 0 (@@(down(1, list)) > 2)}; .echo [bl]; bl";
+    let output = cdb(lists(), script);
+    assert!(output.contains("he condition calls down, and conditions call no functions"), "{output}");
+    assert!(part(&output, "bsc").contains("condition calls down"), "{output}");
+    assert_eq!(part(&output, "bl").matches("lists!down").count(), 1, "one is set, without a condition:\n{output}");
+    // The way that the message names.
+    let script = "bp down \"?? list->value + depth; .if (@$exp == 0n6) {} .else {gc}\"; g; .echo [dv]; dv depth";
+    let output = cdb(lists(), script);
+    assert!(part(&output, "dv").contains("depth = 0n5"), "{output}");
 }

@@ -250,16 +250,25 @@ fn access(arguments: &mut Arguments<'_>) -> Result<BreakpointAccess, CommandErro
     Ok(BreakpointAccess::Hardware { access, len })
 }
 
-/// A condition must at least be an expression; its names may become known later.
+/// A condition must at least be an expression, and one that calls nothing; its names may become known later.
 fn check_condition(condition: &str, debugger: &mut Debugger) -> Result<(), CommandError> {
-    let options = outpost_engine::expr::ExprOptions {
-        evaluator: outpost_engine::expr::Evaluator::Cpp,
-        ..debugger.settings.expressions()
-    };
-    let (_, used) = debugger.engine.parse_expression(condition, options)?;
+    let (expr, used) = debugger.engine.parse_object(condition)?;
+    if let Some(function) = Expr::Cpp(expr).called_function() {
+        return Err(calls(&function));
+    }
     match condition[used..].trim() {
         "" => Ok(()),
         rest => Err(ExprError::Syntax { text: rest.to_owned() }.into()),
+    }
+}
+
+/// Why a condition that calls a function is none.
+pub(super) fn calls(function: &str) -> CommandError {
+    CommandError::Invalid {
+        reason: format!(
+            "the condition calls {function}, and conditions call no functions; commands can, at each stop: \
+             bp Address \"?? Condition; .if (@$exp) {{}} .else {{gc}}\""
+        ),
     }
 }
 

@@ -3,7 +3,7 @@
 use outpost_base::Va;
 use outpost_engine::{BreakpointInfo, BreakpointNumber, BreakpointPlace, BreakpointRequest, EngineError};
 
-use super::breakpoint::implied_condition;
+use super::breakpoint::{calls, implied_condition};
 use super::logpoint::log_request;
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::fields;
@@ -111,7 +111,14 @@ impl Command for SetCommands {
         let number = number(arguments)?;
         let condition = match arguments.name.eq_ignore_ascii_case("bsc") {
             true if arguments.is_empty() => return Err(arguments.usage("the condition is missing")),
-            true => Some(arguments.expression_text(debugger)?.trim()),
+            true => {
+                let text = arguments.expression_text(debugger)?.trim();
+                let (expr, _) = debugger.engine.parse_expression(text, debugger.settings.expressions())?;
+                if let Some(function) = expr.called_function() {
+                    return Err(calls(&function));
+                }
+                Some(text)
+            }
             false => None,
         };
         if !arguments.is_empty() && !arguments.rest().starts_with('"') {
@@ -145,17 +152,9 @@ fn replace(changed: Vec<(BreakpointInfo, BreakpointNumber)>, debugger: &mut Debu
     }
     let mut requests = Vec::new();
     for (info, number) in &changed {
-        requests.push((request(info, *number, debugger)?, info.enabled));
+        requests.push((info.number, request(info, *number, debugger)?));
     }
-    let old: Vec<BreakpointNumber> = changed.iter().map(|(info, _)| info.number).collect();
-    debugger.engine.clear_breakpoints(&old)?;
-    for (request, is_enabled) in requests {
-        let number = debugger.engine.set_breakpoint(request)?;
-        if !is_enabled {
-            debugger.engine.enable_breakpoints(&[number], false)?;
-        }
-    }
-    Ok(())
+    Ok(debugger.engine.replace_breakpoints(requests)?)
 }
 
 /// What sets a breakpoint like one that is there.

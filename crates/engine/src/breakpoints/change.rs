@@ -1,5 +1,6 @@
 //! Setting, clearing, enabling; telling targets in one batch.
 
+use outpost_base::Va;
 use outpost_target::{
     BreakpointChange, BreakpointKind, BreakpointSpec, HardwareAccess, JumpCode, KillSafety, MAX_WATCHED, TargetError,
     ThreadFilter,
@@ -22,15 +23,52 @@ impl Engine {
     /// [`EngineError::BreakpointExists`]; [`EngineError::Invalid`] for a bad size or alignment;
     /// [`EngineError::Unsupported`] if the target takes no breakpoints.
     pub fn set_breakpoint(&mut self, request: BreakpointRequest) -> Result<BreakpointNumber, EngineError> {
+        if let Some(number) = request.number.filter(|&number| self.breakpoints.find(number).is_some()) {
+            return Err(EngineError::BreakpointExists { number });
+        }
+        let (request, places) = self.prepare_breakpoint(request)?;
+        self.add_breakpoint(request, &places, true)
+    }
+
+    /// Sets breakpoints of the current process anew, each as it is requested and under the number that the request names, or its
+    /// own; they stay enabled or disabled, and count anew. All or, with an error, none.
+    ///
+    /// # Errors
+    /// [`EngineError::NoBreakpoint`]; as [`Engine::set_breakpoint`].
+    pub fn replace_breakpoints(
+        &mut self,
+        changes: Vec<(BreakpointNumber, BreakpointRequest)>,
+    ) -> Result<(), EngineError> {
+        let old: Vec<BreakpointNumber> = changes.iter().map(|(number, _)| *number).collect();
+        self.need_breakpoints(&old)?;
+        let mut taken = Vec::new();
+        let mut prepared = Vec::new();
+        for (number, mut request) in changes {
+            let new = *request.number.get_or_insert(number);
+            if taken.contains(&new) || (self.breakpoints.find(new).is_some() && !old.contains(&new)) {
+                return Err(EngineError::BreakpointExists { number: new });
+            }
+            taken.push(new);
+            let is_enabled = self.breakpoints.find(number).is_some_and(|known| known.enabled);
+            prepared.push((self.prepare_breakpoint(request)?, is_enabled));
+        }
+        for number in old {
+            self.remove_breakpoint(number);
+        }
+        for ((request, places), is_enabled) in prepared {
+            self.add_breakpoint(request, &places, is_enabled)?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether a breakpoint can be set as it is requested, and where.
+    fn prepare_breakpoint(&mut self, request: BreakpointRequest) -> Result<(BreakpointRequest, Vec<Va>), EngineError> {
         let process = self.current_process()?;
         let target = self.target_of(process)?;
         if target.borrow_mut().as_breakpoints().is_none() {
             return Err(crate::acquire::cannot_run("setting breakpoints"));
         }
         self.need_debugged(process, "setting breakpoints")?;
-        if let Some(number) = request.number.filter(|&number| self.breakpoints.find(number).is_some()) {
-            return Err(EngineError::BreakpointExists { number });
-        }
         if let Some(thread) = request.thread {
             self.locate(thread)?;
         }
@@ -45,9 +83,19 @@ impl Engine {
             // What cannot be resolved becomes symbolic, silently, as the reference has it.
             request.symbolic = true;
         }
+        Ok((request, places))
+    }
+
+    fn add_breakpoint(
+        &mut self,
+        request: BreakpointRequest,
+        places: &[Va],
+        enabled: bool,
+    ) -> Result<BreakpointNumber, EngineError> {
+        let process = self.current_process()?;
         let number = request.number.unwrap_or_else(|| self.breakpoints.free_number());
-        self.breakpoints.breakpoints.push(Breakpoint::new(number, process, request));
-        self.set_locations(number, &places);
+        self.breakpoints.breakpoints.push(Breakpoint { enabled, ..Breakpoint::new(number, process, request) });
+        self.set_locations(number, places);
         Ok(number)
     }
 
@@ -310,12 +358,7 @@ impl Engine {
     }
 
     /// The displaced instruction for running out of line, where its code can be had and moved.
-    fn pad_for(
-        &self,
-        process: ProcessOrdinal,
-        at: outpost_base::Va,
-        kind: BreakpointKind,
-    ) -> Option<outpost_target::PadCode> {
+    fn pad_for(&self, process: ProcessOrdinal, at: Va, kind: BreakpointKind) -> Option<outpost_target::PadCode> {
         if kind != BreakpointKind::Software {
             return None;
         }
@@ -324,7 +367,7 @@ impl Engine {
     }
 
     /// What decides about hits as code for a jump pad, or why the target looks at them.
-    fn jump_for(&self, process: ProcessOrdinal, at: outpost_base::Va, plan: JumpPlan<'_>) -> Result<JumpCode, String> {
+    fn jump_for(&self, process: ProcessOrdinal, at: Va, plan: JumpPlan<'_>) -> Result<JumpCode, String> {
         if !self.breakpoints.jump_pads {
             return Err("jump pads are off".into());
         }

@@ -8,6 +8,7 @@
 //! participants.
 
 mod ast;
+mod calls;
 mod compile;
 mod cursor;
 mod error;

@@ -34,7 +34,7 @@ impl Cpp {
     }
 
     /// Whether it or a part of it is one that is looked for.
-    pub(super) fn any(&self, wanted: &dyn Fn(&Cpp) -> bool) -> bool {
+    pub(crate) fn any(&self, wanted: &dyn Fn(&Cpp) -> bool) -> bool {
         if wanted(self) {
             return true;
         }
