@@ -344,6 +344,12 @@ fn hits_that_go_on_cost_nothing() {
     let expected: Vec<String> = (0..500).map(|number| format!("it is {number}")).collect();
     assert_eq!(lines, expected, "{text}");
     assert!(trips[1] <= 2, "{trips:?}");
+    // What the target says of conditions comes with the answer to setting them, or by one question after each run.
+    let script = ["bp /w \"number == 900\" hits!plain; bl", "bl", "bp hits!done; bl", "g", "bl", "bl"];
+    let (text, trips) = costs(&server, &mut running, &script);
+    assert_eq!(trips[1..], [1, 0, 1, trips[4], 1, 0], "{text}");
+    let why = "(evaluated beside the target: another breakpoint is within the bytes of a jump)";
+    assert_eq!(text.matches(why).count(), 2, "{text}");
     let pid = running.pid();
     let text =
         cdb(&server, pid, "bp hits!plain 0n499 \"gc\"; bp /w \"number == 499\" hits!plain; g; r rdi; bc *; qd", || {

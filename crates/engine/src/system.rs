@@ -24,6 +24,8 @@ pub(crate) struct System {
     pub(crate) generation: StopGeneration,
     /// Whether threads of it run because of us.
     pub(crate) running: bool,
+    /// Whether all that can be told of its breakpoints was asked for since it ran, and they changed, last.
+    pub(crate) states_known: bool,
     /// Registers known at this stop.
     pub(crate) registers: HashMap<ThreadId, KnownRegisters>,
     /// Events that arrived while something else was waited for.
@@ -49,6 +51,7 @@ impl System {
             info,
             generation,
             running: false,
+            states_known: false,
             registers: HashMap::new(),
             pending: VecDeque::new(),
             created: Vec::new(),

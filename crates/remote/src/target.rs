@@ -349,20 +349,27 @@ impl Breakpoints for RemoteTarget {
         &mut self,
         changes: &[BreakpointChange],
     ) -> Result<Vec<Result<BreakpointState, TargetError>>, TargetError> {
-        if !self.capabilities.watches_by_pages && changes.iter().any(needs_pages) {
-            let reason = "the server is of a release that watches 1, 2, 4 or 8 bytes".into();
-            return Err(TargetError::Unsupported { operation: "watching so many bytes", reason });
-        }
-        let mut changes = changes.to_vec();
-        if !self.capabilities.has_jump_data {
-            changes.iter_mut().for_each(without_jump_data);
-        }
-        let request = Request::ChangeBreakpoints { changes };
+        let request = self.change_request(changes)?;
         expect!(self.link.call(request), Reply::BreakpointChanges(answers) => answers)
     }
 
     fn breakpoint_states(&mut self) -> Result<Vec<BreakpointState>, TargetError> {
-        expect!(self.link.call(Request::BreakpointStates), Reply::BreakpointStates(states) => states)
+        let states = self.link.submit(Request::BreakpointStates);
+        self.states_with_processes(states)
+    }
+
+    /// Both are on their way at once.
+    fn change_and_ask(
+        &mut self,
+        changes: &[BreakpointChange],
+    ) -> Result<(Vec<Result<BreakpointState, TargetError>>, Vec<BreakpointState>), TargetError> {
+        let change = self.change_request(changes)?;
+        let change = self.link.submit(change);
+        let states = self.link.submit(Request::BreakpointStates);
+        let states = self.states_with_processes(states);
+        let answers: Result<_, TargetError> =
+            expect!(self.link.collect(change), Reply::BreakpointChanges(answers) => answers);
+        Ok((answers?, states?))
     }
 }
 
@@ -433,6 +440,31 @@ impl Os for RemoteTarget {
             return Err(TargetError::Unsupported { operation: "listing sessions", reason });
         }
         expect!(self.link.call(Request::Sessions), Reply::Sessions(list) => list)
+    }
+}
+
+impl RemoteTarget {
+    /// Waits for states that were asked for. Who lists breakpoints looks at the processes next: they come along.
+    fn states_with_processes(&mut self, states: Ticket) -> Result<Vec<BreakpointState>, TargetError> {
+        let processes = self.cache.processes().is_none().then(|| self.link.submit(Request::Processes));
+        let states = self.link.collect(states);
+        if let Some(Ok(Reply::Processes(processes))) = processes.map(|processes| self.link.collect(processes)) {
+            self.cache.put_processes(&processes);
+        }
+        expect!(states, Reply::BreakpointStates(states) => states)
+    }
+
+    /// What asks the server for these changes, as far as it knows them.
+    fn change_request(&self, changes: &[BreakpointChange]) -> Result<Request, TargetError> {
+        if !self.capabilities.watches_by_pages && changes.iter().any(needs_pages) {
+            let reason = "the server is of a release that watches 1, 2, 4 or 8 bytes".into();
+            return Err(TargetError::Unsupported { operation: "watching so many bytes", reason });
+        }
+        let mut changes = changes.to_vec();
+        if !self.capabilities.has_jump_data {
+            changes.iter_mut().for_each(without_jump_data);
+        }
+        Ok(Request::ChangeBreakpoints { changes })
     }
 }
 

@@ -316,6 +316,19 @@ pub trait Breakpoints {
 
     /// Hit counts and safety of all breakpoints.
     fn breakpoint_states(&mut self) -> Result<Vec<BreakpointState>, TargetError>;
+
+    /// [`Breakpoints::change_breakpoints`], then [`Breakpoints::breakpoint_states`].
+    ///
+    /// # Errors
+    /// Theirs.
+    #[expect(clippy::type_complexity, reason = "the answers of both")]
+    fn change_and_ask(
+        &mut self,
+        changes: &[BreakpointChange],
+    ) -> Result<(Vec<Result<BreakpointState, TargetError>>, Vec<BreakpointState>), TargetError> {
+        let answers = self.change_breakpoints(changes)?;
+        Ok((answers, self.breakpoint_states()?))
+    }
 }
 
 /// The machine a live target is on.

@@ -96,7 +96,6 @@ impl Command for List {
 
     fn run(self, debugger: &mut Debugger) -> Result<Listing, CommandError> {
         // Only the target knows which of them are kill-safe.
-        debugger.engine.flush_breakpoints()?;
         debugger.engine.refresh_breakpoints()?;
         let mut all = debugger.engine.breakpoints();
         let unsafe_steps = match self.numbers {

@@ -2,8 +2,8 @@
 
 use outpost_base::Va;
 use outpost_target::{
-    BreakpointChange, BreakpointKind, BreakpointSpec, HardwareAccess, JumpCode, KillSafety, MAX_WATCHED, TargetError,
-    ThreadFilter,
+    BreakpointChange, BreakpointKind, BreakpointSpec, BreakpointState, HardwareAccess, JumpCode, KillSafety,
+    MAX_WATCHED, TargetError, ThreadFilter,
 };
 
 use super::info::remaining;
@@ -143,10 +143,11 @@ impl Engine {
     /// [`EngineError::Target`] if a target is gone.
     pub fn flush_breakpoints(&mut self) -> Result<(), EngineError> {
         let systems: Vec<SystemOrdinal> = self.systems.iter().map(|system| system.ordinal).collect();
-        systems.into_iter().try_for_each(|system| self.flush_system(system))
+        systems.into_iter().try_for_each(|system| self.flush_system(system, false))
     }
 
-    fn flush_system(&mut self, system: SystemOrdinal) -> Result<(), EngineError> {
+    /// Tells a target what changed, and with `asks` asks it of all.
+    fn flush_system(&mut self, system: SystemOrdinal, asks: bool) -> Result<(), EngineError> {
         let own = |process: ProcessOrdinal, engine: &Engine| {
             engine.process(process).is_ok_and(|process| process.system == system)
         };
@@ -190,16 +191,23 @@ impl Engine {
             }));
             places.push(temporary.id);
         }
-        if changes.is_empty() {
+        let is_known = self.system(system)?.states_known && !self.system(system)?.running;
+        let asks = asks && (!is_known || !changes.is_empty()) && self.has_changing_states(system);
+        if changes.is_empty() && !asks {
             return Ok(());
         }
         let target = self.system(system)?.target.clone();
-        let answers = {
+        let (answers, states) = {
             let mut target = target.borrow_mut();
             let breakpoints =
                 target.as_breakpoints().ok_or_else(|| crate::acquire::cannot_run("setting breakpoints"))?;
-            breakpoints.change_breakpoints(&changes)?
+            match (changes.is_empty(), asks) {
+                (true, _) => (Vec::new(), breakpoints.breakpoint_states()?),
+                (false, true) => breakpoints.change_and_ask(&changes)?,
+                (false, false) => (breakpoints.change_breakpoints(&changes)?, Vec::new()),
+            }
         };
+        self.system_mut(system)?.states_known = asks;
         self.note_logged(&places);
         for (id, why) in no_jumps {
             let known = self.breakpoints.breakpoints.iter_mut();
@@ -211,41 +219,39 @@ impl Engine {
         for (id, answer) in places.into_iter().zip(answers) {
             self.note_answer(id, answer);
         }
+        self.note_states(system, &states);
         Ok(())
     }
 
-    /// Asks targets where they look at hits by now; a round trip for each that has some.
+    /// As [`Engine::flush_breakpoints`], and asks targets where they look at hits by now, if that may have changed since the
+    /// last time: one round trip for each target, with what it is told.
     ///
     /// # Errors
     /// [`EngineError::Target`] if a target is gone.
     pub fn refresh_breakpoints(&mut self) -> Result<(), EngineError> {
-        let known = self.breakpoints.breakpoints.iter();
-        let quiet = known.filter(|known| known.has_quiet_hits());
-        let mut systems: Vec<SystemOrdinal> =
-            quiet.filter_map(|known| Some(self.process(known.process).ok()?.system)).collect();
-        systems.sort_unstable();
-        systems.dedup();
-        for system in systems {
-            let target = self.system(system)?.target.clone();
-            let states = match target.borrow_mut().as_breakpoints() {
-                Some(breakpoints) => breakpoints.breakpoint_states()?,
-                None => continue,
-            };
-            let here: Vec<ProcessOrdinal> = self
-                .processes
-                .iter()
-                .filter(|process| process.system == system)
-                .map(|process| process.ordinal)
-                .collect();
-            let known = self.breakpoints.breakpoints.iter_mut().filter(|known| here.contains(&known.process));
-            for location in known.flat_map(|known| &mut known.locations) {
-                if let Some(state) = states.iter().find(|state| state.id == location.shown.id) {
-                    location.note_condition(state.condition.clone());
-                    location.shown.by_pages.clone_from(&state.by_pages);
-                }
+        let systems: Vec<SystemOrdinal> = self.systems.iter().map(|system| system.ordinal).collect();
+        systems.into_iter().try_for_each(|system| self.flush_system(system, true))
+    }
+
+    /// Whether a target may have more to say of a breakpoint than it did when that was set.
+    fn has_changing_states(&self, system: SystemOrdinal) -> bool {
+        let changes = |known: &Breakpoint| {
+            known.has_quiet_hits() || known.locations.iter().any(|location| !location.shown.by_pages.is_empty())
+        };
+        let here = |known: &&Breakpoint| self.process(known.process).is_ok_and(|process| process.system == system);
+        self.breakpoints.breakpoints.iter().filter(here).any(changes)
+    }
+
+    fn note_states(&mut self, system: SystemOrdinal, states: &[BreakpointState]) {
+        let of_system = self.processes.iter().filter(|process| process.system == system);
+        let here: Vec<ProcessOrdinal> = of_system.map(|process| process.ordinal).collect();
+        let known = self.breakpoints.breakpoints.iter_mut().filter(|known| here.contains(&known.process));
+        for location in known.flat_map(|known| &mut known.locations) {
+            if let Some(state) = states.iter().find(|state| state.id == location.shown.id) {
+                location.note_condition(state.condition.clone());
+                location.shown.by_pages.clone_from(&state.by_pages);
             }
         }
-        Ok(())
     }
 
     /// Lets what decides about hits become machine code in the debuggee, or not; those that are set follow.

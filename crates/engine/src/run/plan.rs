@@ -61,7 +61,7 @@ impl Engine {
         self.epoch += 1;
         self.reset_scope();
         let system = self.system_mut(ordinal)?;
-        system.running = true;
+        (system.running, system.states_known) = (true, false);
         system.registers.clear();
         for process in self.processes.iter_mut().filter(|process| process.system == ordinal) {
             process.memory.invalidate();
