@@ -257,6 +257,12 @@ impl Live for RemoteTarget {
             let reason = "the server is of a release that cannot do it".into();
             return Err(TargetError::Unsupported { operation: "calling functions", reason });
         }
+        let by_stack =
+            plan.threads.iter().any(|part| matches!(&part.action, Action::Call(call) if !call.stack.is_empty()));
+        if by_stack && !self.capabilities.passes_by_stack {
+            let reason = "the server is of a release that passes arguments in registers alone".into();
+            return Err(TargetError::Unsupported { operation: "calling functions with so many arguments", reason });
+        }
         self.done(Request::Resume { plan: plan.clone() })?;
         self.cache.resumed(plan.scope);
         Ok(())

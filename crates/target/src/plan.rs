@@ -54,6 +54,9 @@ pub struct CallPlan {
     pub integers: Vec<CallWord>,
     /// Low halves of vector registers for arguments, at most [`CallPlan::MAX_VECTORS`].
     pub vectors: Vec<u64>,
+    /// Arguments on the stack, the first at the lowest address, which is a multiple of 16; at most
+    /// [`CallPlan::MAX_STACK`].
+    pub stack: Vec<CallWord>,
     /// Bytes that the call finds above its frame, aligned to 64: texts, records, room for what it returns; at most
     /// [`CallPlan::MAX_DATA`]. They stay where they are until the thread goes on.
     pub data: Vec<u8>,
@@ -76,6 +79,8 @@ impl CallPlan {
     pub const MAX_INTEGERS: usize = 6;
     /// Arguments in vector registers at most.
     pub const MAX_VECTORS: usize = 8;
+    /// Words of arguments on the stack at most.
+    pub const MAX_STACK: usize = 2048;
     /// Longest data, in bytes.
     pub const MAX_DATA: usize = 64 << 10;
     /// Most places that end its run.

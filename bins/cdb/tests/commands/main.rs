@@ -3,6 +3,7 @@
 
 mod attaching;
 mod breakpoints;
+mod calls;
 mod children;
 mod common;
 mod elements;

@@ -21,7 +21,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     syntax: ".call [/o] [/f] [/t Seconds] Function(Arguments)\n.call /c",
     summary: "Call a function of the debuggee",
     details: "In the current thread, which is back where it was when the function has returned. Arguments are C++ expressions; \
-              texts are put on the thread's stack. Overloads are chosen by the arguments; of functions without debug info \
+              texts are put on the thread's stack. Overloads are chosen by the arguments, virtual methods by the object, unless a \
+              class stands before the name; of functions without debug info \
               a cast says what they return. The other threads are held meanwhile, or run with /o. A function that has \
               not returned after 5 seconds, or /t, or at Ctrl+C, is stopped, as it is by breakpoints, signals and exceptions \
               that it throws: then g lets it go on, and its end is a stop, or /c gives it up and takes the thread back to \

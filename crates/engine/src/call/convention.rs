@@ -32,7 +32,20 @@ pub(super) enum Returning {
 pub(super) struct Placed {
     pub(super) integers: Vec<CallWord>,
     pub(super) vectors: Vec<u64>,
+    /// What registers do not hold, the first at the lowest address.
+    pub(super) stack: Vec<CallWord>,
     pub(super) data: Vec<u8>,
+}
+
+/// How a record of registers' size is passed and returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Small {
+    /// In registers, an eightbyte in each.
+    Registers(Vec<Class>),
+    /// Passed on the stack and returned in memory.
+    Memory,
+    /// It is a `long double`: passed on the stack, returned in `st0`.
+    LongDouble,
 }
 
 impl Placed {
@@ -47,22 +60,74 @@ impl Placed {
         Ok(CallWord::Data(start as u32))
     }
 
-    /// A word in the next integer register.
+    /// A word in the next integer register, or on the stack where there is none left.
     pub(super) fn integer(&mut self, word: CallWord) -> Result<(), String> {
         if self.integers.len() == CallPlan::MAX_INTEGERS {
-            return Err(on_the_stack());
+            return self.stacked(&[word], 8);
         }
         self.integers.push(word);
         Ok(())
     }
 
-    /// A number in the next vector register.
+    /// A number in the next vector register, or on the stack where there is none left.
     pub(super) fn vector(&mut self, bits: u64) -> Result<(), String> {
         if self.vectors.len() == CallPlan::MAX_VECTORS {
-            return Err(on_the_stack());
+            return self.stacked(&[CallWord::Value(bits)], 8);
         }
         self.vectors.push(bits);
         Ok(())
+    }
+
+    /// Words on the stack, the first at a multiple of `alignment`.
+    fn stacked(&mut self, words: &[CallWord], alignment: u64) -> Result<(), String> {
+        if alignment > TWO_WORDS {
+            return Err(format!("an argument that has to be aligned to {alignment} bytes is not supported"));
+        }
+        if alignment > 8 && !self.stack.len().is_multiple_of(2) {
+            self.stack.push(CallWord::Value(0));
+        }
+        if self.stack.len() + words.len() > CallPlan::MAX_STACK {
+            return Err(format!("its arguments take more than {} words on the stack", CallPlan::MAX_STACK));
+        }
+        self.stack.extend_from_slice(words);
+        Ok(())
+    }
+
+    /// The bytes of a value on the stack.
+    pub(super) fn in_memory(&mut self, bytes: &[u8], alignment: u64) -> Result<(), String> {
+        let words: Vec<CallWord> = bytes.chunks(8).map(|bytes| CallWord::Value(word_of(bytes))).collect();
+        self.stacked(&words, alignment)
+    }
+
+    /// Eightbytes in registers, or all of them on the stack where there are not enough.
+    fn eightbytes(&mut self, classes: &[Class], bytes: &[u8], alignment: u64) -> Result<(), String> {
+        let wants = |class| classes.iter().filter(|known| **known == class).count();
+        if self.integers.len() + wants(Class::Integer) > CallPlan::MAX_INTEGERS
+            || self.vectors.len() + wants(Class::Sse) > CallPlan::MAX_VECTORS
+        {
+            return self.in_memory(bytes, alignment);
+        }
+        for (class, word) in classes.iter().zip(bytes.chunks(8)) {
+            match class {
+                Class::Integer => self.integer(CallWord::Value(word_of(word)))?,
+                Class::Sse => self.vector(word_of(word))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A number of 16 bytes.
+    pub(super) fn wide_integer(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.eightbytes(&[Class::Integer; 2], bytes, TWO_WORDS)
+    }
+
+    /// A complex number: its halves as numbers of their own, or both in one word.
+    pub(super) fn complex(&mut self, bytes: &[u8]) -> Result<(), String> {
+        match bytes.len() {
+            8 => self.eightbytes(&[Class::Sse], bytes, 8),
+            16 => self.eightbytes(&[Class::Sse; 2], bytes, 8),
+            _ => self.in_memory(bytes, TWO_WORDS),
+        }
     }
 
     /// A record by value.
@@ -74,30 +139,19 @@ impl Placed {
             }
             None => return Err(format!("debug info does not say how {of} is passed")),
         }
-        let classes = small(of).ok_or_else(|| format!("{of} is passed on the stack, which is not supported"))?;
-        let wants = |class| classes.iter().filter(|known| **known == class).count();
-        if self.integers.len() + wants(Class::Integer) > CallPlan::MAX_INTEGERS
-            || self.vectors.len() + wants(Class::Sse) > CallPlan::MAX_VECTORS
-        {
-            return Err(on_the_stack());
+        let alignment = of.alignment().unwrap_or(8).max(8);
+        if of.size().is_some_and(|size| size > TWO_WORDS) {
+            return self.in_memory(bytes, alignment);
         }
-        for (class, word) in classes.iter().zip(bytes.chunks(8)) {
-            let word = u64::from_le_bytes(std::array::from_fn(|at| word.get(at).copied().unwrap_or(0)));
-            match class {
-                Class::Integer => self.integer(CallWord::Value(word))?,
-                Class::Sse => self.vector(word)?,
-            }
+        match small(of).ok_or_else(|| format!("debug info does not say how {of} is passed"))? {
+            Small::Registers(classes) => self.eightbytes(&classes, bytes, alignment),
+            Small::Memory | Small::LongDouble => self.in_memory(bytes, alignment),
         }
-        Ok(())
     }
 }
 
-fn on_the_stack() -> String {
-    format!(
-        "arguments beyond {} words and {} floating-point numbers are passed on the stack, which is not supported",
-        CallPlan::MAX_INTEGERS,
-        CallPlan::MAX_VECTORS
-    )
+fn word_of(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|at| bytes.get(at).copied().unwrap_or(0)))
 }
 
 /// How a value of a type is returned.
@@ -112,12 +166,18 @@ pub(super) fn returning(of: &Type) -> Result<Returning, String> {
             let size = resolved.size().ok_or_else(|| format!("{of}, which it returns, has no size here"))?;
             match by_reference(&resolved) {
                 Some(false) if size > TWO_WORDS => Ok(Returning::Memory(size)),
-                Some(false) if small(&resolved).is_some() => Ok(Returning::Registers),
+                Some(false) => match small(&resolved) {
+                    Some(Small::Registers(_) | Small::LongDouble) => Ok(Returning::Registers),
+                    Some(Small::Memory) => Ok(Returning::Memory(size)),
+                    None => Err(format!("debug info does not say how {of} is returned")),
+                },
                 Some(true) => Ok(Returning::Memory(size)),
                 _ => Err(format!("debug info does not say how {of} is returned")),
             }
         }
-        (TypeKind::Array { .. }, _) | (_, Some(BaseEncoding::ComplexFloat)) => Err(format!("it returns {of}")),
+        (TypeKind::Array { .. }, _) => Err(format!("it returns {of}")),
+        // A complex number of two long doubles is in st0 and st1.
+        (_, Some(BaseEncoding::ComplexFloat)) => Ok(Returning::Registers),
         _ => match resolved.size() {
             Some(..=TWO_WORDS) => Ok(Returning::Registers),
             _ => Err(format!("it returns {of}")),
@@ -182,17 +242,31 @@ pub(crate) fn value_of_registers(
         (TypeKind::Record(_), _) if resolved.language() == Language::Rust => integers()?,
         (TypeKind::Record(_), _) => {
             by_reference(&resolved)?;
-            gathered(&small(&resolved)?, &word, vector, size)?
+            match small(&resolved)? {
+                Small::Registers(classes) => gathered(&classes, &word, vector, size)?,
+                Small::LongDouble => long_double("st0", vector)?,
+                Small::Memory => return Some(Value::in_memory(returned, Va(word("rax")?))),
+            }
         }
         (_, Some(BaseEncoding::Float)) => match size {
             0..=8 => vector("xmm0", size)?,
-            _ => vector("st0", 10)?.into_iter().chain([0; 6]).take(size as usize).collect(),
+            _ => long_double("st0", vector)?,
         },
-        (_, Some(BaseEncoding::ComplexFloat)) => return None,
+        (_, Some(BaseEncoding::ComplexFloat)) => match size {
+            8 => vector("xmm0", 8)?,
+            16 => [vector("xmm0", 8)?, vector("xmm1", 8)?].concat(),
+            32 => [long_double("st0", vector)?, long_double("st1", vector)?].concat(),
+            _ => return None,
+        },
         _ if size <= TWO_WORDS => integers()?,
         _ => return None,
     };
     Some(Value::from_bytes(returned, bytes))
+}
+
+/// A number on the x87 stack, in 16 bytes as memory has it.
+fn long_double(register: &str, vector: &mut dyn FnMut(&str, u64) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    Some(vector(register, 10)?.into_iter().chain([0; 6]).collect())
 }
 
 /// The eightbytes of a small record, each from the next register of its class.
@@ -214,47 +288,70 @@ fn gathered(
     Some(bytes)
 }
 
-/// Classes of the eightbytes of a record of at most two; `None` if it is larger, or has parts that go to memory or the x87
-/// stack, or nothing in it.
-fn small(record: &Type) -> Option<Vec<Class>> {
+/// How a record of at most two eightbytes is passed; `None` if it is larger, has nothing in it, or that cannot be told.
+fn small(record: &Type) -> Option<Small> {
     let size = record.size().filter(|size| (1..=TWO_WORDS).contains(size))?;
     let mut classes: Vec<Option<Class>> = vec![None; size.div_ceil(8) as usize];
     let mut left = 64;
-    add_classes(record, 0, &mut classes, &mut left)?;
+    if let Some(special) = add_classes(record, 0, &mut classes, &mut left)? {
+        return Some(special);
+    }
     if classes.iter().all(Option::is_none) {
         return None;
     }
     // Padding alone counts as SSE (NO_CLASS is passed so), but no eightbyte of a real struct is only that.
-    Some(classes.into_iter().map(|class| class.unwrap_or(Class::Sse)).collect())
+    Some(Small::Registers(classes.into_iter().map(|class| class.unwrap_or(Class::Sse)).collect()))
 }
 
-fn add_classes(of: &Type, offset: u64, classes: &mut [Option<Class>], left: &mut u32) -> Option<()> {
+/// Adds the parts of a type; what makes the whole go elsewhere, if one does. `None`: it cannot be told.
+#[expect(clippy::option_option, reason = "whether it can be told, and whether it is special")]
+fn add_classes(of: &Type, offset: u64, classes: &mut [Option<Class>], left: &mut u32) -> Option<Option<Small>> {
     *left = left.checked_sub(1)?;
     let of = of.resolved();
     match of.kind() {
         TypeKind::Record(record) => {
+            let mut parts = Vec::new();
             for base in &record.bases {
                 let outpost_symbols::BaseOffset::Fixed(at) = base.offset else { return None };
-                add_classes(&of.sibling(base.base_type), offset.checked_add(at)?, classes, left)?;
+                parts.push((base.base_type, at));
             }
-            for member in &record.members {
-                add_classes(&of.sibling(member.member_type), offset.checked_add(member.offset)?, classes, left)?;
+            parts.extend(record.members.iter().map(|member| (member.member_type, member.offset)));
+            for (part, at) in parts {
+                let special = add_classes(&of.sibling(part), offset.checked_add(at)?, classes, left)?;
+                if special.is_some() {
+                    return Some(special);
+                }
             }
-            Some(())
+            Some(None)
         }
         TypeKind::Array { .. } => {
             let (element, count) = of.element()?;
             let size = element.size()?;
-            (0..count?).try_for_each(|index| add_classes(&element, offset + index * size, classes, left))
+            for index in 0..count? {
+                let special = add_classes(&element, offset + index * size, classes, left)?;
+                if special.is_some() {
+                    return Some(special);
+                }
+            }
+            Some(None)
         }
         _ => {
-            let size = of.size().filter(|size| (1..=8).contains(size))?;
+            let size = of.size().filter(|size| (1..=TWO_WORDS).contains(size))?;
+            let is_float = matches!(of.encoding(), Some(BaseEncoding::Float | BaseEncoding::ComplexFloat));
+            let part = if of.encoding() == Some(BaseEncoding::ComplexFloat) { size / 2 } else { size };
             // Packed fields that lie across words go to memory.
-            let natural = offset.is_multiple_of(size);
-            let slot = classes.get_mut(usize::try_from(offset / 8).ok()?).filter(|_| natural)?;
-            let class = if of.encoding() == Some(BaseEncoding::Float) { Class::Sse } else { Class::Integer };
-            *slot = Some(if *slot == Some(Class::Integer) { Class::Integer } else { class });
-            Some(())
+            if part == 0 || !offset.is_multiple_of(part) {
+                return Some(Some(Small::Memory));
+            }
+            if is_float && part == TWO_WORDS {
+                return Some(Some(Small::LongDouble));
+            }
+            let class = if is_float { Class::Sse } else { Class::Integer };
+            let first = usize::try_from(offset / 8).ok()?;
+            for slot in classes.get_mut(first..first + size.div_ceil(8) as usize)? {
+                *slot = Some(if *slot == Some(Class::Integer) { Class::Integer } else { class });
+            }
+            Some(None)
         }
     }
 }

@@ -132,6 +132,7 @@ impl Engine {
             function: prepared.callee.at,
             integers: prepared.placed.integers,
             vectors: prepared.placed.vectors,
+            stack: prepared.placed.stack,
             data: prepared.placed.data,
             stops: self.throwers(),
         };

@@ -1,7 +1,9 @@
 //! Which function a call means, and its arguments as that function takes them.
 
 use outpost_base::{MemoryReader, Va};
-use outpost_symbols::{BaseEncoding, Language, PointerFlavour, Scalar, SymbolKind, Type, TypeKind, Value};
+use outpost_symbols::{
+    BaseEncoding, Language, PointerFlavour, Scalar, SymbolKind, Type, TypeKind, Value, VirtualMethod,
+};
 use outpost_target::CallWord;
 
 use super::convention::{Placed, Returning, returning};
@@ -25,6 +27,8 @@ pub(super) struct Callee {
     is_rust: bool,
     /// The object whose method it is.
     this: Option<Value>,
+    /// It is a virtual method.
+    virtual_method: Option<VirtualMethod>,
 }
 
 /// A call as it will be made.
@@ -59,7 +63,10 @@ impl Engine {
             Some(object) => self.methods(name, &object)?,
             None => self.functions(name)?,
         };
+        let is_of_class = name.text.contains("::");
         let callee = choose(candidates, arguments).map_err(refused)?;
+        // A class before the method's name says that the method is meant and not what overrides it.
+        let callee = if is_of_class { callee } else { self.dispatched(callee, arguments).map_err(refused)? };
         if callee.is_rust && !self.calls.as_ref().is_some_and(|options| options.force) {
             let reason = "its calling convention is Rust's own, which is not specified; declare it extern \"C\" and \
                           #[unsafe(no_mangle)], or insist by .call /f";
@@ -135,20 +142,40 @@ impl Engine {
             Some((class, method)) => (Some(class), method),
             None => (None, name.text.as_str()),
         };
-        let declared = self.methods_of(&object, class, method, BASE_DEPTH);
-        let real = match self.as_it_was_made(&object) {
-            Some(real) => self.methods_of(&real, class, method, BASE_DEPTH),
-            None => None,
-        };
-        match (declared, real) {
-            (Some(declared), Some(real)) if class.is_none() && declared[0].at != real[0].at => {
-                // Whether the method is virtual, the types here do not say.
-                let (one, other) = (&declared[0].name, &real[0].name);
-                let reason = format!("{other} may override {one}: say which, with its class before its name");
-                Err(ExprError::Call { function: name.to_string(), reason })
-            }
-            (declared, real) => declared.or(real).ok_or_else(unknown),
+        if let Some(declared) = self.methods_of(&object, class, method, BASE_DEPTH) {
+            return Ok(declared);
         }
+        // What only the object's own class has.
+        let real = self.as_it_was_made(&object);
+        real.and_then(|real| self.methods_of(&real, class, method, BASE_DEPTH)).ok_or_else(unknown)
+    }
+
+    /// The function that a call of a virtual method comes to: what the object's virtual table has for it.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    fn dispatched(&mut self, callee: Callee, arguments: &[Value]) -> Result<Callee, String> {
+        let (Some(virtual_method), Some(this)) = (callee.virtual_method, &callee.this) else { return Ok(callee) };
+        let method = callee.name.rsplit("::").next().unwrap_or_default().to_owned();
+        // A slot of another base's table would have another method: names are compared, those of thunks, too.
+        let names = |name: &str| name.trim_end_matches([')', '}']).rsplit("::").next() == Some(method.as_str());
+        if let Some(at) = this.address().zip(virtual_method.slot).and_then(|(at, slot)| {
+            let mut memory = self.memory().ok()?;
+            let table = Va(memory.read_u64(at)?);
+            memory.read_u64(table + slot.checked_mul(8)?).map(Va)
+        }) && self.symbol_at(at).is_some_and(|symbol| symbol.displacement == 0 && names(&symbol.name))
+        {
+            return Ok(Callee { at, ..callee });
+        }
+        let unknown = || {
+            format!(
+                "which function overrides {} cannot be told; say which, with its class before its name",
+                callee.name
+            )
+        };
+        let real = self.as_it_was_made(this).ok_or_else(unknown)?;
+        let overriding = self.methods_of(&real, None, &method, BASE_DEPTH).ok_or_else(unknown)?;
+        choose(overriding, arguments)
     }
 
     /// An object as the class that it was made of, which its vtable tells (Itanium C++ ABI, 2.5.2: the offset to the whole
@@ -218,7 +245,15 @@ impl Engine {
             of,
             is_rust,
             this: None,
+            virtual_method: self.virtual_method(found),
         }
+    }
+
+    fn virtual_method(&mut self, found: &NamedAddress) -> Option<VirtualMethod> {
+        let process = self.current_process().ok()?;
+        let module = self.process(process).ok()?.modules.named(&found.module).first()?.clone();
+        let symbols = self.symbol_loader(process).ok()?.symbols(&module);
+        symbols.variables()?.virtual_method(found.die?)
     }
 
     /// The function that a pointer leads to.
@@ -241,7 +276,15 @@ impl Engine {
             false => value.address().ok_or_else(no_function)?,
         };
         let is_rust = of.language() == Language::Rust;
-        Ok(Callee { name: name.to_string(), at, is_indirect: false, of: Some(of), is_rust, this: None })
+        Ok(Callee {
+            name: name.to_string(),
+            at,
+            is_indirect: false,
+            of: Some(of),
+            is_rust,
+            this: None,
+            virtual_method: None,
+        })
     }
 
     /// Puts an argument where its parameter is taken from; `None`: there is no prototype for it.
@@ -302,10 +345,18 @@ impl Engine {
     }
 
     fn converted(&mut self, argument: &Value, to: &Type) -> Result<Value, NotPlaced> {
+        if is_same(&argument.value_type().resolved(), &to.resolved()) {
+            return Ok(argument.clone());
+        }
         if matches!(to.resolved().kind(), TypeKind::Record(_)) {
             return Err(NotPlaced::Reason(format!("{} is no {to}", argument.value_type())));
         }
         Ok(cast(to.resolved(), argument, &mut EngineScope::new(self))?)
+    }
+
+    fn bytes_of(&mut self, value: &Value) -> Result<Vec<u8>, ExprError> {
+        let bytes = value.bytes(EngineScope::new(self).memory());
+        bytes.map_err(|reason| ExprError::Value { name: value.value_type().to_string(), reason })
     }
 
     fn place_scalar(&mut self, value: &Value, placed: &mut Placed) -> Result<(), NotPlaced> {
@@ -315,7 +366,10 @@ impl Engine {
         match (scalar, of.size()) {
             (Scalar::Float(number), Some(4)) => Ok(placed.vector(u64::from((number as f32).to_bits()))?),
             (Scalar::Float(number), Some(8)) => Ok(placed.vector(number.to_bits())?),
-            (Scalar::Float(_) | Scalar::Complex(..), _) => Err(format!("an argument of type {of} is not supported"))?,
+            (Scalar::Float(_), Some(16)) => Ok(placed.in_memory(&self.bytes_of(value)?, 16)?),
+            (Scalar::Complex(..), _) => Ok(placed.complex(&self.bytes_of(value)?)?),
+            (Scalar::Float(_), _) => Err(format!("an argument of type {of} is not supported"))?,
+            (_, Some(16)) => Ok(placed.wide_integer(&self.bytes_of(value)?)?),
             (_, Some(..=8)) => Ok(placed.integer(CallWord::Value(scalar.as_u64()))?),
             _ => Err(format!("an argument of type {of} is not supported"))?,
         }

@@ -1,7 +1,8 @@
 //! A function of the program's, called in one of its threads, that restores itself as a system call does.
 //!
 //! The frame is that of [`super`], with the function in place of the `syscall`: it returns into the signal restorer, which
-//! takes the thread back to where it was. If all of us are killed meanwhile, that is what happens. While we live, a trap
+//! takes the thread back to where it was. Where it has arguments on the stack, they lie between; it returns into a
+//! `leave; ret` of the program's code then, and rbp, which functions keep, leads from there to the frame. If all of us are killed meanwhile, that is what happens. While we live, a trap
 //! at the restorer's first instruction stops the thread there, since the next one overwrites what the function returned;
 //! registers, vector state and signal mask are written back, and the thread is where it was without having executed the
 //! restorer. Other threads that come to the restorer, and this one from a handler in the middle of the call, pass: the stack
@@ -50,7 +51,7 @@ pub(crate) struct PendingCall {
     /// What it was stopped for.
     signal: Option<RawSigInfo>,
     restorer: Va,
-    /// Stack pointer at the function's first instruction.
+    /// Where the frame is, whose first word is the restorer's address.
     frame: Va,
     stops: Vec<Va>,
 }
@@ -106,13 +107,38 @@ impl Tracer {
         let data_at = (Va(before.sp()) - RED_ZONE - plan.data.len() as u64).align_down(64);
         // The stack pointer is 8 off a multiple of 16 at a function's entry (psABI, 3.2.2).
         let at = (data_at - frame::MAX_LEN).align_down(64) - 8;
-        if !has_stack_below(process, Va(before.sp()), Va(before.sp()) - at + STACK_OF_FUNCTION) {
+        // Below the frame: a word for rbp, arguments at a multiple of 16, the return address.
+        let (arguments_at, entry) = match plan.stack.len() as u64 {
+            0 => (at, at),
+            words => {
+                let arguments_at = (at - 8 - words * 8).align_down(16);
+                (arguments_at, arguments_at - 8)
+            }
+        };
+        let leave = match plan.stack.is_empty() {
+            true => gadgets.restorer,
+            false => gadgets
+                .leave(&space.memory)
+                .ok_or_else(|| refused("there is no code to come back by from behind its arguments"))?,
+        };
+        if !has_stack_below(process, Va(before.sp()), Va(before.sp()) - entry + STACK_OF_FUNCTION) {
             return Err(refused("its stack has no room"));
         }
+        let word_of = |argument: &CallWord| match argument {
+            CallWord::Value(value) => *value,
+            CallWord::Data(offset) => (data_at + u64::from(*offset)).0,
+        };
         let bytes = frame::build(at, gadgets.restorer, &super::settled(&returns), &floating, mask)
             .ok_or_else(|| refused("its extended state cannot be kept in a signal frame"))?;
         if space.memory.write(data_at, &plan.data) != plan.data.len() || space.memory.write(at, &bytes) != bytes.len() {
             return Err(refused("its stack cannot be written"));
+        }
+        if !plan.stack.is_empty() {
+            let words = std::iter::once(leave.0).chain(plan.stack.iter().map(word_of));
+            let bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+            if space.memory.write(entry, &bytes) != bytes.len() {
+                return Err(refused("its stack cannot be written"));
+            }
         }
         let call = PendingCall {
             before: returns,
@@ -141,16 +167,16 @@ impl Tracer {
         }
         let mut calling = before;
         calling.set_pc(plan.function.0);
-        calling.0[word::SP] = at.0;
+        calling.0[word::SP] = entry.0;
+        if arguments_at != at {
+            calling.0[word::RBP] = (at - 8).0;
+        }
         calling.0[word::FLAGS] &= !TF_AND_DF;
         calling.0[word::ORIG_RAX] = u64::MAX;
         // Functions with `...` are told how many vector registers there are.
         calling.0[RAX] = plan.vectors.len() as u64;
         for (index, argument) in INTEGERS.into_iter().zip(&plan.integers) {
-            calling.0[index] = match argument {
-                CallWord::Value(value) => *value,
-                CallWord::Data(offset) => (data_at + u64::from(*offset)).0,
-            };
+            calling.0[index] = word_of(argument);
         }
         // At every instant the thread either is where it was, or goes back there, or makes the whole call.
         let mut on_its_way_back = calling;
@@ -314,6 +340,7 @@ impl Tracer {
 fn check_bounds(plan: &CallPlan) -> Result<(), TargetError> {
     let fits = plan.integers.len() <= CallPlan::MAX_INTEGERS
         && plan.vectors.len() <= CallPlan::MAX_VECTORS
+        && plan.stack.len() <= CallPlan::MAX_STACK
         && plan.data.len() <= CallPlan::MAX_DATA
         && plan.stops.len() <= CallPlan::MAX_STOPS;
     match fits {

@@ -14,6 +14,7 @@ pub(crate) struct GeneralRegisters(pub(crate) [u64; 27]);
 
 /// Words of [`GeneralRegisters`] (arch/x86/include/asm/user_64.h).
 pub(crate) mod word {
+    pub(crate) const RBP: usize = 4;
     pub(crate) const R11: usize = 6;
     pub(crate) const RCX: usize = 11;
     pub(crate) const ORIG_RAX: usize = 15;

@@ -29,6 +29,9 @@ const PROGRAM: &str = r#"
     struct big made(long from) { struct big b = { { from, from + 1, from + 2, from + 3 } }; return b; }
     __attribute__((noinline)) int inner(int x) { calls++; return x + 1; }
     int outer(int x) { return inner(x) * 2; }
+    long tall(long a, long b, long c, long d, long e, long f, long g, const char *text, long double deep, long h) {
+        return inner(a + b + c + d + e + f) + 10 * g + 100 * length(text) + 1000 * (long)deep + 10000 * h;
+    }
     int faulty(int *p) { calls++; return *p; }
     int interrupted(int s) { raise(s); return calls; }
     int leaves(int code) { _exit(code); }
@@ -173,6 +176,50 @@ fn arguments_arrive_results_come_back_and_registers_stay() {
     assert_eq!([0, 8, 16, 24].map(|offset| word(&mut called.target, called.space, at + offset)), [40, 41, 42, 43]);
     assert_eq!(called.registers(), before);
     called.assert_unharmed(21);
+}
+
+/// A call of `tall` with arguments on the stack: a number, an address, a `long double` at a multiple of 16, a number.
+fn tall(called: &Called, h: u64) -> CallPlan {
+    let deep = 7.0_f64 as u64;
+    // 7 as the x87 has it: a mantissa with its leading one, and the exponent (Intel SDM vol. 1, 4.2.2).
+    let (mantissa, exponent) = (deep << 61, 0x4001);
+    let stack = [CallWord::Value(9), CallWord::Data(1)].into_iter().chain(values(&[mantissa, exponent, h]));
+    CallPlan {
+        integers: values(&[1, 1, 1, 1, 1, 1]),
+        stack: stack.collect(),
+        data: b"-text\0".to_vec(),
+        ..called.call("tall")
+    }
+}
+
+#[test]
+fn arguments_on_the_stack_arrive_and_the_thread_comes_back_from_behind_them() {
+    let mut called = Called::start("compute");
+    // The vector state is looked at by the program itself.
+    let before = called.registers().general;
+    for round in 0..20 {
+        let call = tall(&called, round);
+        let stop = called.run(call);
+        assert_eq!(rax(returned(&stop)), 7 + 90 + 400 + 7000 + 10000 * round);
+        assert_eq!(called.registers().general, before);
+    }
+    // As many as there may be, and one more.
+    let stack = values(&vec![5; CallPlan::MAX_STACK]);
+    let stop = called.run(CallPlan { integers: values(&[1; 6]), stack, ..called.call("sum") });
+    assert_eq!(rax(returned(&stop)), 21);
+    let stack = values(&vec![5; CallPlan::MAX_STACK + 1]);
+    let text = called.refusal(CallPlan { stack, ..called.call("sum") });
+    assert!(text.contains("more arguments"), "{text}");
+    assert_eq!(called.registers().general, before);
+    // Given up in the middle, then let go in the middle: it comes back by itself.
+    let spec = breakpoint(1, called.space, symbol(&called.program, "inner"));
+    set(&mut called.target, spec);
+    let call = tall(&called, 3);
+    assert!(matches!(called.run(call.clone()).stop.reason, StopReason::Breakpoint { .. }));
+    assert_eq!(called.give_up().stop.reason, StopReason::CallEnded { returned: None });
+    assert_eq!(called.registers().general, before);
+    assert!(matches!(called.run(call).stop.reason, StopReason::Breakpoint { .. }));
+    called.assert_unharmed(22);
 }
 
 #[test]

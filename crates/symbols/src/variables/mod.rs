@@ -13,6 +13,7 @@ mod frame;
 mod function;
 mod fuzz;
 mod locate;
+mod method;
 mod named;
 mod scope;
 
@@ -28,6 +29,7 @@ use function::{CallSite, FunctionRange};
 #[doc(hidden)]
 pub(crate) use fuzz::ask_debug_info;
 pub use fuzz::{fuzz_expression, fuzz_variables};
+pub use method::VirtualMethod;
 pub use scope::{Activation, DeclaredAt, Scope, Variable, VariableKind};
 
 /// An index of functions by address.

@@ -125,6 +125,7 @@ impl From<CallPlan> for proto::CallPlan {
             vectors: plan.vectors,
             data: plan.data,
             stops: plan.stops.into_iter().map(|at| at.0).collect(),
+            stack: plan.stack.into_iter().map(word).collect(),
         }
     }
 }
@@ -139,6 +140,7 @@ impl TryFrom<proto::CallPlan> for CallPlan {
             ("vectors", plan.vectors.len(), CallPlan::MAX_VECTORS),
             ("data", plan.data.len(), CallPlan::MAX_DATA),
             ("stops", plan.stops.len(), CallPlan::MAX_STOPS),
+            ("stack", plan.stack.len(), CallPlan::MAX_STACK),
         ];
         if let Some((field, ..)) = bounds.into_iter().find(|(_, len, most)| len > most) {
             return Err(WireError::Field { field });
@@ -153,6 +155,7 @@ impl TryFrom<proto::CallPlan> for CallPlan {
         Ok(CallPlan {
             function: Va(plan.function),
             integers: plan.integers.into_iter().map(word).collect::<Result<_, WireError>>()?,
+            stack: plan.stack.into_iter().map(word).collect::<Result<_, WireError>>()?,
             vectors: plan.vectors,
             data: plan.data,
             stops: plan.stops.into_iter().map(Va).collect(),

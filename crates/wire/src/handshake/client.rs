@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::resume::{CALLS, LOGS, PAGES, RESIZE, RESUME, TIMES, decode_resumed, encode_resume};
+use super::resume::{CALLS, LOGS, PAGES, RESIZE, RESUME, STACK_ARGUMENTS, TIMES, decode_resumed, encode_resume};
 use super::{
     Agreed, Capabilities, Identity, MAGIC, OnLost, Opened, Opening, RELEASE, RefusalCode, ResumeKey, VERSIONS, agree,
     limits,
@@ -28,6 +28,7 @@ pub struct ClientHandshake {
     /// The server knows the times of threads.
     tells_thread_times: bool,
     calls_functions: bool,
+    passes_by_stack: bool,
     watches_by_pages: bool,
     has_jump_data: bool,
     state: State,
@@ -99,7 +100,7 @@ impl ClientHandshake {
             magic: MAGIC.to_vec(),
             versions: VERSIONS.to_vec(),
             release: RELEASE.to_owned(),
-            features: [RESUME, RESIZE, TIMES, CALLS, PAGES, LOGS].map(str::to_owned).to_vec(),
+            features: [RESUME, RESIZE, TIMES, CALLS, STACK_ARGUMENTS, PAGES, LOGS].map(str::to_owned).to_vec(),
             limits: Some(limits(super::MAX_FRAME)),
             nonce: nonce.to_vec(),
         };
@@ -113,6 +114,7 @@ impl ClientHandshake {
             resizes_terminals: false,
             tells_thread_times: false,
             calls_functions: false,
+            passes_by_stack: false,
             watches_by_pages: false,
             has_jump_data: false,
             state: State::Hello,
@@ -159,6 +161,7 @@ impl ClientHandshake {
                 opened.capabilities.resizes_terminals = self.resizes_terminals;
                 opened.capabilities.tells_thread_times = self.tells_thread_times;
                 opened.capabilities.calls_functions = self.calls_functions;
+                opened.capabilities.passes_by_stack = self.passes_by_stack;
                 opened.capabilities.watches_by_pages = self.watches_by_pages;
                 opened.capabilities.has_jump_data = self.has_jump_data;
                 Ok(ClientStep::Opened { opened, agreed })
@@ -181,6 +184,7 @@ impl ClientHandshake {
         self.resizes_terminals = has(RESIZE);
         self.tells_thread_times = has(TIMES);
         self.calls_functions = has(CALLS);
+        self.passes_by_stack = has(STACK_ARGUMENTS);
         self.watches_by_pages = has(PAGES);
         self.has_jump_data = has(LOGS);
         let known = VERSIONS.contains(&hello.version);
@@ -233,6 +237,7 @@ fn opened(frame: &Frame<'_>) -> Result<Opened, WireError> {
             resizes_terminals: false,
             tells_thread_times: false,
             calls_functions: false,
+            passes_by_stack: false,
             watches_by_pages: false,
             has_jump_data: false,
         },

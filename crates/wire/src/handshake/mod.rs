@@ -107,6 +107,8 @@ pub struct Capabilities {
     pub tells_thread_times: bool,
     /// Its server carries out [`outpost_target::Action::Call`], as the hellos have told.
     pub calls_functions: bool,
+    /// Its server puts arguments of calls on the stack, as the hellos have told.
+    pub passes_by_stack: bool,
     /// Its server watches data beyond what debug registers hold, as the hellos have told.
     pub watches_by_pages: bool,
     /// Its server knows [`outpost_target::jump_data`], as the hellos have told.

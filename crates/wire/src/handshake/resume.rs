@@ -17,6 +17,8 @@ pub(crate) const RESIZE: &str = "resize";
 pub(crate) const TIMES: &str = "times";
 /// The feature of servers that carry out [`outpost_target::Action::Call`].
 pub(crate) const CALLS: &str = "calls";
+/// The feature of servers that put arguments of calls on the stack.
+pub(crate) const STACK_ARGUMENTS: &str = "stack-arguments";
 /// The feature of servers that watch any number of bytes.
 pub(crate) const PAGES: &str = "pages";
 /// The feature of servers whose jump pads write hits down and count passes.

@@ -2,7 +2,7 @@
 
 use super::client::version_error;
 use super::query::check_query;
-use super::resume::{CALLS, LOGS, PAGES, RESIZE, RESUME, TIMES, decode_resume};
+use super::resume::{CALLS, LOGS, PAGES, RESIZE, RESUME, STACK_ARGUMENTS, TIMES, decode_resume};
 use super::{
     Agreed, Identity, MAGIC, OnLost, Opened, Opening, RELEASE, RefusalCode, ResumeRequest, VERSIONS, agree,
     encode_refusal, limits,
@@ -158,7 +158,15 @@ impl ServerHandshake {
             return Err(WireError::Field { field: "nonce" });
         }
         let asked = |feature: &str| hello.features.iter().any(|name| name == feature);
-        let known = [(RESUME, self.resume), (RESIZE, true), (TIMES, true), (CALLS, true), (PAGES, true), (LOGS, true)];
+        let known = [
+            (RESUME, self.resume),
+            (RESIZE, true),
+            (TIMES, true),
+            (CALLS, true),
+            (STACK_ARGUMENTS, true),
+            (PAGES, true),
+            (LOGS, true),
+        ];
         let known = known.into_iter().filter(|(feature, offered)| *offered && asked(feature));
         let features: Vec<String> = known.map(|(feature, _)| feature.to_owned()).collect();
         let agreed = agree(version, hello.limits, &features).ok_or(WireError::Field { field: "limits" })?;

@@ -2,7 +2,7 @@
 
 use outpost_target::fake::FakeTarget;
 
-use super::resume::{CALLS, LOGS, PAGES, RESIZE, RESUME, TIMES};
+use super::resume::{CALLS, LOGS, PAGES, RESIZE, RESUME, STACK_ARGUMENTS, TIMES};
 use super::*;
 use crate::auth::{Key, NONCE_LEN};
 use crate::frame::{Frame, Header};
@@ -54,6 +54,7 @@ fn meet(client_password: &str, server_password: &str) -> Result<OpenRequest, Wir
             resizes_terminals: true,
             tells_thread_times: true,
             calls_functions: true,
+            passes_by_stack: true,
             watches_by_pages: true,
             has_jump_data: true,
             ..Capabilities::default()
@@ -248,7 +249,11 @@ fn clients_one_release_older_or_newer_are_served() {
     };
     let told = |hello: &mut proto::ServerHello| {
         assert_eq!(hello.version, 1, "the highest that both know");
-        assert_eq!(hello.features, [RESUME, RESIZE, TIMES, CALLS, PAGES, LOGS], "those that both know");
+        assert_eq!(
+            hello.features,
+            [RESUME, RESIZE, TIMES, CALLS, STACK_ARGUMENTS, PAGES, LOGS],
+            "those that both know"
+        );
     };
     let (request, agreed, _) = meet_another_release(newer, told, true).unwrap();
     assert!(request.agreed.resume && agreed.version == 1);

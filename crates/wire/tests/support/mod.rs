@@ -295,12 +295,14 @@ impl Values {
         let mut plan = CallPlan {
             function: self.va(),
             integers: self.list(word),
+            stack: self.list(word),
             vectors: self.list(Values::number),
             data: self.bytes(),
             stops: self.list(Values::va),
         };
         plan.integers.truncate(CallPlan::MAX_INTEGERS);
         plan.vectors.truncate(CallPlan::MAX_VECTORS);
+        plan.stack.truncate(CallPlan::MAX_STACK);
         plan.stops.truncate(CallPlan::MAX_STOPS);
         plan
     }
