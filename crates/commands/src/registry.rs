@@ -49,6 +49,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::locals::ENTRIES,
     cmd::evaluate::ENTRIES,
     cmd::dx::ENTRIES,
+    cmd::dtx::ENTRIES,
     cmd::views::ENTRIES,
     cmd::paths::ENTRIES,
     cmd::symbol_options::ENTRIES,
@@ -79,6 +80,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::prompt::ENTRIES,
     cmd::output_mask::ENTRIES,
     cmd::restrict::ENTRIES,
+    cmd::extension::ENTRIES,
     cmd::help::ENTRIES,
 ];
 

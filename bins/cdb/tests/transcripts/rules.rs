@@ -57,6 +57,9 @@ const PATTERNS: &[(&str, &str)] = &[
     // How soon the end of a server is noticed, before or after the debugger's own, is chance.
     (r"(?m)^(?:The server is ending the session|The connection is gone|\S+ is lost): the server ends: .*\n", ""),
     (r"(The process server is ending\n(?:.*\n)*?)exit status: 3\n", "$1"),
+    // The release, and how many commands it has.
+    (r"\bbuilt in, version \S+, 0n\d+ commands", "built in, version *, * commands"),
+    (r"(?m)^outpost \S+, built in$", "outpost *, built in"),
     // Which system calls a C library makes.
     (r"\d+ accesses and \d+ system calls", "* accesses and * system calls"),
     // Breakpoints that do not outlive a killed debugger are another test's.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use outpost_base::Va;
+use outpost_base::{MemoryReader as _, Va};
 use outpost_engine::ThreadOrdinal;
 use outpost_engine::triage::{Lock, ThreadWait, Waiting};
 
@@ -15,20 +15,113 @@ use crate::text::line;
 use crate::text::symbols::line_suffix;
 use crate::{CommandError, Debugger};
 
-pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
-    names: &["!locks"],
-    syntax: "!locks [-v]",
-    summary: "Show locks that threads wait for, who holds them, and what every thread waits for",
-    details: "pthread mutexes and rwlocks, std::sync::Mutex and RwLock of Rust, parking_lot; made out from the system calls \
+pub(crate) const ENTRIES: &[CommandEntry] = &[
+    CommandEntry {
+        names: &["!cs"],
+        syntax: "!cs Address",
+        summary: "Show the pthread mutex at an address",
+        details: "Whether it is locked, by which thread, how often, how many threads use it, and of what kind it is, by glibc's \
+              own structure. !locks finds the locks that threads wait for.",
+        example: "!cs queue_lock",
+        group: Group::State,
+        eats_line: false,
+        run: carry_out::<ShowMutex>,
+    },
+    CommandEntry {
+        names: &["!locks"],
+        syntax: "!locks [-v]",
+        summary: "Show locks that threads wait for, who holds them, and what every thread waits for",
+        details: "pthread mutexes and rwlocks, std::sync::Mutex and RwLock of Rust, parking_lot; made out from the system calls \
               that threads are in, so locks that nobody waits for do not show. pthread locks record their owner. Locks of \
               Rust do not: a thread with a guard among its variables is named, which needs debug info and is often lost to \
               optimisation. Condition variables, semaphores, joins, files and other waits follow; -v lists running threads, \
               too. !analyze -hang draws the conclusion.",
-    example: "!locks",
-    group: Group::State,
-    eats_line: false,
-    run: carry_out::<Locks>,
-}];
+        example: "!locks",
+        group: Group::State,
+        eats_line: false,
+        run: carry_out::<Locks>,
+    },
+];
+
+/// Shows a mutex.
+#[derive(Debug, Clone, Copy)]
+pub struct ShowMutex {
+    at: Va,
+}
+
+/// All bits that glibc's kinds of mutexes have (nptl/pthreadP.h).
+const MUTEX_KINDS: u32 = 0x3ff;
+
+/// A mutex as glibc has it (sysdeps/nptl/bits/struct_mutex.h).
+#[derive(Debug, Clone, Copy)]
+pub struct Mutex {
+    /// Where it is.
+    pub at: Va,
+    /// 0: free, 1: locked, 2: locked and waited for.
+    pub lock: u32,
+    /// How often a recursive one is locked.
+    pub count: u32,
+    /// The system's id of the thread that holds it; 0: none.
+    pub owner: u32,
+    /// Threads that hold it or wait in a condition variable with it.
+    pub users: u32,
+    /// Its kind with flags.
+    pub kind: u32,
+    /// The thread that holds it, if it is one of this process.
+    pub thread: Option<ThreadOrdinal>,
+}
+
+fields!(Mutex { at, lock, count, owner, users, kind, thread });
+
+impl Command for ShowMutex {
+    type Data = Mutex;
+
+    fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<ShowMutex, CommandError> {
+        if arguments.is_empty() {
+            return Err(arguments.usage("the address is missing"));
+        }
+        Ok(ShowMutex { at: arguments.address(debugger)? })
+    }
+
+    fn run(self, debugger: &mut Debugger) -> Result<Mutex, CommandError> {
+        let mut bytes = [0; 20];
+        if debugger.engine.memory()?.read(self.at, &mut bytes) != bytes.len() {
+            return Err(outpost_engine::EngineError::Unreadable { at: self.at }.into());
+        }
+        let word = |index: usize| u32::from_le_bytes(std::array::from_fn(|byte| bytes[index * 4 + byte]));
+        if word(4) > MUTEX_KINDS {
+            return Err(CommandError::invalid(format!("that is no pthread mutex: its kind would be {:#x}", word(4))));
+        }
+        let process = debugger.engine.current_process()?;
+        let threads = debugger.engine.threads(process)?;
+        let owner = word(2);
+        let thread = threads.iter().find(|thread| thread.id.0 == owner).map(|thread| thread.ordinal);
+        Ok(Mutex { at: self.at, lock: word(0), count: word(1), owner, users: word(3), kind: word(4), thread })
+    }
+
+    fn render(data: &Mutex, text: &mut String) {
+        let state = match (data.lock, data.thread) {
+            (0, _) => "not locked".to_owned(),
+            (lock, thread) => {
+                let by = thread.map_or_else(
+                    || format!("0n{}, no thread of this process", data.owner),
+                    |thread| thread.to_string(),
+                );
+                let waited = if lock > 1 { ", waited for" } else { "" };
+                format!("locked by thread {by}{waited}")
+            }
+        };
+        let kind = match data.kind & 3 {
+            1 => "recursive",
+            2 => "error-checking",
+            3 => "adaptive",
+            _ => "normal",
+        };
+        let count = if data.count > 0 { format!(", 0n{} times", data.count) } else { String::new() };
+        line!(text, "Mutex at {}: {state}{count}", data.at);
+        line!(text, "  {kind} (kind {:#x}), 0n{} users", data.kind, data.users);
+    }
+}
 
 /// Shows what threads wait for.
 #[derive(Debug, Clone)]

@@ -9,18 +9,16 @@ const WINDOWS: &str = "it is about Windows";
 const KERNEL: &str = "it needs a kernel target";
 const PHYSICAL: &str = "ports and physical hardware need a kernel target";
 const TRAVEL: &str = "time travel needs a recording, which is not implemented yet";
-const EXTENSIONS: &str = "all extensions are built in: none are loaded from files, and version shows the release";
+const EXTENSIONS: &str = "all extensions are built in and none are loaded from files; .extmatch lists their commands";
 const ASSEMBLER: &str = "there is no assembler here; eb writes bytes of code";
 const BRANCHES: &str = "the processor is not asked to stop at branches; th steps to the next one";
 const MARKUP: &str = "output has no markup";
-const MACHINE: &str = "processes here run x86-64 code only";
 const CACHE: &str = "memory is cached for the length of a stop, by itself";
 const SUFFIX: &str = "symbols of Linux have no suffixes for ANSI and Unicode";
 const STARTUP: &str = "settings are commands in cdb.ini, which are carried out at each start";
-const SCRIPTS: &str = "there are no scripts of other languages; $$>a< carries out files of commands";
-const OBJECTS: &str = "dx shows objects with their members";
+const SCRIPTS: &str = "views (NatVis) have nothing that runs, and there are no scripts of other languages; $$>a< carries out files of \
+                       commands";
 const TOGETHER: &str = "all threads stop at every event anyway";
-const LOCKS: &str = "!locks shows the locks that threads wait for, and who holds them";
 const UNICODE: &str = "texts are shown by their types, char as UTF-8";
 const DEBUG_REGISTERS: &str =
     "a context of Linux has no debug registers; ba sets them for all threads, also for new ones";
@@ -114,18 +112,15 @@ const REASONS: &[(&str, &[&str])] = &[
         ],
     ),
     (PHYSICAL, &["ib", "id", "iw", "ob", "od", "ow", "up", "ur", "ux", "dg", ".tss"]),
-    (EXTENSIONS, &[".chain", ".extmatch", ".extpath", ".load", ".loadby", ".setdll", ".unload", "!version"]),
+    (EXTENSIONS, &[".extpath", ".load", ".loadby", ".setdll", ".unload"]),
     (ASSEMBLER, &["a", ".asm"]),
     (BRANCHES, &["tb"]),
     (MARKUP, &[".dml_flow", ".prefer_dml"]),
-    (MACHINE, &[".effmach"]),
     (CACHE, &[".cache"]),
     (SUFFIX, &["ss"]),
     (STARTUP, &[".settings"]),
-    (SCRIPTS, &[".scriptlist", ".scriptload", ".scriptproviders", ".scriptrun", ".scriptunload"]),
-    (OBJECTS, &["dtx"]),
+    (SCRIPTS, &[".scriptrun"]),
     (TOGETHER, &[".bpsync"]),
-    (LOCKS, &["!cs"]),
     (UNICODE, &[".enable_unicode"]),
     (DEBUG_REGISTERS, &[".apply_dbp"]),
     (TRAVEL, &["!tt", "g-", "p-", "t-"]),

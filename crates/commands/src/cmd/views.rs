@@ -13,8 +13,8 @@ use crate::{CommandError, Debugger};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[
     CommandEntry {
-        names: &[".nvload"],
-        syntax: ".nvload File\n.nvload Module",
+        names: &[".nvload", ".scriptload"],
+        syntax: ".nvload File\n.nvload Module\n.scriptload File",
         summary: "Load a file of views (.natvis)",
         details: "Of the debugger's machine. From then on dx, dv, ?? and dt show objects of its types as their authors think of \
                   them, and dx opens them so; queries see their elements. Of a module, the file beside its image is meant: \
@@ -26,8 +26,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         run: carry_out::<LoadViews>,
     },
     CommandEntry {
-        names: &[".nvlist"],
-        syntax: ".nvlist",
+        names: &[".nvlist", ".scriptlist"],
+        syntax: ".nvlist|.scriptlist",
         summary: "List the files of views that are loaded",
         details: "With what in them has no effect, and why; also types of which objects were looked at that the views are not for.",
         example: ".nvlist",
@@ -36,14 +36,24 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         run: carry_out::<ListViews>,
     },
     CommandEntry {
-        names: &[".nvunload"],
-        syntax: ".nvunload File",
+        names: &[".nvunload", ".scriptunload"],
+        syntax: ".nvunload|.scriptunload File",
         summary: "Unload a file of views",
         details: "By its path as it was loaded, or by its name alone.",
         example: ".nvunload shop.natvis",
         group: Group::Symbols,
         eats_line: false,
         run: carry_out::<UnloadViews>,
+    },
+    CommandEntry {
+        names: &[".scriptproviders"],
+        syntax: ".scriptproviders",
+        summary: "List what kinds of files .scriptload loads",
+        details: "Views of types (NatVis) alone.",
+        example: ".scriptproviders",
+        group: Group::Scripts,
+        eats_line: false,
+        run: carry_out::<ListProviders>,
     },
     CommandEntry {
         names: &[".nvunloadall"],
@@ -70,6 +80,27 @@ fn no_more(arguments: &mut Arguments<'_>) -> Result<(), CommandError> {
     }
 }
 
+/// Lists kinds of files.
+#[derive(Debug, Clone, Copy)]
+pub struct ListProviders;
+
+impl Command for ListProviders {
+    type Data = Vec<String>;
+
+    fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<ListProviders, CommandError> {
+        Ok(ListProviders)
+    }
+
+    fn run(self, _: &mut Debugger) -> Result<Vec<String>, CommandError> {
+        Ok(vec!["NatVis (extension '.natvis')".to_owned()])
+    }
+
+    fn render(data: &Vec<String>, text: &mut String) {
+        line!(text, "Available script providers:");
+        data.iter().for_each(|provider| line!(text, "    {provider}"));
+    }
+}
+
 /// Loads a file of views.
 #[derive(Debug, Clone)]
 pub struct LoadViews {
@@ -80,7 +111,13 @@ impl Command for LoadViews {
     type Data = Rc<ViewFile>;
 
     fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<LoadViews, CommandError> {
-        Ok(LoadViews { path: path(arguments)? })
+        let path = path(arguments)?;
+        let is_script = arguments.name.eq_ignore_ascii_case(".scriptload") && !path.ends_with(".natvis");
+        if is_script {
+            let reason = "files of views (.natvis) are loaded, and there are no scripts of other languages";
+            return Err(CommandError::unsupported(".scriptload", reason));
+        }
+        Ok(LoadViews { path })
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<Rc<ViewFile>, CommandError> {
