@@ -24,6 +24,8 @@ pub struct Format {
     pub addresses: bool,
     /// The view that is asked for by name, of those that a type's author wrote.
     pub view: Option<String>,
+    /// Objects are shown as the class that is declared, also where they are a part of another.
+    pub declared: bool,
     /// That pointers and arrays are text.
     text: Option<TextFormat>,
     /// How many elements a pointer points to, or of an array are meant.
@@ -52,6 +54,7 @@ impl Default for Format {
             names_only: false,
             addresses: true,
             view: None,
+            declared: false,
             text: None,
             elements: None,
         }
@@ -137,8 +140,9 @@ impl Format {
             "en" => self.names_only = true,
             "na" => self.addresses = false,
             "!" => self.raw = true,
-            // Objects are shown by their declared type as it is, and no raw view is added to them.
-            "nd" | "nr" => {}
+            // No raw view is added to objects as it is.
+            "nd" => self.declared = true,
+            "nr" => {}
             _ => self.elements = Some(Elements::Count(elements(word)?)),
         }
         Ok(())

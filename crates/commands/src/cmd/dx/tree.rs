@@ -73,13 +73,18 @@ impl Tree<'_, '_> {
         if self.rows.len() >= ROW_LIMIT {
             return Ok(());
         }
-        let row = Row {
+        let mut row = Row {
             offset: part.offset,
             bits: part.bits,
             value: self.text(&part.object, part.format.as_deref()),
             type_name: type_name(&part.object),
             ..Row::named(&part.name, depth)
         };
+        let derived = self.derived(part, depth);
+        if let Some(real) = derived.as_ref().and_then(|real| type_name(&real.object)) {
+            row.type_name = row.type_name.map(|declared| format!("{real} (derived from {declared})"));
+        }
+        let part = derived.as_ref().unwrap_or(part);
         self.rows.push(row);
         let Some(inside) = levels.checked_sub(1).filter(|_| self.opens(part)) else {
             return Ok(());
@@ -95,6 +100,18 @@ impl Tree<'_, '_> {
             self.path.pop();
         }
         shown
+    }
+
+    /// What is declared as a base class as the class it was made of. Members that are base classes are parts of what they
+    /// are shown in; so only what is asked for, and what pointers lead to, is looked at.
+    fn derived(&mut self, part: &Part, depth: usize) -> Option<Part> {
+        let format = part.format.as_deref().unwrap_or(self.format);
+        let Object::Value(value) = &part.object else { return None };
+        if format.declared || self.format.declared || (depth > 0 && !value.value_type().resolved().is_pointer()) {
+            return None;
+        }
+        let real = self.engine.borrow_mut().derived_object(value, self.memory)?;
+        Some(Part { object: Object::Value(real), ..part.clone() })
     }
 
     fn inside(&mut self, part: &Part, depth: usize, levels: usize) -> Result<(), ExprError> {
