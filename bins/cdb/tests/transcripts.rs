@@ -70,6 +70,7 @@ transcripts! {
     filters
     go
     heap
+    holders
     images
     inline_frames
     jumps

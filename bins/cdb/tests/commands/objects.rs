@@ -1,7 +1,7 @@
 //! `dx` on programs with what programs have: cycles, garbage, containers, several threads.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use outpost_testkit::{Build, Compiler};
 
@@ -41,10 +41,14 @@ fn cpp() -> PathBuf {
 
 /// What each command says in the frame that called `stop`. One that fails does not end the others: each is a line.
 fn said(commands: &[String]) -> Vec<String> {
+    said_of(&cpp(), commands)
+}
+
+fn said_of(program: &Path, commands: &[String]) -> Vec<String> {
     let mut script = tempfile::NamedTempFile::new().unwrap();
     write!(script, "bp stop\ng\n.frame 1\n{}\n.echo end\nq\n", commands.join("\n")).unwrap();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_cdb"))
-        .args(["-G".as_ref(), cpp().as_os_str()])
+        .args(["-G".as_ref(), program.as_os_str()])
         .stdin(std::fs::File::open(script.path()).unwrap())
         .output()
         .unwrap();
@@ -155,4 +159,31 @@ fn assignments_happen_once() {
     let said = said(&commands.map(str::to_owned));
     assert_eq!(said[0], "numbers[0]++     : 5");
     assert_eq!(said[1], "numbers[0]       : 6 [Type: int]");
+}
+
+#[test]
+fn what_erases_types_is_shown_by_what_it_holds() {
+    for (compiler, library) in [(Compiler::Gxx, ""), (Compiler::Clangxx, "-stdlib=libc++")] {
+        let flags = format!("{library} -g -O0 -std=c++17");
+        let program = Build::fixture("holders.cpp").with(compiler).flags(&flags).path();
+        let said = said_of(&program, &["dv".to_owned()]).remove(0);
+        let shown = |name: &str| {
+            let shown = said.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{name} = ")));
+            shown.unwrap_or_else(|| panic!("{name}: {said}"))
+        };
+        for (name, expected) in [
+            ("nothing", "empty"),
+            ("number", "int 0n42"),
+            ("real", "double 2.5"),
+            ("thing", "Thing {number=0n3, name=\"three\"}"),
+            ("no_function", "empty"),
+            ("functor", "Doubling"),
+        ] {
+            assert_eq!(shown(name), expected, "{library} {name}");
+        }
+        assert!(shown("words").ends_with("> \"in any\""), "{said}");
+        assert!(shown("function").ends_with("!plus_one"), "{said}");
+        assert!(shown("method").ends_with("!Thing::get"), "{said}");
+        assert!(shown("small").starts_with("main"), "{said}");
+    }
 }

@@ -27,7 +27,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "?? Expression",
         summary: "Evaluate a C++ expression",
         details: "Shows its type and value, of structures the fields. Assignments change the debuggee. In brackets stands \
-                  the index of an array, vector or other sequence, or the key of a map. Functions are called as by .call.",
+                  the index of an array, vector or other sequence, or the key of a map. -> and * go through smart pointers and \
+                  optional values as through pointers. Functions are called as by .call.",
         example: "?? head->next->value; ?? total = 5; ?? ages[\"ann\"]; ?? (int)puts(\"hello\")",
         group: Group::Symbols,
         eats_line: false,

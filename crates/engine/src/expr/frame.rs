@@ -270,6 +270,10 @@ impl Scope for EngineScope<'_> {
         self.engine.call_function(function, of, &arguments, returns)
     }
 
+    fn smart_pointer(&mut self, value: &Value) -> Result<Option<Value>, ExprError> {
+        self.engine.view_smart_pointer(value, &mut self.memory)
+    }
+
     fn place(&mut self, name: &Name) -> Option<Place> {
         self.engine.place_of(name, self.site?)
     }

@@ -109,6 +109,15 @@ pub trait Scope {
         Err(ExprError::Unsupported { what: function.to_string(), reason: "expressions call no functions here" })
     }
 
+    /// The pointer that an object acts as by a view of its type (NatVis' `SmartPointer`); `None` if no view says so.
+    ///
+    /// # Errors
+    /// Why the view cannot tell.
+    fn smart_pointer(&mut self, value: &Value) -> Result<Option<Value>, ExprError> {
+        let _ = value;
+        Ok(None)
+    }
+
     /// How a variable is reached in every frame at the scope's pc; `None` if it is unknown or takes more than adding a
     /// number to a register.
     fn place(&mut self, name: &Name) -> Option<Place>;

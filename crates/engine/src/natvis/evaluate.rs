@@ -415,6 +415,10 @@ impl Scope for ViewScope<'_> {
         self.call(&intrinsic, Some(this), arguments)
     }
 
+    fn smart_pointer(&mut self, value: &Value) -> Result<Option<Value>, ExprError> {
+        self.frame.smart_pointer(value)
+    }
+
     fn place(&mut self, _: &Name) -> Option<Place> {
         None
     }

@@ -238,8 +238,9 @@ fn collect_one(
             Ok(collector.push(|| Part::named(name, Object::MadeUp(std::rc::Rc::new(made_up)))))
         }
         Item::Expanded(expanded) => expand(engine, context, expanded, collector, memory),
-        Item::Array { sizes, rank, lower_bound, pointers, .. } => {
-            let shape = Shape { sizes, rank: rank.as_deref(), lower_bound: lower_bound.as_deref() };
+        Item::Array { sizes, rank, lower_bound, pointers, backward, .. } => {
+            let (rank, lower_bound) = (rank.as_deref(), lower_bound.as_deref());
+            let shape = Shape { sizes, rank, lower_bound, backward: *backward };
             array(engine, context, &shape, pointers, collector, memory)
         }
         Item::Index { sizes, values, .. } => indexed(engine, context, sizes, values, collector, memory),
@@ -295,6 +296,8 @@ struct Shape<'a> {
     sizes: &'a [Guarded],
     rank: Option<&'a str>,
     lower_bound: Option<&'a str>,
+    /// The first index counts fastest, and not the last.
+    backward: bool,
 }
 
 fn array(
@@ -320,7 +323,7 @@ fn array(
     while at < total {
         step(engine)?;
         let value = pointer.index(at as i64, memory).map_err(|reason| crate::model::unreadable(&pointer, reason))?;
-        let name = place(&dimensions, at);
+        let name = place(&dimensions, at, shape.backward);
         if collector.element(|| part(name, value, format.clone())) == Wanted::Enough {
             return Ok(Wanted::Enough);
         }
@@ -356,14 +359,22 @@ fn dimensions(
     Ok(dimensions)
 }
 
-/// `[1][2]` of element number `at`, the last index running fastest.
-fn place(dimensions: &[(i64, u64)], mut at: u64) -> String {
-    let mut indexes = Vec::new();
-    for (first, count) in dimensions.iter().rev() {
-        indexes.push(first.wrapping_add_unsigned(at % count));
+/// `[1][2]` of element number `at`; the last index runs fastest, `backward` the first.
+fn place(dimensions: &[(i64, u64)], mut at: u64, backward: bool) -> String {
+    let mut index = |(first, count): &(i64, u64)| {
+        let index = first.wrapping_add_unsigned(at % count);
         at /= count;
-    }
-    indexes.iter().rev().map(|index| format!("[{index}]")).collect()
+        index
+    };
+    let indexes: Vec<_> = match backward {
+        true => dimensions.iter().map(index).collect(),
+        false => {
+            let mut indexes: Vec<_> = dimensions.iter().rev().map(&mut index).collect();
+            indexes.reverse();
+            indexes
+        }
+    };
+    indexes.iter().map(|index| format!("[{index}]")).collect()
 }
 
 fn indexed(
@@ -405,9 +416,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn indexes_of_several_dimensions_run_the_last_fastest() {
+    fn indexes_of_several_dimensions_run_the_last_fastest_or_the_first_backward() {
         let dimensions = [(0, 2), (10, 3)];
-        let places: Vec<_> = (0..6).map(|at| place(&dimensions, at)).collect();
-        assert_eq!(places, ["[0][10]", "[0][11]", "[0][12]", "[1][10]", "[1][11]", "[1][12]"]);
+        let places = |backward| (0..6).map(|at| place(&dimensions, at, backward)).collect::<Vec<_>>();
+        assert_eq!(places(false), ["[0][10]", "[0][11]", "[0][12]", "[1][10]", "[1][11]", "[1][12]"]);
+        assert_eq!(places(true), ["[0][10]", "[1][10]", "[0][11]", "[1][11]", "[0][12]", "[1][12]"]);
     }
 }

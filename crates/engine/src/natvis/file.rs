@@ -38,6 +38,8 @@ pub(super) struct TypeView {
     pub(super) strings: Vec<DisplayString>,
     /// Expressions whose value is the object's text.
     pub(super) texts: Vec<Guarded>,
+    /// Expressions whose value is the pointer that the object acts as.
+    pub(super) pointers: Vec<Guarded>,
     /// What it has inside; `None` if nothing is said about that.
     pub(super) expand: Option<Vec<Item>>,
 }
@@ -102,6 +104,8 @@ pub(super) enum Item {
         rank: Option<String>,
         lower_bound: Option<String>,
         pointers: Vec<Guarded>,
+        /// The first index counts fastest, as in Fortran, and not the last.
+        backward: bool,
     },
     /// Elements that an expression gives for each number `$i`.
     Index { guard: Guard, sizes: Vec<Guarded>, values: Vec<Guarded> },

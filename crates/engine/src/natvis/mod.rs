@@ -109,6 +109,21 @@ impl Engine {
         expand::parts_of(self, value, name, limits, memory)
     }
 
+    /// The pointer that an object acts as by a view (`SmartPointer`); `None` if no view says so.
+    ///
+    /// # Errors
+    /// What could not be read; [`ExprError::Interrupted`].
+    pub(crate) fn view_smart_pointer(
+        &mut self,
+        value: &Value,
+        memory: &mut dyn MemoryReader,
+    ) -> Result<Option<Value>, ExprError> {
+        if self.views.files().is_empty() {
+            return Ok(None);
+        }
+        text::smart_pointer_of(self, value, memory)
+    }
+
     /// What of that are elements; `None` if no view says that it has any.
     pub(crate) fn view_elements(
         &mut self,

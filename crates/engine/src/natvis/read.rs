@@ -39,7 +39,7 @@ impl ViewFile {
             match node.tag_name().name() {
                 "Type" => file.types.extend(reader.type_view(node)),
                 "Intrinsic" => file.intrinsics.extend(reader.intrinsic(node)),
-                "Version" => {}
+                "Version" | "UIVisualizer" | "LocalizedStrings" => {}
                 _ => reader.unsupported(node),
             }
         }
@@ -149,6 +149,7 @@ impl<'d, 't> Reader<'d, 't> {
             intrinsics: Vec::new(),
             strings: Vec::new(),
             texts: Vec::new(),
+            pointers: Vec::new(),
             expand: None,
         };
         for child in elements(node) {
@@ -160,7 +161,9 @@ impl<'d, 't> Reader<'d, 't> {
                 "DisplayString" => view.strings.push(display_string(child)),
                 "StringView" => view.texts.push(guarded(child)),
                 "Expand" => view.expand = Some(self.items(child, DEPTH_LIMIT)),
-                "Version" => {}
+                "SmartPointer" => view.pointers.push(guarded(child)),
+                // What shows objects in windows of its own is of no use here, and what says which version a view is for.
+                "Version" | "UIVisualizer" | "CustomVisualizer" => {}
                 _ => self.unsupported(child),
             }
         }
@@ -213,10 +216,15 @@ impl<'d, 't> Reader<'d, 't> {
                 Item::Synthetic { guard, name: name(), view: std::rc::Rc::new(Synthetic { strings, items }) }
             }
             "ArrayItems" => {
+                let mut backward = false;
                 for child in elements(node).filter(|child| child.tag_name().name() == "Direction") {
-                    if text(child) != "Forward" {
-                        self.problem(child, "only arrays with their rows one after the other are supported".to_owned());
-                        return None;
+                    match text(child).as_str() {
+                        "Forward" => backward = false,
+                        "Backward" => backward = true,
+                        other => {
+                            self.problem(child, format!("'{other}' is no direction"));
+                            return None;
+                        }
                     }
                 }
                 let optional = |name| all_called(node, name).pop().map(|one| one.value);
@@ -224,7 +232,7 @@ impl<'d, 't> Reader<'d, 't> {
                 self.child_text(node, "Size")?;
                 let (rank, lower_bound) = (optional("Rank"), optional("LowerBound"));
                 let (sizes, pointers) = (all_called(node, "Size"), all_called(node, "ValuePointer"));
-                Item::Array { guard, sizes, rank, lower_bound, pointers }
+                Item::Array { guard, sizes, rank, lower_bound, pointers, backward }
             }
             "IndexListItems" => {
                 self.child_text(node, "ValueNode")?;
@@ -279,7 +287,8 @@ impl<'d, 't> Reader<'d, 't> {
         for node in elements(of) {
             let condition = attribute(node, "Condition");
             match node.tag_name().name() {
-                "Variable" | "Size" => {}
+                // How elements could be passed over faster; they are passed over one by one.
+                "Variable" | "Size" | "Skip" => {}
                 "Exec" => statements.push(Statement::Exec { condition, expression: text(node) }),
                 "Loop" => statements.push(Statement::Loop { condition, body: self.statements(node, depth) }),
                 "Break" => statements.push(Statement::Break { condition }),

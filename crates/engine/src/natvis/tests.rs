@@ -19,17 +19,20 @@ fn what_is_not_understood_is_told_with_its_line() {
     assert_eq!(problems("<Type Name=\"a\"><DisplayString>x</DisplayString></Type>"), [""; 0]);
     assert_eq!(problems("<Type>\n</Type>"), ["3: <Type> has no attribute Name"]);
     assert_eq!(
-        problems("<UIVisualizer/>\n<Type Name=\"a\">\n<CustomVisualizer/></Type>"),
-        ["3: <UIVisualizer> is not supported", "5: <CustomVisualizer> is not supported"]
+        problems("<Types/>\n<Type Name=\"a\">\n<MostDerivedType/></Type>"),
+        ["3: <Types> is not supported", "5: <MostDerivedType> is not supported"]
     );
+    // What has no part in what is shown here.
+    let inside = "<UIVisualizer/><Type Name=\"a\"><CustomVisualizer/><UIVisualizer/><Version/></Type>";
+    assert_eq!(problems(inside), [""; 0]);
     assert_eq!(problems("<Type Name=\"a\" Priority=\"Highest\"/>"), ["3: 'Highest' is no priority"]);
     assert_eq!(
         problems("<Type Name=\"a\"><Expand><ArrayItems><Size>1</Size></ArrayItems></Expand></Type>"),
         ["3: <ArrayItems> has no <ValuePointer>"]
     );
     assert_eq!(
-        problems("<Type Name=\"a\"><Expand><ArrayItems><Direction>Backward</Direction></ArrayItems></Expand></Type>"),
-        ["3: only arrays with their rows one after the other are supported"]
+        problems("<Type Name=\"a\"><Expand><ArrayItems><Direction>Up</Direction></ArrayItems></Expand></Type>"),
+        ["3: 'Up' is no direction"]
     );
     assert_eq!(
         problems("<Type Name=\"a\"><Expand><CustomListItems><Loop><Else/></Loop></CustomListItems></Expand></Type>"),

@@ -69,6 +69,35 @@ fn of_object(engine: &mut Engine, value: &Value, name: Option<&str>, memory: &mu
     .flatten()
 }
 
+/// The pointer that an object acts as.
+pub(super) fn smart_pointer_of(
+    engine: &mut Engine,
+    value: &Value,
+    memory: &mut dyn MemoryReader,
+) -> Result<Option<Value>, ExprError> {
+    deeper(engine, |engine| {
+        for (found, this) in engine.views.of_object(value, memory) {
+            let pointers = &found.view().pointers;
+            if pointers.is_empty() {
+                continue;
+            }
+            let context = Context { found: found.clone(), this, names: Vec::new(), name: None };
+            context.read(memory);
+            for pointer in pointers {
+                if !holds(engine, &context, &pointer.guard, memory)? {
+                    continue;
+                }
+                match evaluate(engine, &context, &pointer.value, memory) {
+                    Ok((pointer, _)) => return Ok(Some(pointer)),
+                    Err(error) if is_unreadable(&error) || error == ExprError::Interrupted => return Err(error),
+                    Err(error) => engine.views.note_failure(&found, value.value_type(), &error),
+                }
+            }
+        }
+        Ok(None)
+    })
+}
+
 /// The first text that holds.
 pub(super) fn of_strings(
     engine: &mut Engine,

@@ -2,6 +2,7 @@
 
 use outpost_base::{MemoryReader, Va};
 
+use super::views::erased::erased;
 use super::views::rust::trait_object;
 use super::{Scalar, TextView, Unavailable, Value, ViewKind, ViewLimits};
 use crate::types::{Language, PointerFlavour, Type, TypeKind};
@@ -151,6 +152,11 @@ impl Writer<'_, '_> {
             {
                 return;
             }
+            if let Some(object) = erased(value, self.memory)
+                && self.erased(&object, depth)
+            {
+                return;
+            }
             if let Some(Ok(view)) = value.view(&limits, self.memory) {
                 return self.view(&view, depth);
             }
@@ -271,7 +277,7 @@ impl Writer<'_, '_> {
         }
     }
 
-    fn symbol(&mut self, at: Va) {
+    pub(super) fn symbol(&mut self, at: Va) {
         self.push(&address(at));
         if let Some(name) = (self.options.symbol)(at) {
             self.push(&format!(" {name}"));

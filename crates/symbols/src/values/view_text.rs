@@ -2,6 +2,7 @@
 
 use super::View;
 use super::text::{Writer, address, quoted};
+use super::views::erased::{Erased, Revealed};
 use super::views::rust::TraitObject;
 
 impl Writer<'_, '_> {
@@ -90,6 +91,23 @@ impl Writer<'_, '_> {
             self.value(&target, depth);
         }
         self.note(object.note.as_deref());
+        true
+    }
+
+    /// What a `std::any` or `std::function` holds; `false` if that cannot be told.
+    pub(super) fn erased(&mut self, object: &Erased, depth: usize) -> bool {
+        match object.revealed(self.options.symbol, self.memory) {
+            None => return false,
+            Some(Revealed::Named(name)) => self.push(&name),
+            Some(Revealed::Function(at)) => self.symbol(at),
+            Some(Revealed::Value(value)) => {
+                self.push(&value.value_type().qualified_name());
+                if let Some(depth) = depth.checked_sub(1) {
+                    self.push(" ");
+                    self.value(&value, depth);
+                }
+            }
+        }
         true
     }
 }

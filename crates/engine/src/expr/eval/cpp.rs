@@ -200,11 +200,24 @@ pub(super) fn dereference(value: &Value, scope: &mut dyn Scope) -> Result<Value,
     if let Some((_, _)) = value.value_type().element() {
         return value.index(0, scope.memory()).map_err(|reason| unavailable("*", reason));
     }
-    let target = value.deref(scope.memory()).map_err(|reason| match reason {
-        Unavailable::WrongType => operand("*", "the operand is no pointer"),
-        reason => unavailable(&value.value_type().to_string(), reason),
+    let target = value.deref(scope.memory()).or_else(|reason| match reason {
+        Unavailable::WrongType => smart_target(value, scope),
+        reason => Err(unavailable(&value.value_type().to_string(), reason)),
     })?;
     through_reference(target, scope)
+}
+
+/// What `*` gives of an object that acts as a pointer.
+fn smart_target(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    if let Some(target) = scope.smart_pointer(value)? {
+        return dereference(&target, scope);
+    }
+    let mut target = None;
+    scope.in_batches(&mut |memory| target = value.leads_to(memory));
+    match target {
+        Some(target) => target.map_err(|reason| unavailable(&value.value_type().to_string(), reason)),
+        None => Err(operand("*", "the operand is no pointer")),
+    }
 }
 
 pub(crate) fn member_of(value: &Value, member: &str, scope: &mut dyn Scope) -> Result<Value, ExprError> {

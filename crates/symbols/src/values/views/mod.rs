@@ -5,6 +5,7 @@
 //! constructor ran is): lengths are checked against each other and bounded, walks end at cycles.
 
 mod cpp;
+pub(super) mod erased;
 mod libcxx;
 mod libstdcxx;
 mod nodes;
@@ -162,6 +163,8 @@ const LIBSTDCXX: &[ViewRule] = &[
     rule("std::optional<", Single, libstdcxx::optional),
     rule("std::variant<", Single, libstdcxx::variant),
     rule("std::atomic<", Single, cpp::atomic),
+    rule("std::any", Single, erased::holder),
+    rule("std::function<", Single, erased::holder),
     rule("std::filesystem::path", Single, libstdcxx::path),
     rule("std::filesystem::__cxx11::path", Single, libstdcxx::path),
 ];
@@ -200,6 +203,8 @@ const LIBCXX: &[ViewRule] = &[
     rule("std::atomic<", Single, cpp::atomic),
     rule("std::filesystem::path", Single, libcxx::path),
     rule("std::__fs::filesystem::path", Single, libcxx::path),
+    rule("std::any", Single, erased::libcxx_any),
+    rule("std::function<", Single, erased::libcxx_function),
 ];
 
 /// Inline namespaces of LLVM's library: its own, that of Android's, that of Chromium's.
@@ -214,6 +219,27 @@ impl Value {
         let resolved = self.value_type().resolved();
         let (_, read) = find(&resolved)?;
         Some(read(&self.cast(resolved), limits, memory))
+    }
+}
+
+impl Value {
+    /// What a smart pointer leads to, or an optional value has in it, by the view of its type; `None` for all other values.
+    ///
+    /// # Errors
+    /// Inside: that there is nothing, or why it cannot be told.
+    pub fn leads_to(&self, memory: &mut dyn MemoryReader) -> Option<Result<Value, Unavailable>> {
+        let resolved = self.value_type().resolved();
+        let is_optional =
+            resolved.qualified_name().starts_with("std::") && resolved.qualified_name().contains("optional<");
+        let limits = ViewLimits { count: 0, text: 0, ..ViewLimits::default() };
+        match self.view(&limits, memory)? {
+            Ok(View::Pointer { target: Some(target), .. }) => Some(Ok(target)),
+            Ok(View::Pointer { target: None, .. }) => Some(Err(garbage("it is empty"))),
+            Ok(View::Wrapped(inner)) if is_optional => Some(Ok(inner)),
+            Ok(View::Empty(_)) if is_optional => Some(Err(garbage("it is empty"))),
+            Ok(_) => None,
+            Err(reason) => Some(Err(reason)),
+        }
     }
 }
 
@@ -235,7 +261,10 @@ fn find(resolved: &Type) -> Option<(ViewKind, ViewReader)> {
             None => (rust::RULES, resolved.qualified_name()),
         },
     };
-    rules.iter().find(|rule| name.starts_with(rule.prefix)).map(|rule| (rule.kind, rule.read))
+    // Of a template the name goes on with its arguments; what goes on otherwise is another type, such as one within it.
+    let is_whole = |rule: &ViewRule| resolved.language() == Language::Rust || rule.prefix.ends_with('<');
+    let fits = |rule: &&ViewRule| name == rule.prefix || is_whole(rule) && name.starts_with(rule.prefix);
+    rules.iter().find(fits).map(|rule| (rule.kind, rule.read))
 }
 
 /// The table for a type of C++, and its name there: `std::__cxx11::list<int>` is `std::list<int>`.
