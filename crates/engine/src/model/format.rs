@@ -271,7 +271,7 @@ mod tests {
             Format::parse("su,!"),
             Ok(Format { text: Some(TextFormat { unit: 2, quotes: true }), raw: true, ..Format::default() })
         );
-        assert_eq!(Format::parse("en,nd"), Ok(Format { names_only: true, ..Format::default() }));
+        assert_eq!(Format::parse("en,nd"), Ok(Format { names_only: true, declared: true, ..Format::default() }));
         let counted = Format::parse("[size(a, b)]sb,view(simple)na").unwrap();
         assert_eq!(counted.elements, Some(Elements::Expr("size(a, b)".to_owned())));
         assert_eq!(counted.text, Some(TextFormat { unit: 1, quotes: false }));
