@@ -139,7 +139,10 @@ impl LiveTarget {
         let any = !outputs.is_empty();
         if any {
             // The hits that led to it come first.
-            self.waiting.extend(self.tracer.take_logged());
+            self.tracer.drain_all_logs();
+            while let Some(logged) = self.tracer.take_logged() {
+                self.waiting.push_back(logged);
+            }
         }
         self.waiting.extend(outputs.into_iter().map(Event::Output));
         any
