@@ -92,6 +92,15 @@ pub(crate) fn all() -> Vec<Scenario> {
             bench.rate(kind, None, if kind == Kind::Outpost { 200_000_000 } else { hits(kind) }, jump_pads)
         })
         .limited_by(machine::calls),
+        row("logpoint lines, by the server", "1/s", More, "", |bench, kind| {
+            bench.rate(kind, None, hits(kind), logpoints)
+        })
+        .limited_by(machine::stops),
+        row("logpoint lines, by jump pad", "1/s", More, "100,000", |bench, kind| match kind {
+            // More hits than anybody could show: what is shown counts.
+            Kind::Outpost => bench.lines(kind, 20_000_000, logpoints_in_pads),
+            _ => bench.rate(kind, None, hits(kind), logpoints_in_pads),
+        }),
         row("memory read", "MiB/s", More, "1,500", |bench, kind| bench.memory_read(kind, None, 256))
             .limited_by(machine::memory),
         row("memory read, 50 ms", "MiB/s", More, "", |bench, kind| {
@@ -211,6 +220,21 @@ impl Bench {
         }
         ensure!(times[1] > times[0], "too quick to measure");
         Ok(f64::from(count - few) / (times[1] - times[0]))
+    }
+
+    /// Lines that begin with `value` which are shown in a second, as [`Bench::rate`] counts operations.
+    fn lines(&self, kind: Kind, count: u32, commands: fn(Kind, u32) -> Vec<String>) -> anyhow::Result<f64> {
+        let (mut times, mut lines) = ([0.0; 2], [0; 2]);
+        for (index, count) in [count / 10, count].into_iter().enumerate() {
+            let mut debuggee = Running::start(debuggee::spin(), &[&count.to_string()]);
+            debuggee.line();
+            let run = self.through(kind, None, debuggee.pid(), &commands(kind, count))?;
+            ensure!(run.output.contains(finished(kind).1), "did not finish: {}", tail(&run.output));
+            times[index] = run.elapsed.as_secs_f64();
+            lines[index] = run.output.lines().filter(|line| line.starts_with("value ")).count();
+        }
+        ensure!(times[1] > times[0] && lines[1] > lines[0], "too quick to measure");
+        Ok((lines[1] - lines[0]) as f64 / (times[1] - times[0]))
     }
 
     fn memory_read(&self, kind: Kind, delay: Option<Duration>, mebibytes: u32) -> anyhow::Result<f64> {
@@ -387,6 +411,29 @@ fn jump_pads(kind: Kind, _: u32) -> Vec<String> {
                 .map(String::from)
                 .into(),
             Kind::Lldb => vec!["breakpoint set -n work -c '$rdi == -1'".into(), "continue".into()],
+        },
+    )
+}
+
+/// A line for each call, made of what the server evaluates; gdb's server prints it itself, and nobody sees it.
+fn logpoints(kind: Kind, count: u32) -> Vec<String> {
+    let mut commands = logpoints_in_pads(kind, count);
+    if kind == Kind::Outpost {
+        commands.insert(0, ".bpmode nojumps".into());
+    }
+    commands
+}
+
+/// The same as every debugger does it when left alone.
+fn logpoints_in_pads(kind: Kind, _: u32) -> Vec<String> {
+    from_done(
+        kind,
+        match kind {
+            Kind::Outpost => vec!["bp spin!work \".printf \\\"value %d\\\\n\\\", @rdi; gc\"".into(), "g".into()],
+            Kind::Gdb => {
+                ["set dprintf-style agent", "dprintf work,\"value %ld\\n\",$rdi", "continue"].map(String::from).into()
+            }
+            Kind::Lldb => vec!["breakpoint set -n work -G true -C 'register read rdi'".into(), "continue".into()],
         },
     )
 }
