@@ -34,7 +34,7 @@ pub const TOLD: u64 = 24;
 /// The first record.
 pub const RECORDS: u64 = 0x3000;
 /// Bytes of the ring, a power of two.
-pub const CAPACITY: u64 = 1 << 20;
+pub const CAPACITY: u64 = 1 << 22;
 /// Bytes that a record has at most.
 pub const LONGEST: u64 = 2048;
 /// Bytes of it all.
