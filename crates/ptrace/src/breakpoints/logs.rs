@@ -49,9 +49,9 @@ impl Logs {
         self.due.get_or_insert_with(|| Instant::now() + LATEST);
     }
 
-    /// When something is to be told or looked for.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.due.into_iter().chain(self.look).min()
+    /// When something is to be told or, while threads run, looked for.
+    pub(crate) fn due(&self, runs: bool) -> Option<Instant> {
+        self.due.into_iter().chain(self.look.filter(|_| runs)).min()
     }
 
     /// Whether so many wait, or for so long, that they are to be told now.

@@ -71,7 +71,7 @@ impl Tracer {
                 }
                 continue;
             }
-            let due = self.logs.due();
+            let due = self.logs.due(!self.out.is_empty());
             match self.wait_next(deadline, due, others)? {
                 Woken::Status(tid, status) => self.on_status(tid, status),
                 Woken::BreakIn => self.ask_break_in(),
