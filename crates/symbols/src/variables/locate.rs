@@ -201,8 +201,10 @@ impl Evaluator<'_> {
             // clang ends the list of pieces with the last that it knows.
             known.gaps.push((cursor..total, Unavailable::OptimizedOut));
         }
-        // Known nowhere: say so as a whole, with the reason of the first.
-        if let Some(reason) = known.missing((0, total)) {
+        // Known nowhere, for one reason: say so as a whole.
+        if let Some(reason) =
+            known.missing((0, total)).filter(|first| known.gaps.iter().all(|(_, other)| other == *first))
+        {
             return Err(reason.clone());
         }
         let location = match <[Piece; 1]>::try_from(places) {
