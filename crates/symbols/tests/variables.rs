@@ -43,6 +43,18 @@ impl Comparer {
         tally
     }
 
+    /// What we have for the variable `name` of the frame of `function`.
+    fn integer(&self, stop: &Stop, function: &str, name: &str) -> Option<i128> {
+        let at = stop.frames.iter().position(|frame| frame.function == function).expect("frame");
+        let mut frame = self.0.frame(stop, at);
+        let lookup = frame.lookup_address().expect("has a pc").to_image(stop.bias);
+        let activations = self.0.variables.activations_at(lookup);
+        let mut variables = activations[0].scopes.iter().flat_map(|scope| &scope.variables);
+        let variable = variables.find(|variable| variable.name == name).expect("variable");
+        let value = self.0.variables.value(variable, &mut frame);
+        value.scalar(frame.memory()).ok().map(|scalar| scalar.as_i128())
+    }
+
     fn compare_frame(&self, stop: &Stop, at: usize, tally: &mut Tally) {
         let facts = &stop.frames[at];
         // A library's, on the way to the program's.
@@ -170,6 +182,42 @@ fn pieces_tell_some_members() {
     };
     gone(Compiler::Gcc, 8);
     gone(Compiler::Clang, 8);
+}
+
+/// Who was entered by a tail call has its parameters from whoever made it, who is gone, or from the caller before.
+#[test]
+fn values_at_entry_through_tail_calls() {
+    const PROGRAM: &str = r#"
+        int sink;
+        __attribute__((noinline)) void stop(void) {
+            // Registers that nothing is in any more are none that callers may go on using.
+            __asm__ volatile("" ::: "memory", "rdi", "rsi", "rdx", "rcx", "r8", "r9", "r10", "r11");
+            ++sink;
+        }
+        __attribute__((noinline, noclone)) int last(int *at, int number, long sum) { stop(); return ++sink; }
+        __attribute__((noinline, noclone)) int middle(int *at, int number) { ++sink; return last(at, 7, number * 3l); }
+        __attribute__((noinline, noclone)) int first(int *at, int *other) { sink += *at; return middle(other, *at); }
+        __attribute__((noinline, noclone)) int either(int *at, int which) {
+            return which > 1 ? last(at, 8, 1) : middle(at, 9);
+        }
+        int main(int count, char **words) {
+            int numbers[2] = {count, count + 1};
+            int sum = middle(&numbers[1], count + 3);
+            sum += first(numbers, &numbers[1]);
+            sum += either(numbers, count);
+            return sum == 0;
+        }"#;
+    for flags in ["-g -O2", "-g -O2 -gdwarf-4"] {
+        let build = Build::source(Compiler::Gcc, "tail", PROGRAM).flags(flags);
+        let comparer = Comparer(Program::new(build.clone()));
+        // What was passed to `last`, at each of the three stops: by `middle`, twice, and by one of two, who is not known.
+        let told: Vec<Option<i128>> =
+            comparer.0.stops.iter().map(|stop| comparer.integer(stop, "last", "number")).collect();
+        assert_eq!(told, [Some(7), Some(7), None], "{flags}");
+        let told = comparer.integer(&comparer.0.stops[1], "last", "at");
+        assert!(told.is_some(), "{flags}: from `main` through two tail calls");
+        assert_agrees(Comparer(Program::new(build)), flags, 15);
+    }
 }
 
 /// What is in a block without code is not in scope: neither here nor in the block around.

@@ -65,4 +65,18 @@ impl FunctionLookup for IndexNames {
     fn function_at(&self, at: ImageOffset) -> Option<DieRef> {
         Some(self.index.entry(self.index.function_at(at)?.0)?.die)
     }
+
+    fn function_named(&self, name: &str) -> Option<DieRef> {
+        let whole = self.index.find(name, CaseRule::Exact).into_iter().filter(|(_, unmatched)| *unmatched == 0);
+        let dies = whole.filter_map(|(hit, _)| match hit {
+            NameHit::Entry(id) => {
+                let entry = self.index.entry(id)?;
+                (entry.kind == EntryKind::Function && entry.has_code).then_some(entry.die)
+            }
+            NameHit::Symbol(id) => self.function_at(ImageOffset(self.index.symbol(id)?.address)),
+        });
+        let mut dies: Vec<DieRef> = dies.collect();
+        dies.dedup();
+        <[DieRef; 1]>::try_from(dies).ok().map(|[die]| die)
+    }
 }

@@ -1,11 +1,13 @@
 //! Values at function entry: what the caller passed, as its call site remembers.
 
 use gimli::Expression;
-use outpost_base::ImageOffset;
+use outpost_base::{ImageOffset, Va};
 
 use super::die::{Die, for_each_child};
+use super::expression::damaged;
 use super::function::is_same_function;
 use super::locate::Evaluator;
+use super::tail::{TailCall, TailFrame, only_tail_call, with_code};
 use super::{CallerFrame, Variables};
 use crate::types::dwarf::attributes::Entry;
 use crate::{DieRef, DwarfReader, Unavailable};
@@ -48,7 +50,7 @@ impl Evaluator<'_> {
     fn at_call_site(
         &mut self,
         value_names: &[gimli::DwAt],
-        mut is_wanted: impl FnMut(&Entry, &dyn Fn(&Entry, gimli::DwAt) -> Option<DieRef>) -> bool,
+        is_wanted: impl FnMut(&Entry, &dyn Fn(&Entry, gimli::DwAt) -> Option<DieRef>) -> bool,
     ) -> Result<gimli::Value, Unavailable> {
         let missing = |why| Unavailable::EntryValue { why };
         let depth = self.depth.checked_sub(1).ok_or_else(|| missing("too many callers"))?;
@@ -56,6 +58,7 @@ impl Evaluator<'_> {
         let callee = callee.ok_or_else(|| missing("no function"))?;
         let entry = self.variables.entry_of(&callee).map(|entry| ImageOffset(entry).to_va(self.frame.load_bias()));
         let callee_variables = self.variables;
+        let cfa = self.frame.cfa();
         let CallerFrame { frame, variables } = self.frame.caller().ok_or_else(|| missing("no caller"))?;
 
         let bias = frame.load_bias();
@@ -85,18 +88,42 @@ impl Evaluator<'_> {
             .attr(gimli::DW_AT_call_target)
             .or_else(|| site.entry.attr(gimli::DW_AT_GNU_call_site_target))
             .and_then(|attribute| attribute.exprloc_value());
-        let calls_this = match (origin, target) {
-            (Some(origin), _) => is_same_function(caller, &origin, callee_variables, &callee),
+        let (called, calls_this) = match (origin, target) {
+            (Some(origin), _) => {
+                let calls_this = is_same_function(caller, &origin, callee_variables, &callee);
+                (with_code(caller, origin), calls_this)
+            }
             (None, Some(target)) => {
-                let target = evaluator.computed(&site, &target)?.to_u64(u64::MAX).ok();
-                entry.is_some_and(|entry| Some(entry.0) == target)
+                let target = evaluator.computed(&site, &target)?.to_u64(u64::MAX).map_err(damaged)?;
+                let called = caller.function_at(Va(target).to_image(bias)).and_then(|die| Die::read(info, die));
+                (called, entry.is_some_and(|entry| entry.0 == target))
             }
             (None, None) => return Err(missing("unknown target of the call")),
         };
-        if !calls_this {
-            return Err(missing("entered by a tail call"));
+        if calls_this {
+            return evaluator.listed_value(&site, value_names, is_wanted);
         }
+        let tail = called.and_then(|called| only_tail_call(caller, called, callee_variables, &callee));
+        let TailCall { function, site } = tail.ok_or_else(|| missing("entered by a tail call"))?;
+        let unit = site.unit_ref(info);
+        let at = [gimli::DW_AT_call_return_pc, gimli::DW_AT_low_pc, gimli::DW_AT_call_pc].into_iter();
+        let at = at.filter_map(|name| unit.attr_address(site.entry.attr_value(name)?).ok()?).next();
+        let at = ImageOffset(at.ok_or_else(|| missing("no call site"))?.saturating_sub(1));
+        let Evaluator { frame, .. } = evaluator;
+        let mut frame = TailFrame { caller: frame, caller_variables: variables.clone(), cfa, at };
+        let mut evaluator = Evaluator { variables: caller, frame: &mut frame, function: Some(function.at), depth };
+        evaluator.listed_value(&site, value_names, is_wanted)
+    }
 
+    /// The value that a call site of this function lists for the parameter that `is_wanted`.
+    fn listed_value(
+        &mut self,
+        site: &Die,
+        value_names: &[gimli::DwAt],
+        mut is_wanted: impl FnMut(&Entry, &dyn Fn(&Entry, gimli::DwAt) -> Option<DieRef>) -> bool,
+    ) -> Result<gimli::Value, Unavailable> {
+        let missing = |why| Unavailable::EntryValue { why };
+        let info = &self.variables.info;
         let refers_to = |entry: &Entry, name| info.resolve(site.index, &entry.attr_value(name)?);
         let parameter = for_each_child(&site.unit, site.entry.offset(), |child| {
             let tag = child.tag();
@@ -109,7 +136,7 @@ impl Evaluator<'_> {
         let parameter = parameter.ok_or_else(|| missing("caller does not tell the parameter"))?;
         let value = value_names.iter().find_map(|name| parameter.attr(*name)?.exprloc_value());
         let value = value.ok_or_else(|| missing("caller does not tell the value"))?;
-        evaluator.computed(&site, &value)
+        self.computed(site, &value)
     }
 }
 

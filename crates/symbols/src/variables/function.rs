@@ -6,6 +6,7 @@ use outpost_base::ImageOffset;
 use super::Variables;
 use super::die::Die;
 use crate::debug_info::die_ranges;
+use crate::types::dwarf::attributes::Entry;
 use crate::{DieRef, DwarfReader, UnitIndex};
 
 /// A function's code: `low..high`, and its DIE. A function in several ranges has several of these.
@@ -103,8 +104,21 @@ fn read_functions(unit: UnitRef<'_, DwarfReader>, found: &mut Vec<FunctionRange>
     }
 }
 
-/// Call sites anywhere below `function`, blocks and inlined functions included.
+/// Call sites anywhere below `function` that tell where they return to.
 fn read_call_sites(unit: UnitRef<'_, DwarfReader>, function: UnitOffset, found: &mut Vec<CallSite>) {
+    visit_call_sites(unit, function, |entry| {
+        // The GNU tag of DWARF 4 keeps the return address in low_pc.
+        let name = match entry.tag() {
+            gimli::DW_TAG_call_site => gimli::DW_AT_call_return_pc,
+            _ => gimli::DW_AT_low_pc,
+        };
+        let address = entry.attr_value(name).and_then(|value| unit.attr_address(value).ok()?);
+        found.extend(address.map(|return_address| CallSite { return_address, die: entry.offset() }));
+    });
+}
+
+/// Calls `visit` with the call sites anywhere below `function`, blocks and inlined functions included.
+pub(super) fn visit_call_sites(unit: UnitRef<'_, DwarfReader>, function: UnitOffset, mut visit: impl FnMut(&Entry)) {
     let Ok(mut entries) = unit.unit.entries_raw(Some(function)) else { return };
     let mut entry = gimli::DebuggingInformationEntry::null();
     while !entries.is_empty() {
@@ -114,20 +128,10 @@ fn read_call_sites(unit: UnitRef<'_, DwarfReader>, function: UnitOffset, found: 
             Ok(true) => {}
             Err(_) => return,
         }
-        if !matches!(entry.tag(), gimli::DW_TAG_call_site | gimli::DW_TAG_GNU_call_site) {
-            if !entry.has_children() && entries.next_depth() <= 0 {
-                return;
-            }
-            continue;
-        }
-        // The GNU tag of DWARF 4 keeps the return address in low_pc.
-        let name = match entry.tag() {
-            gimli::DW_TAG_call_site => gimli::DW_AT_call_return_pc,
-            _ => gimli::DW_AT_low_pc,
-        };
-        let Some(value) = entry.attr_value(name) else { continue };
-        if let Ok(Some(return_address)) = unit.attr_address(value) {
-            found.push(CallSite { return_address, die: entry.offset() });
+        if matches!(entry.tag(), gimli::DW_TAG_call_site | gimli::DW_TAG_GNU_call_site) {
+            visit(&entry);
+        } else if !entry.has_children() && entries.next_depth() <= 0 {
+            return;
         }
     }
 }
@@ -147,5 +151,8 @@ pub(super) fn is_same_function(caller: &Variables, origin: &Die, callee_variable
         callee.inherited(&callee_variables.info, gimli::DW_AT_external),
         Some((_, AttributeValue::Flag(true)))
     );
-    external && name(caller, origin).is_some_and(|wanted| name(callee_variables, callee) == Some(wanted))
+    let Some(wanted) = name(caller, origin).filter(|_| external) else { return false };
+    // A function of a library has several names, of which its entry has one.
+    let named = || callee_variables.lookup.as_ref()?.function_named(&wanted);
+    name(callee_variables, callee).as_ref() == Some(&wanted) || named() == Some(callee.at)
 }

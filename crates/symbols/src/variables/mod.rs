@@ -16,6 +16,7 @@ mod locate;
 mod method;
 mod named;
 mod scope;
+mod tail;
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +37,9 @@ pub use scope::{Activation, DeclaredAt, Scope, Variable, VariableKind};
 pub(crate) trait FunctionLookup: Send + Sync {
     /// The DIE of the function (not inlined) whose code covers `at`.
     fn function_at(&self, at: ImageOffset) -> Option<DieRef>;
+
+    /// The DIE of the one function with code that is called `name`, whole or as the linker knows it.
+    fn function_named(&self, name: &str) -> Option<DieRef>;
 }
 
 /// The variables of one image. Read-only, shared by any threads; tables of functions and calls are kept once made.

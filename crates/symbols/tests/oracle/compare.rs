@@ -36,8 +36,6 @@ pub(crate) enum Explained {
     /// An abstract block that no concrete block names as its origin: gdb lists its variables and those of all blocks in it
     /// as optimized out, though the concrete blocks have them: a second time, or where their block was not entered.
     AbstractBlock,
-    /// The function was entered by a tail call. gdb works out how where only one way is possible; FIXME: we do not yet.
-    TailCall,
 }
 
 /// Compares the variables that gdb lists in a frame with ours, both innermost block first.
@@ -182,7 +180,6 @@ impl Comparison<'_> {
                 Err(Unavailable::Register { dwarf }) if !is_preserved(dwarf) => {
                     self.explained(Explained::Destroyed { register: dwarf });
                 }
-                Err(Unavailable::EntryValue { why: "entered by a tail call" }) => self.explained(Explained::TailCall),
                 Err(reason) => self.differs(&what, reason.to_string()),
             },
             Fact::Float(expected) => match value.scalar(self.memory) {

@@ -55,6 +55,10 @@ def stop(number):
     frame, level = gdb.newest_frame(), 0
     inside = False
     while frame is not None and level < FRAMES:
+        # A function that ended by a tail call has no frame of its own, but gdb makes one up.
+        if frame.type() == gdb.TAILCALL_FRAME:
+            frame = frame.older()
+            continue
         frame.select()
         function = frame.function()
         # Code of libraries has its own debug info, which is not compared here.
