@@ -75,7 +75,7 @@ pub(crate) fn evaluate<R: Reader>(
     if !matches!(encoding.address_size, 1 | 2 | 4 | 8) {
         return Err(unsupported("address size"));
     }
-    let mut evaluation = Evaluation::new(expression.0, encoding);
+    let mut evaluation = Evaluation::new(without_mark(expression, encoding)?.0, encoding);
     evaluation.set_max_iterations(OPERATION_LIMIT);
     if let Some(initial) = initial {
         evaluation.set_initial_value(initial);
@@ -88,6 +88,33 @@ pub(crate) fn evaluate<R: Reader>(
             EvaluationResult::Complete => return Ok(evaluation.result()),
             other => answer(&mut evaluation, other, context)?,
         };
+    }
+}
+
+/// `DW_OP_GNU_uninit`, which ends an expression and says that the variable has not been set yet. Its place is as told.
+const GNU_UNINIT: u8 = 0xf0;
+
+/// `expression` without the mark at its end, which is no operation that gimli knows.
+fn without_mark<R: Reader>(expression: Expression<R>, encoding: Encoding) -> Result<Expression<R>, Unavailable> {
+    let length = expression.0.len();
+    let Some(before) = length.into_u64().checked_sub(1).and_then(|before| R::Offset::from_u64(before).ok()) else {
+        return Ok(expression);
+    };
+    let mut last = expression.0.clone();
+    last.skip(before).map_err(damaged)?;
+    if last.read_u8().map_err(damaged)? != GNU_UNINIT {
+        return Ok(expression);
+    }
+    let mut rest = expression.clone();
+    rest.0.truncate(before).map_err(damaged)?;
+    // Else the byte is an operand: of the one before, which is cut short without it.
+    let mut operations = rest.clone().operations(encoding);
+    loop {
+        match operations.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(rest),
+            Err(_) => return Ok(expression),
+        }
     }
 }
 
@@ -216,5 +243,35 @@ pub(crate) fn damaged(error: gimli::Error) -> Unavailable {
         gimli::Error::TooManyIterations => unsupported("expression that computes too long"),
         gimli::Error::UnsupportedEvaluation | gimli::Error::InvalidDerefSize(_) => unsupported(error.to_string()),
         _ => Unavailable::Damaged { problem: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gimli::{EndianSlice, LittleEndian, Location, Register};
+    use outpost_base::SliceMemory;
+
+    use super::*;
+
+    struct Nothing(SliceMemory<'static>);
+
+    impl<R: Reader> ExpressionContext<R> for Nothing {
+        fn memory(&mut self) -> &mut dyn MemoryReader {
+            &mut self.0
+        }
+    }
+
+    #[test]
+    fn variables_that_are_not_set_yet_have_a_place() {
+        let location = |bytes: &[u8]| {
+            let expression = Expression(EndianSlice::new(bytes, LittleEndian));
+            let mut nothing = Nothing(SliceMemory { start: Va(0), bytes: &[] });
+            let pieces = evaluate(expression, DETACHED, None, &mut nothing).unwrap();
+            pieces.first().map(|piece| format!("{:?}", piece.location))
+        };
+        let register = Location::<EndianSlice<'_, LittleEndian>>::Register { register: Register(5) };
+        assert_eq!(location(&[0x55, 0xf0]), Some(format!("{register:?}")), "gcc: DW_OP_reg5; DW_OP_GNU_uninit");
+        let address = Location::<EndianSlice<'_, LittleEndian>>::Address { address: 0xf0 };
+        assert_eq!(location(&[0x08, 0xf0]), Some(format!("{address:?}")), "the operand of DW_OP_const1u");
     }
 }
