@@ -89,14 +89,19 @@ fn plain(name: &str) -> &str {
 
 /// Waits until every thread of a process sleeps.
 fn settle(pid: u32) {
-    let asleep = || {
+    wait_for_state(pid, 'S');
+}
+
+/// Waits until every thread of a process is in one state, as proc(5) calls it.
+fn wait_for_state(pid: u32, state: char) {
+    let are_in_it = || {
         let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
         tasks.flatten().all(|task| {
             let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
+            stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(state))
         })
     };
-    wait_until("the program comes to rest", Duration::from_secs(20), asleep);
+    wait_until("the program comes to rest", Duration::from_secs(20), are_in_it);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use outpost_testkit::ProcessServer;
 
 use crate::compare::{Tally, compare_variables};
 use crate::facts::VariableFacts;
+use crate::wait_for_state;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -73,7 +74,12 @@ impl Debugged {
     /// Compares every frame of every thread with gdb's, which has the process meanwhile.
     pub(crate) fn compare(&mut self, tally: &mut Tally) {
         self.engine.leave(self.process, Leave::Abandon).unwrap();
+        // The stop that was asked for is taken by a thread when it runs next. gdb, if it is there first, takes it for its
+        // own, and lets the process run at the end.
+        wait_for_state(self.pid, 'T');
         let theirs = ask_gdb(self.pid);
+        // Threads that gdb let go are on their way back into the stop.
+        wait_for_state(self.pid, 'T');
         self.process = self.engine.attach(self.system, ProcessId(self.pid), AttachMode::Existing).unwrap();
         self.stop();
         let threads = self.engine.threads(self.process).unwrap();
