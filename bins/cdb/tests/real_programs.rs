@@ -5,6 +5,10 @@
 mod client;
 #[path = "../../../crates/symbols/tests/oracle/compare.rs"]
 mod compare;
+#[path = "real/compared.rs"]
+mod compared;
+#[path = "../../../crates/symbols/tests/oracle/explained.rs"]
+mod explained;
 #[path = "../../../crates/symbols/tests/oracle/facts.rs"]
 mod facts;
 #[path = "real/locals.rs"]
@@ -15,6 +19,8 @@ mod locals_of_programs;
 mod remote;
 #[path = "real/stacks.rs"]
 mod stacks;
+#[path = "real/tours.rs"]
+mod tours;
 
 use std::io::{BufRead, Write};
 use std::process::{Command, Stdio};

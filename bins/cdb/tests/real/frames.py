@@ -8,7 +8,7 @@ import gdb
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.environ["ORACLE_SCRIPTS"])
 import values
-from values import fact, out, variables
+from values import fact, variables
 
 LIMIT = 60
 LOG = os.path.join(os.environ["ORACLE_DIRECTORY"], "log")
@@ -22,35 +22,47 @@ def watch():
         gdb.flush(gdb.STDLOG)
         with open(LOG) as log:
             log.seek(begin)
-            return "untargeted" if "DW_AT_call_target is not specified" in log.read() else "gone"
+            return " ".join(log.read().split())[-400:]
 
     return why
 
 
-values.watch = watch
-gdb.execute("set logging file " + LOG)
-gdb.execute("set logging debugredirect on")
-gdb.execute("set logging enabled on")
-gdb.execute("set debug entry-values 1")
+def prepare():
+    values.watch = watch
+    gdb.execute("set logging file " + LOG)
+    gdb.execute("set logging debugredirect on")
+    gdb.execute("set logging enabled on")
+    gdb.execute("set debug entry-values 1")
 
-gdb.execute("set debuginfod enabled off")
-# To evaluate some values gdb would call functions of the process, and a process that was so used is not at rest.
-gdb.execute("set may-call-functions off")
-gdb.execute("set backtrace past-main on")
-gdb.execute("set backtrace past-entry on")
-for thread in gdb.selected_inferior().threads():
-    thread.switch()
-    fact("THREAD", thread.ptid[1])
-    frame, level = gdb.newest_frame(), 0
-    while frame is not None and level < LIMIT:
-        frame.select()
-        function = frame.function()
-        # A frame that gdb makes up for a function that ended by a tail call has no registers, so no values.
-        if frame.type() != gdb.TAILCALL_FRAME:
-            kind = "inline" if frame.type() == gdb.INLINE_FRAME else "normal"
-            fact("FRAME", frame.pc(), kind, function.name if function else "?")
-            if function is not None:
-                variables(frame)
-        frame, level = frame.older(), level + 1
-fact("END")
-out.close()
+    gdb.execute("set pagination off")
+    gdb.execute("set confirm off")
+    gdb.execute("set debuginfod enabled off")
+    # To evaluate some values gdb would call functions of the process, and a process that was so used is not at rest.
+    gdb.execute("set may-call-functions off")
+    gdb.execute("set max-value-size unlimited")
+    gdb.execute("set backtrace past-main on")
+    gdb.execute("set backtrace past-entry on")
+
+
+def frames():
+    for thread in gdb.selected_inferior().threads():
+        thread.switch()
+        fact("THREAD", thread.ptid[1])
+        frame, level = gdb.newest_frame(), 0
+        while frame is not None and level < LIMIT:
+            frame.select()
+            function = frame.function()
+            # A frame that gdb makes up for a function that ended by a tail call has no registers, so no values.
+            if frame.type() != gdb.TAILCALL_FRAME:
+                kind = "inline" if frame.type() == gdb.INLINE_FRAME else "normal"
+                fact("FRAME", frame.pc(), kind, function.name if function else "?")
+                if function is not None:
+                    variables(frame)
+            frame, level = frame.older(), level + 1
+
+
+if __name__ == "__main__":
+    prepare()
+    frames()
+    fact("END")
+    values.out.close()

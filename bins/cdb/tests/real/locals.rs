@@ -16,8 +16,10 @@ use outpost_remote::{Options, RemoteTarget};
 use outpost_target::AttachMode;
 use outpost_testkit::ProcessServer;
 
-use crate::compare::{Tally, compare_variables};
+use crate::compare::compare_variables;
+use crate::explained::{Explained, Tally};
 use crate::facts::VariableFacts;
+use crate::stacks::normal;
 use crate::wait_for_state;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -31,12 +33,15 @@ pub(crate) struct Debugged {
 }
 
 /// One frame as gdb sees it.
-struct Frame {
+pub(crate) struct Frame {
     pc: u64,
     inlined: bool,
     function: String,
     variables: Vec<VariableFacts>,
 }
+
+/// Frames by thread, innermost first.
+pub(crate) type Threads = Vec<(u32, Vec<Frame>)>;
 
 impl Debugged {
     /// Attaches and stops it.
@@ -48,18 +53,8 @@ impl Debugged {
         let system = engine.add_system(Box::new(target)).unwrap();
         let process = engine.attach(system, ProcessId(pid), AttachMode::Invasive { break_in: true }).unwrap();
         let mut debugged = Debugged { engine, system, process, pid };
-        debugged.stop();
+        stop(&mut debugged.engine);
         debugged
-    }
-
-    fn stop(&mut self) {
-        let end = std::time::Instant::now() + LIMIT;
-        loop {
-            assert!(std::time::Instant::now() < end, "no stop");
-            if let Wait::Event(EngineEvent::Stopped(_)) = self.engine.wait(Some(LIMIT), &[]).unwrap() {
-                return;
-            }
-        }
     }
 
     /// Runs to a breakpoint, which goes.
@@ -67,7 +62,7 @@ impl Debugged {
         let request = BreakpointRequest::code(BreakpointPlace::Expression(place.into()));
         let number = self.engine.set_breakpoint(request).unwrap();
         self.engine.go(&RunOptions::default(), &[]).unwrap();
-        self.stop();
+        stop(&mut self.engine);
         self.engine.clear_breakpoints(&[number]).unwrap();
     }
 
@@ -81,31 +76,8 @@ impl Debugged {
         // Threads that gdb let go are on their way back into the stop.
         wait_for_state(self.pid, 'T');
         self.process = self.engine.attach(self.system, ProcessId(self.pid), AttachMode::Existing).unwrap();
-        self.stop();
-        let threads = self.engine.threads(self.process).unwrap();
-        assert_eq!(threads.len(), theirs.len(), "threads");
-        for thread in threads {
-            let (_, theirs) = theirs.iter().find(|(id, _)| *id == thread.id.0).unwrap();
-            self.engine.select_thread(thread.ordinal).unwrap();
-            let ours = self.engine.stack(thread.ordinal, theirs.len()).unwrap().frames;
-            for (frame, wanted) in ours.iter().zip(theirs) {
-                let kinds = (frame.kind == FrameKind::Inline, wanted.inlined);
-                let place = format!("{:x}, frame {:x} {}", thread.id.0, frame.index, frame.function);
-                if kinds.0 != kinds.1 || !kinds.0 && frame.instruction.0 != wanted.pc {
-                    tally.differences.push(format!("{place}: gdb has {} at {:x}", wanted.function, wanted.pc));
-                    break;
-                }
-                if wanted.function == "?" {
-                    continue;
-                }
-                tally.frames += 1;
-                self.engine.select_frame(frame.index).unwrap();
-                let ours: Vec<(String, Value)> =
-                    self.engine.locals().unwrap().into_iter().map(|variable| (variable.name, variable.value)).collect();
-                let mut memory = self.engine.memory().unwrap();
-                compare_variables(&place, &wanted.variables, &ours, &mut memory, tally);
-            }
-        }
+        stop(&mut self.engine);
+        compare_stacks(&mut self.engine, self.process, &theirs, "", tally);
     }
 
     /// Lets it run on.
@@ -114,8 +86,78 @@ impl Debugged {
     }
 }
 
-/// Frames by thread, innermost first, as gdb sees the process.
-fn ask_gdb(pid: u32) -> Vec<(u32, Vec<Frame>)> {
+/// Waits for a stop.
+pub(crate) fn stop(engine: &mut Engine) {
+    let end = std::time::Instant::now() + LIMIT;
+    loop {
+        assert!(std::time::Instant::now() < end, "no stop");
+        if let Wait::Event(EngineEvent::Stopped(_)) = engine.wait(Some(LIMIT), &[]).unwrap() {
+            return;
+        }
+    }
+}
+
+/// Compares every frame of every thread of a stopped process with gdb's.
+pub(crate) fn compare_stacks(
+    engine: &mut Engine,
+    process: ProcessOrdinal,
+    theirs: &Threads,
+    stop: &str,
+    tally: &mut Tally,
+) {
+    let threads = engine.threads(process).unwrap();
+    assert_eq!(threads.len(), theirs.len(), "threads");
+    for thread in threads {
+        let (_, theirs) = theirs.iter().find(|(id, _)| *id == thread.id.0).unwrap();
+        engine.select_thread(thread.ordinal).unwrap();
+        let ours = engine.stack(thread.ordinal, theirs.len() + 20).unwrap().frames;
+        if let Some(more) = theirs.get(ours.len()..).filter(|more| !more.is_empty()) {
+            let last = ours.last().map_or("", |frame| frame.function.as_str());
+            let how = format!("{stop} {:x}: the stack ends after {last}, gdb has {} more", thread.id.0, more.len());
+            match ["_start", "__clone3"].contains(&last) && more.iter().all(|frame| frame.function == "?") {
+                true => tally.explain(Explained::PastEntry, how),
+                false => tally.differences.push(how),
+            }
+        }
+        for (frame, wanted) in ours.iter().zip(theirs) {
+            let kinds = (frame.kind == FrameKind::Inline, wanted.inlined);
+            let place = format!("{stop} {:x}, frame {:x} {}", thread.id.0, frame.index, frame.function);
+            if kinds.0 != kinds.1 || !kinds.0 && frame.instruction.0 != wanted.pc {
+                tally.differences.push(format!("{place}: gdb has {} at {:x}", wanted.function, wanted.pc));
+                break;
+            }
+            if wanted.function == "?" {
+                continue;
+            }
+            let (name, theirs) = (normal(&frame.function), normal(&wanted.function));
+            let how = format!("{place}: gdb calls it {}", wanted.function);
+            match name == theirs {
+                true => {}
+                false if name.strip_suffix(&theirs).is_some_and(|scope| scope.ends_with("::")) => {
+                    tally.explain(Explained::LocalType, how);
+                }
+                false if is_alias(&name, &theirs) => tally.explain(Explained::Alias, how),
+                false => tally.differences.push(how),
+            }
+            tally.frames += 1;
+            tally.distinct.insert((frame.instruction.0, frame.function.clone()));
+            engine.select_frame(frame.index).unwrap();
+            let ours: Vec<(String, Value)> =
+                engine.locals().unwrap().into_iter().map(|variable| (variable.name, variable.value)).collect();
+            let mut memory = engine.memory().unwrap();
+            compare_variables(&place, &wanted.variables, &ours, &mut memory, tally);
+        }
+    }
+}
+
+/// Whether two names are one function's in the C library, whose `memcpy` may be its `memmove`.
+fn is_alias(one: &str, other: &str) -> bool {
+    let usual = |name: &str| crate::plain(name).replace("memcpy", "memmove");
+    usual(one) == usual(other)
+}
+
+/// Frames as gdb sees a process.
+fn ask_gdb(pid: u32) -> Threads {
     let directory = tempfile::tempdir().unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new("timeout")
@@ -127,7 +169,12 @@ fn ask_gdb(pid: u32) -> Vec<(u32, Vec<Frame>)> {
         .unwrap();
     let facts = std::fs::read_to_string(directory.path().join("facts")).unwrap_or_default();
     assert!(facts.ends_with("END\n"), "gdb: {}", String::from_utf8_lossy(&output.stderr));
-    let mut threads: Vec<(u32, Vec<Frame>)> = Vec::new();
+    parse(&facts)
+}
+
+/// What `frames.py` wrote.
+pub(crate) fn parse(facts: &str) -> Threads {
+    let mut threads = Threads::new();
     for line in facts.lines() {
         let words: Vec<&str> = line.split('\t').collect();
         if words[0] == "THREAD" {

@@ -59,7 +59,7 @@ pub(crate) fn of_gdb(output: &str) -> BTreeMap<u32, Frames> {
 }
 
 /// A name without what the debuggers spell differently: blanks, parameters, template arguments, how a lambda is called.
-fn normal(name: &str) -> String {
+pub(crate) fn normal(name: &str) -> String {
     let mut plain = String::new();
     let mut depth = 0_u32;
     // An arrow closes no bracket.

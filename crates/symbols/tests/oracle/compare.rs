@@ -1,42 +1,12 @@
 //! Values of ours beside gdb's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use outpost_base::MemoryReader;
 use outpost_symbols::{Language, Type, TypeKind, Unavailable, Value};
 
+use super::explained::{Explained, Tally};
 use super::facts::{Fact, Part, VariableFacts};
-
-/// How much was compared; a test that compares nothing proves nothing.
-#[derive(Default, Debug)]
-pub(crate) struct Tally {
-    pub(crate) frames: usize,
-    pub(crate) variables: usize,
-    pub(crate) parts: usize,
-    pub(crate) gone: usize,
-    /// Parts that gdb could not tell.
-    pub(crate) untold: usize,
-    pub(crate) differences: Vec<String>,
-    /// Differences whose reason is known.
-    pub(crate) explained: BTreeMap<Explained, usize>,
-}
-
-/// Why gdb 13 and we are known to differ.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Explained {
-    /// A call site's `DW_AT_call_origin` is an entry without addresses that refers on to the function, as gcc's LTO
-    /// writes it. gdb looks for addresses in the entry itself, so it does not know the callee nor what it was passed; we
-    /// follow the reference.
-    OriginOfOrigin,
-    /// A location list that covers the call names a register that calls destroy. gdb shows what the innermost frame has
-    /// in it, which is nothing of this function's; we say that it is unknown.
-    Destroyed { register: u16 },
-    /// gdb cannot tell the active variant of a Rust enum whose bytes are not all in memory, and lists all of them.
-    EveryVariant,
-    /// An abstract block that no concrete block names as its origin: gdb lists its variables and those of all blocks in it
-    /// as optimized out, though the concrete blocks have them: a second time, or where their block was not entered.
-    AbstractBlock,
-}
 
 /// Compares the variables that gdb lists in a frame with ours, both innermost block first.
 pub(crate) fn compare_variables(
@@ -55,13 +25,21 @@ pub(crate) fn compare_variables(
         tally.differences.push(format!("{function}: more {more:?}"));
     }
     let mut taken = vec![false; ours.len()];
-    for wanted in wanted {
-        // Several of one name: gdb and we list them innermost first.
-        let found = (0..ours.len()).find(|at| !taken[*at] && ours[*at].0 == wanted.name);
+    let all = wanted;
+    for wanted in all {
+        // Several of one name: gdb and we list them innermost first, but gdb may have some in between.
+        let mut same = (0..ours.len()).filter(|at| !taken[*at] && ours[*at].0 == wanted.name);
+        let first = same.clone().next();
+        let is_wanted = |at: &usize| wanted.value_type.as_ref().is_some_and(|(gdb, ..)| may_be(gdb, &ours[*at].1));
+        // Where gdb has more of them, what has no value is none of ours by its name alone; the unit type has none.
+        let is_bare = wanted.value_type.as_ref().is_some_and(|(_, size, _)| *size == 0) || has_no_value(wanted);
+        let theirs = all.iter().filter(|other| other.name == wanted.name).count();
+        let is_extra = is_bare && theirs > ours.iter().filter(|(name, _)| *name == wanted.name).count();
+        let found = same.find(is_wanted).or(first.filter(|_| !is_extra));
         let Some(found) = found else {
-            let is_gone = |part: &Part| !matches!(part.fact, Fact::Integer(_) | Fact::Float(_));
-            if wanted.parts.iter().all(is_gone) {
-                *tally.explained.entry(Explained::AbstractBlock).or_default() += 1;
+            if is_bare {
+                let example = format!("{function}: gdb lists {} without a value", wanted.name);
+                tally.explain(Explained::AbstractBlock, example);
             } else {
                 tally.differences.push(format!("{function}: less {}", wanted.name));
             }
@@ -72,6 +50,21 @@ pub(crate) fn compare_variables(
         let place = format!("{function} {}", wanted.name);
         Comparison { place, memory: &mut *memory, tally: &mut *tally }.variable(wanted, &ours[found].1);
     }
+}
+
+/// Whether a value of ours may be what gdb has under a type of this name.
+fn may_be(gdb: &str, value: &Value) -> bool {
+    let spelled = value.value_type().to_string();
+    let is_pointer = matches!(value.value_type().resolved().kind(), TypeKind::Pointer { .. });
+    match value.value_type().language() {
+        Language::Rust => spelled == gdb || gdb.starts_with("*mut ") && is_pointer,
+        _ => without_arguments(&spelled) == without_arguments(gdb),
+    }
+}
+
+/// Whether gdb says of no part of a variable what it is.
+fn has_no_value(variable: &VariableFacts) -> bool {
+    variable.parts.iter().all(|part| !matches!(part.fact, Fact::Integer(_) | Fact::Float(_)))
 }
 
 /// A comparison of one variable.
@@ -89,32 +82,35 @@ impl Comparison<'_> {
     pub(crate) fn variable(&mut self, wanted: &VariableFacts, value: &Value) {
         if let Some((spelling, size, declared)) = &wanted.value_type {
             self.spelling("type", spelling, value.value_type());
-            // gdb 13 gives a Rust struct that ends with an enum the size of its active variant, and nullptr_t none.
-            let ours = value.value_type().size();
-            let null = matches!(value.value_type().resolved().kind(), TypeKind::Unspecified);
-            // A type that the program only declares has no size for us and none of zero bytes for gdb.
-            let incomplete = ours.is_none() && *size == 0;
-            if ours != Some(*declared) && !null && !incomplete {
-                self.same("size", &Some(*size), &ours);
-            }
+            self.size(*size, *declared, value.value_type());
         }
         let mut inactive = Vec::new();
         for part in &wanted.parts {
             if inactive.iter().any(|path: &String| part.path.starts_with(path)) {
                 continue;
             }
-            if self.is_inactive(value, part, &wanted.parts) {
-                self.explained(Explained::EveryVariant);
+            if let Some(why) = self.is_inactive(value, part, &wanted.parts) {
+                self.explained(why, &format!("gdb lists {}", part.path));
                 inactive.push(format!("{}/", part.path));
                 continue;
             }
             let part_value = match follow(value, &part.path, self.memory) {
                 Ok(value) => value,
-                Err(_) if matches!(part.fact, Fact::Gone | Fact::Untargeted | Fact::Error) => continue,
+                Err(_) if matches!(part.fact, Fact::Gone(_) | Fact::Error(_)) => continue,
                 // No variant of an enum that is gone is the active one; gdb walks through all of them.
                 Err(reason)
                     if reason.is_optimized_out() && matches!(part.fact, Fact::Field { .. } | Fact::Count(_)) =>
                 {
+                    continue;
+                }
+                // Of an enum, whose discriminant gdb takes to be there.
+                Err(Unavailable::Register { dwarf }) if !is_preserved(dwarf) => {
+                    self.explained(Explained::Destroyed, &format!("path {}: register {dwarf} is unknown", part.path));
+                    inactive.push(format!("{}/", part.path));
+                    continue;
+                }
+                Err(_) if is_in_declared(value, &part.path, self.memory) => {
+                    self.explained(Explained::OtherImage, &format!("gdb has {}", part.path));
                     continue;
                 }
                 Err(reason) => {
@@ -122,26 +118,43 @@ impl Comparison<'_> {
                     continue;
                 }
             };
-            self.part(part, &part_value);
+            self.part((wanted, value), part, &part_value);
             self.layout(value, part);
         }
     }
 
-    /// Whether gdb, unable to choose, lists a variant of an enum that is not the active one.
-    fn is_inactive(&mut self, value: &Value, part: &Part, all: &[Part]) -> bool {
+    /// Why gdb lists a variant of an enum that is not the active one, if it does.
+    fn is_inactive(&mut self, value: &Value, part: &Part, all: &[Part]) -> Option<Explained> {
         let (Fact::Field { name, .. }, Some((parent, number))) = (&part.fact, part.path.rsplit_once("/#")) else {
-            return false;
+            return None;
         };
         let second = format!("{parent}/#2");
-        if number == "0" || !all.iter().any(|other| other.path == second) {
-            return false;
+        let parent = follow(value, parent, self.memory).ok()?;
+        if number == "0" && parent.value_type().discriminant().is_some() {
+            return None;
         }
-        let Ok(parent) = follow(value, parent, self.memory) else { return false };
-        match parent.variant(self.memory) {
-            Ok((active, _)) => active != *name,
-            // Which is active is not known to us either, or it is no enum.
-            Err(reason) => !matches!(reason, Unavailable::WrongType),
+        let active = match parent.variant(self.memory) {
+            Ok((active, _)) => Some(active),
+            Err(Unavailable::WrongType) => return None,
+            // Which is active is not known to us either.
+            Err(_) => None,
+        };
+        if parent.value_type().discriminant().is_none() {
+            return (active.as_ref() != Some(name)).then_some(Explained::OnlyVariant);
         }
+        // It cannot choose where it has no address to read the discriminant at.
+        let lists_all = all.iter().any(|other| other.path == second) && value.address().is_none();
+        (lists_all && active.as_ref() != Some(name)).then_some(Explained::EveryVariant)
+    }
+
+    /// Whether a part is a member that, by the debug info, lies where its record has ended already.
+    fn is_behind_the_end(&mut self, whole: &Value, part: &Part) -> bool {
+        let Some((parent, number)) = part.path.rsplit_once("/#") else { return false };
+        let Ok(parent) = follow(whole, parent, self.memory) else { return false };
+        let field =
+            number.parse::<usize>().ok().and_then(|number| parent.value_type().fields().into_iter().nth(number));
+        let end = field.and_then(|field| Some(field.offset + field.field_type.size()?));
+        end.zip(parent.value_type().size()).is_some_and(|(end, size)| end > size)
     }
 
     /// Where a field lies in its record.
@@ -160,7 +173,23 @@ impl Comparison<'_> {
         self.same(&format!("name of {}", part.path), &name.replace("None", ""), &field.name.replace("None", ""));
     }
 
-    fn part(&mut self, part: &Part, value: &Value) {
+    /// The size, which gdb also computes anew for each value.
+    fn size(&mut self, size: u64, declared: u64, value_type: &Type) {
+        let ours = value_type.size();
+        if ours == Some(size) {
+            return;
+        }
+        let how = format!("size of {value_type}: gdb {size}, declared as {declared}, we {ours:?}");
+        match value_type.resolved().kind() {
+            _ if ours == Some(declared) => self.explained(Explained::ActiveSize, &how),
+            TypeKind::Unspecified => self.explained(Explained::NoSize, &how),
+            _ if ours.is_none() && size == 0 => self.explained(Explained::NoSize, &how),
+            _ => self.differs("size", how),
+        }
+    }
+
+    /// Compares what gdb says of a part of a variable with `value`, which is ours of it.
+    fn part(&mut self, (wanted, whole): (&VariableFacts, &Value), part: &Part, value: &Value) {
         self.tally.parts += 1;
         let what = format!("value {}", part.path);
         match &part.fact {
@@ -174,13 +203,28 @@ impl Comparison<'_> {
             // The unit type has no bytes; gdb shows it as 0.
             Fact::Integer(0) if value.value_type().size() == Some(0) => {}
             Fact::Integer(expected) => match value.scalar(self.memory) {
-                Ok(scalar) => self.same(&what, expected, &scalar.as_i128()),
-                // gdb shows zeros where the pieces of a location end before the value does.
-                Err(Unavailable::OptimizedOut) if *expected == 0 => self.tally.untold += 1,
-                Err(Unavailable::Register { dwarf }) if !is_preserved(dwarf) => {
-                    self.explained(Explained::Destroyed { register: dwarf });
+                Ok(scalar) if scalar.as_i128() == *expected => {}
+                Ok(scalar) => {
+                    let how = format!("{what}: gdb {expected}, we {}", scalar.as_i128());
+                    if wanted.at_entry {
+                        self.explained(Explained::EntryOfInlined, &how);
+                    } else {
+                        self.differs("integer", how);
+                    }
                 }
-                Err(reason) => self.differs(&what, reason.to_string()),
+                Err(reason) => {
+                    let how = format!("{what}: gdb {expected}, we: {reason}");
+                    match reason {
+                        Unavailable::OptimizedOut if *expected == 0 => self.explained(Explained::ZeroFill, &how),
+                        Unavailable::Register { dwarf } if !is_preserved(dwarf) => {
+                            self.explained(Explained::Destroyed, &how);
+                        }
+                        _ if self.is_behind_the_end(whole, part) => {
+                            self.explained(Explained::BehindTheEnd, &how);
+                        }
+                        _ => self.differs("integer", how),
+                    }
+                }
             },
             Fact::Float(expected) => match value.scalar(self.memory) {
                 // Python tells no NaN from another.
@@ -188,16 +232,21 @@ impl Comparison<'_> {
                 Ok(scalar) => self.same(&what, &expected.to_bits(), &scalar.as_f64().to_bits()),
                 Err(reason) => self.differs(&what, reason.to_string()),
             },
-            Fact::Gone => {
+            Fact::Gone(why) => {
                 self.tally.gone += 1;
                 if let Ok(scalar) = value.scalar(self.memory) {
-                    self.differs(&what, format!("gdb has none, we have {scalar:?}"));
-                }
-            }
-            Fact::Untargeted => {
-                self.tally.gone += 1;
-                if value.scalar(self.memory).is_ok() {
-                    self.explained(Explained::OriginOfOrigin);
+                    let how = format!("{what}: gdb has none ({why}), we have {scalar:?}");
+                    let computed = ["DWARF block resolving requires known frame", "but the called frame is for"];
+                    match why.as_str() {
+                        _ if why.contains("DW_AT_call_target is not specified") => {
+                            self.explained(Explained::OriginOfOrigin, &how);
+                        }
+                        _ if why.contains("Cannot find function") => self.explained(Explained::CName, &how),
+                        _ if computed.iter().any(|words| why.contains(words)) => {
+                            self.explained(Explained::ComputedTarget, &how);
+                        }
+                        _ => self.differs("gone", how),
+                    }
                 }
             }
             Fact::Synthetic => {
@@ -206,27 +255,48 @@ impl Comparison<'_> {
                     self.differs(&what, "is no implicit pointer".to_owned());
                 }
             }
-            Fact::Error => self.tally.untold += 1,
+            Fact::Error(text) if text.starts_with("Cannot access memory") => match value.scalar(self.memory) {
+                Err(Unavailable::Memory { .. }) => self.tally.gone += 1,
+                _ if matches!(value.bytes(self.memory), Err(Unavailable::Memory { .. })) => self.tally.gone += 1,
+                _ if matches!(value.missing(), Some(Unavailable::Register { dwarf }) if !is_preserved(*dwarf)) => {
+                    self.explained(Explained::Destroyed, &format!("{what}: gdb: {text}, we: {:?}", value.missing()));
+                }
+                // The whole variable, because of the discriminant of an enum in it, read as if it were at address 0.
+                _ if part.path.is_empty() && value.address().is_none() && is_within(text, value.value_type()) => {
+                    self.explained(Explained::NoAddress, &format!("{what}: {text}"));
+                }
+                ours => self.differs("integer", format!("{what}: gdb: {text}, we {ours:?}")),
+            },
+            Fact::Error(text) => self.explained(Explained::NotTold, &format!("{what}: {text}")),
         }
     }
 
     /// Types are spelled alike, but for what gdb is known to do otherwise.
     fn spelling(&mut self, what: &str, gdb: &str, ours: &Type) {
+        self.tally.types += 1;
         let spelled = ours.to_string();
-        let same = match ours.language() {
-            // gdb does not tell Rust's pointers apart: all are `*mut T`.
-            Language::Rust => spelled == gdb || gdb.starts_with("*mut ") && ours.size() == Some(8),
-            // It spells template arguments anew (`int const` for `const int`), and `this` in types of methods.
+        if spelled == gdb {
+            return;
+        }
+        let how = format!("{what}: gdb {gdb:?}, we {spelled:?}");
+        let why = match ours.language() {
+            Language::Rust => (gdb.starts_with("*mut ") && ours.size() == Some(8)).then_some(Explained::RustPointer),
             _ => {
-                without_arguments(&spelled) == usual(&without_arguments(gdb))
-                    // It leaves out the function that a type is local to.
-                    || spelled.strip_suffix(gdb).is_some_and(|scope| scope.ends_with("::"))
-                    || spelled.contains("::*)(") && gdb.contains("::*)(")
-                    || spelled == "int (**)(...)" && gdb == "int (**)(void)"
+                let (plain, plain_gdb) = (without_arguments(&spelled), without_arguments(gdb));
+                let is_local = |full: &str| full.strip_suffix(gdb).is_some_and(|scope| scope.ends_with("::"));
+                let methods = spelled.contains("::*)(") && gdb.contains("::*)(");
+                match () {
+                    () if plain == plain_gdb => Some(Explained::TemplateArguments),
+                    () if is_local(&spelled) => Some(Explained::LocalType),
+                    () if plain == usual(&plain_gdb) || methods => Some(Explained::Spelling),
+                    () if spelled == "int (**)(...)" && gdb == "int (**)(void)" => Some(Explained::Spelling),
+                    () => None,
+                }
             }
         };
-        if !same {
-            self.differs(what, format!("gdb {gdb:?}, we {spelled:?}"));
+        match why {
+            Some(why) => self.explained(why, &how),
+            None => self.differs("type", how),
         }
     }
 
@@ -236,13 +306,26 @@ impl Comparison<'_> {
         }
     }
 
-    fn explained(&mut self, why: Explained) {
-        *self.tally.explained.entry(why).or_default() += 1;
+    fn explained(&mut self, why: Explained, how: &str) {
+        self.tally.explain(why, format!("{}: {how}", self.place));
     }
 
     fn differs(&mut self, what: &str, how: String) {
         self.tally.differences.push(format!("{}: {what}: {how}", self.place));
     }
+}
+
+/// Whether the address in gdb's complaint is one within a value that begins at 0.
+fn is_within(complaint: &str, value_type: &Type) -> bool {
+    let address = complaint.rsplit_once("0x").and_then(|(_, digits)| u64::from_str_radix(digits, 16).ok());
+    address.zip(value_type.size()).is_some_and(|(address, size)| address < size)
+}
+
+/// Whether a path leads into a type that its image only declares.
+fn is_in_declared(value: &Value, path: &str, memory: &mut dyn MemoryReader) -> bool {
+    let ends = path.match_indices('/').map(|(at, _)| at);
+    ends.filter_map(|end| follow(value, &path[..end], memory).ok())
+        .any(|part| part.value_type().resolved().record().is_some_and(|record| record.declaration))
 }
 
 /// Whether called functions preserve a register (System V ABI, AMD64, 3.2.1; DWARF numbers from 3.6.2).

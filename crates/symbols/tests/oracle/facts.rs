@@ -7,6 +7,8 @@ pub(crate) struct VariableFacts {
     /// Spelling, size as gdb computes it here, and size as declared.
     pub(crate) value_type: Option<(String, u64, u64)>,
     pub(crate) parts: Vec<Part>,
+    /// Whether it is a value at entry in the frame of an inlined function.
+    pub(crate) at_entry: bool,
 }
 
 /// A fact about a part of a variable, and the path to the part.
@@ -25,12 +27,11 @@ pub(crate) enum Fact {
     Count(u64),
     Integer(i128),
     Float(f64),
-    Gone,
-    /// Gone since gdb does not know which function a call site calls.
-    Untargeted,
+    /// What gdb says of the values at entry that it did not find, if it is by one.
+    Gone(String),
     Synthetic,
-    /// gdb could not say.
-    Error,
+    /// gdb could not say, and why.
+    Error(String),
 }
 
 impl VariableFacts {
@@ -47,6 +48,10 @@ impl VariableFacts {
                 self.value_type = Some((words[1].to_owned(), number(2), words[3].parse().unwrap_or(0)));
                 return;
             }
+            "ENTRY" => {
+                self.at_entry = true;
+                return;
+            }
             "FIELD" => Fact::Field {
                 name: words[2].to_owned(),
                 spelling: words[3].to_owned(),
@@ -58,10 +63,9 @@ impl VariableFacts {
                 "int" => Fact::Integer(words[3].parse().expect("integer")),
                 "hex" => Fact::Integer(u128::from_str_radix(&words[3][2..], 16).expect("hex") as i128),
                 "float" => Fact::Float(hex_float(words[3])),
-                "gone" => Fact::Gone,
-                "untargeted" => Fact::Untargeted,
+                "gone" => Fact::Gone(words[3..].join(" ")),
                 "synthetic" => Fact::Synthetic,
-                _ => Fact::Error,
+                _ => Fact::Error(words[3..].join(" ")),
             },
             _ => return,
         };

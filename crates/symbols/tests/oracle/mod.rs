@@ -1,6 +1,7 @@
 //! What gdb says of a program's frames, and a frame made of it for our own evaluation.
 
 pub(crate) mod compare;
+pub(crate) mod explained;
 pub(crate) mod facts;
 
 use std::collections::HashMap;

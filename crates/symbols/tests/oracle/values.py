@@ -1,5 +1,5 @@
 # For scripts that gdb runs: writes what gdb knows of variables, one fact a line, tab-separated.
-# VAR name / TYPE type size static-size / FIELD path name type bitpos bitsize / COUNT path elements / LEAF path kind value
+# VAR name / ENTRY / TYPE type size static-size / FIELD path name type bitpos bitsize / COUNT path elements / LEAF path kind value
 import os
 
 import gdb
@@ -8,7 +8,7 @@ out = open(os.path.join(os.environ["ORACLE_DIRECTORY"], "facts"), "w")
 
 
 # Called before a variable is read; gives a function that tells why it is gone, once it turned out to be.
-watch = lambda: lambda: "gone"
+watch = lambda: lambda: ""
 gone = watch()
 
 
@@ -42,7 +42,7 @@ def leaves(path, value, depth, in_memory=True):
                 leaves(path + "/[%d]" % index, value[index], depth + 1, in_memory)
             return
         if value.is_optimized_out:
-            fact("LEAF", path, gone(), "")
+            fact("LEAF", path, "gone", gone())
             return
         if code in (gdb.TYPE_CODE_REF, gdb.TYPE_CODE_RVALUE_REF):
             if depth > 0 and not in_memory:
@@ -70,7 +70,26 @@ def leaves(path, value, depth, in_memory=True):
     except gdb.error as error:
         text = str(error)
         is_gone = "optimized out" in text or "not available" in text or "DW_OP" in text or "synthetic" in text
-        fact("LEAF", path, gone() if is_gone else "error", text)
+        fact("LEAF", path, *(("gone", gone()) if is_gone else ("error", text)))
+
+
+def is_value_at_entry(name, frame):
+    """Whether the location that holds at the frame's address is by what a register was at the function's entry."""
+    newer = frame.newer()
+    at = frame.pc() - (1 if newer is not None and newer.type() == gdb.NORMAL_FRAME else 0)
+    holds = False
+    try:
+        lines = gdb.execute("info address " + name, to_string=True).splitlines()
+    except gdb.error:
+        # Some expressions gdb cannot describe, and some names are none to it.
+        return False
+    for line in lines:
+        if "Range 0x" in line:
+            low, high = line.split("Range ")[1].split(":")[0].split("-")
+            holds = int(low, 16) <= at < int(high, 16)
+        elif holds and "entry_value" in line:
+            return True
+    return False
 
 
 def variables(frame):
@@ -90,7 +109,9 @@ def variables(frame):
             except (gdb.error, RuntimeError) as error:
                 text = str(error)
                 is_gone = "optimized out" in text or "DW_OP" in text
-                fact("LEAF", "", gone() if is_gone else "error", text)
+                fact("LEAF", "", *(("gone", gone()) if is_gone else ("error", text)))
+            if frame.type() == gdb.INLINE_FRAME and is_value_at_entry(symbol.name, frame):
+                fact("ENTRY")
         if block.function is not None:
             return
         block = block.superblock
