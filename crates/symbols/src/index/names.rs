@@ -11,6 +11,8 @@ pub(crate) fn split_components(name: &str) -> Vec<&str> {
         match byte {
             // What follows is one component up to its parameters: `operator<`, `operator()`, `operator a::b`.
             b'o' if depth == 0 && at == start && is_operator(&bytes[at..]) => break,
+            // Rust's pointers have their target's scopes in their own name: `&mut dyn a::Trait`.
+            b'&' | b'*' if depth == 0 && at == start => break,
             // `->` and `=>` are no brackets.
             b'>' if at > 0 && matches!(bytes[at - 1], b'-' | b'=') => {}
             b'<' | b'(' | b'[' | b'{' => depth += 1,
@@ -67,6 +69,8 @@ mod tests {
         check("(anonymous namespace)::f", &["(anonymous namespace)", "f"]);
         check("std::operator<< <char>", &["std", "operator<< <char>"]);
         check("X::operator()", &["X", "operator()"]);
+        check("&mut dyn a::b::Trait", &["&mut dyn a::b::Trait"]);
+        check("*const dyn a::Trait", &["*const dyn a::Trait"]);
         check("X::operator std::string", &["X", "operator std::string"]);
         check("a::operators::f", &["a", "operators", "f"]);
         check("<alloc::vec::Vec<T> as core::fmt::Debug>::fmt", &["<alloc::vec::Vec<T> as core::fmt::Debug>", "fmt"]);
