@@ -7,6 +7,8 @@ use outpost_wire::{Kind, Payload, RequestId};
 
 /// Bytes of unseen frames from which the target is asked for no further event.
 const FULL: usize = 4 << 20;
+/// The same for what breakpoints log, which is never worth waiting behind for long.
+const FULL_OF_LOGS: usize = 512 << 10;
 /// Unseen frames from which it is not, whatever their size.
 const FULL_FRAMES: usize = 16 << 10;
 /// Bytes of unseen frames that a client which asks on without taking note of the answers may cause: the longest frame,
@@ -18,6 +20,8 @@ const MOST: usize = outpost_wire::MAX_FRAME + 4 * FULL;
 pub(super) struct Kept {
     frames: VecDeque<Frame>,
     bytes: usize,
+    /// Those of them that breakpoints log.
+    logged: usize,
     /// Highest number that was given up.
     seen: u64,
 }
@@ -35,6 +39,7 @@ impl Kept {
     /// Keeps a frame; numbers come in order.
     pub(super) fn push(&mut self, event: u64, request: RequestId, payload: Payload) {
         self.bytes += payload.frame_len();
+        self.logged += logged(&payload);
         self.frames.push_back(Frame { event, request, payload });
     }
 
@@ -42,6 +47,7 @@ impl Kept {
     pub(super) fn note_seen(&mut self, event: u64) {
         while let Some(frame) = self.frames.pop_front_if(|frame| frame.event <= event) {
             self.bytes -= frame.payload.frame_len();
+            self.logged -= logged(&frame.payload);
         }
         self.seen = self.seen.max(event);
     }
@@ -68,13 +74,18 @@ impl Kept {
 
     /// The target is to be asked for no further event for now.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= FULL || self.frames.len() >= FULL_FRAMES
+        self.bytes >= FULL || self.logged >= FULL_OF_LOGS || self.frames.len() >= FULL_FRAMES
     }
 
     /// More than a client of ours lets come to be.
     pub(super) fn is_beyond_bounds(&self) -> bool {
         self.bytes > MOST || self.frames.len() > 2 * FULL_FRAMES
     }
+}
+
+/// Bytes of a frame that breakpoints log.
+fn logged(payload: &Payload) -> usize {
+    if payload.kind == Kind::Logged.number() { payload.frame_len() } else { 0 }
 }
 
 #[cfg(test)]
@@ -98,6 +109,19 @@ mod tests {
         assert!(kept.reaches_back_to(2) && !kept.reaches_back_to(1));
         kept.note_seen(5);
         assert_eq!((kept.bytes, kept.iter().count()), (0, 0));
+    }
+
+    #[test]
+    fn logs_are_bounded_more_closely() {
+        let logged = || Payload { kind: Kind::Logged.number(), ..payload(FULL_OF_LOGS / 2) };
+        let mut kept = Kept::default();
+        kept.push(1, RequestId(0), logged());
+        kept.push(2, RequestId(0), payload(FULL_OF_LOGS));
+        assert!(!kept.is_full());
+        kept.push(3, RequestId(0), logged());
+        assert!(kept.is_full());
+        kept.note_seen(1);
+        assert!(!kept.is_full());
     }
 
     #[test]
