@@ -1,6 +1,7 @@
 //! `bl`, `bc`, `bd`, `be`: listing and changing breakpoints.
 
 use outpost_engine::target::{ConditionPlace, HardwareAccess, KillSafety};
+use outpost_engine::values::Wildcard;
 use outpost_engine::{
     BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointNumber, DepthLimit, LogPlace, ProcessOrdinal,
 };
@@ -16,12 +17,12 @@ use crate::{CommandError, Debugger};
 pub(crate) const ENTRIES: &[CommandEntry] = &[
     CommandEntry {
         names: &["bl"],
-        syntax: "bl [List]",
+        syntax: "bl [/L] [List]",
         summary: "List breakpoints",
         details: "Number, status (e enabled, d disabled, u deferred), address, access, source line, hits still needed \
                   and needed at first, process and thread, symbol, commands. Deferred ones show their expression. A \
                   breakpoint with several places has one more line for each. What would not outlive its server is \
-                  marked, with the reason.",
+                  marked, with the reason. /L leaves source lines out. List is as that of bc.",
         example: "bl 0-3",
         group: Group::Breakpoints,
         eats_line: false,
@@ -31,7 +32,9 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["bc", "bd", "be"],
         syntax: "bc|bd|be List",
         summary: "Clear, disable or enable breakpoints",
-        details: "List is numbers, ranges (1-3) and * for all, separated by blanks or commas.",
+        details: "List is numbers, ranges (1-3), * for all, an expression in brackets ([@$t0]), or a pattern in quotes \
+                  (\"main*\"), which means those whose expression, or the name of one of whose places, fits; separated by \
+                  blanks or commas.",
         example: "bd 0 2; be *",
         group: Group::Breakpoints,
         eats_line: false,
@@ -53,6 +56,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
 #[derive(Debug, Clone)]
 pub struct List {
     numbers: Option<Vec<BreakpointNumber>>,
+    without_lines: bool,
 }
 
 /// A breakpoint with the names of its places.
@@ -90,8 +94,15 @@ impl Command for List {
     type Data = Listing;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<List, CommandError> {
+        let mut without_lines = false;
+        while let Some(option) = arguments.take_option() {
+            match option {
+                "L" => without_lines = true,
+                other => return Err(arguments.usage(format!("unknown option /{other}"))),
+            }
+        }
         let numbers = if arguments.is_empty() { None } else { Some(numbers(arguments, debugger)?) };
-        Ok(List { numbers })
+        Ok(List { numbers, without_lines })
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<Listing, CommandError> {
@@ -105,7 +116,11 @@ impl Command for List {
             }
             None => debugger.engine.unsafe_steps()?,
         };
-        Ok(Listing { breakpoints: all.into_iter().map(|info| listed(info, debugger)).collect(), unsafe_steps })
+        let mut breakpoints: Vec<_> = all.into_iter().map(|info| listed(info, debugger)).collect();
+        if self.without_lines {
+            breakpoints.iter_mut().flat_map(|listed| &mut listed.names).for_each(|(_, source)| source.clear());
+        }
+        Ok(Listing { breakpoints, unsafe_steps })
     }
 
     fn render(data: &Listing, text: &mut String) {
@@ -277,11 +292,25 @@ impl Command for Change {
     fn render(_: &(), _: &mut String) {}
 }
 
-/// Numbers, ranges, `*`; breakpoints that do not exist are an error only if named alone.
+/// Numbers, ranges, `*`, expressions, patterns; breakpoints that do not exist are an error only if named alone.
 fn numbers(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Vec<BreakpointNumber>, CommandError> {
     let existing: Vec<BreakpointNumber> = debugger.engine.breakpoints().iter().map(|info| info.number).collect();
     let mut chosen = Vec::new();
-    while let Some(word) = arguments.word() {
+    loop {
+        if let Some(pattern) = arguments.quoted() {
+            chosen.extend(matching(&Wildcard::new(&pattern), debugger));
+            continue;
+        }
+        if arguments.take("[") {
+            let number = arguments.number(debugger)?;
+            if !arguments.take("]") {
+                return Err(arguments.usage("the bracket behind the expression is missing"));
+            }
+            let number = u32::try_from(number);
+            chosen.push(BreakpointNumber(number.map_err(|_| arguments.usage("that is no breakpoint number"))?));
+            continue;
+        }
+        let Some(word) = arguments.word() else { break };
         if word == "*" {
             chosen.extend(&existing);
             continue;
@@ -301,6 +330,16 @@ fn numbers(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Vec
     chosen.sort_unstable();
     chosen.dedup();
     Ok(chosen)
+}
+
+/// Breakpoints that were set by such an expression, or have a place of such a name, with or without its module.
+fn matching(pattern: &Wildcard, debugger: &mut Debugger) -> Vec<BreakpointNumber> {
+    let fits =
+        |name: &str| pattern.matches(name) || name.split_once('!').is_some_and(|(_, bare)| pattern.matches(bare));
+    let all = debugger.engine.breakpoints();
+    let listed = all.into_iter().map(|info| listed(info, debugger));
+    let chosen = listed.filter(|one| fits(&one.info.expression) || one.names.iter().any(|(symbol, _)| fits(symbol)));
+    chosen.map(|one| one.info.number).collect()
 }
 
 /// Shows commands that set the breakpoints again.
