@@ -118,7 +118,7 @@ fn ceph_monitor(folder: &Path, tour: Tour) -> Tour {
     let settings = format!(
         "[global]\nfsid = {cluster}\nmon host = {place}\nauth cluster required = none\nauth service required = none\n\
          auth client required = none\nmon data = {here}/data\nrun dir = {here}\nlog file = {here}/log\n\
-         mon cluster log file = {here}/cluster.log\n"
+         mon cluster log file = {here}/cluster.log\nmon data avail crit = 0\n"
     );
     fs::write(folder.join("ceph.conf"), settings).unwrap();
     let run = |program: &str, arguments: &[&str]| {
@@ -170,6 +170,7 @@ fn everything() {
     let compared: Vec<(&str, Tally)> = chosen
         .map(|(name, tour)| {
             let tally = tour.compare();
+            assert!(2 * tally.stops >= tour.stops, "{name} ended after {} stops", tally.stops);
             println!("{name}: {}", tally.summary());
             tally.differences.iter().for_each(|difference| println!("unexplained: {difference}"));
             (name, tally)

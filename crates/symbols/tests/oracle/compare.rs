@@ -230,13 +230,23 @@ impl Comparison<'_> {
                 // Python tells no NaN from another.
                 Ok(scalar) if expected.is_nan() && scalar.as_f64().is_nan() => {}
                 Ok(scalar) => self.same(&what, &expected.to_bits(), &scalar.as_f64().to_bits()),
+                Err(Unavailable::Register { dwarf }) if !is_preserved(dwarf) => {
+                    self.explained(
+                        Explained::Destroyed,
+                        &format!("{what}: gdb {expected}, we: register {dwarf} is unknown"),
+                    );
+                }
                 Err(reason) => self.differs(&what, reason.to_string()),
             },
             Fact::Gone(why) => {
                 self.tally.gone += 1;
                 if let Ok(scalar) = value.scalar(self.memory) {
                     let how = format!("{what}: gdb has none ({why}), we have {scalar:?}");
-                    let computed = ["DWARF block resolving requires known frame", "but the called frame is for"];
+                    let computed = [
+                        "DWARF block resolving requires known frame",
+                        "but the called frame is for",
+                        "failed to find function name for address",
+                    ];
                     match why.as_str() {
                         _ if why.contains("DW_AT_call_target is not specified") => {
                             self.explained(Explained::OriginOfOrigin, &how);
@@ -335,7 +345,10 @@ fn is_preserved(register: u16) -> bool {
 
 /// gdb 13 has two spellings for one type, and no space before the brackets of constant pointers.
 fn usual(spelled: &str) -> String {
-    let spelled = spelled.replace("unsigned int __int128", "unsigned __int128").replace("const[", "const [");
+    let spelled = spelled
+        .replace("unsigned int __int128", "unsigned __int128")
+        .replace("const[", "const [")
+        .replace("const&", "const &");
     spelled.replace("__int128 unsigned", "unsigned __int128")
 }
 

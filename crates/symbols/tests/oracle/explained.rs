@@ -129,7 +129,8 @@ impl Explained {
                 "A value at entry that gdb does not have, of a function that was entered by a tail call from one that was \
                  called through a pointer. Which function was called is an expression at the call site. gdb works it out \
                  to see that it is another one (\"expects callee A but the called frame is for B\"), but not to look \
-                 for the tail call that leads from A to B (\"DWARF block resolving requires known frame\"). We do both, and \
+                 for the tail call that leads from A to B (\"DWARF block resolving requires known frame\"), and needs a symbol at \
+                 its address (\"failed to find function name\"). We go by the debug info at the address for both, and \
                  use the tail call only if it is the one possible. Recognised by: those messages."
             }
             Explained::CName => {
@@ -196,7 +197,7 @@ impl Explained {
             }
             Explained::Spelling => {
                 "gdb has two spellings of 128-bit integers, none for the arguments of functions without a prototype, no blank \
-                 before the brackets of constant pointers, and writes `this` in types of methods. Recognised by: just these."
+                 before the brackets of constant pointers or `&`, and writes `this` in types of methods. Recognised by: just these."
             }
             Explained::LocalType => {
                 "gdb leaves out the function that a type or lambda is local to. Recognised by: ours ends with gdb's, after `::`."
