@@ -115,8 +115,9 @@ impl Explained {
                  finds the right call site, but works out its expression in the frame around the inlined function in place \
                  of the caller's: `push_dwarf_reg_entry_value` takes the previous frame of the inlined one. Where that \
                  function's own registers hold something else by then, it shows that. Recognised by: the frame is an \
-                 inlined function's, and gdb's own `info address` says that the location in force is an entry value. That \
-                 the function around it, whose parameter it is, has the same value as ours in gdb confirms it."
+                 inlined function's, and gdb's own `info address` says that the location in force is an entry value. In \
+                 `sqlite3Step` the call site says rbx: gdb shows `sqlite3_step`'s, which is the database by then; \
+                 `sqlite3_exec`'s is the statement, which `sqlite3Step` passes on."
             }
             Explained::OriginOfOrigin => {
                 "A value at entry that gdb does not have. The call site's `DW_AT_call_origin` is an entry without \
