@@ -271,12 +271,13 @@ impl Tracer {
             // The thread may well be waiting for this very processor.
             std::thread::yield_now();
             let before = std::mem::replace(&mut now, Instant::now());
-            if now - before > CROWDED {
-                self.crowded_until = Some(now + CROWDED_FOR);
-            }
             let found = self.status_now(whom);
             if found.is_some() {
                 return found;
+            }
+            // It was not the thread that had it meanwhile.
+            if now - before > CROWDED {
+                self.crowded_until = Some(now + CROWDED_FOR);
             }
             (0..PAUSES).for_each(|_| std::hint::spin_loop());
         }
