@@ -23,7 +23,7 @@ const HELD_LOOK: Duration = Duration::from_millis(20);
 /// machine whose processors idle, that is several times what a step takes.
 pub(super) const SOON: Duration = Duration::from_micros(150);
 /// Where to sleep and be woken takes less, that is done.
-pub(super) const SLOW: Duration = Duration::from_micros(25);
+const SLOW: Duration = Duration::from_micros(25);
 /// Whoever waits no longer than this counts on a stop as soon.
 const BRIEF: Duration = Duration::from_millis(1);
 /// While stops come so soon that the sentinel is not asked, the descriptors are looked at this often.
