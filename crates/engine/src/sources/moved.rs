@@ -174,7 +174,7 @@ mod tests {
         let expected =
             [("proj/src/main.c", SourceRule::WorkingDirectory), ("proj/tools/main.c", SourceRule::WorkingDirectory)];
         assert_eq!(
-            found("/ci/work/src/main.c", &places, root.path()),
+            found("/ci/build/src/main.c", &places, root.path()),
             expected.map(|(name, rule)| (name.to_owned(), rule))
         );
         // What lies one level below the current directory.
