@@ -31,8 +31,8 @@ pub(crate) fn write(path: &Path, rows: &[Row], bench: &Bench) -> anyhow::Result<
          best of the three. Round trips are counted by a link that notes who speaks. *Goal* is what the design asks for,\n\
          stated on another machine, on which a thread could be stepped 83,000 times a second; *this machine* is what a\n\
          bare loop of the same system calls reaches here, without any debugger around it and wherever the kernel lets the two\n\
-         processes run: each stop wakes them in turn, and on idle processors that is most of its time. Outpost goes where\n\
-         the debuggee is.\n\n",
+         processes run: each stop wakes them in turn, and on idle processors that is most of its time. Outpost waits\n\
+         where the debuggee is, if stops come quicker there.\n\n",
     );
     for kind in ALL {
         let _ = writeln!(text, "* {}: {}", kind.name(), kind.version(&bench.root));
