@@ -253,7 +253,7 @@ fn access(arguments: &mut Arguments<'_>) -> Result<BreakpointAccess, CommandErro
 /// A condition must at least be an expression, and one that calls nothing; its names may become known later.
 fn check_condition(condition: &str, debugger: &mut Debugger) -> Result<(), CommandError> {
     let (expr, used) = debugger.engine.parse_object(condition)?;
-    if let Some(function) = Expr::Cpp(expr).called_function() {
+    if let Some(function) = expr.called_function() {
         return Err(calls(&function));
     }
     match condition[used..].trim() {

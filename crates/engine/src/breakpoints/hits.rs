@@ -156,7 +156,7 @@ impl Engine {
                 position: None,
                 reason: error.to_string(),
             };
-            self.condition_holds(&expr).map_err(wrong)
+            self.condition_holds(expr).map_err(wrong)
         });
         self.current = before;
         self.reset_scope();

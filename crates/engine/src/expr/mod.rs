@@ -8,9 +8,9 @@
 //! participants.
 
 mod ast;
-mod calls;
 mod compile;
 mod cursor;
+mod effects;
 mod error;
 mod eval;
 mod frame;

@@ -16,60 +16,6 @@ const DEBUGGER: &str = "Debugger";
 /// The one member of texts.
 const LENGTH: &str = "Length";
 
-impl Cpp {
-    /// Whether evaluating it changes the debuggee or what the debugger keeps, so that it must be done once.
-    pub fn has_effects(&self) -> bool {
-        let changes = |expr: &Cpp| {
-            matches!(
-                expr,
-                Cpp::Assign(..) | Cpp::PostStep(..) | Cpp::Unary(CppUnary::Increment | CppUnary::Decrement, _)
-            )
-        };
-        self.any(&changes)
-    }
-
-    /// Whether it calls functions by their names, which is done once, too, where they are the debuggee's.
-    pub fn calls_functions(&self) -> bool {
-        self.any(&|expr| matches!(expr, Cpp::Apply { .. }))
-    }
-
-    /// Whether it or a part of it is one that is looked for.
-    pub(crate) fn any(&self, wanted: &dyn Fn(&Cpp) -> bool) -> bool {
-        if wanted(self) {
-            return true;
-        }
-        match self {
-            Cpp::Unary(_, inner)
-            | Cpp::PostStep(_, inner)
-            | Cpp::Cast(_, inner)
-            | Cpp::SizeofValue(inner)
-            | Cpp::NumberOf(inner)
-            | Cpp::ContainingRecord(inner, ..) => inner.any(wanted),
-            Cpp::ContainsField { of, size, .. } => of.any(wanted) || size.any(wanted),
-            Cpp::Member { of, .. } => of.any(wanted),
-            Cpp::Binary(_, one, other) | Cpp::Assign(_, one, other) | Cpp::Index(one, other) => {
-                one.any(wanted) || other.any(wanted)
-            }
-            Cpp::Conditional(one, two, three) => one.any(wanted) || two.any(wanted) || three.any(wanted),
-            Cpp::Apply { arguments, .. } => arguments.iter().any(|one| one.any(wanted)),
-            Cpp::Call { of, arguments, .. } => of.any(wanted) || arguments.iter().any(|one| one.any(wanted)),
-            Cpp::Lambda(lambda) => lambda.body.any(wanted),
-            Cpp::Anonymous(members) => members.iter().any(|(_, one)| one.any(wanted)),
-            Cpp::Integer { .. }
-            | Cpp::Float { .. }
-            | Cpp::Character(_)
-            | Cpp::Text(_)
-            | Cpp::Bool(_)
-            | Cpp::Null
-            | Cpp::Name(_)
-            | Cpp::Register(_)
-            | Cpp::SizeofType(_)
-            | Cpp::Field(..)
-            | Cpp::Masm(_) => false,
-        }
-    }
-}
-
 impl Model<'_> {
     pub(super) fn evaluate(&mut self, expr: &Cpp, names: &Names) -> Result<Object, ExprError> {
         self.deeper(|model| model.evaluate_here(expr, names))

@@ -123,20 +123,20 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::evaluate_object`]; why it has no value.
-    pub(crate) fn condition_holds(&mut self, condition: &Cpp) -> Result<bool, ExprError> {
+    pub(crate) fn condition_holds(&mut self, condition: Cpp) -> Result<bool, ExprError> {
         let is_object = |part: &Cpp| match part {
             Cpp::Call { .. } | Cpp::Lambda(_) | Cpp::Anonymous(_) => true,
             Cpp::Register(name) => node::ROOTS.contains(&name.as_str()) || self.objects.named.contains_key(name),
             _ => false,
         };
         if !condition.any(&is_object) {
-            return Ok(self.evaluate_number(&Expr::Cpp(condition.clone()))? != 0);
+            return Ok(self.evaluate_number(&Expr::Cpp(condition))? != 0);
         }
         let no_memory =
             |error: EngineError| ExprError::Operand { operation: "condition".to_owned(), reason: error.to_string() };
         let memory = self.memory().map_err(no_memory)?;
         memory.in_batches(|memory| {
-            let object = self.evaluate_object(condition, memory)?;
+            let object = self.evaluate_object(&condition, memory)?;
             Model::new(self, memory).holds(&object)
         })
     }

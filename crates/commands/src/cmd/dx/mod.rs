@@ -110,7 +110,7 @@ impl Command for DisplayObject {
 
     fn run(self, debugger: &mut Debugger) -> Result<ShownObject, CommandError> {
         // What changes something is evaluated once; then only what it gave is looked at, as often as memory comes in.
-        let done = match self.expr.has_effects() || self.expr.calls_functions() {
+        let done = match self.expr.has_effects() || self.expr.called_function().is_some() {
             true => {
                 let mut memory = values::ValueMemory(debugger.engine.memory().ok());
                 Some(debugger.calling(|debugger| debugger.engine.evaluate_object(&self.expr, &mut memory))?)
