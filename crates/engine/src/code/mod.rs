@@ -5,6 +5,8 @@
 //! moving pc into the pad: no single step, and no instant without the breakpoint for other threads.
 
 mod fuzz;
+#[cfg(test)]
+pub(crate) mod real_code;
 mod x86_64;
 
 use outpost_base::{Arch, Va};

@@ -1,11 +1,10 @@
 use std::collections::HashMap;
 
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
-use outpost_base::ImageOffset;
-use outpost_symbols::{ElfFile, FileSource};
 use outpost_target::FixupKind;
 
 use super::*;
+use crate::code::real_code;
 
 const SITE: u64 = 0x5555_5555_5000;
 const PAD: u64 = 0x5555_6666_0000;
@@ -90,10 +89,6 @@ fn what_depends_on_its_place_has_no_pad() {
     assert_eq!(refused(&[0xe8, 0]), NoPad::NotAnInstruction { at: Va(SITE) });
 }
 
-/// Bytes of code looked at in one stretch of a file; large files are looked at in as many as fit into [`MAX_CODE`].
-const STRETCH: u64 = 64 << 10;
-/// Most bytes of code looked at in one file.
-const MAX_CODE: u64 = 16 << 20;
 /// Instructions of one form that are looked at.
 const MAX_ALIKE: u32 = 64;
 
@@ -107,21 +102,6 @@ fn form_of(instruction: &Instruction) -> Form {
     // Of the registers that memory is named by, two are told apart by what is made of them.
     let base = if matches!(base, Register::RIP | Register::EIP | Register::RSP) { base } else { Register::None };
     (instruction.code(), base, instruction.memory_index() != Register::None, prefixes)
-}
-
-/// The code of an image, evenly spread stretches of it if it is large.
-fn code_of(path: &std::path::Path) -> Vec<(u64, Vec<u8>)> {
-    let image = ElfFile::parse(FileSource::open(path).unwrap()).unwrap();
-    let ranges = image.text_ranges();
-    let len: u64 = ranges.iter().map(|range| range.end.0 - range.start.0).sum();
-    let stride = STRETCH * len.div_ceil(MAX_CODE).max(1);
-    let stretches = ranges.iter().flat_map(|range| {
-        let end = range.end.0;
-        (range.start.0..end).step_by(stride as usize).map(move |start| (start, STRETCH.min(end - start)))
-    });
-    stretches
-        .map(|(start, len)| (SITE + start, image.image_bytes(ImageOffset(start), len as usize).unwrap().to_vec()))
-        .collect()
 }
 
 /// Asserts that the pad of `original` does what that does: the same operation on the same operands, then on to the same
@@ -204,14 +184,11 @@ fn operand_of(transfer: &Instruction, pushed: u64) -> (u64, Register, Register, 
 
 /// Looks at the forms of instructions in these files, as many as there are of those beginning with `name` in `folders`.
 fn check_forms(folders: &[&str], name: &str) {
-    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
-    let file = files
-        .map(|file| file.path())
-        .find(|path| path.file_name().is_some_and(|file| file.as_encoded_bytes().starts_with(name.as_bytes())));
-    let file = file.unwrap_or_else(|| panic!("{name} is in one of {folders:?}"));
+    let file = real_code::find(folders, name);
     let mut forms: HashMap<Form, u32> = HashMap::new();
     let (mut looked_at, mut without) = (0_u32, 0_u32);
-    for (start, code) in code_of(&file) {
+    for (start, code) in real_code::code_of(&file) {
+        let start = SITE + start;
         for original in &mut Decoder::with_ip(64, &code, start, DecoderOptions::NONE) {
             let at = (original.ip() - start) as usize;
             // The end of a stretch may cut one, and there is data among code.
@@ -228,16 +205,14 @@ fn check_forms(folders: &[&str], name: &str) {
     assert!(forms.len() > 500 && without < looked_at / 10, "{} forms, {without} of {looked_at}", forms.len());
 }
 
-const LIBRARIES: [&str; 3] = ["/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"];
-
 #[test]
 fn the_c_librarys_instructions_survive_the_move() {
-    check_forms(&LIBRARIES, "libc.so.6");
+    check_forms(&real_code::LIBRARIES, "libc.so.6");
 }
 
 #[test]
 fn the_cpp_librarys_instructions_survive_the_move() {
-    check_forms(&LIBRARIES, "libstdc++.so.6");
+    check_forms(&real_code::LIBRARIES, "libstdc++.so.6");
 }
 
 #[test]
