@@ -60,6 +60,7 @@ macro_rules! transcripts {
 
 transcripts! {
     address
+    assemble
     breakpoints
     context
     calls

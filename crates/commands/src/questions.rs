@@ -1,10 +1,12 @@
 //! Values that commands ask for: what is there now, then `Input>`, and the next line is the answer.
 
 use outpost_base::{MemoryReader, Va};
-use outpost_engine::ThreadOrdinal;
+use outpost_engine::disassembly::{Instruction, disassemble};
+use outpost_engine::{EngineError, ThreadOrdinal};
 
-use crate::cmd::{enter, registers};
+use crate::cmd::{assemble, enter, registers};
 use crate::language::Arguments;
+use crate::text::symbols::EngineSymbols;
 use crate::text::{line, threads};
 use crate::{CommandError, Debugger, Output, OutputKind};
 
@@ -19,6 +21,9 @@ pub(crate) enum Question {
     /// What to write at an address, by the `e` command of this name, and so on behind it: a blank keeps what is there, an
     /// empty line ends.
     Memory { form: String, at: Va },
+    /// The instruction to write at an address, and so on behind it: a blank keeps the one that is there, an empty line ends.
+    /// After one that is none it is asked for again.
+    Code { at: Va },
 }
 
 impl Debugger {
@@ -44,8 +49,14 @@ impl Debugger {
     /// Takes a line as the answer to the first question.
     pub(crate) fn take_answer(&mut self, line: &str, out: &mut dyn Output) {
         let Some(question) = self.questions.pop_front() else { return };
-        if let Err(error) = self.answer(question, line) {
-            self.give_up(&error, out);
+        let again = matches!(question, Question::Code { .. }).then(|| question.clone());
+        match (self.answer(question, line), again) {
+            (Ok(()), _) => {}
+            (Err(error), Some(again)) if !matches!(error, CommandError::Engine(_)) => {
+                out.write(OutputKind::Error, &format!("{}\n", error.message()));
+                self.questions.push_front(again);
+            }
+            (Err(error), _) => self.give_up(&error, out),
         }
     }
 
@@ -67,6 +78,7 @@ impl Debugger {
                     Ok(())
                 })?;
             }
+            Question::Code { at } => line!(text, "{}", self.instruction_at(*at)?.line()),
             Question::Memory { form, at } => {
                 let mut bytes = vec![0; enter::size(form)];
                 let is_whole = self.engine.memory()?.read(*at, &mut bytes) == bytes.len();
@@ -84,7 +96,19 @@ impl Debugger {
                 registers::set(&name, &mut arguments, debugger)?;
                 arguments.finish()
             }),
-            Question::Memory { .. } if line.is_empty() => Ok(()),
+            Question::Memory { .. } | Question::Code { .. } if line.is_empty() => Ok(()),
+            Question::Code { at } => {
+                let end = match line.trim() {
+                    "" => self.instruction_at(at)?.end(),
+                    instruction => {
+                        let code = assemble::code_of(at, instruction, self)?;
+                        enter::write(at, &code, self)?;
+                        at + code.len() as u64
+                    }
+                };
+                self.questions.push_front(Question::Code { at: end });
+                Ok(())
+            }
             Question::Memory { form, at } => {
                 let mut arguments = Arguments::new(&form, enter::SYNTAX, None, line);
                 let bytes = enter::values(&mut arguments, self)?;
@@ -95,5 +119,12 @@ impl Debugger {
                 Ok(())
             }
         }
+    }
+
+    fn instruction_at(&mut self, at: Va) -> Result<Instruction, CommandError> {
+        let arch = self.engine.arch();
+        let mut memory = self.engine.memory()?;
+        let instructions = disassemble(arch, &mut memory, &mut EngineSymbols(&mut self.engine), at, 1, false);
+        instructions.into_iter().next().ok_or(EngineError::Unreadable { at }.into())
     }
 }

@@ -31,6 +31,7 @@ const FAMILIES: &[&[CommandEntry]] = &[
     cmd::display_text::ENTRIES,
     cmd::display_pointers::ENTRIES,
     cmd::enter::ENTRIES,
+    cmd::assemble::ENTRIES,
     cmd::search::ENTRIES,
     cmd::memory_file::ENTRIES,
     cmd::memory_allocate::ENTRIES,

@@ -10,6 +10,7 @@
 //! of commands and how things look is left to the crates above.
 
 mod acquire;
+pub mod assembly;
 mod breakpoints;
 mod call;
 pub mod code;

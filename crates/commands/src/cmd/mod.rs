@@ -3,6 +3,7 @@
 pub mod address;
 pub(crate) mod alias;
 pub mod analyze;
+pub mod assemble;
 pub mod attach;
 pub mod breakpoint;
 pub mod breakpoint_change;

@@ -10,7 +10,6 @@ const KERNEL: &str = "it needs a kernel target";
 const PHYSICAL: &str = "ports and physical hardware need a kernel target";
 const TRAVEL: &str = "time travel needs a recording, which is not implemented yet";
 const EXTENSIONS: &str = "all extensions are built in and none are loaded from files; .extmatch lists their commands";
-const ASSEMBLER: &str = "there is no assembler here; eb writes bytes of code";
 const ONE_FORM: &str = "instructions are shown in one form, with their bytes";
 const BRANCHES: &str = "the processor is not asked to stop at branches; th steps to the next one";
 const MARKUP: &str = "output has no markup";
@@ -114,7 +113,6 @@ const REASONS: &[(&str, &[&str])] = &[
     ),
     (PHYSICAL, &["ib", "id", "iw", "ob", "od", "ow", "up", "ur", "ux", "dg", ".tss"]),
     (EXTENSIONS, &[".extpath", ".load", ".loadby", ".setdll", ".unload"]),
-    (ASSEMBLER, &["a"]),
     (ONE_FORM, &[".asm"]),
     (BRANCHES, &["tb"]),
     (MARKUP, &[".dml_flow", ".prefer_dml"]),
