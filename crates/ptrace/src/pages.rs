@@ -1,6 +1,6 @@
 //! The protection of a program's pages, changed by a call in one of its threads.
 
-use outpost_base::VaRange;
+use outpost_base::{Va, VaRange};
 use outpost_target::Region;
 
 use crate::lifeline::NotSafe;
@@ -24,6 +24,11 @@ pub struct ProtectedPages {
 pub(crate) fn protection_of(region: &Region) -> u32 {
     let bit = |set: bool, bit: i32| if set { bit as u32 } else { 0 };
     bit(region.read, libc::PROT_READ) | bit(region.write, libc::PROT_WRITE) | bit(region.execute, libc::PROT_EXEC)
+}
+
+/// `PROT_*` of the page at `page`; none if nothing is mapped there.
+pub(crate) fn own_protection(mapped: &[Region], page: Va) -> u32 {
+    mapped.iter().find(|region| region.range.contains(page)).map_or(0, protection_of)
 }
 
 /// Gives pages a protection.

@@ -174,6 +174,12 @@ impl Tracer {
         if let Some(why) = self.new_stack_of(tid, space_id).or_else(|| self.stack_in_pages(tid, space_id, is_unasked)) {
             self.give_up_pages(space_id, Some(tid), why);
         }
+        if self.registers(tid).is_some_and(|registers| changes_protection(registers.0[word::ORIG_RAX] as i64))
+            && let Some(space) = self.spaces.get_mut(&space_id).filter(|space| !space.pages.is_closed())
+        {
+            let mapped = read_regions(space.memory.process(), &[]).unwrap_or_default();
+            space.tell_own_protection(&mapped);
+        }
         self.sync_pages(space_id, Some(tid));
         let Some(space) = self.spaces.get_mut(&space_id) else { return false };
         let changed = space.pages.changed(&space.memory);
@@ -244,4 +250,12 @@ impl Tracer {
             self.sync_pages(space_id, None);
         }
     }
+}
+
+/// Calls after which pages may have another protection than before, or be others.
+fn changes_protection(number: i64) -> bool {
+    matches!(
+        number,
+        libc::SYS_mprotect | libc::SYS_pkey_mprotect | libc::SYS_mmap | libc::SYS_munmap | libc::SYS_mremap
+    )
 }

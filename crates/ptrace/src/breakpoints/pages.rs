@@ -6,7 +6,7 @@ use outpost_base::{ThreadId, Va, VaRange};
 use outpost_target::{BreakpointId, HardwareAccess, Region};
 
 use crate::memory::ProcessMemory;
-use crate::pages::{PAGE, ProtectedPages, protection_of};
+use crate::pages::{PAGE, ProtectedPages, own_protection, protection_of};
 
 /// Ranges of former watches that are remembered, for faults that were raised before they went.
 const MAX_RETIRED: usize = 256;
@@ -48,6 +48,8 @@ pub(crate) struct Pages {
     pub(super) faults: u64,
     pub(super) calls: u64,
     retired: Vec<VaRange>,
+    /// The program's own protection of the watched pages, when it was last looked at.
+    own: BTreeMap<Va, u32>,
 }
 
 /// Which of two kinds of access is taken from a page.
@@ -124,6 +126,16 @@ impl Pages {
             }
         }
         pages
+    }
+
+    /// The watched pages whose protection the program has changed since this was last asked, with the new one. To be called
+    /// while the pages are open.
+    pub(super) fn own_changed(&mut self, mapped: &[Region]) -> Vec<(Va, u32)> {
+        let now: BTreeMap<Va, u32> =
+            self.page_addresses().into_keys().map(|page| (page, own_protection(mapped, page))).collect();
+        let before = std::mem::replace(&mut self.own, now);
+        let is_other = |(page, own): &(&Va, &u32)| before.get(page).is_some_and(|before| before != *own);
+        self.own.iter().filter(is_other).map(|(page, own)| (*page, *own)).collect()
     }
 
     /// What has to be protected, of what is mapped now.

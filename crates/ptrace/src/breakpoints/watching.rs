@@ -31,7 +31,9 @@
 use std::time::{Duration, Instant};
 
 use outpost_base::{AddressSpaceId, ThreadId, Va, VaRange};
-use outpost_target::{BreakpointId, BreakpointSpec, HardwareAccess, KillSafety, MAX_WATCHED, RegionUsage, TargetError};
+use outpost_target::{
+    BreakpointId, BreakpointSpec, HardwareAccess, KillSafety, MAX_WATCHED, Region, RegionUsage, TargetError,
+};
 
 use super::pages::Watch;
 use crate::lifeline::NotSafe;
@@ -112,6 +114,8 @@ impl Tracer {
         let unasked = self.check_range(space_id, range, &threads)?;
         let lifeline = self.spaces.get(&space_id).and_then(|space| space.protection.lifeline());
         let lifeline = lifeline.ok_or("nothing can be put into the process")?.clone();
+        // Another watch may have taken the same pages: the lifeline is to know the program's own protection.
+        self.open_pages(space_id, None).map_err(|why| why.to_string())?;
         let changed = self.with_caller(space_id, None, |caller, _, journal| {
             let mut lifeline = lifeline.clone();
             let regions = read_regions(caller.process(), &[]).unwrap_or_default();
@@ -119,17 +123,17 @@ impl Tracer {
             lifeline.take_faults_of_pages(caller, journal)?;
             let mut page = range.start.align_down(PAGE);
             while page < range.end {
-                let own = regions.iter().find(|region| region.range.contains(page)).map_or(0, pages::protection_of);
-                lifeline.add_page(page, own, memory)?;
+                lifeline.add_page(page, pages::own_protection(&regions, page), memory)?;
                 page += PAGE;
             }
             Ok(lifeline)
         });
-        let changed = changed.map_err(|why| Refused { why: why.to_string(), passes: true })?;
+        let changed = changed.map_err(|why| {
+            self.sync_pages(space_id, None);
+            Refused { why: why.to_string(), passes: true }
+        })?;
         let space = self.spaces.get_mut(&space_id).ok_or("its address space is gone")?;
         space.protection.replace_lifeline(changed);
-        self.open_pages(space_id, None).map_err(|why| why.to_string())?;
-        let space = self.spaces.get_mut(&space_id).ok_or("its address space is gone")?;
         // Until they are back, the pages stay open.
         space.pages.callers.extend(&unasked);
         space.pages.unasked.extend(unasked);
@@ -297,7 +301,9 @@ impl Tracer {
         let Some(space) = self.spaces.get_mut(&space_id) else { return Ok(()) };
         space.pages.busy = true;
         let process = space.memory.process();
-        let pieces = space.pages.to_close(&read_regions(process, &[]).unwrap_or_default());
+        let mapped = read_regions(process, &[]).unwrap_or_default();
+        space.tell_own_protection(&mapped);
+        let pieces = space.pages.to_close(&mapped);
         let frames = space.protection.lifeline().map(|lifeline| lifeline.frames());
         // Whatever becomes of it, the pages are ours from now on as far as faults go.
         space.pages.closed.clone_from(&pieces);
@@ -349,6 +355,20 @@ impl Tracer {
         if let Some(space) = self.spaces.get_mut(&space_id) {
             drop(space.pages.changed(&space.memory));
         }
+    }
+}
+
+impl Space {
+    /// Tells the lifeline what the program's own protection of the watched pages is by now, `mapped` being what is mapped
+    /// while they are open: a fault that this protection forbids is the program's, which its own handler gets.
+    pub(super) fn tell_own_protection(&mut self, mapped: &[Region]) {
+        let Some(mut lifeline) = self.protection.lifeline().cloned() else { return };
+        for (page, own) in self.pages.own_changed(mapped) {
+            if let Err(why) = lifeline.add_page(page, own, &self.memory) {
+                tracing::warn!(%page, %why, "the lifeline does not know the program's protection of a watched page");
+            }
+        }
+        self.protection.replace_lifeline(lifeline);
     }
 }
 
