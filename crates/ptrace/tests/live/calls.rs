@@ -117,9 +117,15 @@ impl Called {
         stop(&mut self.target)
     }
 
+    /// Less what the processor chooses: it may find a component of the extended state in its initial configuration, and say so
+    /// in XSTATE_BV, or not (Intel SDM vol. 1, 13.6, "init optimization"), depending on who had the processor meanwhile. The
+    /// kernel gives the initial values then (`__copy_xstate_to_uabi_buf`), which are compared like all others.
     fn registers(&mut self) -> RegisterContext {
+        const XSTATE_BV: std::ops::Range<usize> = 512..520;
         let sets = RegisterSets { floating: true, debug: false };
-        self.target.registers_many(&[self.thread], sets).unwrap().remove(0).unwrap()
+        let mut registers = self.target.registers_many(&[self.thread], sets).unwrap().remove(0).unwrap();
+        registers.floating[XSTATE_BV].fill(0);
+        registers
     }
 
     /// It is let go, was never disturbed, and ends as it always would.
