@@ -61,7 +61,7 @@ pub enum DetachMode {
     Deliver,
     /// It runs on; a pending signal is forgotten.
     Swallow,
-    /// It stays stopped (SIGSTOP) for another debugger (`.abandon`).
+    /// It stays stopped (SIGSTOP) for another debugger (`.abandon`): each of its threads is when this is done.
     LeaveStopped,
 }
 

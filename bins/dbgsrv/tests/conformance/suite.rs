@@ -582,7 +582,7 @@ fn letting_go(target: &mut dyn Target, folder: &Path) {
     // Left stopped for another debugger, and taken over.
     attach(target, pid);
     live(target).detach(process, DetachMode::LeaveStopped).unwrap();
-    wait_until("it is left stopped", LIMIT, || state(pid) == Some('T'));
+    assert_eq!(state(pid), Some('T'), "it is left stopped");
     let bundle = live(target).attach(process, AttachMode::Existing, &BundleRequest::default()).unwrap();
     assert!(bundle.is_some());
     live(target).detach(process, DetachMode::Deliver).unwrap();

@@ -6,7 +6,7 @@ use outpost_base::{ProcessId, ThreadId, Va};
 use outpost_target::{DetachMode, Event, ProcessOrigin, StopReason, StopRecord, TargetError};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Found, Tracer, trap_code};
+use super::{Found, Tracer, state_letter, trap_code};
 use crate::breakpoints::TRAP;
 use crate::memory::ProcessMemory;
 use crate::sys::ptrace;
@@ -21,6 +21,8 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 const BORROW_LIMIT: Duration = Duration::from_secs(1);
 /// A thread past its exit event is a zombie within this.
 const REAP_LIMIT: Duration = Duration::from_secs(1);
+/// A thread that does not come to its SIGSTOP within this sleeps in the kernel.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 impl Tracer {
     /// Lets a process go.
@@ -38,6 +40,9 @@ impl Tracer {
         // Taken over as another debugger had left it: stopped, and nothing has resumed it yet.
         let continues = self.processes.get(&process).is_some_and(|known| known.found == Found::Abandoned);
         self.let_go(process);
+        if mode == DetachMode::LeaveStopped {
+            self.await_group_stop(process);
+        }
         if continues && mode != DetachMode::LeaveStopped {
             send(process, Signal::CONT);
         }
@@ -73,6 +78,28 @@ impl Tracer {
         let waits =
             |thread: &super::Thread| thread.process == process && thread.vfork_child.is_some() && thread.is_out();
         while self.threads.values().any(waits) && Instant::now() < end {
+            match wait_now(Whom::Any) {
+                Ok(Some((found, status))) => self.on_status(ThreadId(found), status),
+                _ => std::thread::sleep(Duration::from_micros(100)),
+            }
+        }
+    }
+
+    /// A process that was let go stops once each of its threads has come to its SIGSTOP: until then another debugger would find it
+    /// running, and take the stop for its own.
+    fn await_group_stop(&mut self, process: ProcessId) {
+        let end = Instant::now() + STOP_LIMIT;
+        loop {
+            let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+            let threads = tasks.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(ThreadId));
+            let is_on_its_way = |tid| !matches!(state_letter(tid), None | Some(b'T' | b't' | b'Z' | b'X'));
+            if !threads.into_iter().any(is_on_its_way) {
+                return;
+            }
+            if Instant::now() >= end {
+                return tracing::warn!(%process, "a thread of a process that is left stopped does not stop");
+            }
+            // Threads that could not be stopped are let go when they can.
             match wait_now(Whom::Any) {
                 Ok(Some((found, status))) => self.on_status(ThreadId(found), status),
                 _ => std::thread::sleep(Duration::from_micros(100)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use outpost_base::{ProcessId, ThreadId, Va};
 use outpost_ptrace::LiveTarget;
 use outpost_target::*;
-use outpost_testkit::{text_differences, wait_until};
+use outpost_testkit::text_differences;
 
 use super::common::*;
 
@@ -164,16 +164,12 @@ fn abandoned_processes_stay_stopped_and_can_be_taken_over() {
     let mut debuggee = start(compile("signals", SIGNALS, "-no-pie"), &["wait"]);
     debuggee.line();
     let process = ProcessId(debuggee.pid());
-    let state = || {
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-        stat.rsplit(") ").next().unwrap().chars().next().unwrap()
-    };
     {
         let mut target = target();
         attach(&mut target, debuggee.pid());
         target.detach(process, DetachMode::LeaveStopped).unwrap();
+        assert_eq!(task_states(process), ['T']);
     }
-    wait_until("it is stopped", LIMIT, || state() == 'T');
     let mut target = target();
     target.attach(process, AttachMode::Existing, &BundleRequest::default()).unwrap().unwrap();
     let mut plan = Plan::run_all(generation(&target));
@@ -183,6 +179,42 @@ fn abandoned_processes_stay_stopped_and_can_be_taken_over() {
     let waited = target.wait_event(Some(Duration::from_millis(300)), &[]).unwrap();
     assert!(matches!(waited, Waited::TimedOut));
     assert_eq!(debuggee.line(), "1", "it runs");
+}
+
+/// State letters of its threads.
+fn task_states(process: ProcessId) -> Vec<char> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let stats = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap());
+    stats.map(|stat| stat.rsplit(") ").next().unwrap().chars().next().unwrap()).collect()
+}
+
+#[test]
+fn a_process_that_is_left_stopped_is_so_with_all_its_threads() {
+    let program = r#"
+        #include <pthread.h>
+        #include <signal.h>
+        #include <stdio.h>
+        #include <unistd.h>
+        static void on_alarm(int s) { }
+        static void *run(void *n) { for (volatile long i = 0;; i++) if (n) usleep(1); return 0; }
+        int main(void) {
+            struct sigaction action = { .sa_handler = on_alarm };
+            sigaction(SIGALRM, &action, 0);
+            ualarm(500, 500);
+            for (long i = 0; i < 12; i++) { pthread_t t; pthread_create(&t, 0, run, (void *)(i % 3)); }
+            puts("ready"); fflush(stdout);
+            for (;;) pause();
+        }
+    "#;
+    let mut debuggee = start(compile("left_stopped", program, "-pthread"), &[]);
+    debuggee.line();
+    let process = ProcessId(debuggee.pid());
+    let mut target = target();
+    for _ in 0..20 {
+        attach(&mut target, debuggee.pid());
+        target.detach(process, DetachMode::LeaveStopped).unwrap();
+        assert_eq!(task_states(process), ['T'; 13]);
+    }
 }
 
 #[test]
