@@ -1,6 +1,6 @@
 //! Hits that are written down by the debuggee itself, against a program that knows how many there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use outpost_base::{Arch, ProcessId};
@@ -267,7 +267,12 @@ fn only_one_threads_hits_are_written_down() {
     let mut noting = Noting::start(1 << 40, 0);
     noting.log(None, 0, ThreadFilter::All);
     noting.go();
-    noting.take(1000);
+    // The first threads have written much before the last one is made.
+    let mut begun = BTreeSet::new();
+    while begun.len() < 4 {
+        let (told, _) = noting.take(100);
+        begun.extend(by_thread(&told.records).into_keys());
+    }
     let stopped = |noting: &mut Noting| {
         live(&mut noting.remote).interrupter().break_in();
         let (told, stop) = noting.take(usize::MAX);
