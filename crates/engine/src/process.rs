@@ -52,6 +52,11 @@ impl Process {
         self.modules.at(at)
     }
 
+    /// The module that was last at `at`, where none is now.
+    pub(crate) fn unloaded_module_at(&self, at: Va) -> Option<&Rc<Module>> {
+        self.modules.unloaded_at(at)
+    }
+
     /// Takes a new list of threads: ordinals stay with ids, new ones are drawn from `next`.
     pub(crate) fn set_threads(&mut self, infos: Vec<ThreadInfo>, next: &mut u32) {
         let mut old = std::mem::take(&mut self.threads);

@@ -23,7 +23,12 @@ pub(crate) struct Module {
 #[derive(Default)]
 pub(crate) struct ModuleList {
     modules: Vec<Rc<Module>>,
+    /// Those that went, the last at the end.
+    gone: Vec<Rc<Module>>,
 }
+
+/// Modules that are remembered after they went.
+const GONE: usize = 64;
 
 impl ModuleList {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Module>> {
@@ -33,6 +38,14 @@ impl ModuleList {
     pub(crate) fn at(&self, at: Va) -> Option<&Rc<Module>> {
         let next = self.modules.partition_point(|module| module.info.range.start <= at);
         self.modules[..next].iter().rev().take(8).find(|module| module.info.range.contains(at))
+    }
+
+    /// The module that covered `at` last, if none does now.
+    pub(crate) fn unloaded_at(&self, at: Va) -> Option<&Rc<Module>> {
+        if self.at(at).is_some() {
+            return None;
+        }
+        self.gone.iter().rev().find(|module| module.info.range.contains(at))
     }
 
     /// Modules called `name`: by module name or by file name, ignoring case only where no exact match exists.
@@ -75,6 +88,9 @@ impl ModuleList {
         for module in &old {
             module.unloaded.set(true);
         }
+        self.gone.extend(old.iter().cloned());
+        let too_many = self.gone.len().saturating_sub(GONE);
+        self.gone.drain(..too_many);
         (loaded, old)
     }
 
@@ -119,6 +135,9 @@ mod tests {
         assert_eq!(names, ["prog", "x", "x_5000"]);
         let (loaded, unloaded) = list.update(vec![info("/a/prog", 0x1000), info("/b/x.so", 0x5000)]);
         assert_eq!((loaded.len(), unloaded.len()), (0, 1));
+        let path = |at: u64, list: &ModuleList| list.unloaded_at(Va(at)).map(|module| module.info.path.clone());
+        assert_eq!(path(0x3010, &list).as_deref(), Some("/a/x.so"), "it was there");
+        assert_eq!((path(0x5010, &list), path(0x9000, &list)), (None, None));
         assert_eq!(list.named("x_5000").len(), 1);
         assert_eq!(list.named("x.so").len(), 1, "the file name works, too");
         assert_eq!(list.named("PROG").len(), 1);

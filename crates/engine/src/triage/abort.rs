@@ -3,8 +3,11 @@
 use outpost_base::{MemoryReader, Va, VaRange};
 use outpost_target::{RegionUsage, SearchRequest};
 
+use super::analysis::Subject;
+use super::origin::Tracer;
+use super::x86_64::ARGUMENTS;
 use super::{FaultClass, ProgramMessage};
-use crate::Engine;
+use crate::{Engine, StackFrame};
 
 /// Longest message that is read.
 const LONGEST: usize = 8 << 10;
@@ -33,6 +36,24 @@ impl Engine {
             return Some(ProgramMessage { source: "glibc".into(), place: assertion_place(&text), text });
         }
         None
+    }
+
+    /// The assertion of libstdc++'s that failed (`_GLIBCXX_ASSERTIONS`), which is only printed: by what its function was
+    /// given (libstdc++ src/c++11/assert_fail.cc, `__glibcxx_assert_fail(file, line, function, condition)`).
+    pub(super) fn library_assertion(&mut self, subject: &Subject) -> Option<ProgramMessage> {
+        let is_it = |row: &&StackFrame| row.function == "std::__glibcxx_assert_fail" && !row.is_inline();
+        let frame = subject.rows.iter().find(is_it)?.physical as usize;
+        let process = self.process_of(subject.thread).ok()?.ordinal;
+        let mut memory = self.memory_of(process).ok()?;
+        let ids: Vec<_> = ARGUMENTS.into_iter().take(4).map(|name| self.arch().register_by_name(name)).collect();
+        let mut tracer = Tracer::new(self, process, subject.physical.clone());
+        let call = tracer.call_in(frame + 1)?;
+        let mut argument = |at: usize| tracer.value_before(frame + 1, call.at, (*ids.get(at)?)?);
+        let (file, line, function, condition) = (argument(0)?, argument(1)?, argument(2)?, argument(3)?);
+        let mut text = |at: u64| Some(String::from_utf8_lossy(&memory.read_cstring(Va(at), LONGEST)?).into_owned());
+        let place = format!("{}:{}", text(file)?, line as u32);
+        let text = format!("{place}: {}: Assertion '{}' failed.", text(function)?, text(condition)?);
+        Some(ProgramMessage { source: "libstdc++".into(), text, place })
     }
 
     /// The report of an address, undefined-behaviour or thread sanitizer, as far as memory holds its text.
@@ -234,7 +255,8 @@ pub(super) fn class_of(text: &str) -> (FaultClass, &'static str) {
     let has = |part: &str| text.contains(part);
     // The allocator asserts, too; what it finds is never its own fault.
     let is_allocators = has("malloc.c:") || has("arena.c:");
-    if has("Assertion `") && has("' failed") && !is_allocators {
+    // libstdc++ has other quotation marks than the C library.
+    if (has("Assertion `") || has("Assertion '")) && has("' failed") && !is_allocators {
         return (FaultClass::AssertionFailure, "");
     }
     if let Some((_, class, meaning)) = ALLOCATOR.iter().find(|(part, ..)| has(part)) {

@@ -18,7 +18,7 @@ pub(super) fn choose(uses: &[MemoryUse], addresses: &[Option<Va>], info: &SigInf
     found.or((!uses.is_empty()).then_some(0))
 }
 
-fn is_canonical(at: Va) -> bool {
+pub(super) fn is_canonical(at: Va) -> bool {
     let upper = at.0 >> 47;
     upper == 0 || upper == 0x1_ffff
 }

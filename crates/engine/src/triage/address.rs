@@ -134,6 +134,20 @@ impl std::fmt::Display for AddressNote {
     }
 }
 
+/// `its bytes are the text "name: "`, if a bad pointer is text that was written over it, and not an address that happens to
+/// be made of letters: no mapping is near it.
+pub(super) fn text_words(value: u64, regions: &[Region]) -> Option<String> {
+    const FEWEST: usize = 5;
+    const NEAR: u64 = 4 << 30;
+    let bytes = value.to_le_bytes();
+    let length = bytes.iter().rposition(|byte| *byte != 0)? + 1;
+    let text = bytes.get(..length)?;
+    let is_text = length >= FEWEST && text.iter().all(|byte| (b' '..=b'~').contains(byte));
+    let is_near = |region: &Region| region.range.start.0.abs_diff(value) < NEAR;
+    (is_text && !regions.iter().any(is_near))
+        .then(|| format!("its bytes are the text {:?}", String::from_utf8_lossy(text)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +165,18 @@ mod tests {
             name: String::new(),
             usage: RegionUsage::Unknown,
         }
+    }
+
+    #[test]
+    fn pointers_that_were_written_over_with_text() {
+        let words = |value: u64| text_words(value, &[region(0x5555_5555_4000, 0x5555_5555_5000, false)]);
+        let text = |text: &[u8; 8]| u64::from_le_bytes(*text);
+        assert_eq!(words(text(b"new \"end")).unwrap(), r#"its bytes are the text "new \"end""#);
+        assert_eq!(words(text(b"90123\0\0\0")).unwrap(), r#"its bytes are the text "90123""#);
+        assert_eq!(words(text(b"9012\0\0\0\0")), None, "too few");
+        assert_eq!(words(text(b"90\0abc\0\0")), None, "not one text");
+        assert_eq!(words(0x5555_5555_6a40), None, "an address, though of letters");
+        assert_eq!(words(0), None);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use outpost_target::{SigInfo, StopReason, TargetError};
 
 use super::access::{CauseParts, access_cause, access_class, bad_register, choose};
 use super::origin::Tracer;
-use super::x86_64::{self, Indirect, Trap};
+use super::x86_64::{self, Trap};
 use super::{
     AccessKind, AddressKind, AddressNote, Analysis, FaultAccess, FaultClass, OriginStep, ProgramMessage, abort,
-    address, blame, fault, recursion,
+    address, blame, fault, recursion, terminate::is_terminate,
 };
 use crate::disassembly::{CodeSymbols, Instruction, NoSymbols, decode};
 use crate::events::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
@@ -45,14 +45,14 @@ pub(super) struct Verdict {
     pub(super) cause: String,
     /// What the program's runtime said, where the cause is more than that.
     pub(super) said: String,
-    access: Option<FaultAccess>,
-    address: Option<AddressNote>,
-    origin: Vec<OriginStep>,
+    pub(super) access: Option<FaultAccess>,
+    pub(super) address: Option<AddressNote>,
+    pub(super) origin: Vec<OriginStep>,
     pub(super) bad: Option<BadPointer>,
 }
 
 impl Verdict {
-    fn plain(class: FaultClass, cause: impl Into<String>) -> Verdict {
+    pub(super) fn plain(class: FaultClass, cause: impl Into<String>) -> Verdict {
         Verdict {
             class,
             cause: cause.into(),
@@ -66,13 +66,13 @@ impl Verdict {
 }
 
 /// The frame that failed, and how.
-struct Subject {
-    thread: ThreadOrdinal,
+pub(super) struct Subject {
+    pub(super) thread: ThreadOrdinal,
     /// Physical frame of the failing instruction.
-    frame: usize,
-    signal: Option<SigInfo>,
-    physical: PhysicalStack,
-    rows: Vec<StackFrame>,
+    pub(super) frame: usize,
+    pub(super) signal: Option<SigInfo>,
+    pub(super) physical: PhysicalStack,
+    pub(super) rows: Vec<StackFrame>,
 }
 
 impl Engine {
@@ -120,7 +120,9 @@ impl Engine {
         let failed = subject.rows.get(first..).unwrap_or_default();
         let heap = self.ask_heap(process, &subject.physical, failed, &mut verdict, &mut notes)?;
         // Where no code is, no function is to blame; the data there may have a name all the same.
-        let is_call = verdict.access.as_ref().is_some_and(|access| access.kind == AccessKind::Execute);
+        let pc = subject.physical.frames.get(subject.frame).map(|frame| frame.address.address());
+        let is_there = |access: &FaultAccess| access.kind == AccessKind::Execute && access.address == pc;
+        let is_call = verdict.access.as_ref().is_some_and(is_there);
         let is_code = |row: &StackFrame| !is_call || row.physical as usize != subject.frame;
         let rows = first..subject.rows.len();
         let own: Vec<usize> =
@@ -135,8 +137,7 @@ impl Engine {
         let bucket = match &found_cycle {
             Some(cycle) => {
                 verdict.cause = format!("endless recursion: {}", cycle.cycle.join(" called by "));
-                // Where in the cycle the stack ended is chance.
-                let least = cycle.cycle.iter().min();
+                let least = cycle.cycle.first();
                 blamed = subject.rows.iter().position(|row| Some(&row.function) == least).or(blamed);
                 let mut members: Vec<&StackFrame> = cycle
                     .cycle
@@ -148,8 +149,11 @@ impl Engine {
                 blame::bucket(verdict.class.name(), frame, members.into_iter())
             }
             None => {
-                // Without a frame of its own a program's innermost one says most.
-                blamed = blamed.or((first < subject.rows.len()).then_some(first));
+                // Without a frame of its own a program's innermost one says most, except those that only end it.
+                let mut rest = first..subject.rows.len();
+                let innermost = rest.clone().next();
+                let telling = rest.find(|at| !blame::is_runtime_function(&subject.rows[*at].function));
+                blamed = blamed.or(telling).or(innermost);
                 let frame = blamed.and_then(|at| subject.rows.get(at));
                 let own = own.iter().filter_map(|at| subject.rows.get(*at));
                 blame::bucket(verdict.class.name(), frame, own)
@@ -293,16 +297,7 @@ impl Engine {
             return Ok(Verdict::plain(FaultClass::PureVirtualCall, cause));
         }
         if own.iter().any(|row| is_terminate(&row.function)) {
-            return Ok(match self.cpp_exception() {
-                Some(exception) => {
-                    let cause = format!("nothing catches the exception {}", exception.text);
-                    let is_memory = exception.text.starts_with("std::bad_alloc");
-                    messages.push(exception);
-                    let class = if is_memory { FaultClass::OutOfMemory } else { FaultClass::UncaughtException };
-                    Verdict::plain(class, cause)
-                }
-                None => Verdict::plain(FaultClass::Terminate, "std::terminate was called without an exception"),
-            });
+            return Ok(self.termination(&own, messages));
         }
         let sp = subject.physical.frames.first().map_or(Va(0), |frame| frame.registers.sp());
         if let Some(report) = self.sanitizer_report(sp) {
@@ -319,7 +314,11 @@ impl Engine {
             };
             return Ok(Verdict::plain(FaultClass::NoFault, cause));
         }
-        Ok(match self.abort_message() {
+        let message = match self.library_assertion(subject) {
+            Some(message) => Some(message),
+            None => self.abort_message(),
+        };
+        Ok(match message {
             Some(message) => {
                 let (class, meaning) = abort::class_of(&message.text);
                 let cause = match meaning {
@@ -397,6 +396,12 @@ impl Engine {
         if instruction.is_none() || is_told && info.address == pc && !is_code(pc) || !is_code(pc) {
             return self.bad_call(subject, pc, sp);
         }
+        if !is_told
+            && let Some(instruction) = instruction
+            && let Some(verdict) = self.refused_transfer(subject, instruction, sp)?
+        {
+            return Ok(verdict);
+        }
         let instruction =
             instruction.map(|instruction| (instruction.at, instruction.bytes.clone())).unwrap_or_default();
         // General protection, without an address (Intel SDM vol. 3, 6.15).
@@ -427,10 +432,15 @@ impl Engine {
         let origin = std::mem::take(&mut tracer.steps);
         let is_indexed =
             used.as_ref().is_some_and(|used| used.operand.index.map(|(index, _)| index) == bad && bad.is_some());
-        let note = match address {
+        let mut note = match address {
             Some(at) => Some(self.address_note(at, sp)?),
             None => None,
         };
+        let oversized =
+            address.and_then(|at| recursion::oversized_frame(&subject.physical, subject.frame, at, &regions));
+        if let (Some(note), Some(frame)) = (&mut note, &oversized) {
+            note.kind = AddressKind::StackGuard { stack: frame.stack };
+        }
         let size = used.as_ref().map_or(0, |used| used.operand.size);
         let class =
             access_class(kind, note.as_ref(), info, is_told, address.is_some_and(|at| size >= 16 && at.0 % 16 != 0));
@@ -448,6 +458,19 @@ impl Engine {
                 is_indexed,
             },
         );
+        let cause = match oversized {
+            Some(frame) => {
+                let is_it = |row: &&StackFrame| row.physical as usize == frame.frame && !row.is_inline();
+                let function = subject.rows.iter().find(is_it).map(|row| row.function.as_str()).unwrap_or_default();
+                format!(
+                    "{cause}: the frame of {function} takes {:#x} bytes, which is more than is left of it",
+                    frame.size
+                )
+            }
+            None => cause,
+        };
+        let text = bad_value.and_then(|value| address::text_words(value, &regions));
+        let cause = text.map_or_else(|| cause.clone(), |text| format!("{cause}; {text}"));
         let mut verdict = Verdict {
             class,
             cause,
@@ -504,43 +527,6 @@ impl Engine {
             verdict.cause = format!("the heap is damaged: {function} came upon a bad pointer in its own structures");
         }
     }
-
-    /// Control went to where no code is.
-    fn bad_call(&mut self, subject: &Subject, pc: Va, sp: Va) -> Result<Verdict, EngineError> {
-        let process = self.process_of(subject.thread)?.ordinal;
-        let note = self.address_note(pc, sp)?;
-        let class = match &note.kind {
-            AddressKind::Null => FaultClass::NullPointerCall,
-            AddressKind::Mapped { .. } => FaultClass::NotExecutable,
-            AddressKind::NonCanonical => FaultClass::NonCanonicalPointer,
-            _ => FaultClass::WildPointerCall,
-        };
-        let mut tracer = Tracer::new(self, process, subject.physical.clone());
-        let call = tracer.call_in(subject.frame + 1);
-        let described = call.and_then(|call| {
-            let described = match x86_64::indirect_target(call.at, &call.bytes)? {
-                Indirect::Register(register) => tracer.register(subject.frame + 1, call.at, register),
-                Indirect::Memory(operand) => tracer.operand(subject.frame + 1, call.at, &operand),
-            };
-            Some((call.at, described))
-        });
-        let origin = std::mem::take(&mut tracer.steps);
-        let name =
-            described.as_ref().and_then(|(_, described)| described.as_ref()).map(|described| described.text.clone());
-        let what =
-            name.clone().map_or_else(|| "a function pointer".to_owned(), |name| format!("the function pointer {name}"));
-        let cause = match class {
-            FaultClass::NullPointerCall => format!("{what} was called, and it is NULL"),
-            FaultClass::NotExecutable => format!("{what} leads to what is not code: {note}"),
-            _ if described.is_none() => format!("a function returned or jumped to {pc}, where no code is"),
-            _ => format!("{what} was called, and it leads nowhere ({pc})"),
-        };
-        let access =
-            FaultAccess { kind: AccessKind::Execute, address: Some(pc), size: 0, expression: name.unwrap_or_default() };
-        let memory = described.and_then(|(_, described)| described?.memory);
-        let bad = Some(BadPointer { value: Some(pc.0), memory });
-        Ok(Verdict { class, cause, said: String::new(), access: Some(access), address: Some(note), origin, bad })
-    }
 }
 
 fn illegal(instruction: Option<&Instruction>) -> Verdict {
@@ -552,11 +538,4 @@ fn illegal(instruction: Option<&Instruction>) -> Verdict {
         }
         _ => Verdict::plain(FaultClass::IllegalInstruction, "the bytes at the program counter are no instruction"),
     }
-}
-
-fn is_terminate(name: &str) -> bool {
-    matches!(
-        name,
-        "std::terminate" | "__cxxabiv1::__terminate" | "__gnu_cxx::__verbose_terminate_handler" | "__cxa_throw"
-    ) || name.ends_with("::__verbose_terminate_handler")
 }

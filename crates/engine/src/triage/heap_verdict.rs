@@ -6,7 +6,7 @@ use super::analysis::Verdict;
 use super::heap::{Chunk, ChunkState, FreeList, HEADER, Heap, HeapProblem};
 use super::origin::Tracer;
 use super::x86_64::ARGUMENTS;
-use super::{FaultClass, abort};
+use super::{FaultClass, abort, address};
 use crate::stack::PhysicalStack;
 use crate::{Engine, EngineError, ProcessOrdinal, StackFrame};
 
@@ -115,7 +115,9 @@ impl Engine {
                 }
                 None => {
                     let sp = stack.frames.first().map_or(Va(0), |frame| frame.registers.sp());
-                    let place = self.address_note(at, sp).map(|note| note.to_string()).unwrap_or_default();
+                    let mut place = self.address_note(at, sp).map(|note| note.to_string()).unwrap_or_default();
+                    let text = self.regions(process).ok().and_then(|regions| address::text_words(at.0, &regions));
+                    place += &text.map(|text| format!("; {text}")).unwrap_or_default();
                     finding.text = format!("{name} is no memory of the heap: {place}");
                     verdict.class = FaultClass::InvalidFree;
                     // Where the allocator said nothing, it took what is there for its own and failed.

@@ -1,9 +1,11 @@
-//! The cycle of a recursion.
+//! What uses up a stack: the cycle of a recursion, one large frame.
 
-use outpost_base::VaRange;
+use outpost_base::{Va, VaRange};
+use outpost_target::Region;
 
 use super::Recursion;
 use super::blame::is_runtime_function;
+use crate::stack::PhysicalStack;
 use crate::{StackFrame, ThreadStack};
 
 /// Longest cycle that is looked for, in frames.
@@ -33,5 +35,42 @@ pub(super) fn cycle_of(frames: &ThreadStack, stack: VaRange) -> Option<Recursion
     if !own.is_empty() {
         cycle = own;
     }
+    // Where in the cycle the stack ended is chance.
+    let least = (0..cycle.len()).min_by_key(|at| &cycle[*at]).unwrap_or(0);
+    cycle.rotate_left(least);
     Some(Recursion { cycle, bytes_per_round: bytes, rounds: stack.len() / bytes })
+}
+
+/// A frame that reaches beyond its stack.
+pub(super) struct OversizedFrame {
+    /// Its place among the physical frames.
+    pub(super) frame: usize,
+    /// The stack as far as it is mapped.
+    pub(super) stack: VaRange,
+    /// Bytes of it.
+    pub(super) size: u64,
+}
+
+/// The frame by which the stack pointer left the stack, if that is why `at` could not be accessed by frame `first`: large
+/// arrays and `alloca` move it further than a stack may grow.
+pub(super) fn oversized_frame(
+    physical: &PhysicalStack,
+    first: usize,
+    at: Va,
+    regions: &[Region],
+) -> Option<OversizedFrame> {
+    /// How far below the stack pointer code accesses: the red zone, pushes, probes.
+    const BELOW: u64 = 0x10000;
+    /// Smaller frames are no news where a stack ends.
+    const LARGE: u64 = 0x10000;
+    let stack_of = |sp: Va| regions.iter().find(|region| region.read && region.write && region.range.contains(sp));
+    let sp = |frame: usize| physical.frames.get(frame).map(|frame| frame.registers.sp());
+    let innermost = sp(first)?;
+    let frame = (first..physical.frames.len()).take(4).find(|frame| {
+        sp(*frame).is_some_and(|sp| stack_of(sp).is_none()) && sp(frame + 1).is_some_and(|sp| stack_of(sp).is_some())
+    })?;
+    let (own, callers) = (sp(frame)?, sp(frame + 1)?);
+    let stack = stack_of(callers)?.range;
+    let size = callers.0.checked_sub(own.0).filter(|size| *size >= LARGE)?;
+    (at.0 >= innermost.0.saturating_sub(BELOW) && at < stack.start).then_some(OversizedFrame { frame, stack, size })
 }

@@ -170,6 +170,11 @@ pub(super) fn indirect_target(at: Va, bytes: &[u8]) -> Option<Indirect> {
     }
 }
 
+/// Whether it returns to its caller.
+pub(super) fn is_return(at: Va, bytes: &[u8]) -> bool {
+    decoded(at, bytes).is_some_and(|decoded| decoded.mnemonic() == Mnemonic::Ret)
+}
+
 /// What kind of arithmetic fault an instruction can raise, or which deliberate trap it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trap {
