@@ -38,6 +38,7 @@ enum Waiter {
     RustWriteLock,
     ParkingLot,
     Library,
+    Once,
     Other(&'static str),
 }
 
@@ -58,14 +59,14 @@ const WAITERS: &[(&str, Waiter)] = &[
     ("sem_timedwait", Waiter::Semaphore),
     ("sem_clockwait", Waiter::Semaphore),
     ("pthread_barrier_wait", Waiter::Other("the others at a barrier")),
-    ("pthread_once", Waiter::Other("another thread's call_once")),
+    ("pthread_once", Waiter::Once),
     ("__cxa_guard_acquire", Waiter::Other("another thread's initialisation of a static variable")),
     ("_M_futex_wait_until", Waiter::Other("a future or another atomic wait")),
     ("mutex::futex::Mutex::lock_contended", Waiter::RustMutex),
     ("rwlock::futex::RwLock::read_contended", Waiter::RustReadLock),
     ("rwlock::futex::RwLock::write_contended", Waiter::RustWriteLock),
     ("condvar::futex::Condvar::wait", Waiter::Condition),
-    ("once::futex::Once::", Waiter::Other("another thread's initialisation (Once)")),
+    ("once::futex::Once::", Waiter::Once),
     ("mpmc::", Waiter::Other("a message of a channel")),
     ("::lock_slow", Waiter::ParkingLot),
     ("::lock_shared_slow", Waiter::ParkingLot),
@@ -85,6 +86,14 @@ fn waiter_of(rows: &[StackFrame]) -> Option<(Waiter, usize)> {
         let at = rows.iter().position(|row| row.function.contains(part))?;
         Some((*waiter, at))
     })
+}
+
+/// Functions of the C library's allocator that hold its lock.
+fn is_allocator(name: &str) -> bool {
+    const NAMES: [&str; 8] =
+        ["malloc", "calloc", "realloc", "free", "memalign", "systrim", "unlink_chunk", "sysmalloc"];
+    let plain = name.trim_start_matches("__libc_").trim_start_matches("_int_").trim_start_matches("__GI_");
+    NAMES.iter().any(|known| plain.starts_with(known))
 }
 
 impl Engine {
@@ -126,12 +135,34 @@ impl Engine {
                 Some(key) => plain(self, LockKind::ParkingLot, key),
                 None => Ok(Waiting::Wakeup { at, what: "a lock of parking_lot that is not known".into() }),
             },
-            Some(Waiter::Library) => plain(self, LockKind::Library, at),
+            Some(Waiter::Once) => plain(self, LockKind::Once, at),
+            Some(Waiter::Library) => self.library_lock(blocked, row, at),
             Some(Waiter::Other(what)) => Ok(Waiting::Wakeup { at, what: what.into() }),
             // Without any names a word that is laid out as a mutex, and whose owner lives, is taken for one.
             None if self.looks_like_mutex(at, &mut memory) => self.mutex(blocked, None, at),
             None => Ok(Waiting::Wakeup { at, what: self.symbol_words(at) }),
         }
+    }
+
+    /// A lock of the C library's own. That of a stream notes the thread pointer of who holds it (glibc
+    /// sysdeps/nptl/stdio-lock.h, `_IO_lock_t`); the allocator's is held by a thread whose handler came in between.
+    fn library_lock(&mut self, blocked: &Blocked, row: Option<usize>, at: Va) -> Result<Waiting, EngineError> {
+        const STREAM_OWNER: u64 = 8;
+        let process = self.current_process()?;
+        let noted = self.memory()?.read_u64(at + STREAM_OWNER);
+        let threads = self.threads(process)?;
+        let mut owner = threads.iter().find(|thread| noted == Some(thread.teb.0)).map(|thread| thread.id);
+        let mut state = String::new();
+        let rows = blocked.rows.get(row.unwrap_or(0)..).unwrap_or_default();
+        if let Some(handler) = rows.iter().position(|row| row.is_signal_frame)
+            && let Some(interrupted) = rows.get(handler + 1..).unwrap_or_default().iter().find(|row| !row.is_inline())
+            && is_allocator(&interrupted.function)
+        {
+            owner = threads.iter().find(|thread| thread.ordinal == blocked.thread).map(|thread| thread.id);
+            state = format!("a signal's handler interrupted {}", interrupted.function);
+        }
+        // What the library passes to its own functions is no name of the program's.
+        Ok(Waiting::Lock(Lock { at, kind: LockKind::Library, name: self.symbol_words(at), state, owner }))
     }
 
     /// The thread whose end is waited for: the word is the id in its control block, which the kernel clears.

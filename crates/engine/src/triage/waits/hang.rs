@@ -243,6 +243,14 @@ fn classify(
     if threads.iter().all(needs_waking) && !threads.is_empty() {
         return (HangClass::NobodyWakes, all().collect());
     }
+    // Who holds it does not show.
+    let unknown = all().find(|at| match &threads[*at].waiting {
+        Waiting::Lock(lock) => lock.owner.is_none() && lock.kind != LockKind::SpinLock && !threads[*at].is_timed,
+        _ => false,
+    });
+    if let Some(at) = unknown {
+        return (HangClass::LockWait, vec![at]);
+    }
     let is_busy = |at: &usize| match &threads[*at].waiting {
         Waiting::No => true,
         Waiting::Lock(lock) => lock.kind == LockKind::SpinLock,
@@ -294,12 +302,23 @@ fn cause_of(
 ) -> String {
     let members: Vec<&ThreadWait> = involved.iter().filter_map(|at| threads.get(*at)).collect();
     let held = |wait: &ThreadWait| match (&wait.waiting, blocker(threads, wait).and_then(|at| threads.get(at))) {
-        (Waiting::Lock(_), Some(owner)) if owner.thread == wait.thread => ", which it holds itself".to_owned(),
-        (Waiting::Lock(_), Some(owner)) => format!(", which {} holds", thread_words(owner)),
+        (Waiting::Lock(lock), Some(owner)) => {
+            let does = if lock.kind == LockKind::Once { "carries out" } else { "holds" };
+            match owner.thread == wait.thread {
+                true => format!(", which it {does} itself"),
+                false => format!(", which {} {does}", thread_words(owner)),
+            }
+        }
         (Waiting::Join(_), Some(other)) => format!(" ({})", thread_words(other)),
         _ => String::new(),
     };
-    let sentence = |wait: &&ThreadWait| format!("{} {}{}", thread_words(wait), wait.waiting, held(wait));
+    let state = |wait: &ThreadWait| match &wait.waiting {
+        Waiting::Lock(Lock { state, kind: LockKind::Library | LockKind::WriteLock, .. }) if !state.is_empty() => {
+            format!(" ({state})")
+        }
+        _ => String::new(),
+    };
+    let sentence = |wait: &&ThreadWait| format!("{} {}{}{}", thread_words(wait), wait.waiting, held(wait), state(wait));
     let joined = || members.iter().map(sentence).collect::<Vec<_>>().join("; ");
     match class {
         HangClass::SelfDeadlock => joined(),
@@ -310,7 +329,15 @@ fn cause_of(
                 _ => None,
             });
             let id = owner.map(|id| format!(" {:x}", id.0)).unwrap_or_default();
-            format!("{}, which was locked by thread{id}; that has ended without unlocking it", joined())
+            let joined = joined();
+            // A child of fork has but the thread that forked.
+            match threads.len() {
+                1 => format!(
+                    "{joined}, which was locked by thread{id}; that has ended without unlocking it, or held it when this \
+                     process was forked and is no part of it"
+                ),
+                _ => format!("{joined}, which was locked by thread{id}; that has ended without unlocking it"),
+            }
         }
         HangClass::NobodyWakes => format!("every thread waits and none is left to wake another: {}", joined()),
         HangClass::Spinning => {

@@ -44,6 +44,8 @@ pub enum LockKind {
     ParkingLot,
     /// A lock that the C library takes for itself: of its allocator, of a stream.
     Library,
+    /// What is initialised once, by the first that comes: `pthread_once_t`, `std::once_flag`, Rust's `Once` and `OnceLock`.
+    Once,
 }
 
 /// A lock that is waited for.
@@ -174,8 +176,12 @@ impl Engine {
         let ordinals: Vec<ThreadOrdinal> = threads.iter().map(|thread| thread.ordinal).collect();
         let registers = self.registers_many(&ordinals, Default::default())?;
         let stacks = self.physical_stacks(&ordinals, FRAMES)?;
+        let code_before = |at: Va| {
+            let start = Va(at.0.saturating_sub(system_call::CODE as u64));
+            self.code_bytes(process, start, system_call::CODE).unwrap_or_default()
+        };
         let calls: Vec<Option<SystemCall>> =
-            registers.iter().map(|registers| system_call::blocked_in(registers.as_ref().ok()?)).collect();
+            registers.iter().map(|registers| system_call::blocked_in(registers.as_ref().ok()?, code_before)).collect();
         let words: Vec<VaRange> = calls
             .iter()
             .flatten()
@@ -264,6 +270,7 @@ impl std::fmt::Display for LockKind {
             LockKind::RustWriteLock => "std::sync::RwLock, to write",
             LockKind::ParkingLot => "parking_lot lock",
             LockKind::Library => "lock of the C library",
+            LockKind::Once => "one-time initialisation",
         })
     }
 }

@@ -15,6 +15,13 @@ const POLLED: u64 = 16;
 const FUTEX_WAITS: [u64; 5] = [0, 6, 9, 11, 13];
 const FUTEX_COMMAND: u64 = 0x7f;
 
+/// The call that goes on with another after a stop (restart_syscall(2)), and those that it goes on with: `nanosleep`,
+/// `clock_nanosleep`, `futex`, `poll`.
+const RESTART: u64 = 219;
+const RESTARTED: [u64; 4] = [35, 230, 202, 7];
+/// Bytes before a call that its number is looked for in.
+pub(super) const CODE: usize = 64;
+
 /// A call with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SystemCall {
@@ -22,19 +29,34 @@ pub(super) struct SystemCall {
     arguments: [u64; 6],
 }
 
-/// The call that a thread is blocked in; `None` if it runs code of its own.
-pub(super) fn blocked_in(registers: &RegisterContext) -> Option<SystemCall> {
+/// The call that a thread is blocked in; `None` if it runs code of its own. `code_before` gives up to [`CODE`] bytes of code
+/// that end at an address.
+pub(super) fn blocked_in(registers: &RegisterContext, code_before: impl Fn(Va) -> Vec<u8>) -> Option<SystemCall> {
     let arch = registers.arch;
     let value = |name: &str| registers.get_u64(arch.register_by_name(name)?);
     let number = value("orig_rax").filter(|number| *number as i64 >= 0)?;
     if !INTERRUPTED.contains(&(value("rax")? as i64)) {
         return None;
     }
+    // A thread that was stopped before goes on with what it was in; the arguments are still where they were.
+    let number = match number {
+        RESTART => number_in(&code_before(registers.pc())).unwrap_or(number),
+        number => number,
+    };
     let mut arguments = [0; 6];
     for (slot, name) in arguments.iter_mut().zip(["rdi", "rsi", "rdx", "r10", "r8", "r9"]) {
         *slot = value(name)?;
     }
     Some(SystemCall { name: syscall_name(number).unwrap_or("an unknown system call"), arguments })
+}
+
+/// The number of a call that may be restarted, by the last `mov eax, NUMBER` before it.
+fn number_in(code: &[u8]) -> Option<u64> {
+    code.windows(5).rev().find_map(|window| {
+        let (0xb8, number) = window.split_first().map(|(first, rest)| (*first, rest))? else { return None };
+        let number = u64::from(u32::from_le_bytes(*number.first_chunk()?));
+        RESTARTED.contains(&number).then_some(number)
+    })
 }
 
 impl SystemCall {
@@ -105,7 +127,7 @@ mod tests {
         for (name, value) in ["rdi", "rsi", "rdx", "r10"].iter().zip(arguments) {
             set(name, *value);
         }
-        blocked_in(&registers)
+        blocked_in(&registers, |_| b"\x90\xb8\xca\0\0\0\x0f\x05".to_vec())
     }
 
     #[test]
@@ -116,6 +138,9 @@ mod tests {
         assert_eq!(call(202, -512, &[0x1000, 1, 2, 0]).unwrap().futex(), None, "it wakes others");
         assert_eq!(call(202, 0, &[0x1000, 0x80, 2, 0]), None, "it has returned");
         assert_eq!(call(u64::MAX, -512, &[]), None, "no system call");
+        let again = call(219, -516, &[0x1000, 0x189, 2, 0x2000]).unwrap();
+        assert_eq!((again.futex(), again.is_timed()), (Some(Va(0x1000)), true), "it goes on with futex");
+        assert_eq!(number_in(b"\xb8\x01\0\0\0\x0f\x05"), None, "no call that is restarted");
     }
 
     #[test]
