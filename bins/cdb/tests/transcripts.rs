@@ -68,6 +68,7 @@ transcripts! {
     display
     enter
     evaluate
+    expressions
     filters
     go
     heap

@@ -30,20 +30,31 @@ pub trait MemoryReader {
 
     /// Bytes up to, not including, the first NUL; at most `limit` of them. Ends early at unreadable memory.
     fn read_cstring(&mut self, at: Va, limit: usize) -> Option<Vec<u8>> {
+        self.read_text(at, 1, limit)
+    }
+
+    /// As [`MemoryReader::read_cstring`], for a text of units of `unit` bytes, of which there are at most `limit`.
+    fn read_text(&mut self, at: Va, unit: usize, limit: usize) -> Option<Vec<u8>> {
+        let unit = unit.max(1);
+        let limit = limit.saturating_mul(unit);
         let mut text = Vec::new();
         let mut chunk = [0; 256];
+        let mut looked_at = 0;
         while text.len() < limit {
             let here = at.checked_add(text.len() as u64)?;
             // Stay within one page at a time, so that an unmapped next page costs nothing of this one.
             let to_page_end = 4096 - (here.0 % 4096) as usize;
             let want = chunk.len().min(limit - text.len()).min(to_page_end);
             let got = self.read(here, &mut chunk[..want]);
-            if let Some(nul) = chunk[..got].iter().position(|&byte| byte == 0) {
-                text.extend_from_slice(&chunk[..nul]);
+            text.extend_from_slice(&chunk[..got]);
+            let mut units = text[looked_at..].chunks_exact(unit);
+            if let Some(nul) = units.position(|unit| unit.iter().all(|&byte| byte == 0)) {
+                text.truncate(looked_at + nul * unit);
                 return Some(text);
             }
-            text.extend_from_slice(&chunk[..got]);
+            looked_at = text.len() - text.len() % unit;
             if got < want {
+                text.truncate(looked_at);
                 return if text.is_empty() { None } else { Some(text) };
             }
         }
@@ -87,6 +98,17 @@ mod tests {
         assert_eq!(memory.read_cstring(Va(0x1004), 100).as_deref(), Some(&b"rest"[..]));
         assert_eq!(memory.read_cstring(Va(0x1000), 2).as_deref(), Some(&b"ab"[..]));
         assert_eq!(memory.read_cstring(Va(0x5000), 2), None);
+    }
+
+    #[test]
+    fn wide_strings_end_at_a_unit_of_zeros() {
+        let bytes = *b"a\0\0b\0\0rest";
+        let mut memory = SliceMemory { start: Va(0xffd), bytes: &bytes };
+        assert_eq!(memory.read_text(Va(0xffd), 2, 100).as_deref(), Some(&b"a\0\0b"[..]));
+        assert_eq!(memory.read_text(Va(0xffd), 2, 1).as_deref(), Some(&b"a\0"[..]));
+        // Across the end of a page, whose last unit is in two parts; what is left at the end is no whole unit.
+        assert_eq!(memory.read_text(Va(0xffd), 4, 100).as_deref(), Some(&b"a\0\0b\0\0re"[..]));
+        assert_eq!(memory.read_text(Va(0x1006), 4, 100), None);
     }
 
     #[test]

@@ -28,8 +28,10 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "Evaluate a C++ expression",
         details: "Shows its type and value, of structures the fields. Assignments change the debuggee. In brackets stands \
                   the index of an array, vector or other sequence, or the key of a map. -> and * go through smart pointers and \
-                  optional values as through pointers. Functions are called as by .call.",
-        example: "?? head->next->value; ?? total = 5; ?? ages[\"ann\"]; ?? (int)puts(\"hello\")",
+                  optional values as through pointers. Functions are called as by .call. Characters and texts have C++'s \
+                  forms and Rust's b'x'; 'ab' is an int, and 'é' the code of the character. Strings, pointers to \
+                  characters and arrays of them are compared with a text by what they say, whatever the encoding.",
+        example: "?? head->next->value; ?? total = 5; ?? ages[\"ann\"]; ?? title == L\"b\\u00e4r\"; ?? (int)puts(\"hello\")",
         group: Group::Symbols,
         eats_line: false,
         run: carry_out::<EvaluateCpp>,

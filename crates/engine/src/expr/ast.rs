@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use outpost_symbols::TextView;
+
 /// A name as it may be looked up in debug info.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Name {
@@ -137,10 +139,15 @@ pub enum Cpp {
         /// Has `f`.
         single: bool,
     },
-    /// `'c'`.
-    Character(char),
-    /// `"text"`.
-    Text(String),
+    /// `'c'`, `L'c'`, `'ab'`.
+    Character {
+        /// Its type, a built-in one.
+        of: &'static str,
+        /// Its code, extended as the type says.
+        code: i64,
+    },
+    /// `"text"`, `L"text"`, `R"(text)"`.
+    Text(TextLiteral),
     /// `true`, `false`.
     Bool(bool),
     /// `nullptr`.
@@ -213,6 +220,32 @@ pub enum Cpp {
     Lambda(Lambda),
     /// `new { Name = expression, ... }`: of the object model.
     Anonymous(Vec<(String, Cpp)>),
+}
+
+/// A text as it stands in an expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextLiteral {
+    /// What it consists of.
+    pub letter: Letter,
+    /// Its units, without the NUL at its end.
+    pub bytes: Vec<u8>,
+}
+
+/// What a literal consists of, as its prefix says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Letter {
+    /// None: `char`, in UTF-8.
+    Narrow,
+    /// `u8`: `char8_t`.
+    Utf8,
+    /// `u`: `char16_t`.
+    Utf16,
+    /// `U`: `char32_t`.
+    Utf32,
+    /// `L`: `wchar_t`, which on Linux is UTF-32.
+    Wide,
+    /// Rust's `b`: bytes, and no NUL behind them.
+    Byte,
 }
 
 /// What is asked about a member of a type.
@@ -290,6 +323,36 @@ pub struct TypeName {
     pub pointers: u8,
     /// Bounds of arrays of it, outermost first: `int[4]`.
     pub bounds: Vec<u64>,
+}
+
+impl TextLiteral {
+    /// The text in UTF-8, as other texts are compared with it.
+    pub fn utf8(&self) -> Vec<u8> {
+        TextView { at: None, bytes: self.bytes.clone(), unit: self.letter.size(), length: 0 }.utf8()
+    }
+}
+
+impl Letter {
+    /// The type, a built-in one.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Letter::Narrow => "char",
+            Letter::Utf8 => "char8_t",
+            Letter::Utf16 => "char16_t",
+            Letter::Utf32 => "char32_t",
+            Letter::Wide => "wchar_t",
+            Letter::Byte => "u8",
+        }
+    }
+
+    /// How many bytes it has.
+    pub fn size(self) -> u8 {
+        match self {
+            Letter::Narrow | Letter::Utf8 | Letter::Byte => 1,
+            Letter::Utf16 => 2,
+            Letter::Utf32 | Letter::Wide => 4,
+        }
+    }
 }
 
 impl CppBinary {

@@ -65,7 +65,7 @@ impl Cpp {
             Cpp::Anonymous(members) => members.iter().any(|(_, one)| one.any(wanted)),
             Cpp::Integer { .. }
             | Cpp::Float { .. }
-            | Cpp::Character(_)
+            | Cpp::Character { .. }
             | Cpp::Text(_)
             | Cpp::Bool(_)
             | Cpp::Null

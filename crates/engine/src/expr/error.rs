@@ -75,6 +75,14 @@ pub enum ExprError {
         /// The number as written.
         text: String,
     },
+    /// A character or text that cannot be written so.
+    #[error("literal error at '{text}': {reason}")]
+    Literal {
+        /// What is left, from there on.
+        text: String,
+        /// What is wrong, and how it is written.
+        reason: &'static str,
+    },
     /// A type is not known.
     #[error("unknown type '{name}'")]
     UnknownType {

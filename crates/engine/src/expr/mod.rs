@@ -19,8 +19,8 @@ mod parse;
 mod scope;
 
 pub use ast::{
-    Cpp, CppBinary, CppUnary, Expr, FieldFact, Lambda, Masm, MasmArgument, MasmBinary, MasmFunction, MasmUnary, Name,
-    SourceLine, TypeName,
+    Cpp, CppBinary, CppUnary, Expr, FieldFact, Lambda, Letter, Masm, MasmArgument, MasmBinary, MasmFunction, MasmUnary,
+    Name, SourceLine, TextLiteral, TypeName,
 };
 pub use compile::{CompileError, compile};
 pub use error::ExprError;

@@ -70,6 +70,91 @@ fn masm_numbers() {
 }
 
 #[test]
+fn cpp_characters_have_the_type_of_their_prefix() {
+    cpp("'a'", "char", 97);
+    cpp(r"'\n'", "char", 10);
+    cpp(r"'\0'", "char", 0);
+    cpp(r"'\''", "char", 39);
+    cpp(r"'\101'", "char", 65);
+    cpp(r"'\x41'", "char", 65);
+    cpp(r"'\xff'", "char", -1);
+    cpp("'\"'", "char", 34);
+    cpp("'ab'", "int", 0x6162);
+    cpp(r"'\377\376'", "int", 0xfffe);
+    cpp(r"'\xff\1\2\3'", "int", -0xfe_fdfd);
+    cpp("'abcd'", "int", 0x6162_6364);
+    cpp("L'x'", "wchar_t", 120);
+    cpp(r"L'\xffffffff'", "wchar_t", -1);
+    cpp("u8'x'", "char8_t", 120);
+    cpp("u'é'", "char16_t", 0xe9);
+    cpp(r"u'\u20AC'", "char16_t", 0x20ac);
+    cpp(r"U'\U0001f600'", "char32_t", 0x1f600);
+    cpp(r"U'\u{1f600}'", "char32_t", 0x1f600);
+    cpp("b'x'", "u8", 120);
+    // Not as in C, to which it is of no use.
+    cpp("'é'", "char32_t", 0xe9);
+    cpp("'ab' == 0x6162", "bool", 1);
+    cpp("1'000'000 + 0xff'ff", "int", 1_065_535);
+    masm(r"'\101'", 0x41);
+    masm("'ab' + 1", 0x6163);
+    cpp_fails("''", "literal error at '''': a character constant needs a character");
+    cpp_fails("'a", "numeric expression missing from '''");
+    let too_long = "no more than 4 characters fit an int; a text is written in double quotes";
+    cpp_fails("'abcde'", &format!("literal error at ''abcde'': {too_long}"));
+    cpp_fails("L'ab'", "literal error at 'L'ab'': only a plain constant may have several characters");
+    cpp_fails("u8'é'", "literal error at 'u8'é'': the character does not fit one unit; U'x' takes any");
+    cpp_fails("u'😀'", "literal error at 'u'😀'': the character does not fit one unit; U'x' takes any");
+    cpp_fails("b'é'", "literal error at 'b'é'': bytes are ASCII; others are written \\xNN");
+    cpp_fails(r"'\q'", r"literal error at '\q'': no such escape; a backslash is written \\");
+    cpp_fails(r"'\x100'", r"literal error at ''\x100'': the number does not fit a character of this type");
+    cpp_fails(r"'\x'", r"literal error at '\x'': the hexadecimal digits are missing");
+    cpp_fails(r"U'\ud800'", r"literal error at '\ud800'': there is no character of this code");
+    cpp_fails(r"U'\U1F600'", r"literal error at '\U1F600'': \u takes 4 hexadecimal digits and \U takes 8");
+}
+
+#[test]
+fn cpp_texts_have_units_and_a_nul() {
+    let bytes = |text: &str| {
+        let mut scope = TestScope::new();
+        let expr = parsed(text, Evaluator::Cpp, Radix::Hexadecimal, &mut scope)?;
+        let value = evaluate_value(&expr, &mut scope)?;
+        Ok((value.value_type().to_string(), value.bytes(scope.memory()).unwrap()))
+    };
+    let check = |text: &str, of: &str, expected: &[u8]| {
+        assert_eq!(bytes(text), Ok((of.to_owned(), expected.to_vec())), "{text}");
+    };
+    check("\"a\\xff\\u00e9\"", "char [5]", b"a\xff\xc3\xa9\0");
+    check("u8\"é\"", "char8_t [3]", b"\xc3\xa9\0");
+    check("u\"é😀\"", "char16_t [4]", b"\xe9\0\x3d\xd8\x00\xde\0\0");
+    check("U\"😀\"", "char32_t [2]", b"\x00\xf6\x01\0\0\0\0\0");
+    check("L\"x\"", "wchar_t [2]", b"x\0\0\0\0\0\0\0");
+    check("b\"ab\"", "u8 [2]", b"ab");
+    check("\"a\" \"b\"", "char [3]", b"ab\0");
+    check("\"é\" u\"b\"", "char16_t [3]", b"\xe9\0b\0\0\0");
+    check(r#"R"(a\n"b)""#, "char [6]", b"a\\n\"b\0");
+    check(r#"R"x(a)")x" "c""#, "char [5]", b"a)\"c\0");
+    let fails = |text: &str, expected: &str| {
+        let error: ExprError = bytes(text).expect_err(text);
+        assert_eq!(error.to_string(), expected, "{text}");
+    };
+    fails("L\"a\" u\"b\"", "literal error at 'u\"b\"': texts of different types cannot be joined");
+    fails("R\"(a", "literal error at 'R\"(a': a raw text is written R\"(text)\" or R\"x(text)x\"");
+    fails("\"a", "numeric expression missing from '\"'");
+    fails(r#""\xabc""#, r#"literal error at '"\xabc"': the number does not fit a character of this type"#);
+}
+
+#[test]
+fn texts_of_any_encoding_are_compared_by_what_they_say() {
+    cpp("n.name == \"worker\"", "bool", 1);
+    cpp("n.name == L\"worker\"", "bool", 1);
+    cpp("u\"worker\" == n.name", "bool", 1);
+    cpp("n.name != U\"work\" \"er\"", "bool", 0);
+    cpp("n.name == R\"(workers)\"", "bool", 0);
+    cpp("(char16_t *)0x1080 == \"\\u1000\"", "bool", 1);
+    cpp("L\"w\" == \"w\"", "bool", 1);
+}
+
+#[test]
 fn masm_operators_by_precedence() {
     masm("1 + 2 * 3", 7);
     masm("(1 + 2) * 3", 9);

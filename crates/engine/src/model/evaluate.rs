@@ -163,7 +163,7 @@ impl Model<'_> {
 
     fn key_of_index(&mut self, index: &Cpp, names: &Names) -> Result<ElementKey, ExprError> {
         if let Cpp::Text(text) = index {
-            return Ok(ElementKey::Text(text.as_bytes().to_vec()));
+            return Ok(ElementKey::Text(text.utf8()));
         }
         let index = self.evaluate(index, names)?;
         if let Some(text) = self.text_of(&index)? {
@@ -319,10 +319,10 @@ impl Model<'_> {
 /// Whether a value is text by its type: two of them are compared by what they say.
 fn is_text(value: &Value) -> bool {
     let of = value.value_type().resolved();
-    let narrow = |of: Option<Type>| of.is_some_and(|of| of.is_narrow_char());
+    let letters = |of: Option<Type>| of.is_some_and(|of| of.letter_size().is_some());
     of.view_kind() == Some(outpost_symbols::ViewKind::Text)
-        || narrow(of.target())
-        || narrow(of.element().map(|(element, _)| element))
+        || letters(of.target())
+        || letters(of.element().map(|(element, _)| element))
 }
 
 impl Object {

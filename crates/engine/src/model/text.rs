@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use outpost_base::Va;
-use outpost_symbols::{NumberFormat, Scalar, TextOptions, Unavailable, Value};
+use outpost_symbols::{NumberFormat, Scalar, TextOptions, Unavailable};
 
 use super::key::unreadable;
 use super::{Model, Object, value_text};
@@ -28,30 +28,20 @@ impl Model<'_> {
             return Ok(Some(text));
         }
         let resolved = value.value_type().resolved();
-        let is_letter =
-            |of: &outpost_symbols::Type| of.is_narrow_char() && of.language() != outpost_symbols::Language::Rust;
-        if resolved.element().is_some_and(|(element, _)| is_letter(&element)) {
-            return self.letters(value).map(Some);
-        }
-        if resolved.is_pointer() && resolved.view_kind().is_none() {
-            let is_pointer_to_text = resolved.target().is_some_and(|target| is_letter(&target));
-            if !is_pointer_to_text || value.scalar(self.memory) == Ok(Scalar::Pointer(Va(0))) {
-                return Ok(None);
-            }
+        // Arrays and pointers are texts by what they consist of: bytes of numbers are none here.
+        let part = resolved.element().map(|(element, _)| element);
+        let part = part.or_else(|| resolved.target().filter(|_| resolved.is_pointer()));
+        if let Some(part) = part
+            && resolved.view_kind().is_none()
+            && (part.letter_size().is_none() || value.scalar(self.memory) == Ok(Scalar::Pointer(Va(0))))
+        {
+            return Ok(None);
         }
         match value.text_bytes(TEXT_LIMIT, self.memory) {
             None => Ok(None),
             Some(Ok(bytes)) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             Some(Err(reason)) => Err(unreadable(value, reason)),
         }
-    }
-
-    /// The text of an array of characters, up to its NUL.
-    fn letters(&mut self, value: &Value) -> Result<String, ExprError> {
-        let mut bytes = value.bytes(self.memory).map_err(|reason| unreadable(value, reason))?;
-        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        bytes.truncate(end.min(TEXT_LIMIT));
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// What is shown of an object in one line.

@@ -346,15 +346,38 @@ impl Type {
         matches!(self.resolved().kind(), TypeKind::Record(_) | TypeKind::Array { .. })
     }
 
-    /// Whether it is a one-byte character, as C strings are made of.
-    pub fn is_narrow_char(&self) -> bool {
+    /// Bytes of a character of C or C++, of which texts up to a NUL are made: 1 for `char` and `char8_t`, 2 for `char16_t`,
+    /// 4 for `char32_t` and `wchar_t`. `None` for all else, and for Rust's `char`, whose texts have a length.
+    pub fn letter_size(&self) -> Option<u8> {
         let resolved = self.resolved();
-        let encoding = match resolved.kind() {
-            TypeKind::Base(encoding) => *encoding,
-            _ => return false,
-        };
-        let text = matches!(encoding, BaseEncoding::SignedChar | BaseEncoding::UnsignedChar | BaseEncoding::Unicode);
-        text && resolved.size() == Some(1)
+        if resolved.language() == Language::Rust {
+            return None;
+        }
+        let size = resolved.size().and_then(|size| u8::try_from(size).ok())?;
+        match (resolved.kind(), size) {
+            (TypeKind::Base(BaseEncoding::SignedChar | BaseEncoding::UnsignedChar), 1) => Some(size),
+            (TypeKind::Base(BaseEncoding::Unicode), 1 | 2 | 4) => Some(size),
+            // To C they are typedefs of integers ([C23 7.21, 7.28]); the size of `wchar_t` is the system's choice.
+            (TypeKind::Base(_), 1 | 2 | 4) => {
+                self.is_called(&["wchar_t", "char8_t", "char16_t", "char32_t"]).then_some(size)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it, or what it is a typedef of, has one of these names.
+    fn is_called(&self, names: &[&str]) -> bool {
+        let mut current = self.clone();
+        for _ in 0..DEPTH_LIMIT {
+            if current.data().name.as_deref().is_some_and(|name| names.contains(&name)) {
+                return true;
+            }
+            current = match current.kind() {
+                TypeKind::Qualified { target, .. } | TypeKind::Typedef { target } => self.sibling(*target),
+                _ => return false,
+            };
+        }
+        false
     }
 
     /// Whether a qualifier is among those it carries at its outermost level, through typedefs.

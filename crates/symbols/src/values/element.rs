@@ -2,8 +2,9 @@
 
 use outpost_base::{MemoryReader, Va};
 
-use super::{Unavailable, Value, View, ViewKind, ViewLimits};
-use crate::types::{Language, Type, TypeId, TypeTable};
+use super::text::end_of_text;
+use super::{TextView, Unavailable, Value, View, ViewKind, ViewLimits};
+use crate::types::{ArrayBound, Language, Type, TypeId, TypeTable};
 
 /// Entries of a map that are looked through for a key.
 const ENTRY_LIMIT: u64 = 1 << 16;
@@ -17,7 +18,7 @@ const DEPTH_LIMIT: usize = 8;
 pub enum ElementKey {
     /// An index, or a key that is an integer, a character, a truth value or an enumerator.
     Number(i128),
-    /// A key that is text.
+    /// A key that is text, in UTF-8.
     Text(Vec<u8>),
 }
 
@@ -162,29 +163,47 @@ impl Value {
         }
     }
 
-    /// The bytes of a text or of a C string that is pointed to, at most 4 KiB and not much more than `length`; `None` if
-    /// it is neither.
+    /// The text that a value is, in UTF-8: a string of a library, what a pointer to characters leads to or an array of
+    /// them has up to its NUL; at most 4096 units of it and not many more than `length`. `None` if it is no text.
     pub fn text_bytes(&self, length: usize, memory: &mut dyn MemoryReader) -> Option<Result<Vec<u8>, Unavailable>> {
         let resolved = self.value_type().resolved();
         let wanted = length.min(KEY_LIMIT) + 1;
         if resolved.view_kind() == Some(ViewKind::Text) {
             let limits = ViewLimits { text: wanted as u64, ..ViewLimits::default() };
             return match self.view(&limits, memory)? {
-                Ok(View::Text(text)) => Some(Ok(text.bytes)),
+                Ok(View::Text(text)) => Some(Ok(text.utf8())),
                 Ok(_) => None,
                 Err(reason) => Some(Err(reason)),
             };
         }
-        let is_char = |of: &Type| of.resolved().size() == Some(1) && !of.resolved().is_aggregate();
-        let at = match resolved.target() {
-            Some(target) if is_char(&target) => match self.scalar(memory) {
-                Ok(scalar) => Va(scalar.as_u64()),
-                Err(reason) => return Some(Err(reason)),
-            },
-            _ => return None,
+        let utf8 = |bytes, unit| TextView { at: None, bytes, unit, length: 0 }.utf8();
+        if let Some((element, count)) = resolved.element() {
+            let unit = unit_of(&element)?;
+            let Some(count) = count else {
+                let at = self.address()?;
+                let text = memory.read_text(at, usize::from(unit), wanted);
+                return Some(text.map(|bytes| utf8(bytes, unit)).ok_or(Unavailable::Memory { at }));
+            };
+            let looked_at = resolved.table().array_of(element.id(), &[ArrayBound::Count(count.min(wanted as u64))]);
+            return Some(self.cast(looked_at).bytes(memory).map(|mut bytes| {
+                bytes.truncate(end_of_text(&bytes, unit).unwrap_or(bytes.len()));
+                utf8(bytes, unit)
+            }));
+        }
+        let unit = unit_of(&resolved.target()?)?;
+        let at = match self.scalar(memory) {
+            Ok(scalar) => Va(scalar.as_u64()),
+            Err(reason) => return Some(Err(reason)),
         };
-        Some(memory.read_cstring(at, wanted).ok_or(Unavailable::Memory { at }))
+        let text = memory.read_text(at, usize::from(unit), wanted);
+        Some(text.map(|bytes| utf8(bytes, unit)).ok_or(Unavailable::Memory { at }))
     }
+}
+
+/// Bytes of a unit of text; bytes of any type may be some.
+fn unit_of(of: &Type) -> Option<u8> {
+    let is_byte = of.resolved().size() == Some(1) && !of.resolved().is_aggregate();
+    of.letter_size().or(is_byte.then_some(1))
 }
 
 /// The value of the entry with this key. All keys are read before one that cannot be is told of, so that a batch knows

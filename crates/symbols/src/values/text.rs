@@ -230,9 +230,9 @@ impl Writer<'_, '_> {
         if at == Va(0) {
             return;
         }
-        if target.is_narrow_char() && target.language() != Language::Rust {
+        if let Some(unit) = target.letter_size() {
             self.push(" ");
-            return self.c_string(at);
+            return self.c_string(at, unit);
         }
         if let Some(name) = (self.options.symbol)(at) {
             self.push(&format!(" {name}"));
@@ -244,14 +244,14 @@ impl Writer<'_, '_> {
         }
     }
 
-    fn c_string(&mut self, at: Va) {
+    fn c_string(&mut self, at: Va, unit: u8) {
         let limit = usize::try_from(self.options.string_limit).unwrap_or(usize::MAX).min(LENGTH_LIMIT);
-        match self.memory.read_cstring(at, limit.saturating_add(1)) {
+        match self.memory.read_text(at, usize::from(unit), limit.saturating_add(1)) {
             None => self.push(&unavailable(&Unavailable::Memory { at })),
             Some(bytes) => {
-                let shown = bytes.get(..limit).unwrap_or(&bytes);
-                let text = TextView { at: None, bytes: shown.to_vec(), unit: 1, length: bytes.len() as u64 };
-                self.push(&quoted(&text));
+                let shown = bytes.get(..limit * usize::from(unit)).unwrap_or(&bytes);
+                let length = bytes.len() as u64 / u64::from(unit);
+                self.push(&quoted(&TextView { at: None, bytes: shown.to_vec(), unit, length }));
             }
         }
     }
@@ -286,8 +286,8 @@ impl Writer<'_, '_> {
 
     fn array(&mut self, value: &Value, depth: usize) {
         let Some((element, count)) = value.value_type().element() else { return self.push("{...}") };
-        if element.is_narrow_char() && element.language() != Language::Rust {
-            return self.characters(value, count);
+        if let Some(unit) = element.letter_size() {
+            return self.characters(value, count, unit);
         }
         let Some(depth) = depth.checked_sub(1) else { return self.push("{...}") };
         let Some(count) = count else { return self.push("{...}") };
@@ -303,10 +303,10 @@ impl Writer<'_, '_> {
     }
 
     /// An array of characters: text up to its NUL, or all of it.
-    fn characters(&mut self, value: &Value, count: Option<u64>) {
+    fn characters(&mut self, value: &Value, count: Option<u64>, unit: u8) {
         let Some(count) = count else {
             return match value.address() {
-                Some(at) => self.c_string(at),
+                Some(at) => self.c_string(at, unit),
                 None => self.push("{...}"),
             };
         };
@@ -317,13 +317,13 @@ impl Writer<'_, '_> {
         match value.cast(part).bytes(self.memory) {
             Err(reason) => self.push(&unavailable(&reason)),
             Ok(mut bytes) => {
-                let text = bytes.iter().position(|byte| *byte == 0);
+                let text = end_of_text(&bytes, unit);
                 // Bytes after the NUL that are not zero are told by `...`.
                 let rest_is_zero = text.is_some_and(|end| bytes.iter().skip(end).all(|byte| *byte == 0));
                 bytes.truncate(text.unwrap_or(bytes.len()));
                 let whole = rest_is_zero || text.is_none() && shown == count;
-                let length = bytes.len() as u64 + u64::from(!whole);
-                self.push(&quoted(&TextView { at: None, bytes, unit: 1, length }));
+                let length = bytes.len() as u64 / u64::from(unit) + u64::from(!whole);
+                self.push(&quoted(&TextView { at: None, bytes, unit, length }));
             }
         }
     }
@@ -418,14 +418,21 @@ pub(super) fn scalar_text(scalar: Scalar, of: &Type, numbers: NumberFormat) -> S
     let decimal = if numbers == NumberFormat::Prefixed { "0n" } else { "" };
     match scalar {
         Scalar::Signed(number) if of.data().name.as_deref() == Some("wchar_t") => {
-            format!("{decimal}{number}{}", character(number as i64))
+            format!("{decimal}{number}{}", wide_character(number as i64))
         }
         Scalar::Signed(number) => format!("{decimal}{number}"),
+        // To gcc it is an integer (DW_ATE_unsigned), to clang a character.
+        Scalar::Unsigned(number) if of.data().name.as_deref() == Some("char8_t") => {
+            format!("{number:#x}{}", character(number as i64))
+        }
         Scalar::Unsigned(number) => format!("{number:#x}"),
         Scalar::Bool(0) => "false".to_owned(),
         Scalar::Bool(1) => "true".to_owned(),
         Scalar::Bool(other) => format!("{other:#x}"),
         Scalar::Character { code, signed: true } => format!("{decimal}{code}{}", character(code & 0xff)),
+        Scalar::Character { code, signed: false } if of.size() != Some(1) => {
+            format!("{code:#x}{}", wide_character(code))
+        }
         Scalar::Character { code, signed: false } => format!("{code:#x}{}", character(code)),
         Scalar::Float(value) => float(value, of.size()),
         Scalar::Complex(real, imaginary) => {
@@ -455,7 +462,7 @@ fn in_format(scalar: Scalar, of: &Type, numbers: NumberFormat) -> Option<String>
         NumberFormat::Hexadecimal => format!("{bits:#x}"),
         NumberFormat::Octal => format!("{bits:#o}"),
         NumberFormat::Binary => format!("{bits:#b}"),
-        NumberFormat::Character => match i64::try_from(bits).map(character) {
+        NumberFormat::Character => match i64::try_from(bits).map(if used > 8 { wide_character } else { character }) {
             Ok(text) if !text.is_empty() => text.trim_start().to_owned(),
             _ => format!("{bits:#x}"),
         },
@@ -486,11 +493,57 @@ fn character(code: i64) -> String {
     }
 }
 
+/// Where the NUL of a text is, in bytes.
+pub(super) fn end_of_text(bytes: &[u8], unit: u8) -> Option<usize> {
+    let unit = usize::from(unit.max(1));
+    bytes.chunks_exact(unit).position(|unit| unit.iter().all(|byte| *byte == 0)).map(|units| units * unit)
+}
+
+/// The same of a code of Unicode, whose characters above ASCII are known.
+fn wide_character(code: i64) -> String {
+    let letter = u8::try_from(code).ok().map(char::from).filter(|letter| !letter.is_ascii() && !letter.is_control());
+    letter.map_or_else(|| character(code), |letter| format!(" '{letter}'"))
+}
+
 impl TextView {
+    /// The text in UTF-8, whatever its encoding; bytes of an encoding that is not known are as they are. Halves of UTF-16
+    /// that stand alone are encoded as if they were characters, so that what differs stays different.
+    pub fn utf8(&self) -> Vec<u8> {
+        match self.unit {
+            2 => {
+                let units = self.bytes.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+                let codes = char::decode_utf16(units).map(|decoded| match decoded {
+                    Ok(letter) => u32::from(letter),
+                    Err(alone) => u32::from(alone.unpaired_surrogate()),
+                });
+                utf8_of(codes)
+            }
+            4 => {
+                let units = self.bytes.chunks_exact(4);
+                utf8_of(units.map(|unit| u32::from_le_bytes([unit[0], unit[1], unit[2], unit[3]])))
+            }
+            _ => self.bytes.clone(),
+        }
+    }
+
     /// The text in quotes, escaped; `...` after it if there is more.
     pub fn quoted(&self) -> String {
         quoted(self)
     }
+}
+
+fn utf8_of(codes: impl Iterator<Item = u32>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for code in codes {
+        match char::from_u32(code) {
+            Some(letter) => bytes.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+            None if code < 0x1_0000 => {
+                bytes.extend([0xe0 | (code >> 12) as u8, 0x80 | (code >> 6 & 0x3f) as u8, 0x80 | (code & 0x3f) as u8]);
+            }
+            None => bytes.extend("\u{fffd}".bytes()),
+        }
+    }
+    bytes
 }
 
 pub(super) fn quoted(text: &TextView) -> String {
@@ -552,11 +605,27 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_all_encodings_are_the_same_in_utf8() {
+        let text = "a\u{e9}\u{20ac}\u{1f600}";
+        let view = |bytes: Vec<u8>, unit| TextView { at: None, bytes, unit, length: 0 }.utf8();
+        let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let utf32: Vec<u8> = text.chars().flat_map(|letter| u32::from(letter).to_le_bytes()).collect();
+        assert_eq!(view(text.as_bytes().to_vec(), 1), text.as_bytes());
+        assert_eq!(view(utf16, 2), text.as_bytes());
+        assert_eq!(view(utf32, 4), text.as_bytes());
+        assert_eq!(view(vec![0x00, 0xd8, 0x41, 0x00], 2), b"\xed\xa0\x80A", "half of a pair");
+        assert_eq!(view(vec![0xff; 4], 4), "\u{fffd}".as_bytes());
+    }
+
+    #[test]
     fn characters_show_what_can_be_shown() {
         assert_eq!(character(97), " 'a'");
         assert_eq!(character(10), " '\\n'");
         assert_eq!(character(0x20ac), " '€'");
         assert_eq!(character(0x80), "");
         assert_eq!(character(-1), "");
+        assert_eq!(wide_character(0xe9), " 'é'");
+        assert_eq!(wide_character(0x85), "");
+        assert_eq!(wide_character(0x27), " '\\''");
     }
 }

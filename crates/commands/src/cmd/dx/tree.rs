@@ -193,8 +193,8 @@ impl Tree<'_, '_> {
             Object::Value(value) => {
                 let of = value.value_type().resolved();
                 let has_elements = of.is_pointer() || of.element().is_some();
-                let is_text = of.element().is_some_and(|(element, _)| is_letter(&element))
-                    || of.target().is_some_and(|target| is_letter(&target))
+                let is_text = of.element().is_some_and(|(element, _)| element.letter_size().is_some())
+                    || of.target().is_some_and(|target| target.letter_size().is_some())
                     || has_elements && format.is_text();
                 let is_record = matches!(of.kind(), TypeKind::Record(_));
                 value.missing().is_none()
@@ -243,16 +243,11 @@ impl Tree<'_, '_> {
         }
         let has_text = match of.kind() {
             TypeKind::Record(record) => record.variants.is_some() || of.size() == Some(0),
-            TypeKind::Array { .. } => of.element().is_some_and(|(element, _)| is_letter(&element)),
+            TypeKind::Array { .. } => of.element().is_some_and(|(element, _)| element.letter_size().is_some()),
             _ => true,
         };
         has_text.then(|| format.finished(value, value.text(&options, self.memory)))
     }
-}
-
-/// Characters of C and C++, whose arrays are texts.
-fn is_letter(of: &outpost_engine::values::Type) -> bool {
-    of.is_narrow_char() && of.language() != outpost_engine::values::Language::Rust
 }
 
 /// The type of a value of the debuggee; numbers that were computed have none worth telling.

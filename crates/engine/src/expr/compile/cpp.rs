@@ -39,9 +39,9 @@ impl Compiler<'_> {
                 let size = if small && !long { 4 } else { 8 };
                 Ok(Operand::Value(integer_type(size, !unsigned && *value <= i64::MAX as u64)))
             }
-            Cpp::Character(c) => {
-                self.code.constant(u64::from(u32::from(*c)));
-                Ok(Operand::Value(builtin("int")))
+            Cpp::Character { of, code } => {
+                self.code.constant(*code as u64);
+                Ok(Operand::Value(builtin(of)))
             }
             Cpp::Bool(value) => {
                 self.code.constant(u64::from(*value));

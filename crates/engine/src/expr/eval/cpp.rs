@@ -1,5 +1,7 @@
 //! C++: typed values, assignment to the debuggee, calls as far as the scope makes them.
 
+use std::cmp::Ordering;
+
 use outpost_base::Va;
 use outpost_symbols::{
     ElementKey, NoElement, PointerFlavour, Scalar, Store, Type, TypeKind, TypeTable, Unavailable, Value, ViewKind,
@@ -8,9 +10,9 @@ use outpost_symbols::{
 use super::number::{Number, apply, wrap};
 use super::types::{builtin, pointer_to, resolve};
 use super::{macros, masm, number_value, unavailable, untyped};
-use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, Lookup, Name, Scope};
+use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, Letter, Lookup, Name, Scope, TextLiteral};
 
-/// Longest text that is compared with a literal, in bytes.
+/// Longest text that is compared, in units of its encoding.
 const TEXT_LIMIT: usize = 4096;
 
 pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprError> {
@@ -19,7 +21,7 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
         Cpp::Float { value, single } => {
             Ok(Number::Float { value: *value, size: if *single { 4 } else { 8 } }.into_value())
         }
-        Cpp::Character(c) => Ok(character_literal(*c)),
+        Cpp::Character { of, code } => Ok(character_literal(of, *code)),
         Cpp::Text(text) => Ok(text_literal(text)),
         Cpp::Bool(value) => Ok(truth(*value)),
         Cpp::Null => Ok(Value::from_bytes(pointer_to(&builtin("void")), vec![0; 8])),
@@ -253,7 +255,7 @@ fn base_named(value: &Value, class: &str, depth: usize, scope: &mut dyn Scope) -
 /// What stands in brackets: an integer, or the text that a literal, a string or a pointer to characters is.
 fn element_key(index: &Cpp, scope: &mut dyn Scope) -> Result<ElementKey, ExprError> {
     if let Cpp::Text(text) = index {
-        return Ok(ElementKey::Text(text.as_bytes().to_vec()));
+        return Ok(ElementKey::Text(text.utf8()));
     }
     let index = evaluate(index, scope)?;
     let mut text = None;
@@ -334,14 +336,42 @@ fn binary(operator: CppBinary, left: &Cpp, right: &Cpp, scope: &mut dyn Scope) -
             };
             if let Some((text, other)) = sides {
                 let other = evaluate(other, scope)?;
-                let equal = text_of(&other, scope)? == text.as_bytes();
+                let equal = text_of(&other, scope)? == text.utf8();
                 return Ok(truth(equal == (operator == CppBinary::Equal)));
             }
         }
         _ => {}
     }
     let (left, right) = (evaluate(left, scope)?, evaluate(right, scope)?);
+    if let Some(holds) = strings(operator, &left, &right, scope)? {
+        return Ok(truth(holds));
+    }
     arithmetic(operator, &left, &right, scope)
+}
+
+/// A comparison of a library's string with another text, which its own operators define; `None` if it is none.
+fn strings(operator: CppBinary, left: &Value, right: &Value, scope: &mut dyn Scope) -> Result<Option<bool>, ExprError> {
+    let is_string = |value: &Value| value.value_type().view_kind() == Some(ViewKind::Text);
+    let holds: fn(Ordering) -> bool = match operator {
+        CppBinary::Equal => Ordering::is_eq,
+        CppBinary::NotEqual => Ordering::is_ne,
+        CppBinary::Less => Ordering::is_lt,
+        CppBinary::LessEqual => Ordering::is_le,
+        CppBinary::Greater => Ordering::is_gt,
+        CppBinary::GreaterEqual => Ordering::is_ge,
+        _ => return Ok(None),
+    };
+    if !is_string(left) && !is_string(right) {
+        return Ok(None);
+    }
+    let (left, right) = (text_of(left, scope)?, text_of(right, scope)?);
+    let order = left.cmp(&right);
+    match order.is_eq() && left.len() > TEXT_LIMIT {
+        true => {
+            Err(operand(operator.symbol(), "no more than 4096 characters of texts are compared, and those are equal"))
+        }
+        false => Ok(Some(holds(order))),
+    }
 }
 
 /// An operator on two values, of those that need both.
@@ -358,22 +388,15 @@ pub(crate) fn arithmetic(
     })
 }
 
-/// The bytes of a string of a library, of the C string that a pointer leads to, or of one that an array holds.
+/// The text that a value is, in UTF-8: a string of a library, what a pointer leads to, or what an array holds.
 fn text_of(value: &Value, scope: &mut dyn Scope) -> Result<Vec<u8>, ExprError> {
-    if value.value_type().view_kind() == Some(ViewKind::Text)
-        && let Some(text) = value.text_bytes(TEXT_LIMIT, scope.memory())
-    {
+    if let Some(text) = value.text_bytes(TEXT_LIMIT, scope.memory()) {
         return text.map_err(|reason| unavailable("text", reason));
     }
-    if value.value_type().element().is_some() {
-        let mut bytes = value.bytes(scope.memory()).map_err(|reason| unavailable("text", reason))?;
-        let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-        bytes.truncate(len);
-        return Ok(bytes);
-    }
     match promoted(value, scope)? {
+        // `void *`, say: what is there is up to who compares it.
         Number::Pointer { at, .. } => scope.memory().read_cstring(at, TEXT_LIMIT).ok_or(ExprError::Memory { at }),
-        _ => Err(operand("==", "text is compared with a pointer or an array")),
+        _ => Err(operand("==", "text is compared with a string, a pointer to characters or an array of them")),
     }
 }
 
@@ -516,19 +539,20 @@ fn integer_literal(value: u64, unsigned: bool, long: bool) -> Value {
     Number::Integer { value: i128::from(value), size, signed }.into_value()
 }
 
-fn character_literal(c: char) -> Value {
-    match u8::try_from(u32::from(c)) {
-        Ok(byte) if byte < 0x80 => Value::from_bytes(builtin("char"), vec![byte]),
-        _ => Value::from_bytes(builtin("char32_t"), u32::from(c).to_le_bytes().to_vec()),
-    }
+fn character_literal(of: &str, code: i64) -> Value {
+    let of = builtin(of);
+    let size = of.size().unwrap_or(4) as usize;
+    Value::from_bytes(of, code.to_le_bytes().into_iter().take(size).collect())
 }
 
-fn text_literal(text: &str) -> Value {
-    let mut bytes = text.as_bytes().to_vec();
-    bytes.push(0);
-    let char_type = builtin("char");
-    let count = outpost_symbols::ArrayBound::Count(bytes.len() as u64);
-    let of = TypeTable::builtin().array_of(char_type.id(), &[count]);
+fn text_literal(text: &TextLiteral) -> Value {
+    let letter = builtin(text.letter.type_name());
+    let mut bytes = text.bytes.clone();
+    if text.letter != Letter::Byte {
+        bytes.extend(vec![0; usize::from(text.letter.size())]);
+    }
+    let count = outpost_symbols::ArrayBound::Count(bytes.len() as u64 / u64::from(text.letter.size()));
+    let of = TypeTable::builtin().array_of(letter.id(), &[count]);
     Value::from_bytes(of, bytes)
 }
 

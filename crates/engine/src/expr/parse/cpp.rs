@@ -1,6 +1,6 @@
 //! The C++ grammar, as far as a debugger evaluates it, with what Rust spells differently (`x.0`, `x as T`).
 
-use super::{Parser, escape, quoted};
+use super::Parser;
 use crate::expr::cursor::{digits, is_word_char};
 use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, TypeName};
 
@@ -244,6 +244,9 @@ impl Parser<'_, '_> {
 
     fn cpp_primary(&mut self) -> Result<Cpp, ExprError> {
         self.cursor.skip_spaces();
+        if let Some(literal) = self.literal()? {
+            return Ok(literal);
+        }
         let rest = self.cursor.rest();
         match self.cursor.peek() {
             None => Err(ExprError::Missing { text: String::new() }),
@@ -253,8 +256,6 @@ impl Parser<'_, '_> {
                 self.cursor.expect(")")?;
                 Ok(inner)
             }
-            Some('\'') => self.character().map(Cpp::Character),
-            Some('"') => quoted(&mut self.cursor, true).map(Cpp::Text),
             Some('#') => self.cpp_macro(),
             Some('@') if rest.starts_with("@@") => self.cpp_switch(),
             Some('@') if !rest.starts_with("@!") => {
@@ -324,19 +325,6 @@ impl Parser<'_, '_> {
         inner
     }
 
-    pub(super) fn character(&mut self) -> Result<char, ExprError> {
-        self.cursor.advance(1);
-        let value = match self.cursor.bump() {
-            Some('\\') => escape(&mut self.cursor)?,
-            Some(c) if c != '\'' => c,
-            _ => return Err(self.cursor.syntax()),
-        };
-        match self.cursor.bump() {
-            Some('\'') => Ok(value),
-            _ => Err(self.cursor.syntax()),
-        }
-    }
-
     /// Decimal, `0x`, `0b`, octal with leading `0`, `0n` as in MASM; suffixes `u`, `l`; floating-point numbers.
     fn cpp_number(&mut self) -> Result<Cpp, ExprError> {
         let rest = self.cursor.rest();
@@ -348,8 +336,16 @@ impl Parser<'_, '_> {
         if fraction || exponent {
             return self.float();
         }
-        let word = self.cursor.take_while(|c| is_word_char(c) || c == '`');
-        let lower = word.to_ascii_lowercase();
+        let start = self.cursor.position();
+        self.cursor.take_while(|c| is_word_char(c) || c == '`');
+        // `1'000'000` ([lex.icon]).
+        let digit_follows = |rest: &str| rest.starts_with(|c: char| c.is_ascii_hexdigit());
+        while self.cursor.rest().strip_prefix('\'').is_some_and(digit_follows) {
+            self.cursor.advance(1);
+            self.cursor.take_while(is_word_char);
+        }
+        let word = self.cursor.read().get(start..).unwrap_or_default();
+        let lower = word.to_ascii_lowercase().replace('\'', "");
         let hexadecimal = lower.starts_with("0x");
         let body = lower.trim_end_matches(['u', 'l']);
         let suffix = &lower[body.len()..];

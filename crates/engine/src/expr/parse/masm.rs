@@ -123,7 +123,7 @@ impl Parser<'_, '_> {
         match self.cursor.peek() {
             None => Err(ExprError::Missing { text: String::new() }),
             Some('`') => self.source_line().map(Masm::SourceLine),
-            Some('\'') => self.character().map(|c| Masm::Number(u64::from(u32::from(c)))),
+            Some('\'') => self.character().map(|(_, code)| Masm::Number(code as u64)),
             Some('.') if !rest[1..].starts_with(is_word_char) => {
                 self.cursor.advance(1);
                 Ok(Masm::Here)

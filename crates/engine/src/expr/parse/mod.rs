@@ -2,6 +2,7 @@
 
 mod cpp;
 mod cpp_types;
+mod literals;
 mod macros;
 mod masm;
 mod names;
