@@ -339,6 +339,41 @@ int main(void) {
     }
 }
 
+/// Allocators of releases that are newer than this machine's: `fixtures/heap_newer.c` lays their structures out as they do.
+/// What is expected was compared with Debian's 2.43; of 2.42 there was only the source.
+#[test]
+fn heaps_of_releases_with_lists_of_large_chunks() {
+    let flags = "-nostdlib -static -O1 -fno-stack-protector";
+    let said = |more: &str| {
+        let path = Build::fixture("heap_newer.c").flags(flags).flags(more).path();
+        let script = "g; .echo verdict follows; !heap; !heap -v; !heap poi(mapped)+100";
+        cdb(&["-c", script, path.to_str().unwrap()])
+    };
+    // By debug info, and by what is known of the release.
+    for (more, release, given) in [
+        ("-g", "2.43; layout by its debug info", "30fe8"),
+        ("", "2.43; layout by that release", "30fe8"),
+        ("-g -DRELEASE=42", "2.42; layout by its debug info", "30ff0"),
+        ("-DRELEASE=42", "2.42; layout by that release", "30ff0"),
+    ] {
+        let text = said(more);
+        assert!(text.contains(&format!("glibc {release}")), "{more}: {text}");
+        // Two chunks in a list of one size, three in lists of ranges.
+        assert!(
+            text.contains("  3b0 (3)         5390 (5)                   -       500 (1)        1b3c0 (1)"),
+            "{text}"
+        );
+        assert!(text.contains("0n10 chunks in 0n1 arenas, 0n1 mapped; 0n0 problems"), "{more}: {text}");
+        assert!(text.contains(&format!("    {given}  busy, mapped")), "{more}: {text}");
+    }
+    // A thread that has allocated nothing is led to a constant.
+    let idle = said("-g -DIDLE");
+    assert!(idle.contains(" b0 (2)                   -                -       500 (1) "), "{idle}");
+    assert!(idle.contains("; 0n0 problems"), "{idle}");
+    let damaged = said("-DDAMAGED");
+    assert!(damaged.contains("tcache of thread 0 for 0x800 to 0xff0 bytes has 0n2 chunks and counts 0n3"), "{damaged}");
+}
+
 /// In programs that nobody here wrote the sums are those that the allocator itself tells gdb (mallinfo2(3)).
 #[test]
 fn heaps_of_real_programs_have_the_sums_that_their_allocator_says() {

@@ -26,7 +26,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
               large chunks, which have mappings of their own. With an address, the chunk that it is in, whether that is in \
               use or which list of freed chunks has it, and its neighbours. -h lists all chunks of an arena. -stat counts \
               chunks in use by size, -flt s lists those of one size. -v or -c checks all and tells each damaged place with the \
-              chunk before it, which was probably written over its end. For glibc 2.27 to 2.41, by memory alone: with the \
+              chunk before it, which was probably written over its end. For glibc 2.27 to 2.43, by memory alone: with the \
               library's debug info or without it, on a process or a core. A process that stands within malloc may have \
               lists half changed, which is told.",
     example: "!heap -v",

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use outpost_base::{MemoryReader, Va, VaRange};
 use outpost_target::Region;
 
-use super::layout::{BINS, Layout};
+use super::layout::{BINS, LATEST, Layout, OLDEST};
 use super::{ALIGNMENT, FLAGS, HEADER, word};
 use crate::disassembly::{NoSymbols, disassemble};
 use crate::modules::Module;
@@ -49,7 +49,9 @@ impl Engine {
         let minor = version.as_deref().and_then(|version| version.strip_prefix("2.")?.parse().ok());
         let layout = minor.and_then(Layout::of_release).ok_or_else(|| {
             let version = version.clone().unwrap_or_else(|| "whose release nothing in it tells".into());
-            unsupported(format!("the process has a glibc {version}, and the allocators of 2.27 to 2.41 are known"))
+            unsupported(format!(
+                "the process has a glibc {version}, and the allocators of 2.{OLDEST} to 2.{LATEST} are known"
+            ))
         })?;
         let version = version.unwrap_or_default();
         let mut found_by = Vec::new();
@@ -152,6 +154,7 @@ impl Engine {
     fn cache_in_code(&mut self, library: &str, layout: &Layout, memory: &ProcessMemory) -> Option<i64> {
         let entry = self.find_name(&format!("{library}!malloc")).ok()?.first()?.address;
         let process = self.current_process().ok()?;
+        let constants = self.process(process).ok()?.module_at(entry)?.info.range;
         let pointers: Vec<Va> = self.threads(process).ok()?.iter().map(|thread| thread.teb).collect();
         let mut code = memory.clone();
         let listing = disassemble(self.arch(), &mut code, &mut NoSymbols, entry, INSTRUCTIONS, false);
@@ -163,7 +166,8 @@ impl Engine {
         offsets.find(|offset| {
             let caches = pointers.iter().filter(|at| at.0 != 0);
             let caches = caches.map(|at| word(memory, Va(at.0.wrapping_add_signed(*offset))).unwrap_or(0));
-            let caches: Vec<u64> = caches.filter(|cache| *cache != 0).collect();
+            // Since 2.42 a thread without a cache is led to a constant of the library.
+            let caches: Vec<u64> = caches.filter(|cache| *cache != 0 && !constants.contains(Va(*cache))).collect();
             let is_cache = |cache: &u64| {
                 let size = word(memory, Va(cache.wrapping_sub(8)));
                 cache.is_multiple_of(ALIGNMENT) && size.is_some_and(|size| size & !FLAGS == layout.cache_chunk())

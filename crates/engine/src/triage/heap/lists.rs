@@ -1,11 +1,11 @@
 //! Lists of freed chunks: what they say of chunks, and whether they are sound.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use outpost_base::{MemoryReader, Va, VaRange};
 
 use super::find::Allocator;
-use super::layout::{BINS, CACHE_BINS, FAST_BINS, Layout, SMALL_BINS};
+use super::layout::{BINS, FAST_BINS, Layout, SMALL_BINS};
 use super::walk::printable;
 use super::{ALIGNMENT, Chunk, ChunkState, FreeList, HEADER, Heap, HeapProblem, SMALLEST, word};
 use crate::{Engine, EngineError, ProcessMemory, ThreadOrdinal};
@@ -20,7 +20,8 @@ struct Singly {
     first: u64,
     /// From what links lead to to the chunk: fast bins lead to chunks, caches to what the program had.
     to_chunk: u64,
-    size: u64,
+    /// Least and greatest size of its chunks.
+    sizes: (u64, u64),
     list: FreeList,
     /// How many chunks it says to have.
     count: Option<u64>,
@@ -37,7 +38,7 @@ impl Engine {
         let layout = &allocator.layout;
         let mut marker = Marker { heap, memory, layout, listed: HashSet::new() };
         let caches = match allocator.cache_offset {
-            Some(offset) => self.caches_of_threads(offset, memory)?,
+            Some(offset) => self.caches_of_threads(offset, layout, memory)?,
             None => marker.caches_by_look(),
         };
         for (thread, cache) in caches {
@@ -62,6 +63,7 @@ impl Engine {
     fn caches_of_threads(
         &mut self,
         offset: i64,
+        layout: &Layout,
         memory: &ProcessMemory,
     ) -> Result<Vec<(Option<ThreadOrdinal>, Va)>, EngineError> {
         let process = self.current_process()?;
@@ -75,7 +77,7 @@ impl Engine {
             Some((Some(thread), Va(cache)))
         });
         let caches: Vec<_> = caches.collect();
-        memory.prefetch(&caches.iter().map(|(_, at)| VaRange::from_len(*at, CACHE_BINS * 10)).collect::<Vec<_>>())?;
+        memory.prefetch(&caches.iter().map(|(_, at)| VaRange::from_len(*at, layout.cache())).collect::<Vec<_>>())?;
         Ok(caches)
     }
 }
@@ -121,15 +123,16 @@ impl Marker<'_> {
 
     fn looks_like_cache(&self, cache: Va) -> bool {
         let mut used = false;
-        let agrees = (0..CACHE_BINS).all(|number| {
-            let (Some(count), Some(mut entry)) = (self.count(cache, number), self.entry(cache, number)) else {
+        let room = self.room(cache);
+        let agrees = (0..self.layout.cache_bins).all(|number| {
+            let (Some(count), Some(mut entry)) = (self.count(cache, number, room), self.entry(cache, number)) else {
                 return false;
             };
             used |= count != 0;
-            let size = SMALLEST + ALIGNMENT * number;
+            let sizes = self.layout.cached_sizes(number);
             for _ in 0..count {
                 let Some(chunk) = self.chunk(Va(entry.wrapping_sub(HEADER))) else { return false };
-                if chunk.size != size {
+                if !(sizes.0..=sizes.1).contains(&chunk.size) {
                     return false;
                 }
                 entry = self.layout.link(chunk.at + HEADER, chunk.links[0]);
@@ -139,9 +142,28 @@ impl Marker<'_> {
         agrees && used
     }
 
-    fn count(&self, cache: Va, number: u64) -> Option<u64> {
+    /// How many chunks each list of a cache takes, where that is noted as what is left of it. A tunable sets it, so it is
+    /// what most of the empty lists have left; `None` if none is empty.
+    fn room(&self, cache: Va) -> Option<u64> {
+        if !self.layout.notes_room {
+            return None;
+        }
+        let mut times: HashMap<u64, u64> = HashMap::new();
+        for number in (0..self.layout.cache_bins).filter(|number| self.entry(cache, *number) == Some(0)) {
+            *times.entry(self.noted(cache, number)?).or_default() += 1;
+        }
+        times.into_iter().max_by_key(|(room, times)| (*times, *room)).map(|(room, _)| room)
+    }
+
+    fn noted(&self, cache: Va, number: u64) -> Option<u64> {
         let mut memory = self.memory.clone();
         memory.read_uint(cache + self.layout.count * number, self.layout.count as usize)
+    }
+
+    /// How many chunks a list of a cache says to have; `room` as [`Marker::room`] has it.
+    fn count(&self, cache: Va, number: u64, room: Option<u64>) -> Option<u64> {
+        let noted = self.noted(cache, number)?;
+        if self.layout.notes_room { room.map(|room| room.wrapping_sub(noted)) } else { Some(noted) }
     }
 
     fn entry(&self, cache: Va, number: u64) -> Option<u64> {
@@ -149,31 +171,36 @@ impl Marker<'_> {
     }
 
     fn head(&self, cache: Va, number: u64) -> Va {
-        cache + self.layout.count * CACHE_BINS + 8 * number
+        cache + self.layout.count * self.layout.cache_bins + 8 * number
     }
 
     fn cache(&mut self, thread: Option<ThreadOrdinal>, cache: Va) {
+        // Since 2.42 a thread without one is led to a constant.
+        if self.layout.notes_room && !self.heap.contains(cache) {
+            return;
+        }
         self.set(Va(cache.0.wrapping_sub(HEADER)), ChunkState::Cache(thread));
-        for number in 0..CACHE_BINS {
-            let (Some(count), Some(first)) = (self.count(cache, number), self.entry(cache, number)) else { return };
+        let room = self.room(cache);
+        for number in 0..self.layout.cache_bins {
+            let Some(first) = self.entry(cache, number) else { return };
             self.follow(&Singly {
                 head: self.head(cache, number),
                 first,
                 to_chunk: HEADER,
-                size: SMALLEST + ALIGNMENT * number,
+                sizes: self.layout.cached_sizes(number),
                 list: FreeList::Cache(thread),
-                count: Some(count),
+                count: self.count(cache, number, room),
             });
         }
     }
 
     fn arena(&mut self, number: usize) {
         let at = self.heap.arenas[number].at;
-        for number in 0..FAST_BINS {
-            let head = at + self.layout.fast_bins + 8 * number;
+        for number in 0..self.layout.fast_bins.map_or(0, |_| FAST_BINS) {
+            let head = at + self.layout.fast_bins.unwrap_or(0) + 8 * number;
             let Some(first) = word(self.memory, head) else { return };
             let size = SMALLEST + ALIGNMENT * number;
-            self.follow(&Singly { head, first, to_chunk: 0, size, list: FreeList::Fast, count: None });
+            self.follow(&Singly { head, first, to_chunk: 0, sizes: (size, size), list: FreeList::Fast, count: None });
         }
         for number in 1..BINS {
             self.bin(at, number);
@@ -181,8 +208,9 @@ impl Marker<'_> {
     }
 
     fn follow(&mut self, singly: &Singly) {
-        let (list, size) = (singly.list, singly.size);
-        let name = format!("{list} for {size:#x} bytes");
+        let (list, (least, greatest)) = (singly.list, singly.sizes);
+        let sizes = if least == greatest { format!("{least:#x}") } else { format!("{least:#x} to {greatest:#x}") };
+        let name = format!("{list} for {sizes} bytes");
         let mut entry = singly.first;
         let mut last: Option<Chunk> = None;
         let mut length = 0;
@@ -207,7 +235,7 @@ impl Marker<'_> {
                 };
                 return self.wrong(place, text);
             };
-            if chunk.size != size {
+            if !(least..=greatest).contains(&chunk.size) {
                 self.wrong(chunk.at, format!("it has {:#x} bytes and is in the {name}", chunk.size));
             }
             if !self.listed.insert(chunk.at) {
@@ -222,6 +250,7 @@ impl Marker<'_> {
         }
         if let Some(count) = singly.count.filter(|count| *count != length) {
             let at = last.map_or(Va(singly.first), |last| last.at);
+            let count = count as i64;
             let text =
                 format!("the {name} has 0n{length} chunks and counts 0n{count}: a link or the count was overwritten");
             self.wrong(at, text);

@@ -16,8 +16,9 @@ const SEARCHED: u64 = 64 << 20;
 const LEAST: u64 = 128 << 10;
 
 /// Finds them: at the starts of anonymous mappings that are no heaps, where nearly all are, since the kernel puts each new
-/// mapping below the last; those that are missing then within such mappings.
-pub(super) fn find(heap: &mut Heap, memory: &ProcessMemory, regions: &[Region]) -> Result<(), EngineError> {
+/// mapping below the last; those that are missing then within such mappings. `tail`: bytes at a mapping's end that the chunk
+/// in it does not count.
+pub(super) fn find(heap: &mut Heap, tail: u64, memory: &ProcessMemory, regions: &[Region]) -> Result<(), EngineError> {
     let is_candidate = |region: &&Region| {
         region.read && region.write && region.inode == 0 && region.usage != RegionUsage::Stack && !region.shared
     };
@@ -34,7 +35,7 @@ pub(super) fn find(heap: &mut Heap, memory: &ProcessMemory, regions: &[Region]) 
         for range in open {
             let mut reader = memory.clone();
             let (before, header) = (reader.read_u64(range.start), reader.read_u64(range.start + 8));
-            match before.zip(header).and_then(|(before, header)| mapped_chunk(range, before, header)) {
+            match before.zip(header).and_then(|(before, header)| mapped_chunk(range, before, header, tail)) {
                 Some(chunk) => {
                     next.extend(behind(range, &chunk));
                     heap.mapped.push(chunk);
@@ -51,7 +52,7 @@ pub(super) fn find(heap: &mut Heap, memory: &ProcessMemory, regions: &[Region]) 
         if is_all || searched > SEARCHED {
             break;
         }
-        search(range, memory, &mut heap.mapped)?;
+        search(range, tail, memory, &mut heap.mapped)?;
     }
     heap.mapped.sort_by_key(|chunk| chunk.at);
     Ok(())
@@ -64,17 +65,21 @@ fn behind(range: VaRange, chunk: &Chunk) -> Option<VaRange> {
 }
 
 /// The chunk that a range begins with, by its header.
-fn mapped_chunk(range: VaRange, before: u64, header: u64) -> Option<Chunk> {
-    let size = header & !FLAGS;
+fn mapped_chunk(range: VaRange, before: u64, header: u64, tail: u64) -> Option<Chunk> {
+    let size = (header & !FLAGS).checked_add(tail)?;
+    // Where there is a tail, the lowest bit says whether the mapping has huge pages (`MMAP_HP`).
+    let before = if tail == 0 { before } else { before & !1 };
     // What alignment left free before it is noted there (glibc malloc/malloc.c, sysmalloc_mmap).
     let whole = size.checked_add(before)?;
     let fits = size >= PAGE && before < PAGE && whole.is_multiple_of(PAGE) && whole <= range.len();
-    let found = Chunk { at: range.start, size, state: ChunkState::Mapped, previous_size: before, links: [0, 0] };
+    // Of a tail the program has one word, as everywhere of what follows its chunk (`memsize`).
+    let tail = tail.saturating_sub(8);
+    let found = Chunk { at: range.start, size, state: ChunkState::Mapped, previous_size: before, links: [0, 0], tail };
     (header & FLAGS == MAPPED && fits).then_some(found)
 }
 
 /// Looks at the start of each page.
-fn search(range: VaRange, memory: &ProcessMemory, found: &mut Vec<Chunk>) -> Result<(), EngineError> {
+fn search(range: VaRange, tail: u64, memory: &ProcessMemory, found: &mut Vec<Chunk>) -> Result<(), EngineError> {
     let mut bytes: Vec<u8> = Vec::new();
     let (mut start, mut next) = (range.start, range.start);
     memory.read_stream(range, &mut |piece| {
@@ -82,7 +87,7 @@ fn search(range: VaRange, memory: &ProcessMemory, found: &mut Vec<Chunk>) -> Res
         while let Some(head) = bytes.get((next.0 - start.0) as usize..).and_then(|rest| rest.first_chunk::<16>()) {
             let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| head[at + byte]));
             let left = VaRange { start: next, end: range.end };
-            match mapped_chunk(left, word(0), word(8)).filter(|chunk| chunk.size >= LEAST && word(0) == 0) {
+            match mapped_chunk(left, word(0), word(8), tail).filter(|chunk| chunk.size >= LEAST && word(0) == 0) {
                 Some(chunk) => {
                     next += chunk.size;
                     found.push(chunk);

@@ -108,13 +108,15 @@ pub struct Chunk {
     previous_size: u64,
     /// The two words behind its header: links, while it is free.
     links: [u64; 2],
+    /// Bytes at its end that the program cannot use, though no other chunk follows.
+    tail: u64,
 }
 
 impl Chunk {
     /// What the program may use of it: the next chunk's first word belongs to it while it is in use.
     pub fn user(&self) -> VaRange {
         let more = if self.state == ChunkState::Mapped { 0 } else { 8 };
-        VaRange::from_len(self.at + HEADER, self.size.saturating_sub(HEADER) + more)
+        VaRange::from_len(self.at + HEADER, (self.size + more).saturating_sub(HEADER + self.tail))
     }
 }
 
@@ -296,7 +298,7 @@ impl Engine {
             let arena = self.arena(at, &ranges, &allocator, &memory, &mut heap)?;
             heap.arenas.push(arena);
         }
-        mapped::find(&mut heap, &memory, &regions)?;
+        mapped::find(&mut heap, layout.mapped_tail, &memory, &regions)?;
         self.mark_lists(&mut heap, &allocator, &memory)?;
         Ok(heap)
     }

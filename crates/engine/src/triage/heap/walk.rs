@@ -267,6 +267,7 @@ impl Walker {
                 state: if is_top { ChunkState::Top } else { ChunkState::Busy },
                 previous_size: link(0),
                 links: [link(16), link(24)],
+                tail: 0,
             });
             self.next += size;
             if is_top {
