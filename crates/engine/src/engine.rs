@@ -54,6 +54,7 @@ pub struct Engine {
     pub(crate) views: ViewStore,
     pub(crate) symbols: Rc<SymbolStore>,
     pub(crate) sources: SourceStore,
+    pub(crate) ignores_case: bool,
     /// Functions that compilers put into others have rows of their own in stacks.
     pub(crate) shows_inline: bool,
     /// Functions that source steps do not enter.
@@ -98,6 +99,7 @@ impl Engine {
             views: ViewStore::default(),
             symbols: Rc::new(SymbolStore::new(interrupter.clone())),
             sources: SourceStore::default(),
+            ignores_case: true,
             shows_inline: true,
             step_filter: Vec::new(),
             interrupter,

@@ -1,13 +1,18 @@
 //! The debugger's wildcards in names of symbols.
 //!
 //! `*` any run, `?` one character, `[a-z]` one of a set, `#` zero or more of the preceding, `+` one or more of it,
-//! `\` takes the next literally; a leading `_` matches any number of underscores. Letters match in any case.
+//! `\` takes the next literally; a leading `_` matches any number of underscores. Letters match in any case, unless it is
+//! said that case counts.
 //! Source: the reference's "String Wildcard Syntax" and "Symbol Syntax and Symbol Matching".
+
+use crate::CaseRule;
 
 /// A pattern, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wildcard {
     items: Vec<Item>,
+    /// Letters of the items are lower case where it does not count.
+    case_counts: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,13 @@ impl Wildcard {
 
     /// Parses a pattern. Anything is one: an unfinished set or escape stands for itself.
     pub fn new(pattern: &str) -> Wildcard {
+        Wildcard::with_case(pattern, CaseRule::Ignore)
+    }
+
+    /// The same for letters that match in their own case only, or in any.
+    pub fn with_case(pattern: &str, case: CaseRule) -> Wildcard {
+        let case_counts = case == CaseRule::Exact;
+        let fold = |letter| if case_counts { letter } else { fold(letter) };
         let mut items: Vec<Item> = Vec::new();
         let mut chars = pattern.chars().peekable();
         if chars.peek() == Some(&'_') {
@@ -60,13 +72,13 @@ impl Wildcard {
                     continue;
                 }
                 '?' => What::Any,
-                '[' => parse_set(&mut chars).unwrap_or(What::Char('[')),
+                '[' => parse_set(&mut chars, &fold).unwrap_or(What::Char('[')),
                 '\\' => What::Char(fold(chars.next().unwrap_or('\\'))),
                 literal => What::Char(fold(literal)),
             };
             items.push(Item { what, repeat: Repeat::Once });
         }
-        Wildcard { items }
+        Wildcard { items, case_counts }
     }
 
     /// Whether all of `text` fits the pattern. Takes time proportional to the product of both lengths at most.
@@ -78,7 +90,7 @@ impl Wildcard {
             *start = true;
         }
         self.skip_optional(&mut reached);
-        for letter in text.chars().map(fold) {
+        for letter in text.chars().map(|letter| if self.case_counts { letter } else { fold(letter) }) {
             next.fill(false);
             let mut any = false;
             for (at, item) in self.items.iter().enumerate() {
@@ -123,7 +135,7 @@ impl Wildcard {
     /// Letters, lower case, that every text that fits begins with.
     pub(crate) fn literal_prefix(&self) -> String {
         let letter = |item: &Item| match (&item.what, item.repeat) {
-            (What::Char(letter), Repeat::Once) => Some(*letter),
+            (What::Char(letter), Repeat::Once) => Some(fold(*letter)),
             _ => None,
         };
         self.items.iter().map_while(letter).collect()
@@ -135,7 +147,7 @@ impl Wildcard {
         let mut run = String::new();
         for item in &self.items {
             match (&item.what, item.repeat) {
-                (What::Char(letter), Repeat::Once) => run.push(*letter),
+                (What::Char(letter), Repeat::Once) => run.push(fold(*letter)),
                 _ => {
                     if run.len() > longest.len() {
                         longest = std::mem::take(&mut run);
@@ -158,7 +170,7 @@ impl What {
     }
 }
 
-fn parse_set(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<What> {
+fn parse_set(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, fold: &dyn Fn(char) -> char) -> Option<What> {
     let mut ahead = chars.clone();
     let mut ranges = Vec::new();
     loop {
@@ -212,6 +224,14 @@ mod tests {
         check(r"a\*b", &["a*b"], &["axb"]);
         check("_foo", &["foo", "_foo", "___foo"], &["x_foo"]);
         check("std::vector<*>::push_back", &["std::vector<int, std::allocator<int> >::push_back"], &["std::vector"]);
+    }
+
+    #[test]
+    fn case_counts_where_that_is_said() {
+        let wildcard = Wildcard::with_case("Ma[I-K]*\\N", CaseRule::Exact);
+        assert!(wildcard.matches("MaIN") && wildcard.matches("MaJxN"));
+        assert!(!wildcard.matches("maIN") && !wildcard.matches("MaiN") && !wildcard.matches("MaIn"));
+        assert_eq!((wildcard.literal_prefix(), wildcard.longest_literal()), ("ma".into(), "ma".into()));
     }
 
     #[test]

@@ -210,7 +210,7 @@ fn sort<K: Ord>(rows: &mut [ExaminedSymbol], down: bool, key: impl Fn(&ExaminedS
 }
 
 fn locals(pattern: &str, debugger: &mut Debugger) -> Vec<ExaminedSymbol> {
-    let wildcard = Wildcard::new(pattern);
+    let wildcard = debugger.engine.name_pattern(pattern);
     // Without a frame there are none, which is no failure of a search.
     let found = debugger.engine.locals().unwrap_or_default();
     let matching = found.into_iter().filter(|variable| !variable.artificial && wildcard.matches(&variable.name));

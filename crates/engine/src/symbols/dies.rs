@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use outpost_base::Va;
-use outpost_symbols::{CaseRule, DieRef, DieSection, DieText};
+use outpost_symbols::{DieRef, DieSection, DieText};
 
 use crate::modules::Module;
 use crate::symbols::ModuleSymbols;
@@ -84,7 +84,7 @@ impl Engine {
             }
             DiePlace::Name(name) => {
                 let (modules, bare) = self.modules_for(name)?;
-                for case in [CaseRule::Exact, CaseRule::Ignore] {
+                for &case in self.case_rules() {
                     for module in &modules {
                         let symbols = loader.prepared(module)?;
                         let Some(known) = symbols.module() else { continue };

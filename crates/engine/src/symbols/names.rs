@@ -13,8 +13,30 @@ use crate::{Engine, EngineError};
 const MAX_MATCHES: usize = 1 << 20;
 
 impl Engine {
+    /// Whether names of symbols and types are found in any case, where the exact one is not there (`SYMOPT_CASE_INSENSITIVE`).
+    /// They are, unless it is changed.
+    pub fn ignores_case(&self) -> bool {
+        self.ignores_case
+    }
+
+    /// Changes that.
+    #[doc(alias = "AddSymbolOptions")]
+    pub fn set_ignores_case(&mut self, ignored: bool) {
+        self.ignores_case = ignored;
+    }
+
+    /// How names are looked for, one rule after the other.
+    pub(crate) fn case_rules(&self) -> &'static [CaseRule] {
+        if self.ignores_case { &[CaseRule::Exact, CaseRule::Ignore] } else { &[CaseRule::Exact] }
+    }
+
+    /// A pattern for names of symbols and types.
+    pub fn name_pattern(&self, pattern: &str) -> Wildcard {
+        Wildcard::with_case(pattern, if self.ignores_case { CaseRule::Ignore } else { CaseRule::Exact })
+    }
+
     /// Functions and variables called `name`, which may be `module!name`. Scopes and template arguments may be left out;
-    /// what leaves out least wins. Exact case first, any case only if that finds nothing.
+    /// what leaves out least wins. Exact case first, any case only if that finds nothing ([`Engine::ignores_case`]).
     ///
     /// # Errors
     /// [`EngineError::NoModule`]; [`EngineError::NoSymbol`]; [`EngineError::Cancelled`].
@@ -22,7 +44,7 @@ impl Engine {
     pub fn find_name(&mut self, name: &str) -> Result<Vec<NamedAddress>, EngineError> {
         let (modules, bare) = self.modules_for(name)?;
         let loader = self.symbol_loader(self.current_process()?)?;
-        for case in [CaseRule::Exact, CaseRule::Ignore] {
+        for &case in self.case_rules() {
             let mut found = Vec::new();
             for module in &modules {
                 let symbols = loader.prepared(module)?;
@@ -48,7 +70,7 @@ impl Engine {
     #[doc(alias = "StartSymbolMatch")]
     pub fn match_names(&mut self, pattern: &str) -> Result<Vec<NamedAddress>, EngineError> {
         let (modules, bare) = self.modules_for(pattern)?;
-        let wildcard = Wildcard::new(&bare);
+        let wildcard = self.name_pattern(&bare);
         let loader = self.symbol_loader(self.current_process()?)?;
         let mut found = Vec::new();
         for module in modules {
@@ -129,7 +151,7 @@ impl Engine {
     pub(crate) fn breakpoint_places(&mut self, name: &str) -> Result<Vec<Va>, EngineError> {
         let (modules, bare) = self.modules_for(name)?;
         let loader = self.symbol_loader(self.current_process()?)?;
-        for case in [CaseRule::Exact, CaseRule::Ignore] {
+        for &case in self.case_rules() {
             let mut found: Vec<(bool, Va)> = Vec::new();
             for module in &modules {
                 let symbols = loader.prepared(module)?;

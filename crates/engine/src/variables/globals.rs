@@ -32,7 +32,7 @@ impl Engine {
     pub fn global(&mut self, name: &str) -> Result<Option<Value>, EngineError> {
         let (modules, bare) = self.modules_for(name)?;
         let loader = self.symbol_loader(self.current_process()?)?;
-        for case in [CaseRule::Exact, CaseRule::Ignore] {
+        for &case in self.case_rules() {
             for module in &modules {
                 let symbols = loader.prepared(module)?;
                 let found = self.global_in(module, &symbols, &bare, case);

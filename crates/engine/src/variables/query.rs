@@ -1,6 +1,6 @@
 //! Asking for variables and types.
 
-use outpost_symbols::{CaseRule, Type, Value, Variable, VariableKind, Variables, Wildcard};
+use outpost_symbols::{Type, Value, Variable, VariableKind, Variables};
 
 use super::{FrameVariable, StackContext};
 use crate::{Engine, EngineError, StackFrame};
@@ -81,7 +81,7 @@ impl Engine {
     pub fn find_types(&mut self, name: &str) -> Result<Vec<Type>, EngineError> {
         let (modules, bare) = self.modules_for(name)?;
         let loader = self.symbol_loader(self.current_process()?)?;
-        for case in [CaseRule::Exact, CaseRule::Ignore] {
+        for &case in self.case_rules() {
             let mut found = Vec::new();
             for module in &modules {
                 let symbols = loader.prepared(module)?;
@@ -111,7 +111,7 @@ impl Engine {
     /// [`EngineError::NoModule`]; [`EngineError::Cancelled`].
     pub fn match_types(&mut self, pattern: &str) -> Result<Vec<(String, String, Type)>, EngineError> {
         let (modules, bare) = self.modules_for(pattern)?;
-        let wildcard = Wildcard::new(&bare);
+        let wildcard = self.name_pattern(&bare);
         let loader = self.symbol_loader(self.current_process()?)?;
         let mut found = Vec::new();
         for module in modules {
