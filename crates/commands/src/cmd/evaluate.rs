@@ -30,8 +30,10 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
                   the index of an array, vector or other sequence, or the key of a map. -> and * go through smart pointers and \
                   optional values as through pointers. Functions are called as by .call. Characters and texts have C++'s \
                   forms and Rust's b'x'; 'ab' is an int, and 'é' the code of the character. Strings, pointers to \
-                  characters and arrays of them are compared with a text by what they say, whatever the encoding.",
-        example: "?? head->next->value; ?? total = 5; ?? ages[\"ann\"]; ?? title == L\"b\\u00e4r\"; ?? (int)puts(\"hello\")",
+                  characters and arrays of them are compared with a text by what they say, whatever the encoding. \
+                  @$teb and @$thread point to the thread's struct pthread, @$peb and @$proc to the auxiliary vector, \
+                  where debug information of the C library is found; to MASM they are numbers.",
+        example: "?? head->next->value; ?? total = 5; ?? ages[\"ann\"]; ?? title == L\"b\\u00e4r\"; ?? (int)puts(\"hello\"); ?? @$teb->tid",
         group: Group::Symbols,
         eats_line: false,
         run: carry_out::<EvaluateCpp>,

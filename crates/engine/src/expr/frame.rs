@@ -158,14 +158,12 @@ impl Scope for EngineScope<'_> {
         if let Some(value) = self.engine.user_value(name) {
             return Ok(value);
         }
-        match self.engine.pseudo_register(name) {
-            Ok(value) => Ok(number_value(value)),
-            Err(EngineError::NoRegister { .. }) => Err(ExprError::Register { name: name.to_owned() }),
-            Err(EngineError::RegisterUnavailable { reason, .. }) => {
-                Err(ExprError::PseudoRegister { name: name.to_owned(), reason })
-            }
-            Err(error) => Err(ExprError::PseudoRegister { name: name.to_owned(), reason: error.to_string() }),
-        }
+        self.engine.pseudo_register(name).map(number_value).map_err(|error| no_pseudo_register(name, error))
+    }
+
+    fn pointed_to(&mut self, register: &str) -> Option<Result<Type, ExprError>> {
+        let found = self.engine.block_type(register)?;
+        Some(found.map_err(|error| no_pseudo_register(register, error)))
     }
 
     fn addresses(&mut self, name: &Name) -> Result<Vec<Va>, ExprError> {
@@ -297,6 +295,15 @@ impl EngineScope<'_> {
         slot.copy_from_slice(bytes);
         let value = RegisterValue::from_bytes(&changed).ok_or_else(|| refused("its register is too wide"))?;
         self.engine.set_register(name, value).map_err(|error| refused(&error.to_string()))
+    }
+}
+
+fn no_pseudo_register(name: &str, error: EngineError) -> ExprError {
+    let name = name.to_owned();
+    match error {
+        EngineError::NoRegister { .. } => ExprError::Register { name },
+        EngineError::RegisterUnavailable { reason, .. } => ExprError::PseudoRegister { name, reason },
+        error => ExprError::PseudoRegister { name, reason: error.to_string() },
     }
 }
 

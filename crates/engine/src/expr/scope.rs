@@ -58,6 +58,15 @@ pub trait Scope {
     /// [`ExprError::PseudoRegister`] if it has no value now, [`ExprError::Register`] if there is no such name.
     fn pseudo_register(&mut self, name: &str) -> Result<Value, ExprError>;
 
+    /// What a pseudo-register points to, for those that are pointers to structures (`$teb`, `$peb`); `None` for others.
+    ///
+    /// # Errors
+    /// [`ExprError::PseudoRegister`] if the type is not to be had.
+    fn pointed_to(&mut self, register: &str) -> Option<Result<Type, ExprError>> {
+        let _ = register;
+        None
+    }
+
     /// Addresses of the symbols and modules of this name, each once; empty if there are none.
     ///
     /// # Errors

@@ -118,7 +118,19 @@ impl Scope for TestScope {
     fn pseudo_register(&mut self, name: &str) -> Result<Value, ExprError> {
         match name {
             "$t0" => Ok(number_value(0x77)),
+            "$teb" | "$peb" => Ok(number_value(MEMORY.0)),
             _ => Err(ExprError::Register { name: name.to_owned() }),
+        }
+    }
+
+    fn pointed_to(&mut self, register: &str) -> Option<Result<Type, ExprError>> {
+        match register {
+            "$teb" => types().named("node").pop().map(Ok),
+            "$peb" => {
+                let reason = "its type is not here".to_owned();
+                Some(Err(ExprError::PseudoRegister { name: register.to_owned(), reason }))
+            }
+            _ => None,
         }
     }
 

@@ -155,6 +155,21 @@ fn texts_of_any_encoding_are_compared_by_what_they_say() {
 }
 
 #[test]
+fn blocks_are_pointers_to_their_types_in_cpp_and_numbers_in_masm() {
+    cpp("@$teb", "node *", 0x1000);
+    cpp("@$teb->tag", "int", -7);
+    cpp("@$teb + 1", "node *", 0x1020);
+    cpp("@$teb->next == @$teb", "bool", 1);
+    masm("@$teb + 1", 0x1001);
+    masm("@@(@$teb->level) + 4", 1);
+    cpp("@$peb", "void *", 0x1000);
+    cpp("@$peb == 0x1000", "bool", 1);
+    cpp_fails("@$peb->tag", "'$peb' is not available: its type is not here");
+    let cast = "a pointer to void has no members; cast it, as in ((type *)pointer)->member";
+    cpp_fails("((void *)n.next)->tag", &format!("operand error at '->': {cast}"));
+}
+
+#[test]
 fn masm_operators_by_precedence() {
     masm("1 + 2 * 3", 7);
     masm("(1 + 2) * 3", 9);

@@ -1,5 +1,6 @@
 //! Registers by name: those of the processor, in the thread or in a frame, and the debugger's own (`$ip`, `$t0`).
 
+mod blocks;
 mod pseudo;
 mod user;
 

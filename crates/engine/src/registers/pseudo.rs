@@ -132,7 +132,7 @@ impl Engine {
                 let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
                 Ok(now.map(|time| time.as_micros() as u64).unwrap_or(0))
             }
-            "$proc" | "$peb" => self.stack_vectors().map(|at| at.0),
+            "$proc" | "$peb" => self.auxiliary_vector().map(|at| at.0),
             "$callret" => self.scope.recent.call.ok_or_else(|| unavailable("nothing was called")),
             other if other.starts_with("$exr_") => self.exception_register(name, other),
             _ if PSEUDO_REGISTERS.contains(&lower.as_str()) => Err(unavailable("not on this target")),
@@ -167,20 +167,5 @@ impl Engine {
                 _ => Err(EngineError::NoRegister { name: name.to_owned() }),
             },
         }
-    }
-
-    /// Where the kernel put arguments, environment and auxiliary vector: what a process has instead of a PEB.
-    ///
-    /// The auxiliary vector itself lies on the initial stack and has no pointer to it; `AT_RANDOM` points right behind
-    /// it, `AT_EXECFN` to the program's name at the end of the strings.
-    fn stack_vectors(&self) -> Result<Va, EngineError> {
-        /// Address of 16 random bytes (getauxval(3)).
-        const AT_RANDOM: u64 = 25;
-        let process = self.process(self.current_process()?)?;
-        let at = process.info.auxv.iter().find(|(kind, _)| *kind == AT_RANDOM).map(|(_, value)| Va(*value));
-        at.ok_or_else(|| EngineError::RegisterUnavailable {
-            name: "$peb".into(),
-            reason: "the process's auxiliary vector is not known".into(),
-        })
     }
 }

@@ -53,7 +53,11 @@ impl Compiler<'_> {
             }
             Cpp::Register(name) => {
                 self.register(name)?;
-                Ok(Operand::Value(builtin("unsigned long")))
+                match self.scope.pointed_to(name) {
+                    None => Ok(Operand::Value(builtin("unsigned long"))),
+                    Some(Ok(of)) => Ok(Operand::Value(pointer_to(&of))),
+                    Some(Err(_)) => Err(beside(name, "is of a type that is not known")),
+                }
             }
             Cpp::Name(name) => self.name(name),
             Cpp::Masm(inner) => {

@@ -103,6 +103,10 @@ impl Compiler<'_> {
             "$ip" => arch.pc(),
             "$csp" => arch.sp(),
             "$retreg" | "$retreg64" => arch.return_value(),
+            "$teb" | "$thread" => {
+                let base = arch.register_by_name("fs_base");
+                base.ok_or_else(|| ExprError::Register { name: name.to_owned() })?
+            }
             _ if name.starts_with('$') => return Err(beside(name, "is known to the client only")),
             _ => {
                 let id = arch.register_by_name(name);

@@ -26,7 +26,16 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
         Cpp::Bool(value) => Ok(truth(*value)),
         Cpp::Null => Ok(Value::from_bytes(pointer_to(&builtin("void")), vec![0; 8])),
         Cpp::Name(name) => self::name(name, scope).and_then(|value| through_reference(value, scope)),
-        Cpp::Register(name) => register(name, scope),
+        Cpp::Register(name) => {
+            let value = register(name, scope)?;
+            Ok(match scope.pointed_to(name) {
+                Some(to) => {
+                    let to = to.unwrap_or_else(|_| builtin("void"));
+                    value.cast(pointer_to(&to))
+                }
+                None => value,
+            })
+        }
         Cpp::Unary(operator, operand) => {
             let value = evaluate(operand, scope)?;
             unary(*operator, &value, scope)
@@ -47,6 +56,9 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
             let mut value = evaluate(of, scope)?;
             // `.` on a pointer is what is meant by it in Rust, and never anything else in C++.
             if *arrow || value.value_type().is_pointer() {
+                if is_untyped_pointer(value.value_type()) {
+                    return Err(no_type(of, scope));
+                }
                 value = dereference(&value, scope)?;
             }
             member_of(&value, member, scope)
@@ -97,6 +109,21 @@ fn call(expr: &Cpp, returns: Option<&Type>, scope: &mut dyn Scope) -> Result<Val
         }
         other => evaluate(other, scope),
     }
+}
+
+/// Whether it points to nobody knows what.
+fn is_untyped_pointer(of: &Type) -> bool {
+    of.is_pointer() && of.target().is_some_and(|target| matches!(target.resolved().kind(), TypeKind::Void))
+}
+
+/// Why an untyped pointer has no members.
+fn no_type(pointer: &Cpp, scope: &mut dyn Scope) -> ExprError {
+    if let Cpp::Register(name) = pointer
+        && let Some(Err(reason)) = scope.pointed_to(name)
+    {
+        return reason;
+    }
+    operand("->", "a pointer to void has no members; cast it, as in ((type *)pointer)->member")
 }
 
 fn evaluate_all(exprs: &[Cpp], scope: &mut dyn Scope) -> Result<Vec<Value>, ExprError> {
