@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use outpost_base::{LoadBias, MemoryReader, RegisterValue, Va};
-use outpost_symbols::{CallerFrame, CaseRule, FrameContext, SymbolKind, Value, Variables};
+use outpost_symbols::{CallerFrame, CaseRule, FrameContext, SymbolKind, TypeTable, Value, Variables};
 
 use super::tls::TlsSearch;
 use crate::modules::Module;
@@ -39,6 +39,10 @@ impl Engine {
                 if found.is_some() {
                     return Ok(found);
                 }
+            }
+            // `long` is no enumerator `LONG` of some library.
+            if !TypeTable::builtin().named(&bare).is_empty() {
+                break;
             }
         }
         Ok(None)

@@ -1,6 +1,6 @@
 //! Asking for variables and types.
 
-use outpost_symbols::{Type, Value, Variable, VariableKind, Variables};
+use outpost_symbols::{CaseRule, Type, TypeTable, Value, Variable, VariableKind, Variables};
 
 use super::{FrameVariable, StackContext};
 use crate::{Engine, EngineError, StackFrame};
@@ -91,14 +91,21 @@ impl Engine {
             if !found.is_empty() {
                 return Ok(found);
             }
-        }
-        // Spellings that no entry has, such as `unsigned long` where the compiler wrote `long unsigned int`.
-        for module in &modules {
-            let symbols = loader.prepared(module)?;
-            let Some(types) = symbols.module().and_then(|known| known.types()) else { continue };
-            let found = types.named(&bare);
-            if !found.is_empty() {
-                return Ok(found);
+            if case == CaseRule::Ignore {
+                break;
+            }
+            // Spellings that no entry has, such as `unsigned long` where the compiler wrote `long unsigned int`.
+            for module in &modules {
+                let symbols = loader.prepared(module)?;
+                let Some(types) = symbols.module().and_then(|known| known.types()) else { continue };
+                let found = types.named(&bare);
+                if !found.is_empty() {
+                    return Ok(found);
+                }
+            }
+            // What everybody knows by its exact name is not something else that some library calls `Long`.
+            if !TypeTable::builtin().named(&bare).is_empty() {
+                break;
             }
         }
         Err(EngineError::NoSymbol { name: name.to_owned() })
