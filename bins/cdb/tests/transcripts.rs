@@ -92,6 +92,7 @@ transcripts! {
     search
     server
     session
+    shapes
     signals
     source
     source_moved

@@ -168,11 +168,23 @@ pub struct ListViews;
 pub struct LoadedViews {
     /// The file.
     pub file: Rc<ViewFile>,
-    /// Types whose objects its views make no sense of, and why.
-    pub failures: Vec<(String, String)>,
+    /// Views that were not for objects of their types.
+    pub failures: Vec<UnusedView>,
+}
+
+/// A view that was not for objects of a type.
+#[derive(Debug, Clone)]
+pub struct UnusedView {
+    /// Line of the file, from 1.
+    pub line: u32,
+    /// The type.
+    pub of: String,
+    /// Why not.
+    pub reason: String,
 }
 
 fields!(LoadedViews { file, failures });
+fields!(UnusedView { line, of, reason });
 
 impl Command for ListViews {
     type Data = Vec<LoadedViews>;
@@ -185,8 +197,14 @@ impl Command for ListViews {
     fn run(self, debugger: &mut Debugger) -> Result<Vec<LoadedViews>, CommandError> {
         let engine = &debugger.engine;
         let failures = |path: &str| {
-            let of_file = engine.view_failures().filter(|(file, ..)| *file == path);
-            of_file.map(|(_, of, why)| (of.to_owned(), why.to_owned())).collect()
+            let of_file = engine.view_failures().filter(|failure| failure.path == path);
+            of_file
+                .map(|failure| UnusedView {
+                    line: failure.line,
+                    of: failure.of.to_owned(),
+                    reason: failure.reason.to_owned(),
+                })
+                .collect()
         };
         let all = engine.view_files().iter();
         Ok(all.map(|file| LoadedViews { file: file.clone(), failures: failures(&file.path) }).collect())
@@ -199,8 +217,8 @@ impl Command for ListViews {
         for LoadedViews { file, failures } in data {
             line!(text, "{}", describe(file));
             problems(file, text);
-            for (of, why) in failures {
-                line!(text, "    not used for {of}: {why}");
+            for UnusedView { line, of, reason } in failures {
+                line!(text, "    line {line}: not used for {of}: {reason}");
             }
         }
     }

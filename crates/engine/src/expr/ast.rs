@@ -323,6 +323,8 @@ pub struct TypeName {
     pub pointers: u8,
     /// Bounds of arrays of it, outermost first: `int[4]`.
     pub bounds: Vec<u64>,
+    /// Whether a reference to it is meant: `Class &`.
+    pub reference: bool,
 }
 
 impl TextLiteral {

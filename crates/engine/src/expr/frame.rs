@@ -4,8 +4,8 @@ use outpost_base::{Arch, MemoryReader, RegisterId, RegisterValue, Va};
 use outpost_symbols::{Store, Type, Unavailable, Value};
 
 use super::{
-    CompileError, Evaluated, Evaluator, Expr, ExprError, Lookup, Name, Place, Radix, Scope, ScopeNames, SourceLine,
-    evaluate, number_value, parse_prefix,
+    CompileError, Evaluated, Evaluator, Expr, ExprError, Lookup, Name, Place, PointerUse, Radix, Scope, ScopeNames,
+    SourceLine, evaluate, number_value, parse_prefix,
 };
 use crate::{Engine, EngineError, ProcessMemory};
 
@@ -268,8 +268,8 @@ impl Scope for EngineScope<'_> {
         self.engine.call_function(function, of, &arguments, returns)
     }
 
-    fn smart_pointer(&mut self, value: &Value) -> Result<Option<Value>, ExprError> {
-        self.engine.view_smart_pointer(value, &mut self.memory)
+    fn smart_pointer(&mut self, value: &Value, usage: PointerUse) -> Result<Option<Value>, ExprError> {
+        self.engine.view_smart_pointer(value, usage, &mut self.memory)
     }
 
     fn place(&mut self, name: &Name) -> Option<Place> {

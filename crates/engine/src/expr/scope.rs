@@ -118,18 +118,30 @@ pub trait Scope {
         Err(ExprError::Unsupported { what: function.to_string(), reason: "expressions call no functions here" })
     }
 
-    /// The pointer that an object acts as by a view of its type (NatVis' `SmartPointer`); `None` if no view says so.
+    /// The pointer that an object acts as for such a use, by a view of its type (NatVis' `SmartPointer`); `None` if no
+    /// view says so.
     ///
     /// # Errors
     /// Why the view cannot tell.
-    fn smart_pointer(&mut self, value: &Value) -> Result<Option<Value>, ExprError> {
-        let _ = value;
+    fn smart_pointer(&mut self, value: &Value, usage: PointerUse) -> Result<Option<Value>, ExprError> {
+        let _ = (value, usage);
         Ok(None)
     }
 
     /// How a variable is reached in every frame at the scope's pc; `None` if it is unknown or takes more than adding a
     /// number to a register.
     fn place(&mut self, name: &Name) -> Option<Place>;
+}
+
+/// What is done with an object that acts as a pointer; what may do the later ones may do the earlier ones, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PointerUse {
+    /// What it points to, and whether that is the same as what another points to.
+    Target,
+    /// Elements beside that, too.
+    Elements,
+    /// All that can be done with a pointer.
+    All,
 }
 
 /// A scope as the parsers see it.

@@ -11,11 +11,22 @@ const DEPTH_LIMIT: usize = 16;
 impl Engine {
     /// The object that a value is a base class's part of, or a pointer to it where the value is a pointer or reference;
     /// `None` if it is of the class that is declared, or that cannot be told. Its virtual table tells (Itanium C++ ABI,
-    /// 2.5.2: the offset to the whole object lies two words before where the object's pointer leads).
+    /// 2.5.2: the offset to the whole object lies two words before where the object's pointer leads), or a view does.
     pub fn derived_object(&mut self, value: &Value, memory: &mut dyn MemoryReader) -> Option<Value> {
         let of = value.value_type().resolved();
         let is_pointer = of.is_pointer();
         let part = if is_pointer { value.deref(memory).ok()? } else { value.clone() };
+        if part.address().is_some_and(|at| at.0 != 0)
+            && let Some((object, is_final)) = self.view_derived(&part, memory)
+        {
+            let by_table = if is_final { None } else { self.by_virtual_table(&object, memory) };
+            return Some(as_given(by_table.unwrap_or(object), is_pointer));
+        }
+        self.by_virtual_table(&part, memory).map(|whole| as_given(whole, is_pointer))
+    }
+
+    /// The object that a base class's part belongs to, by its virtual table.
+    fn by_virtual_table(&mut self, part: &Value, memory: &mut dyn MemoryReader) -> Option<Value> {
         let declared = part.value_type().resolved();
         if !has_virtual_table(&declared, DEPTH_LIMIT) {
             return None;
@@ -35,10 +46,16 @@ impl Engine {
             return None;
         }
         let whole = at.wrapping_offset(to_whole as i64);
-        Some(match is_pointer {
-            true => Value::from_bytes(real.table().pointer_to(real.id()), whole.0.to_le_bytes().to_vec()),
-            false => Value::in_memory(real, whole),
-        })
+        Some(Value::in_memory(real, whole))
+    }
+}
+
+/// An object, or a pointer to it.
+fn as_given(object: Value, is_pointer: bool) -> Value {
+    let of = object.value_type();
+    match object.address().filter(|_| is_pointer) {
+        Some(at) => Value::from_bytes(of.table().pointer_to(of.id()), at.0.to_le_bytes().to_vec()),
+        None => object,
     }
 }
 

@@ -81,7 +81,11 @@ impl Model<'_> {
             Cpp::Cast(to, operand) => {
                 let value = self.evaluate(operand, names)?;
                 let value = value.into_value("cast")?;
+                let is_reference = to.reference;
                 let to: Type = resolve(to, &mut self.scope())?;
+                if let Some(at) = value.address().filter(|_| is_reference) {
+                    return Ok(Object::Value(Value::in_memory(to, at)));
+                }
                 cast(to, &value, &mut self.scope()).map(Object::Value)
             }
             Cpp::SizeofValue(operand) => {

@@ -30,6 +30,46 @@ pub struct Format {
     text: Option<TextFormat>,
     /// How many elements a pointer points to, or of an array are meant.
     elements: Option<Elements>,
+    /// Numbers are results of calls, with what files of views know of them.
+    pub hresult: bool,
+    /// That what a pointer points to is shown as memory.
+    dump: Option<Dump>,
+}
+
+/// Formats that others may follow without a comma between.
+const JOINED: &[&str] = &["na", "nd", "nr", "sub", "sb", "su", "s8b", "s8", "en"];
+
+/// How memory is shown in one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Dump {
+    /// Bytes of a number or letter.
+    unit: usize,
+    /// Bytes that are shown.
+    bytes: usize,
+    numbers: bool,
+    text: bool,
+}
+
+impl Dump {
+    fn text(self, bytes: &[u8]) -> String {
+        let units = || {
+            bytes.chunks_exact(self.unit).map(|unit| {
+                let mut number = [0; 8];
+                number[..self.unit].copy_from_slice(unit);
+                u64::from_le_bytes(number)
+            })
+        };
+        let mut parts = Vec::new();
+        if self.numbers {
+            let width = 2 * self.unit;
+            parts.push(units().map(|unit| format!("{unit:0width$x}")).collect::<Vec<_>>().join(" "));
+        }
+        if self.text {
+            let letter = |unit| u32::try_from(unit).ok().and_then(char::from_u32).filter(|c| matches!(c, ' '..='~'));
+            parts.push(units().map(|unit| letter(unit).unwrap_or('.')).collect());
+        }
+        parts.join("  ")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +97,8 @@ impl Default for Format {
             declared: false,
             text: None,
             elements: None,
+            hresult: false,
+            dump: None,
         }
     }
 }
@@ -126,10 +168,18 @@ impl Format {
         }
         let text = |unit, quotes| Some(TextFormat { unit, quotes });
         match word {
-            "x" | "h" | "X" | "H" | "xb" | "hb" | "Xb" | "Hb" => self.numbers = NumberFormat::Hexadecimal,
-            "d" => self.numbers = NumberFormat::Decimal,
+            "x" | "h" => self.numbers = NumberFormat::Hexadecimal,
+            "X" | "H" => self.numbers = NumberFormat::HexadecimalCapital,
+            "xb" | "hb" => self.numbers = NumberFormat::HexadecimalBare,
+            "Xb" | "Hb" => self.numbers = NumberFormat::HexadecimalCapitalBare,
+            // What is shown of a number with a fraction is the shorter of both notations as it is.
+            "d" | "i" | "nvo" | "g" => self.numbers = NumberFormat::Decimal,
+            "u" => self.numbers = NumberFormat::Unsigned,
             "o" => self.numbers = NumberFormat::Octal,
-            "b" | "bb" => self.numbers = NumberFormat::Binary,
+            "b" => self.numbers = NumberFormat::Binary,
+            "bb" => self.numbers = NumberFormat::BinaryBare,
+            "e" => self.numbers = NumberFormat::Exponent,
+            "f" => self.numbers = NumberFormat::Fixed,
             "c" => self.numbers = NumberFormat::Character,
             "s" | "s8" => self.text = text(1, true),
             "sb" | "s8b" => self.text = text(1, false),
@@ -140,12 +190,44 @@ impl Format {
             "en" => self.names_only = true,
             "na" => self.addresses = false,
             "!" => self.raw = true,
-            // No raw view is added to objects as it is.
             "nd" => self.declared = true,
-            "nr" => {}
-            _ => self.elements = Some(Elements::Count(elements(word)?)),
+            // No raw view is added to objects as it is, and arrays on the heap have no bounds that could be taken.
+            "nr" | "hv" => {}
+            "hr" => self.hresult = true,
+            "wc" | "wm" => return Err(format!("the format '{word}' is for numbers that Windows alone has")),
+            "m" | "mb" => self.dump = Some(Dump { unit: 1, bytes: 16, numbers: true, text: true }),
+            "ma" => self.dump = Some(Dump { unit: 1, bytes: 64, numbers: false, text: true }),
+            "mu" => self.dump = Some(Dump { unit: 2, bytes: 64, numbers: false, text: true }),
+            "mw" => self.dump = Some(Dump { unit: 2, bytes: 16, numbers: true, text: false }),
+            "md" => self.dump = Some(Dump { unit: 4, bytes: 16, numbers: true, text: false }),
+            "mq" => self.dump = Some(Dump { unit: 8, bytes: 16, numbers: true, text: false }),
+            // Files have them one behind the other, too: `nanr`.
+            _ => match JOINED.iter().find_map(|first| Some((first, word.strip_prefix(first)?))) {
+                Some((first, rest)) if !rest.is_empty() => {
+                    self.word(first)?;
+                    self.word(rest).map_err(|_| format!("unknown format '{word}'"))?;
+                }
+                _ => self.elements = Some(Elements::Count(elements(word)?)),
+            },
         }
         Ok(())
+    }
+
+    /// What the memory holds that a pointer leads to, or that an array is; `None` if that is not asked for, or it is
+    /// neither.
+    fn dumped(&self, value: &Value, memory: &mut dyn MemoryReader) -> Option<String> {
+        let dump = self.dump?;
+        let at = match value.value_type().element() {
+            Some(_) => value.address()?,
+            None => match value.scalar(memory).ok()? {
+                Scalar::Pointer(at) => at,
+                _ => return None,
+            },
+        };
+        let mut bytes = vec![0; dump.bytes];
+        let readable = memory.read(at, &mut bytes);
+        bytes.truncate(readable - readable % dump.unit);
+        Some(format!("0x{at} {}", dump.text(&bytes)))
     }
 
     /// The object that is meant: a pointer with a number of elements is an array. `evaluate` is asked for the number
@@ -184,11 +266,14 @@ impl Format {
 
     /// Whether pointers and arrays are shown as texts, and not by what is in them.
     pub fn is_text(&self) -> bool {
-        self.text.is_some()
+        self.text.is_some() || self.dump.is_some()
     }
 
     /// The text that a value is to be shown as; `None` if it is no pointer and no array, or no text is asked for.
     pub fn text(&self, value: &Value, memory: &mut dyn MemoryReader) -> Option<String> {
+        if let Some(dumped) = self.dumped(value, memory) {
+            return Some(dumped);
+        }
         let TextFormat { unit, quotes } = self.text?;
         let (at, count) = match value.value_type().element() {
             Some((_, count)) => (value.address()?, count),
@@ -276,9 +361,27 @@ mod tests {
         assert_eq!(counted.elements, Some(Elements::Expr("size(a, b)".to_owned())));
         assert_eq!(counted.text, Some(TextFormat { unit: 1, quotes: false }));
         assert_eq!((counted.view.as_deref(), counted.addresses), (Some("simple"), false));
-        for wrong in ["", "q", "0", "-1", "99999999999", "x,,d", "5 6", "[3", "view(", "[3]q"] {
+        let joined = Format::parse("view(simple)nand").unwrap();
+        assert_eq!((joined.addresses, joined.declared, joined.view.as_deref()), (false, true, Some("simple")));
+        assert!(Format::parse("[3]sbna").is_ok_and(|format| format.is_text() && !format.addresses));
+        assert_eq!(Format::parse("wm").unwrap_err(), "the format 'wm' is for numbers that Windows alone has");
+        for wrong in ["naq", "na3x", "", "q", "0", "-1", "99999999999", "x,,d", "5 6", "[3", "view(", "[3]q"] {
             assert!(Format::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn memory_is_shown_in_units() {
+        let dump = |word: &str| {
+            let bytes: Vec<u8> = (0..16).map(|number| b'A' + number).collect();
+            Format::parse(word).unwrap().dump.unwrap().text(&bytes)
+        };
+        assert_eq!(dump("mb"), "41 42 43 44 45 46 47 48 49 4a 4b 4c 4d 4e 4f 50  ABCDEFGHIJKLMNOP");
+        assert_eq!(dump("mw"), "4241 4443 4645 4847 4a49 4c4b 4e4d 504f");
+        assert_eq!(dump("md"), "44434241 48474645 4c4b4a49 504f4e4d");
+        assert_eq!(dump("mq"), "4847464544434241 504f4e4d4c4b4a49");
+        assert_eq!(dump("ma"), "ABCDEFGHIJKLMNOP");
+        assert_eq!(dump("mu"), "........");
     }
 
     #[test]

@@ -6,14 +6,17 @@ use outpost_base::{Arch, MemoryReader, RegisterId, RegisterValue, Va};
 use outpost_symbols::{BatchMemory, Store, Type, TypeTable, Value};
 
 use super::file::{Guard, Guarded, Intrinsic};
+use super::library;
 use super::store::Found;
 use crate::Engine;
 use crate::expr::{
-    Cpp, CppBinary, CppUnary, EngineScope, Expr, ExprError, Lookup, Name, Place, Scope, ScopeNames, SourceLine,
-    arithmetic, builtin, cast, evaluate_value, number_value, parse_object_prefix,
+    Cpp, CppBinary, CppUnary, EngineScope, Expr, ExprError, Lookup, Name, Place, PointerUse, Scope, ScopeNames,
+    SourceLine, arithmetic, builtin, cast, evaluate_value, number_value, parse_object_prefix,
 };
 use crate::model::{Format, Object};
 
+/// What is converted to another type, while it is.
+const CONVERTED: &str = "__converted";
 /// Intrinsics that call each other.
 const CALL_LIMIT: usize = 32;
 /// Views within views.
@@ -55,33 +58,32 @@ impl Context {
             let _ = self.this.bytes(memory);
         }
     }
+}
 
-    /// An expression with `$T1` and its like replaced by what the view's wildcards stand for.
-    pub(super) fn written(&self, text: &str) -> String {
-        let mut written = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            let (before, after) = rest.split_at(at);
-            written.push_str(before);
-            let word =
-                after[1..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(after.len(), |end| end + 1);
-            let (name, behind) = after.split_at(word);
-            let capture = name.strip_prefix("$T").and_then(|number| number.parse::<usize>().ok());
-            match capture.and_then(|number| self.found.captures.get(number.checked_sub(1)?)) {
-                Some(capture) => written.push_str(&spelling(capture, &written)),
-                None => match self.names.iter().rev().find(|(known, _)| known == name) {
-                    Some((_, value)) => {
-                        let number = value.scalar(&mut BatchMemory::new()).map_or(0, |number| number.as_u64());
-                        written.push_str(&number.to_string());
-                    }
-                    None => written.push_str(name),
-                },
-            }
-            rest = behind;
+/// An expression with `$T1` and its like replaced by what the view's wildcards stand for, and numbers by their values.
+pub(super) fn written(text: &str, found: &Found, names: &[(String, Value)]) -> String {
+    let mut written = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        let (before, after) = rest.split_at(at);
+        written.push_str(before);
+        let word = after[1..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(after.len(), |end| end + 1);
+        let (name, behind) = after.split_at(word);
+        let capture = name.strip_prefix("$T").and_then(|number| number.parse::<usize>().ok());
+        match capture.and_then(|number| found.captures.get(number.checked_sub(1)?)) {
+            Some(capture) => written.push_str(&spelling(capture, &written)),
+            None => match names.iter().rev().find(|(known, _)| known == name) {
+                Some((_, value)) => {
+                    let number = value.scalar(&mut BatchMemory::new()).map_or(0, |number| number.as_u64());
+                    written.push_str(&number.to_string());
+                }
+                None => written.push_str(name),
+            },
         }
-        written.push_str(rest);
-        written
+        rest = behind;
     }
+    written.push_str(rest);
+    written
 }
 
 /// A type's name as the grammar takes it: what no grammar could read, Rust's references and tuples, goes in quotes, but
@@ -204,7 +206,8 @@ pub(super) fn truth(
     condition: &str,
     memory: &mut dyn MemoryReader,
 ) -> Result<bool, ExprError> {
-    let (value, _) = evaluate(engine, context, condition, memory)?;
+    // A comma in it is the operator: `(void)member, true` tells whether there is such a member.
+    let (value, _) = evaluate(engine, context, &format!("({condition})"), memory)?;
     match value.scalar(memory) {
         Ok(scalar) => Ok(scalar.is_true()),
         Err(reason) => Err(crate::model::unreadable(&value, reason)),
@@ -260,25 +263,23 @@ struct ViewScope<'a> {
     found: Rc<Found>,
     this: Value,
     names: Vec<(String, Value)>,
-    context: &'a Context,
     calls: usize,
 }
 
 impl<'a> ViewScope<'a> {
-    fn new(engine: &'a mut Engine, context: &'a Context, memory: &'a mut dyn MemoryReader) -> ViewScope<'a> {
+    fn new(engine: &'a mut Engine, context: &Context, memory: &'a mut dyn MemoryReader) -> ViewScope<'a> {
         ViewScope {
             frame: EngineScope::over(engine, memory),
             found: context.found.clone(),
             this: context.this.clone(),
             names: context.names.clone(),
-            context,
             calls: 0,
         }
     }
 
     /// An expression and what stands behind it.
     fn parse(&mut self, text: &str) -> Result<(Cpp, String), ExprError> {
-        let written = self.context.written(text);
+        let written = written(text, &self.found, &self.names);
         let (expr, used) = parse_object_prefix(&written, &mut ScopeNames(self))?;
         let behind = written.get(used..).unwrap_or_default().trim();
         if !behind.is_empty() && !behind.starts_with(',') {
@@ -297,26 +298,66 @@ impl<'a> ViewScope<'a> {
         if self.calls == CALL_LIMIT {
             return Err(ExprError::TooComplex);
         }
-        if intrinsic.parameters.len() != arguments.len() {
+        let Some(expression) = &intrinsic.expression else {
+            return Err(ExprError::Unsupported {
+                what: intrinsic.name.clone(),
+                reason: "an extension of another debugger has that intrinsic",
+            });
+        };
+        if !intrinsic.takes(arguments.len()) {
+            let count = intrinsic.parameters.len();
+            let least = if intrinsic.is_variadic { "at least " } else { "" };
             return Err(ExprError::Operand {
                 operation: intrinsic.name.clone(),
-                reason: format!("it takes {} arguments", intrinsic.parameters.len()),
+                reason: format!("it takes {least}{count} argument{}", if count == 1 { "" } else { "s" }),
             });
         }
-        let names = intrinsic.parameters.iter().cloned().zip(arguments).collect();
-        let names = std::mem::replace(&mut self.names, names);
         let outer = this
             .map(|(found, this)| (std::mem::replace(&mut self.found, found), std::mem::replace(&mut self.this, this)));
         self.calls += 1;
-        let done = self.parse(&intrinsic.expression).and_then(|(expr, _)| match expr.has_effects() {
-            true => Err(refused()),
-            false => evaluate_value(&Expr::Cpp(expr), self),
+        let done = self.bound(intrinsic, arguments).and_then(|names| {
+            let names = std::mem::replace(&mut self.names, names);
+            let done = self.parse(expression).and_then(|(expr, _)| match expr.has_effects() {
+                true => Err(refused()),
+                false => evaluate_value(&Expr::Cpp(expr), self),
+            });
+            self.names = names;
+            match &intrinsic.returns {
+                Some(returns) => self.converted(done?, returns),
+                None => done,
+            }
         });
         self.calls -= 1;
-        self.names = names;
         if let Some((found, this)) = outer {
             (self.found, self.this) = (found, this);
         }
+        done
+    }
+
+    /// Parameters of an intrinsic with what they stand for.
+    fn bound(&mut self, intrinsic: &Intrinsic, arguments: Vec<Value>) -> Result<Vec<(String, Value)>, ExprError> {
+        let parameters = intrinsic.parameters.iter().zip(arguments);
+        parameters
+            .map(|(parameter, argument)| Ok((parameter.name.clone(), self.converted(argument, &parameter.of)?)))
+            .collect()
+    }
+
+    /// A value as a type has it that an author wrote. Objects stay what they are, and so does all if the type is unknown.
+    fn converted(&mut self, value: Value, of: &str) -> Result<Value, ExprError> {
+        if of.is_empty() || value.value_type().is_aggregate() {
+            return Ok(value);
+        }
+        // It is read as the cast that it means; what is cast is one of the names that expressions see first.
+        self.names.push((CONVERTED.to_owned(), value.clone()));
+        let done = match self.parse(&format!("({of}){CONVERTED}")) {
+            Ok((cast @ Cpp::Cast(..), _)) => match evaluate_value(&Expr::Cpp(cast), self) {
+                Ok(done) if !done.value_type().is_aggregate() => Ok(done),
+                Err(error) if !super::is_senseless(&error) => Err(error),
+                _ => Ok(value),
+            },
+            _ => Ok(value),
+        };
+        self.names.pop();
         done
     }
 
@@ -325,7 +366,7 @@ impl<'a> ViewScope<'a> {
         let all = found.view().intrinsics.iter().chain(&found.file.intrinsics);
         let mut called = all.filter(|one| one.name == name);
         let first = called.clone().next();
-        called.find(|one| one.parameters.len() == arguments).or(first).cloned()
+        called.find(|one| one.takes(arguments)).or(first).cloned()
     }
 }
 
@@ -402,8 +443,17 @@ impl Scope for ViewScope<'_> {
         };
         let Some(of) = of else {
             let found = self.found.clone();
-            let intrinsic = Self::intrinsic(&found, function, arguments.len()).ok_or_else(unknown)?;
-            return self.call(&intrinsic, None, arguments);
+            if let Some(intrinsic) = Self::intrinsic(&found, function, arguments.len()) {
+                return self.call(&intrinsic, None, arguments);
+            }
+            if let Some(done) = library::call(function, &arguments, self) {
+                return done;
+            }
+            // `size_t(1)`: a type that is written like a function is a cast.
+            return match (self.named_type(&Name::plain(function)), &arguments[..]) {
+                (Some(to), [value]) if !to.is_aggregate() => cast(to, value, self),
+                _ => Err(unknown()),
+            };
         };
         let of = if of.value_type().is_pointer() { of.deref(self.memory()).unwrap_or(of) } else { of };
         let (engine, memory) = self.frame.parts();
@@ -415,8 +465,8 @@ impl Scope for ViewScope<'_> {
         self.call(&intrinsic, Some(this), arguments)
     }
 
-    fn smart_pointer(&mut self, value: &Value) -> Result<Option<Value>, ExprError> {
-        self.frame.smart_pointer(value)
+    fn smart_pointer(&mut self, value: &Value, usage: PointerUse) -> Result<Option<Value>, ExprError> {
+        self.frame.smart_pointer(value, usage)
     }
 
     fn place(&mut self, _: &Name) -> Option<Place> {

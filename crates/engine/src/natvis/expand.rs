@@ -63,6 +63,11 @@ impl Collector {
         Wanted::More
     }
 
+    /// How many elements are still passed over.
+    pub(super) fn left_out(&self) -> u64 {
+        self.skip
+    }
+
     /// Passes over elements that need no look, as many as are left out anyway.
     pub(super) fn pass_over(&mut self, count: u64) -> u64 {
         let passed = self.skip.min(count);
@@ -118,7 +123,12 @@ fn collected(
     let mut nothing = None;
     for (found, this) in engine.views.of_object(&value, memory) {
         let context = Context { found: found.clone(), this, names: Vec::new(), name: name.map(str::to_owned) };
-        let Some(items) = &found.view().expand else { continue };
+        let Some(items) = &found.view().expand else {
+            if let Some(parts) = behind_pointer(engine, &context, collector, memory) {
+                return Some(parts);
+            }
+            continue;
+        };
         let mut collector = collector();
         if collector.elements_only && !items.iter().any(has_elements) {
             continue;
@@ -142,6 +152,32 @@ fn collected(
         }
     }
     nothing.filter(|error: &Result<Parts, ExprError>| error.as_ref().is_err_and(is_unreadable))
+}
+
+/// What a smart pointer that says nothing else of it has inside: what it points to has.
+fn behind_pointer(
+    engine: &mut Engine,
+    context: &Context,
+    collector: &dyn Fn() -> Collector,
+    memory: &mut dyn MemoryReader,
+) -> Option<Result<Parts, ExprError>> {
+    let found = context.found.clone();
+    let pointer = found.view().pointers.iter().find(|pointer| pointer.opens)?;
+    let mut collector = collector();
+    let done = deeper(engine, |engine| {
+        context.read(memory);
+        if !holds(engine, context, &found.view().guard, memory)?
+            || !holds(engine, context, &pointer.value.guard, memory)?
+        {
+            return Ok(false);
+        }
+        expand(engine, context, &pointer.value, &mut collector, memory).map(|_| true)
+    });
+    match done {
+        Ok(true) => Some(Ok(collector.parts)),
+        Err(error) if is_unreadable(&error) || error == ExprError::Interrupted => Some(Err(error)),
+        _ => None,
+    }
 }
 
 fn has_elements(item: &Item) -> bool {
@@ -283,8 +319,20 @@ pub(super) fn size(
     sizes: &[Guarded],
     memory: &mut dyn MemoryReader,
 ) -> Result<Option<u64>, ExprError> {
-    let Some(text) = chosen(engine, context, sizes, memory)? else { return Ok(None) };
-    let (value, _) = evaluate(engine, context, text, memory)?;
+    let mut found = None;
+    for one in sizes {
+        if !holds(engine, context, &one.guard, memory)? {
+            continue;
+        }
+        match evaluate(engine, context, &one.value, memory) {
+            Err(error) if one.guard.optional && !is_unreadable(&error) => {}
+            other => {
+                found = Some(other?.0);
+                break;
+            }
+        }
+    }
+    let Some(value) = found else { return Ok(None) };
     let size = value.scalar(memory).map_err(|reason| crate::model::unreadable(&value, reason))?.as_i128();
     match u64::try_from(size).ok().filter(|size| *size <= LENGTH_LIMIT) {
         Some(size) => Ok(Some(size)),

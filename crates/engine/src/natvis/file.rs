@@ -2,6 +2,7 @@
 
 use super::pattern::TypePattern;
 use super::piece::Piece;
+use crate::expr::PointerUse;
 
 /// A file of views.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +13,8 @@ pub struct ViewFile {
     pub(super) types: Vec<TypeView>,
     /// Intrinsics that all its views have.
     pub(super) intrinsics: Vec<Intrinsic>,
+    /// Results of calls that it names.
+    pub(super) results: Vec<CallResult>,
     /// What in it is not understood, in the order of the file.
     pub problems: Vec<ViewProblem>,
 }
@@ -25,21 +28,39 @@ pub struct ViewProblem {
     pub problem: String,
 }
 
-/// How objects of a type are shown.
+/// A result of calls that has a name (`HResult`).
 #[derive(Debug, Clone)]
-pub(super) struct TypeView {
-    /// Names of the types it is for.
-    pub(super) patterns: Vec<TypePattern>,
+pub(super) struct CallResult {
+    pub(super) names: Vec<String>,
+    pub(super) value: u32,
+    pub(super) description: String,
+}
+
+/// Types that a view is for.
+#[derive(Debug, Clone)]
+pub(super) struct ForTypes {
+    pub(super) pattern: TypePattern,
     pub(super) priority: Priority,
     /// Whether it holds for derived classes, too.
     pub(super) inheritable: bool,
+}
+
+/// How objects of a type are shown.
+#[derive(Debug, Clone)]
+pub(super) struct TypeView {
+    /// Line of the file, from 1.
+    pub(super) line: u32,
+    /// The types it is for.
+    pub(super) types: Vec<ForTypes>,
     pub(super) guard: Guard,
+    /// Expressions that give the object as the class it was made of.
+    pub(super) derived: Vec<Derived>,
     pub(super) intrinsics: Vec<Intrinsic>,
     pub(super) strings: Vec<DisplayString>,
     /// Expressions whose value is the object's text.
     pub(super) texts: Vec<Guarded>,
     /// Expressions whose value is the pointer that the object acts as.
-    pub(super) pointers: Vec<Guarded>,
+    pub(super) pointers: Vec<SmartPointer>,
     /// What it has inside; `None` if nothing is said about that.
     pub(super) expand: Option<Vec<Item>>,
 }
@@ -74,6 +95,24 @@ pub(super) struct Guarded {
     pub(super) value: String,
 }
 
+/// `MostDerivedType`.
+#[derive(Debug, Clone)]
+pub(super) struct Derived {
+    pub(super) value: Guarded,
+    /// The expression's type is the last word, whatever the object's virtual table says.
+    pub(super) is_final: bool,
+}
+
+/// `SmartPointer`.
+#[derive(Debug, Clone)]
+pub(super) struct SmartPointer {
+    pub(super) value: Guarded,
+    /// Whether it is opened as what it points to where the view does not say what it has inside.
+    pub(super) opens: bool,
+    /// What it may be used for in expressions.
+    pub(super) usage: PointerUse,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct DisplayString {
     pub(super) guard: Guard,
@@ -84,8 +123,27 @@ pub(super) struct DisplayString {
 #[derive(Debug, Clone)]
 pub(super) struct Intrinsic {
     pub(super) name: String,
-    pub(super) parameters: Vec<String>,
-    pub(super) expression: String,
+    pub(super) parameters: Vec<Parameter>,
+    /// Whether it takes arguments beyond its parameters.
+    pub(super) is_variadic: bool,
+    /// What it gives is converted to this type, if it says so.
+    pub(super) returns: Option<String>,
+    /// `None` if an extension of another debugger has it.
+    pub(super) expression: Option<String>,
+}
+
+impl Intrinsic {
+    /// Whether it takes so many arguments.
+    pub(super) fn takes(&self, arguments: usize) -> bool {
+        arguments == self.parameters.len() || self.is_variadic && arguments > self.parameters.len()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Parameter {
+    pub(super) name: String,
+    /// What arguments are converted to; empty for what they are.
+    pub(super) of: String,
 }
 
 /// Something that an object has inside.
@@ -142,8 +200,8 @@ pub(super) struct Synthetic {
 pub(super) struct Program {
     pub(super) variables: Vec<(String, String)>,
     pub(super) sizes: Vec<Guarded>,
-    /// Most elements it gives.
-    pub(super) limit: Option<u64>,
+    /// How elements are passed over: the variable that says how many and then how many were, and statements.
+    pub(super) skip: Option<(String, Vec<Statement>)>,
     pub(super) body: Vec<Statement>,
 }
 

@@ -32,6 +32,9 @@ pub fn fuzz_views(data: &[u8]) {
     // What is shown does not matter here; that it ends does.
     let _ = engine.view_text(&node, &mut memory);
     let _ = engine.view_string(&node, &mut memory);
+    let _ = engine.derived_object(&node, &mut memory);
+    let far = ViewLimits { start: u64::from(*seed), ..limits };
+    let _ = engine.object_parts(&Object::Value(node.clone()), &far, false, &mut memory);
     let _ = engine.view_elements(&node, &limits, &mut memory);
     let parts = engine.object_parts(&Object::Value(node), &limits, false, &mut memory).unwrap_or_default();
     show(&mut engine, &parts, 2, &limits, &mut memory);
@@ -150,7 +153,7 @@ mod tests {
         #[test]
         fn views_made_of_elements(seed: u8, items in prop::collection::vec(item(), 0..6)) {
             let (strings, inside): (Vec<String>, Vec<String>) =
-                items.into_iter().partition(|item| item.starts_with("<DisplayString") || item.starts_with("<StringView") || item.starts_with("<Intrinsic"));
+                items.into_iter().partition(|item| OF_TYPE.iter().any(|start| item.starts_with(start)));
             let mut all = strings;
             all.push(format!("<Expand>{}</Expand>", inside.concat()));
             check(seed, &all);
@@ -201,10 +204,16 @@ mod tests {
         }
     }
 
+    /// Elements that stand in a type, and not in what it has inside.
+    const OF_TYPE: &[&str] = &["<DisplayString", "<StringView", "<Intrinsic", "<MostDerivedType", "<SmartPointer"];
+
     const ITEMS: &[&str] = &[
         "<DisplayString Condition=\"ONE\">{TWO} {THREE}</DisplayString>",
         "<DisplayString Optional=\"true\">{ONE}</DisplayString>",
         "<StringView>ONE</StringView>",
+        "<MostDerivedType Condition=\"ONE\">TWO</MostDerivedType>",
+        "<SmartPointer Usage=\"Full\">ONE</SmartPointer>",
+        "<Intrinsic Name=\"f\" ReturnType=\"TWO\" Varargs=\"true\" Expression=\"ONE\"><Parameter Name=\"a\" Type=\"node &amp;\"/></Intrinsic>",
         "<Intrinsic Name=\"f\" Expression=\"ONE\"><Parameter Name=\"a\" Type=\"int\"/></Intrinsic>",
         "<Item Name=\"[ONE]\" Condition=\"TWO\">THREE</Item>",
         "<ExpandedItem Optional=\"true\">ONE</ExpandedItem>",
@@ -216,6 +225,7 @@ mod tests {
         "<LinkedListItems><HeadPointer>next</HeadPointer><NextPointer>ONE</NextPointer><ValueNode Name=\"{TWO}\">THREE</ValueNode></LinkedListItems>",
         "<TreeItems><HeadPointer>ONE</HeadPointer><LeftPointer>next</LeftPointer><RightPointer>other</RightPointer><ValueNode Condition=\"TWO\">THREE</ValueNode></TreeItems>",
         "<CustomListItems><Variable Name=\"v\" InitialValue=\"ONE\"/><Loop><Break Condition=\"TWO\"/><Item>THREE</Item><Exec>v = v->next</Exec></Loop></CustomListItems>",
+        "<CustomListItems><Variable Name=\"v\" InitialValue=\"next\"/><Size>ONE</Size><Skip Value=\"n\"><Exec>v = TWO</Exec><Exec>n = n / 2</Exec></Skip><Loop><Item>THREE</Item><Exec>v = v->next</Exec></Loop></CustomListItems>",
         "<CustomListItems><Variable Name=\"v\" InitialValue=\"0\"/><Loop Condition=\"ONE\"><If Condition=\"TWO\"><Exec>v++</Exec></If><Else><Item Name=\"{v}\">THREE</Item></Else></Loop></CustomListItems>",
     ];
 
@@ -243,6 +253,17 @@ mod tests {
         "next,view(a)na",
         "value = 1",
         "value++",
+        "strlen(text)",
+        "strcmp(text, \"a\")",
+        "memcmp(text, next, count % 99)",
+        "__findnonnull(next, count)",
+        "(node &)*next",
+        "(void)value, true",
+        "int(value)",
+        "!*next",
+        "*this + 1",
+        "text,mb",
+        "value,hr",
         "*(int *)16",
         "1 / 0",
         "sizeof(*this)",

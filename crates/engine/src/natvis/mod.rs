@@ -7,15 +7,18 @@
 //!
 //! Source: the NatVis documentation of Visual Studio; where WinDbg differs, as WinDbg does.
 
+mod derived;
 mod evaluate;
 mod expand;
 mod file;
 mod fuzz;
+mod library;
 mod nodes;
 mod pattern;
 mod piece;
 mod program;
 mod read;
+mod schema;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -27,12 +30,12 @@ use outpost_base::MemoryReader;
 use outpost_symbols::{Type, Value, ViewLimits};
 
 use crate::Engine;
-use crate::expr::ExprError;
+use crate::expr::{ExprError, PointerUse};
 use crate::model::Parts;
 
 pub use file::{ViewFile, ViewProblem};
 pub use fuzz::fuzz_views;
-pub use store::{MadeUp, ViewStore};
+pub use store::{MadeUp, ViewFailure, ViewStore};
 
 use evaluate::Context;
 
@@ -42,8 +45,8 @@ impl Engine {
         self.views.files()
     }
 
-    /// Views that were not for objects of their types, since a file was loaded or unloaded: the file, the type and why.
-    pub fn view_failures(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+    /// Views that were not for objects of their types, since a file was loaded or unloaded.
+    pub fn view_failures(&self) -> impl Iterator<Item = ViewFailure<'_>> {
         self.views.failures()
     }
 
@@ -64,7 +67,8 @@ impl Engine {
 
     /// Whether a view may have something to say of values of a type, told without reading.
     pub fn has_view(&mut self, of: &Type) -> bool {
-        !self.views.files().is_empty() && self.views.may_have(of)
+        !self.views.files().is_empty()
+            && (self.views.may_have(of) || self.views.has_call_results() && text::is_call_result(of))
     }
 
     /// What a view says of a value, in one line; `None` if none has anything to say.
@@ -109,19 +113,33 @@ impl Engine {
         expand::parts_of(self, value, name, limits, memory)
     }
 
-    /// The pointer that an object acts as by a view (`SmartPointer`); `None` if no view says so.
+    /// The pointer that an object acts as for such a use by a view (`SmartPointer`); `None` if no view says so.
     ///
     /// # Errors
     /// What could not be read; [`ExprError::Interrupted`].
     pub(crate) fn view_smart_pointer(
         &mut self,
         value: &Value,
+        usage: PointerUse,
         memory: &mut dyn MemoryReader,
     ) -> Result<Option<Value>, ExprError> {
         if self.views.files().is_empty() {
             return Ok(None);
         }
-        text::smart_pointer_of(self, value, memory)
+        text::smart_pointer_of(self, value, usage, memory)
+    }
+
+    /// What files of views know of a number that is said to be the result of a call.
+    pub fn call_result_text(&mut self, value: &Value, memory: &mut dyn MemoryReader) -> Option<String> {
+        text::of_call_result(self, value, true, memory)
+    }
+
+    /// An object as the class that it was made of, by a view; whether that is the last word; `None` if no view says so.
+    pub(crate) fn view_derived(&mut self, value: &Value, memory: &mut dyn MemoryReader) -> Option<(Value, bool)> {
+        if self.views.files().is_empty() {
+            return None;
+        }
+        derived::most_derived(self, value, memory)
     }
 
     /// What of that are elements; `None` if no view says that it has any.

@@ -28,10 +28,12 @@ struct Segment {
 
 /// How well a pattern matches, the better the greater: names that are written out, then wildcards that stand for one
 /// argument each.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Fit {
-    written: usize,
-    single: usize,
+    /// Letters of names that are written out.
+    pub(super) written: usize,
+    /// Templates all of whose arguments are told one by one.
+    pub(super) single: usize,
 }
 
 impl TypePattern {

@@ -7,7 +7,8 @@ use super::expand::{Collector, Wanted, part, size};
 use super::file::{Program, Statement};
 use super::text;
 use crate::Engine;
-use crate::expr::ExprError;
+use crate::expr::{ExprError, number_value};
+use crate::model::Object;
 
 /// How a block of statements ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,9 +36,11 @@ pub(super) fn run(
         let value = kept(value, memory)?;
         context.names.push((name.clone(), value));
     }
-    let size = size(engine, &context, &program.sizes, memory)?;
-    let limit = size.into_iter().chain(program.limit).min().unwrap_or(u64::MAX);
+    let limit = size(engine, &context, &program.sizes, memory)?.unwrap_or(u64::MAX);
     let mut run = Run { engine, context, limit, found: 0, collector };
+    if let Some((name, statements)) = &program.skip {
+        run.skip(name, statements, memory)?;
+    }
     match run.block(&program.body, memory)? {
         End::Enough => Ok(Wanted::Enough),
         _ => Ok(Wanted::More),
@@ -58,6 +61,20 @@ impl Run<'_> {
             Some(condition) => truth(self.engine, &self.context, condition, memory),
             None => Ok(true),
         }
+    }
+
+    /// Passes over elements that are not wanted, as many as the view's own way of it can.
+    fn skip(&mut self, name: &str, statements: &[Statement], memory: &mut dyn MemoryReader) -> Result<(), ExprError> {
+        let wanted = self.collector.left_out().min(self.limit).min(u64::from(u32::MAX));
+        if wanted == 0 {
+            return Ok(());
+        }
+        self.context.names.push((name.to_owned(), number_value(wanted)));
+        self.block(statements, memory)?;
+        let left = self.context.names.pop().map(|(_, value)| Object::Value(value).as_number(memory)).transpose()?;
+        // A view that says that more were passed over than it was asked for counts otherwise than it is shown.
+        self.found = self.collector.pass_over(left.unwrap_or(0).min(wanted));
+        Ok(())
     }
 
     fn block(&mut self, statements: &[Statement], memory: &mut dyn MemoryReader) -> Result<End, ExprError> {

@@ -9,7 +9,7 @@ use outpost_symbols::{Type, TypeKind, Unavailable, Value};
 
 use super::file::{Synthetic, TypeView, ViewFile};
 use super::pattern::{Fit, TypePattern};
-use super::{Context, is_senseless};
+use super::{Context, is_unreadable};
 use crate::expr::ExprError;
 
 /// Types whose views are known.
@@ -28,7 +28,7 @@ pub struct ViewStore {
     /// Views by the name of a type, the first to be tried first.
     known: HashMap<String, Rc<[Rc<Found>]>>,
     /// Files and types whose views made no sense, and why.
-    failures: BTreeMap<(String, String), String>,
+    failures: BTreeMap<(String, String), (u32, String)>,
     /// Views within views that are being worked on.
     pub(super) depth: usize,
     /// Objects whose texts are being written, innermost last: one within itself is not written again.
@@ -61,6 +61,21 @@ pub(super) struct Found {
     index: usize,
     /// What its wildcards stand for.
     pub(super) captures: Vec<String>,
+    /// Whether it holds for derived classes, too.
+    inheritable: bool,
+}
+
+/// A view that is not for objects of its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ViewFailure<'a> {
+    /// The file.
+    pub path: &'a str,
+    /// Line of the view, from 1.
+    pub line: u32,
+    /// The type.
+    pub of: &'a str,
+    /// Why not.
+    pub reason: &'a str,
 }
 
 /// Something that exists only in a view, of an object.
@@ -81,14 +96,19 @@ impl ViewStore {
         &self.files
     }
 
-    pub(super) fn failures(&self) -> impl Iterator<Item = (&str, &str, &str)> {
-        self.failures.iter().map(|((path, of), why)| (path.as_str(), of.as_str(), why.as_str()))
+    pub(super) fn failures(&self) -> impl Iterator<Item = ViewFailure<'_>> {
+        self.failures.iter().map(|((path, of), (line, reason))| ViewFailure { path, line: *line, of, reason })
     }
 
     /// Remembers that a view is not for objects of a type.
     pub(super) fn note_failure(&mut self, found: &Found, of: &Type, error: &ExprError) {
-        if is_senseless(error) && self.failures.len() < FAILURE_LIMIT {
-            self.failures.entry((found.file.path.clone(), of.qualified_name())).or_insert_with(|| error.to_string());
+        // Memory and its contents are the object's fault, and not the view's.
+        let is_of_view = !is_unreadable(error)
+            && !matches!(error, ExprError::View { .. } | ExprError::TooComplex | ExprError::Interrupted);
+        if is_of_view && self.failures.len() < FAILURE_LIMIT {
+            self.failures
+                .entry((found.file.path.clone(), of.qualified_name()))
+                .or_insert_with(|| (found.view().line, error.to_string()));
         }
     }
 
@@ -107,6 +127,18 @@ impl ViewStore {
         before - self.files.len()
     }
 
+    /// A result of calls by its name, as files of views have it; those loaded last first.
+    pub(super) fn call_result(&self, value: u32) -> Option<String> {
+        let found = self.files.iter().rev().flat_map(|file| &file.results).find(|result| result.value == value)?;
+        let names = found.names.join(", ");
+        Some(if found.description.is_empty() { names } else { format!("{names}: {}", found.description) })
+    }
+
+    /// Whether results of calls have names.
+    pub(super) fn has_call_results(&self) -> bool {
+        self.files.iter().any(|file| !file.results.is_empty())
+    }
+
     /// Views of a type of this name.
     fn named(&mut self, name: &str) -> Rc<[Rc<Found>]> {
         if let Some(known) = self.known.get(name) {
@@ -116,13 +148,19 @@ impl ViewStore {
         let mut found: Vec<(_, Rc<Found>)> = Vec::new();
         for (age, file) in self.files.iter().enumerate() {
             for (index, view) in file.types.iter().enumerate() {
-                let fits = view.patterns.iter().filter_map(|pattern| pattern.matches(&parsed));
-                let Some((captures, fit)) = fits.max_by(|(_, one), (_, other)| one.cmp(other)) else { continue };
-                let order: (_, _, Reverse<Fit>) = (Reverse(view.priority), Reverse(age), Reverse(fit));
-                found.push((order, Rc::new(Found { file: file.clone(), index, captures })));
+                let fits = view.types.iter().filter_map(|one| Some((one, one.pattern.matches(&parsed)?)));
+                // What is asked for by name goes before what holds anyway, what says more of the type before what says
+                // less, and only among those that say the same the priority counts.
+                let is_asked_for = !view.guard.include.is_empty();
+                let fits = fits.map(|(one, (captures, fit))| {
+                    let Fit { written, single } = fit;
+                    ((age, is_asked_for, written, one.priority, single), one.inheritable, captures)
+                });
+                let Some((order, inheritable, captures)) = fits.max_by_key(|(order, ..)| *order) else { continue };
+                found.push((Reverse(order), Rc::new(Found { file: file.clone(), index, captures, inheritable })));
             }
         }
-        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        found.sort_by_key(|(order, _)| *order);
         let found: Rc<[_]> = found.into_iter().map(|(_, found)| found).collect();
         if self.known.len() >= CACHE_LIMIT {
             self.known.clear();
@@ -150,7 +188,7 @@ impl ViewStore {
         let resolved = value.value_type().resolved();
         let TypeKind::Record(record) = resolved.kind() else { return };
         let views = self.named(&resolved.qualified_name());
-        let wanted = views.iter().filter(|view| is_own || view.view().inheritable);
+        let wanted = views.iter().filter(|view| is_own || view.inheritable);
         found.extend(wanted.map(|view| (view.clone(), value.cast(resolved.clone()))));
         for number in 0..record.bases.len() {
             let Some(left) = budget.checked_sub(1) else { return };
@@ -172,7 +210,7 @@ impl ViewStore {
         *budget = left;
         let resolved = of.resolved();
         let Some(record) = resolved.record() else { return false };
-        self.named(&resolved.qualified_name()).iter().any(|view| is_own || view.view().inheritable)
+        self.named(&resolved.qualified_name()).iter().any(|view| is_own || view.inheritable)
             || record.bases.iter().any(|base| self.may_have_within(&resolved.sibling(base.base_type), false, budget))
     }
 }

@@ -19,12 +19,26 @@ fn what_is_not_understood_is_told_with_its_line() {
     assert_eq!(problems("<Type Name=\"a\"><DisplayString>x</DisplayString></Type>"), [""; 0]);
     assert_eq!(problems("<Type>\n</Type>"), ["3: <Type> has no attribute Name"]);
     assert_eq!(
-        problems("<Types/>\n<Type Name=\"a\">\n<MostDerivedType/></Type>"),
-        ["3: <Types> is not supported", "5: <MostDerivedType> is not supported"]
+        problems("<Types/>\n<Type Name=\"a\">\n<Size/></Type>"),
+        ["3: <Types> is not supported in <AutoVisualizer>", "5: <Size> is not supported in <Type>"]
+    );
+    assert_eq!(
+        problems(
+            "<Type Name=\"a\"><Expand><LinkedListItems><HeadPointer>h</HeadPointer><NextPointer>n</NextPointer>\n<Value/></LinkedListItems><Item Nme=\"a\">a</Item></Expand></Type>"
+        ),
+        ["4: <Value> is not supported in <LinkedListItems>", "4: <Item> has no attribute Nme that means anything"]
     );
     // What has no part in what is shown here.
-    let inside = "<UIVisualizer/><Type Name=\"a\"><CustomVisualizer/><UIVisualizer/><Version/></Type>";
-    assert_eq!(problems(inside), [""; 0]);
+    let inside = "<UIVisualizer/><Type Name=\"a\">\n<CustomVisualizer/>\n<Version/></Type>";
+    assert_eq!(
+        problems(inside),
+        [
+            "3: <UIVisualizer> has no effect: what extensions of other debuggers show is not shown here",
+            "4: <CustomVisualizer> has no effect: what extensions of other debuggers show is not shown here",
+            "5: <Version> has no effect: views hold for the types of all modules, of whatever version"
+        ]
+    );
+    assert_eq!(problems("<Type xmlns:x=\"y\" x:note=\"z\" Name=\"a\"/>"), [""; 0]);
     assert_eq!(problems("<Type Name=\"a\" Priority=\"Highest\"/>"), ["3: 'Highest' is no priority"]);
     assert_eq!(
         problems("<Type Name=\"a\"><Expand><ArrayItems><Size>1</Size></ArrayItems></Expand></Type>"),
@@ -40,8 +54,23 @@ fn what_is_not_understood_is_told_with_its_line() {
     );
     assert_eq!(
         problems("<Intrinsic Name=\"f\" SourceId=\"1\"/>"),
-        ["3: an intrinsic of an extension is not supported"]
+        ["3: the intrinsic f is not supported: an extension of another debugger has it"]
     );
+    assert_eq!(problems("<Intrinsic Name=\"f\"/>"), ["3: <Intrinsic> has no attribute Expression"]);
+    assert_eq!(problems("<Intrinsic Name=\"f\" SourceId=\"1\" Expression=\"2\"/>"), [""; 0]);
+    let of_type = |inside: &str| problems(&format!("<Type Name=\"a\">{inside}</Type>"));
+    assert_eq!(of_type("<SmartPointer>p</SmartPointer>"), ["3: <SmartPointer> has no attribute Usage"]);
+    assert_eq!(of_type("<SmartPointer Usage=\"Any\">p</SmartPointer>"), ["3: 'Any' is no usage of a smart pointer"]);
+    assert_eq!(
+        of_type("<Expand><CustomListItems MaxItemsPerView=\"0\"/></Expand>"),
+        ["3: '0' is no number of items from 1 to 50000"]
+    );
+    assert_eq!(of_type("<DisplayString>@5; a@b</DisplayString>"), ["3: there is no <LocalizedString> with the Id 5"]);
+    let result = |value: &str| problems(&format!("<HResult Name=\"R\"><HRValue>{value}</HRValue></HResult>"));
+    assert_eq!(result("0x80004005"), [""; 0]);
+    assert_eq!(result("-1"), [""; 0]);
+    assert_eq!(result("0x180004005"), ["3: '0x180004005' is no number of 32 bits"]);
+    assert_eq!(problems("<HResult Name=\"R\"/>"), ["3: <HResult> has no <HRValue>"]);
 }
 
 #[test]

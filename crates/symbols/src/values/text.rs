@@ -20,12 +20,26 @@ pub enum NumberFormat {
     Plain,
     /// All in decimal: `-5`, `28`.
     Decimal,
+    /// All in decimal, negative ones as their bits: `4294967291`.
+    Unsigned,
     /// All in hexadecimal, negative ones as their bits: `0xfffffffb`.
     Hexadecimal,
+    /// The same with capital digits: `0xFFFFFFFB`.
+    HexadecimalCapital,
+    /// The same as [`NumberFormat::Hexadecimal`] without a prefix: `fffffffb`.
+    HexadecimalBare,
+    /// As [`NumberFormat::HexadecimalCapital`] without a prefix: `FFFFFFFB`.
+    HexadecimalCapitalBare,
     /// All in octal: `0o34`.
     Octal,
     /// All in binary: `0b11100`.
     Binary,
+    /// The same without a prefix: `11100`.
+    BinaryBare,
+    /// Numbers with fractions as C's `%e` has them, others in decimal: `1.500000e+00`.
+    Exponent,
+    /// Numbers with fractions as C's `%f` has them, others in decimal: `1.500000`.
+    Fixed,
     /// As characters, where they are any: `'a'`.
     Character,
 }
@@ -451,22 +465,48 @@ fn in_format(scalar: Scalar, of: &Type, numbers: NumberFormat) -> Option<String>
         // Above `i128::MAX` nothing but its bits is needed.
         Scalar::Unsigned(number) => number as i128,
         Scalar::Pointer(at) if numbers == NumberFormat::Decimal => i128::from(at.0),
+        Scalar::Float(value) => return float_in_format(value, numbers),
         _ => return None,
     };
     let used = 8 * of.size().unwrap_or(16).clamp(1, 16);
     let bits = number as u128 & (u128::MAX >> (128 - used));
     Some(match numbers {
         NumberFormat::Prefixed | NumberFormat::Plain => return None,
-        NumberFormat::Decimal if matches!(scalar, Scalar::Unsigned(_)) => bits.to_string(),
-        NumberFormat::Decimal => number.to_string(),
+        NumberFormat::Decimal | NumberFormat::Exponent | NumberFormat::Fixed
+            if !matches!(scalar, Scalar::Unsigned(_)) =>
+        {
+            number.to_string()
+        }
+        NumberFormat::Decimal | NumberFormat::Exponent | NumberFormat::Fixed | NumberFormat::Unsigned => {
+            bits.to_string()
+        }
         NumberFormat::Hexadecimal => format!("{bits:#x}"),
+        NumberFormat::HexadecimalCapital => format!("{bits:#X}"),
+        NumberFormat::HexadecimalBare => format!("{bits:x}"),
+        NumberFormat::HexadecimalCapitalBare => format!("{bits:X}"),
         NumberFormat::Octal => format!("{bits:#o}"),
         NumberFormat::Binary => format!("{bits:#b}"),
+        NumberFormat::BinaryBare => format!("{bits:b}"),
         NumberFormat::Character => match i64::try_from(bits).map(if used > 8 { wide_character } else { character }) {
             Ok(text) if !text.is_empty() => text.trim_start().to_owned(),
             _ => format!("{bits:#x}"),
         },
     })
+}
+
+/// A number with a fraction in C's notation, if that was asked for.
+fn float_in_format(value: f64, numbers: NumberFormat) -> Option<String> {
+    let finite = value.is_finite();
+    match numbers {
+        NumberFormat::Fixed if finite => Some(format!("{value:.6}")),
+        NumberFormat::Exponent if finite => {
+            let text = format!("{value:.6e}");
+            let (digits, exponent) = text.split_once('e')?;
+            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+            Some(format!("{digits}e{sign}{exponent:0>2}"))
+        }
+        _ => None,
+    }
 }
 
 /// Shortest digits that read back as the same number of the same width, with an exponent where zeros would pile up.

@@ -27,8 +27,10 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
               they have (Processes, Modules, Threads, Stack.Frames, LocalVariables, ...). What has elements is asked by \
               Where, Select, OrderBy, First, Count and others, with functions (x => x.Id == 5) and objects (new { Name = \
               value }); -v lists them. @$name = expression keeps an object. -r shows so many levels, -c so many elements \
-              of a container, -n the members of library types, -g a table. Formats: x d o b c numbers, s su s32 texts, en \
-              names of enumerations, ! members of library types, nd as declared, a number for so many elements of a pointer.",
+              of a container, -n the members of library types, -g a table. Formats: x X d u o b c e f numbers (xb \
+              Xb bb without prefix), s su s32 texts (sb sub s32b without quotes), m ma mw md mq memory, hr results that a view \
+              names, en names of enumerations, na without address, view(Name) one of a type's views, ! members of library \
+              types, nd as declared, a number or [expression] for so many elements of a pointer.",
     example: "dx -r2 head; dx @$curprocess.Threads.Where(t => t.Stack.Frames.Count() > 5); dx numbers,x",
     group: Group::Symbols,
     eats_line: false,

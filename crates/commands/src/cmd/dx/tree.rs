@@ -73,14 +73,16 @@ impl Tree<'_, '_> {
         if self.rows.len() >= ROW_LIMIT {
             return Ok(());
         }
+        let derived = self.derived(part, depth);
+        // What the class says that an object was made of is what there is to say of it.
+        let said = derived.as_ref().and_then(|real| self.text(&real.object, part.format.as_deref()));
         let mut row = Row {
             offset: part.offset,
             bits: part.bits,
-            value: self.text(&part.object, part.format.as_deref()),
+            value: said.or_else(|| self.text(&part.object, part.format.as_deref())),
             type_name: type_name(&part.object),
             ..Row::named(&part.name, depth)
         };
-        let derived = self.derived(part, depth);
         if let Some(real) = derived.as_ref().and_then(|real| type_name(&real.object)) {
             row.type_name = row.type_name.map(|declared| format!("{real} (derived from {declared})"));
         }
@@ -221,6 +223,11 @@ impl Tree<'_, '_> {
             return Some(value.text(&options, self.memory));
         }
         if let Some(text) = format.text(value, self.memory) {
+            return Some(text);
+        }
+        if format.hresult
+            && let Some(text) = self.engine.borrow_mut().call_result_text(value, self.memory)
+        {
             return Some(text);
         }
         if !options.raw {

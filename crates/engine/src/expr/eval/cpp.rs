@@ -10,7 +10,7 @@ use outpost_symbols::{
 use super::number::{Number, apply, wrap};
 use super::types::{builtin, pointer_to, resolve};
 use super::{macros, masm, number_value, unavailable, untyped};
-use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, Letter, Lookup, Name, Scope, TextLiteral};
+use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, Letter, Lookup, Name, PointerUse, Scope, TextLiteral};
 
 /// Longest text that is compared, in units of its encoding.
 const TEXT_LIMIT: usize = 4096;
@@ -70,8 +70,13 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
             through_reference(element, scope)
         }
         Cpp::Cast(to, operand) => {
-            let to = resolve(to, scope)?;
+            let (to, is_reference) = (resolve(to, scope)?, to.reference);
             let value = call(operand, Some(&to), scope)?;
+            if is_reference {
+                // The same memory as another type: `(Derived &)base`.
+                let at = value.address().ok_or_else(|| self::operand("cast", "the value is not in memory"))?;
+                return Ok(Value::in_memory(to, at));
+            }
             cast(to, &value, scope)
         }
         Cpp::SizeofValue(operand) => {
@@ -238,7 +243,7 @@ pub(super) fn dereference(value: &Value, scope: &mut dyn Scope) -> Result<Value,
 
 /// What `*` gives of an object that acts as a pointer.
 fn smart_target(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
-    if let Some(target) = scope.smart_pointer(value)? {
+    if let Some(target) = scope.smart_pointer(value, PointerUse::Target)? {
         return dereference(&target, scope);
     }
     let mut target = None;
@@ -296,6 +301,13 @@ fn element_key(index: &Cpp, scope: &mut dyn Scope) -> Result<ElementKey, ExprErr
     }
 }
 
+/// The pointer that an object acts as for such a use, by a view; else the value itself.
+fn pointer_of(value: &Value, usage: PointerUse, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let is_object = matches!(value.value_type().resolved().kind(), TypeKind::Record(_));
+    let pointer = if is_object { scope.smart_pointer(value, usage)? } else { None };
+    Ok(pointer.unwrap_or_else(|| value.clone()))
+}
+
 /// An element of a container as its author thinks of it; else of an array or of what a pointer points to.
 pub(crate) fn element_of(array: &Value, key: &ElementKey, scope: &mut dyn Scope) -> Result<Value, ExprError> {
     let mut found = None;
@@ -306,6 +318,7 @@ pub(crate) fn element_of(array: &Value, key: &ElementKey, scope: &mut dyn Scope)
         (Some(Err(reason)), _) => Err(operand("[]", &reason.to_string())),
         (None, ElementKey::Number(index)) => {
             let index = *index as i64;
+            let array = pointer_of(array, PointerUse::Elements, scope)?;
             array.index(index, scope.memory()).map_err(|reason| unavailable("[]", reason))
         }
         (None, ElementKey::Text(_)) => Err(operand("[]", "the index is no integer")),
@@ -325,7 +338,10 @@ pub(crate) fn unary(operator: CppUnary, value: &Value, scope: &mut dyn Scope) ->
         }
         CppUnary::Increment => stepped(value, 1, scope),
         CppUnary::Decrement => stepped(value, -1, scope),
-        CppUnary::Not => Ok(truth(!promoted(value, scope)?.is_true())),
+        CppUnary::Not => {
+            let value = pointer_of(value, PointerUse::All, scope)?;
+            Ok(truth(!promoted(&value, scope)?.is_true()))
+        }
         CppUnary::Plus => Ok(promoted(value, scope)?.into_value()),
         CppUnary::Negate => match promoted(value, scope)? {
             Number::Integer { value, size, signed } => {
@@ -408,7 +424,13 @@ pub(crate) fn arithmetic(
     right: &Value,
     scope: &mut dyn Scope,
 ) -> Result<Value, ExprError> {
-    let (left, right) = (promoted(left, scope)?, promoted(right, scope)?);
+    let usage = match operator {
+        CppBinary::Equal | CppBinary::NotEqual => PointerUse::Target,
+        CppBinary::Add | CppBinary::Subtract => PointerUse::Elements,
+        _ => PointerUse::All,
+    };
+    let (left, right) = (pointer_of(left, usage, scope)?, pointer_of(right, usage, scope)?);
+    let (left, right) = (promoted(&left, scope)?, promoted(&right, scope)?);
     Ok(match apply(operator, left, right)? {
         Number::Integer { value, size: 1, .. } => truth(value != 0),
         result => result.into_value(),
@@ -495,6 +517,10 @@ pub(crate) fn cast(to: Type, value: &Value, scope: &mut dyn Scope) -> Result<Val
             false => Va(as_u64(value, scope)?),
         };
         return Ok(Value::in_memory(to, at));
+    }
+    if matches!(to.resolved().kind(), TypeKind::Void) {
+        // What is evaluated for no more than that it can be.
+        return Ok(Value::from_bytes(to, Vec::new()));
     }
     let size = to.size().ok_or_else(|| operand("cast", "the type has no size"))?;
     let scalar = match promoted(value, scope)? {

@@ -42,10 +42,11 @@ impl Parser<'_, '_> {
         let Some(name) = name else { return Ok(None) };
         self.qualifiers();
         let mut pointers = usize::from(rust_pointers);
-        while self.cursor.take("*") || self.cursor.take("&") {
+        while self.cursor.take("*") {
             pointers += 1;
             self.qualifiers();
         }
+        let reference = self.cursor.take("&&") || self.cursor.take("&");
         let mut bounds = Vec::new();
         while self.cursor.take("[") {
             self.cursor.skip_spaces();
@@ -58,11 +59,12 @@ impl Parser<'_, '_> {
         }
         // `(name *)` cannot be an expression, so it is a type even if nobody knows it: the evaluator says so.
         self.cursor.skip_spaces();
-        let derived = (pointers > 0 || !bounds.is_empty()) && self.cursor.rest().starts_with([')', '>', ',']);
+        let derived =
+            (pointers > 0 || reference || !bounds.is_empty()) && self.cursor.rest().starts_with([')', '>', ',']);
         let builtin = name.module.is_none() && !TypeTable::builtin().named(&name.text).is_empty();
         let derived_by_star = derived && bounds.is_empty();
         if keyword || builtin || derived_by_star || rust_pointers > 0 || self.known.is_type(&name) {
-            return Ok(Some(TypeName { name, pointers: pointers as u8, bounds }));
+            return Ok(Some(TypeName { name, pointers: pointers as u8, bounds, reference }));
         }
         Ok(None)
     }
