@@ -10,6 +10,18 @@ const HIGHEST: Va = Va(0x7fff_ffff_f000);
 /// Left free between a mapping of the program's and ours, so that neither is taken for a part of the other.
 const MARGIN: u64 = 0x1_0000;
 
+/// A gap as wide as this has a place in its middle that nothing grows to.
+const WIDE: u64 = 1 << 40;
+/// Addresses from here on are taken for no number of 32 bits, such as flags and sizes are.
+const UNLIKE_NUMBERS: Va = Va(1 << 32);
+
+/// Where what may be anywhere is best put near to: a mapping of the program's whose addresses look like nothing else. What
+/// looks like an address in our mappings keeps them where they are.
+pub(super) fn unlike_numbers(regions: &[Region]) -> Va {
+    let first = regions.iter().map(|region| region.range.start).find(|start| *start >= UNLIKE_NUMBERS);
+    first.unwrap_or(Va(HIGHEST.0 / 2))
+}
+
 /// Start of `len` free bytes as near to `near` as there are, at most `reach` away from it to their last byte.
 ///
 /// Places that a mapping grows into are avoided: behind anything writable (the heap, also a heap that does not exist
@@ -28,7 +40,9 @@ pub(super) fn find_gap(regions: &[Region], near: Va, len: u64, reach: u64) -> Op
         };
         let low = after_is_free.then(|| end.checked_add(MARGIN)).flatten();
         let high = before_is_free.then(|| start.0.checked_sub(MARGIN + len).map(Va)).flatten();
-        [fits(low), fits(high)].into_iter().flatten()
+        let width = start.0.saturating_sub(end.0);
+        let middle = (width >= WIDE).then(|| (end + width / 2).align_down(4096));
+        [fits(low), fits(high), fits(middle)].into_iter().flatten()
     });
     let distance = |at: &Va| {
         let range = VaRange::from_len(*at, len);
@@ -91,6 +105,25 @@ pub(super) mod tests {
         // The stack grows down, and what is behind something writable may be its next part.
         assert_eq!(find_gap(&regions, Va(0x7fff_f000_0000), 4096, 1 << 24), None);
         assert_eq!(find_gap(&regions, Va(0x1000_0000_0000), 4096, 1 << 30), None, "too far from anything");
+    }
+
+    #[test]
+    fn what_may_be_anywhere_is_where_no_number_points() {
+        use RegionUsage::*;
+        // Linked statically and not position-independent: nothing but the stack and the kernel's code is high up.
+        let mut regions = vec![
+            region(0x40_0000, 0x41_0000, false, Image),
+            region(0x200_0000, 0x210_0000, true, Heap),
+            region(0x7ffe_f000_0000, 0x7ffe_f002_0000, true, Stack),
+            region(0x7ffe_f002_3000, 0x7ffe_f002_5000, false, Vdso),
+        ];
+        let at = find_gap(&regions, unlike_numbers(&regions), 0x4_1000, u64::MAX).unwrap();
+        assert!(at > UNLIKE_NUMBERS && regions.iter().all(|region| !region.range.contains(at)), "{at}");
+        // With libraries: next to those.
+        regions.insert(2, region(0x7fff_0000_0000, 0x7fff_0010_0000, false, Image));
+        assert_eq!(unlike_numbers(&regions), Va(0x7fff_0000_0000));
+        let low = [region(0x40_0000, 0x41_0000, false, Image)];
+        assert!(find_gap(&low, unlike_numbers(&low), 4096, u64::MAX).is_some_and(|at| at > UNLIKE_NUMBERS));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use outpost_base::{ProcessId, Va, VaRange};
 use outpost_target::{PadCode, Region, RegionUsage};
 use rustix::io::Errno;
 
-use super::gaps::find_gap;
+use super::gaps::{find_gap, unlike_numbers};
 use super::jumps::Jump;
 use super::pads::{self, Pad, Pads};
 use super::{KernelSigaction, Lifeline};
@@ -87,7 +87,7 @@ impl Installed {
         journal: &mut dyn Journal,
     ) -> Result<Installed, NotSafe> {
         let process = caller.process();
-        let near = regions.first().map_or(Va(0), |region| region.range.start);
+        let near = unlike_numbers(regions);
         let frames_len = Va(Caller::place_len()).align_up(4096).0;
         let frames = map(&caller, regions, near, ANYWHERE, frames_len, RegionKind::Frames, journal)?;
         let result = Installed::install_behind(&mut caller, frames, journal);
@@ -389,7 +389,7 @@ impl Installed {
         data: Option<Va>,
     ) -> Installed {
         let mut known = Pads::default();
-        pads.iter().for_each(|at| known.add_region(*at));
+        pads.iter().for_each(|at| known.add_full_region(*at));
         Installed { frames, lifeline, own, taken: SIGNALS.len(), pads: known, jumps: Vec::new(), data }
     }
 
@@ -420,11 +420,20 @@ impl Installed {
         }
     }
 
+    /// Where there is code of ours, that a thread may be in or come to.
+    fn code_ranges(&self) -> Vec<VaRange> {
+        let mut ranges = vec![self.lifeline.code_range()];
+        for pads in self.pads.used() {
+            // Of a mapping that a jump pad has for itself, that is the pad.
+            let jumps: Vec<VaRange> = self.jumps.iter().map(Jump::range).filter(|jump| jump.overlaps(pads)).collect();
+            ranges.extend(if jumps.is_empty() { vec![pads] } else { jumps });
+        }
+        ranges
+    }
+
     /// Whether anything in the process still leads into our mappings.
     fn is_in_use(&self, caller: &Caller<'_>, stacks: &[(Va, Va)], scan: Scan) -> bool {
-        let lifeline = VaRange::from_len(self.lifeline.at, Lifeline::len(CAPACITY));
-        let mut ours = vec![lifeline];
-        ours.extend(self.pads.regions().map(|at| VaRange::from_len(at, pads::REGION_LEN)));
+        let ours = self.code_ranges();
         if stacks.iter().any(|(pc, _)| ours.iter().any(|range| range.contains(*pc))) {
             return true;
         }

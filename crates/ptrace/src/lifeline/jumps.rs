@@ -95,7 +95,8 @@ impl Jump {
         jump_bytes(self.site, self.at)
     }
 
-    fn range(&self) -> VaRange {
+    /// All of it.
+    pub(super) fn range(&self) -> VaRange {
         VaRange::from_len(self.at, self.code.bytes.len() as u64)
     }
 }

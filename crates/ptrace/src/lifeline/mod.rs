@@ -39,7 +39,7 @@ mod installed;
 mod jumps;
 mod pads;
 
-use outpost_base::Va;
+use outpost_base::{Va, VaRange};
 
 pub(crate) use data::PadLog;
 pub(crate) use installed::{CAPACITY, Installed, NotSafe, SIGNALS, Scan, set_action, unmap};
@@ -133,6 +133,11 @@ impl Lifeline {
     /// the handler is the default one then, all else is as we set it (kernel/signal.c, `force_sig_info_to_task`).
     pub fn was_reset(&self, action: KernelSigaction) -> bool {
         action.handler == 0 && action.restorer == self.at.0
+    }
+
+    /// Where its code is, less the table.
+    pub(crate) fn code_range(&self) -> VaRange {
+        VaRange::from_len(self.at, code::code().len() as u64)
     }
 
     /// Whether the code of a lifeline stands in a process.

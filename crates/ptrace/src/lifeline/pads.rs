@@ -69,6 +69,11 @@ impl Pads {
         self.regions.iter().map(|(at, _)| *at)
     }
 
+    /// What of the mappings was ever given to a pad.
+    pub(super) fn used(&self) -> impl Iterator<Item = VaRange> {
+        self.regions.iter().map(|(at, taken)| VaRange::from_len(*at, taken * PAD_LEN)).filter(|used| !used.is_empty())
+    }
+
     /// A free place for a pad of `site`, in a mapping that is there.
     pub(super) fn free_place(&self, site: Va) -> Option<Va> {
         let in_reach = |at: &Va| site.0.abs_diff(at.0).max(site.0.abs_diff(at.0 + REGION_LEN)) <= REACH;
@@ -81,7 +86,7 @@ impl Pads {
         self.regions.push((at, 0));
     }
 
-    /// The same for one that a jump pad has for itself.
+    /// The same for one that a jump pad has for itself, or that holds nobody knows how many.
     pub(super) fn add_full_region(&mut self, at: Va) {
         self.regions.push((at, REGION_LEN / PAD_LEN));
     }

@@ -282,3 +282,50 @@ fn an_unmapped_address_is_refused() {
     let answers = target.change_breakpoints(&[BreakpointChange::Set(breakpoint(1, space, Va(16)))]).unwrap();
     assert_eq!(answers, [Err(TargetError::Unmapped { at: Va(16) })]);
 }
+
+/// What is mapped: executable, or as the room for our calls' frames is.
+fn mappings(process: ProcessId) -> Vec<String> {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    maps.lines().filter(|line| line.contains("r-xp") || line.split(' ').count() < 7).map(str::to_owned).collect()
+}
+
+/// A program low in memory: the flags and sizes on its stacks look like addresses just below it.
+#[test]
+fn numbers_like_addresses_keep_nothing_of_ours() {
+    let source = r#"
+        #include <stdio.h>
+        #include <unistd.h>
+        volatile long calls;
+        volatile int ended;
+        __attribute__((noinline)) void work(volatile long *n) { calls += n[1]; }
+        int main(void) {
+            volatile long numbers[4096];
+            /* As clone's flags are, 0x3d0f00; and the ends of pages. */
+            for (long i = 0; i < 4096; i++) numbers[i] = (i << 12) + (i % 2 ? 0xf00 : 0xff8);
+            puts("ready"); fflush(stdout);
+            while (!ended) { work(numbers); usleep(100); }
+            return 7;
+        }
+    "#;
+    for flags in ["-no-pie", "-no-pie -static", "-pie -fpie"] {
+        let mut debuggee = start(compile("numbers", source, flags), &[]);
+        debuggee.line();
+        let process = ProcessId(debuggee.pid());
+        let before = mappings(process);
+        let mut target = target();
+        attach(&mut target, debuggee.pid());
+        let space = space(&mut target, process);
+        let base = target.modules(process).unwrap()[0].range.start;
+        let at = symbol(compile("numbers", source, flags), "work");
+        let at = if at < Va(0x1_0000) { base + at.0 } else { at };
+        let state = set(&mut target, breakpoint(1, space, at));
+        assert_eq!(state.safety, KillSafety::Safe, "{flags}");
+        for _ in 0..3 {
+            assert!(matches!(go(&mut target).stop.reason, StopReason::Breakpoint { .. }));
+        }
+        assert_ne!(mappings(process), before);
+        target.detach(process, DetachMode::Deliver).unwrap();
+        assert_eq!(mappings(process), before, "{flags}");
+        assert_eq!(text_differences(debuggee.pid()), []);
+    }
+}
