@@ -339,6 +339,58 @@ int main(void) {
     }
 }
 
+/// glibc 2.42 makes the guards of its threads' stacks with `madvise(MADV_GUARD_INSTALL)`: they are within the mapping.
+#[test]
+fn a_stack_that_runs_into_a_guard_of_its_own_mapping_is_used_up() {
+    const GUARDED: &str = r#"
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+__attribute__((noinline)) int deep(int round, char *before) {
+    char here[300];
+    memset(here, round, sizeof here);
+    return deep(round + 1, here) + here[round % 300];
+}
+static void *run(void *nothing) { return (void *)(long)deep(0, nothing); }
+int main(void) {
+    char *two = mmap(0, 0x40000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (madvise(two + 0x20000, 0x1000, 102) != 0) {
+        puts("no guards");
+        return 0;
+    }
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstack(&attributes, two + 0x20000, 0x20000);
+    pthread_t thread;
+    pthread_create(&thread, &attributes, run, 0);
+    pthread_join(thread, 0);
+}
+"#;
+    let path = Build::source(Compiler::Gcc, "guarded", GUARDED).flags("-g -O0 -w").path();
+    let text = cdb(&["-c", SCRIPT, path.to_str().unwrap()]);
+    if text.contains("no guards") {
+        return skip("the kernel has no MADV_GUARD_INSTALL (6.13)");
+    }
+    let is_right = |said: &str| {
+        assert!(said.contains("FAULT: STACK_OVERFLOW"), "{said}");
+        assert!(said.contains("bytes below the stack"), "{said}");
+    };
+    is_right(verdict(&text));
+    assert!(verdict(&text).contains("CAUSE: endless recursion: deep"), "{text}");
+    // A core has no page tables. gdb 13 loses the pages behind a guard, too, and with them the callers.
+    let folder = tempfile::tempdir().unwrap();
+    let core = folder.path().join("core").to_str().unwrap().to_owned();
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "run", "-ex"]);
+    let written = gdb.arg(format!("generate-core-file {core}")).arg(&path).stdin(Stdio::null()).output();
+    if written.is_err() || !Path::new(&core).exists() {
+        return skip("gdb writes no core here");
+    }
+    is_right(verdict(&cdb(&["-z", &core, "-c", ".echo verdict follows; !analyze -v; q"])));
+}
+
 /// Allocators of releases that are newer than this machine's: `fixtures/heap_newer.c` lays their structures out as they do.
 /// What is expected was compared with Debian's 2.43; of 2.42 there was only the source.
 #[test]

@@ -21,6 +21,7 @@
 mod breakpoints;
 mod bundle;
 mod error;
+mod guards;
 pub mod journal;
 pub mod lifeline;
 mod live;

@@ -7,9 +7,11 @@ use outpost_base::{ProcessId, Va, VaRange};
 use outpost_target::{Region, RegionUsage, TargetError};
 
 use crate::error::os_error;
+use crate::guards;
 
 /// Reads a process's mappings, ascending. `stack_pointers` are those of its threads, as far as known: a mapping that
-/// one of them points into is a stack, which the kernel itself tells only of the first thread.
+/// one of them points into is a stack, which the kernel itself tells only of the first thread. Guard pages within a
+/// stack's mapping are ranges of their own, without access, as those are that have a mapping of their own.
 ///
 /// # Errors
 /// [`TargetError::NoProcess`], [`TargetError::Permission`].
@@ -25,6 +27,7 @@ pub fn read_regions(process: ProcessId, stack_pointers: &[Va]) -> Result<Vec<Reg
         _ => os_error(format!("read {path}"), error),
     })?;
     let mut regions = parse_maps(&text);
+    guards::split_stacks(process, &mut regions, stack_pointers);
     classify(&mut regions, stack_pointers);
     Ok(regions)
 }

@@ -12,6 +12,7 @@ const CANONICAL_END: u64 = 0x8000_0000_0000;
 /// How far below a stack's lowest page an access still counts as running off it. The kernel keeps a gap of 256 pages
 /// below the main stack free (`stack_guard_gap`).
 const GUARD: u64 = 256 << 12;
+const PAGE: u64 = 4096;
 
 /// What an address leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,29 @@ impl Engine {
         };
         Ok(AddressNote { at, kind })
     }
+
+    /// The same where the kernel refused an access (SIGSEGV). Mapped memory that allows it then has a guard page there:
+    /// those of `MADV_GUARD_INSTALL`, as glibc's stacks have them since 2.42, do not show in a core nor in kernels before
+    /// 6.15.
+    ///
+    /// # Errors
+    /// As [`Engine::address_note`].
+    pub(super) fn refused_address_note(&mut self, at: Va, sp: Va) -> Result<AddressNote, EngineError> {
+        let mut note = self.address_note(at, sp)?;
+        if let AddressKind::Mapped { region, .. } = &note.kind
+            && let Some(stack) = stack_above_guard(region, at, sp)
+        {
+            note.kind = AddressKind::StackGuard { stack };
+        }
+        Ok(note)
+    }
+}
+
+/// The stack above a guard page at `at` that does not show in its mapping; where guards of more pages end is not known.
+fn stack_above_guard(region: &Region, at: Va, sp: Va) -> Option<VaRange> {
+    let is_open = region.read && region.write && !region.shared && region.inode == 0;
+    let stack = VaRange { start: (at + 1).align_up(PAGE), end: region.range.end };
+    (is_open && at.0.abs_diff(sp.0) <= GUARD && stack.start < stack.end).then_some(stack)
 }
 
 /// The stack that `at` lies just below, if the stack pointer is there, too.
@@ -187,5 +211,15 @@ mod tests {
         assert_eq!(stack_above(&regions, Va(0x0f_fff8), Va(0x10_0000)), stack, "below it");
         assert_eq!(stack_above(&regions, Va(0x10_0ff8), Va(0x7000_0000)), None, "another thread's");
         assert_eq!(stack_above(&regions, Va(0x10_1008), Va(0x10_1000)), None, "on the stack");
+    }
+
+    #[test]
+    fn a_guard_that_does_not_show_is_one_near_the_stack_pointer_only() {
+        let open = region(0x10_0000, 0x20_0000, true);
+        let stack = Some(VaRange { start: Va(0x10_1000), end: Va(0x20_0000) });
+        assert_eq!(stack_above_guard(&open, Va(0x10_0ff8), Va(0x10_1000)), stack);
+        assert_eq!(stack_above_guard(&open, Va(0x10_0ff8), Va(0x7000_0000)), None, "another thread's");
+        assert_eq!(stack_above_guard(&region(0x10_0000, 0x20_0000, false), Va(0x10_0ff8), Va(0x10_1000)), None);
+        assert_eq!(stack_above_guard(&open, Va(0x1f_fff8), Va(0x1f_fff0)), None, "nothing is above it");
     }
 }

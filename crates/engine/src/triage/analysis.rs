@@ -433,6 +433,7 @@ impl Engine {
         let is_indexed =
             used.as_ref().is_some_and(|used| used.operand.index.map(|(index, _)| index) == bad && bad.is_some());
         let mut note = match address {
+            Some(at) if info.signo == SIGSEGV && matches!(info.code, 1 | 2) => Some(self.refused_address_note(at, sp)?),
             Some(at) => Some(self.address_note(at, sp)?),
             None => None,
         };

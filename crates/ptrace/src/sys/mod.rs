@@ -5,6 +5,7 @@
 
 #![expect(unsafe_code, reason = "the system call layer")]
 
+pub(crate) mod guard_query;
 pub(crate) mod lifeline;
 pub(crate) mod mapping_query;
 pub(crate) mod ptrace;
