@@ -391,6 +391,50 @@ int main(void) {
     is_right(verdict(&cdb(&["-z", &core, "-c", ".echo verdict follows; !analyze -v; q"])));
 }
 
+/// A glibc before 2.34 tells debuggers nothing of its structures in a program without libpthread. One of this machine is
+/// made such a one: the names of the constants that tell are changed, and so is its build-id.
+#[test]
+fn a_c_library_that_tells_debuggers_nothing() {
+    const THROWS: &str = r#"
+#include <cerrno>
+#include <stdexcept>
+int main() {
+    errno = 7;
+    throw std::logic_error("last");
+}
+"#;
+    let path = Build::source(Compiler::Gxx, "throws", THROWS).flags("-g -O0").path();
+    let map = String::from_utf8(Command::new("ldd").arg(&path).output().unwrap().stdout).unwrap();
+    let library = map.split_whitespace().find(|word| word.starts_with('/') && word.ends_with("/libc.so.6")).unwrap();
+    let mut bytes = std::fs::read(library).unwrap();
+    let mut change = |from: &[u8], to: &[u8]| {
+        let places: Vec<usize> =
+            bytes.windows(from.len()).enumerate().filter(|(_, window)| *window == from).map(|(at, _)| at).collect();
+        for at in &places {
+            bytes[*at..*at + to.len()].copy_from_slice(to);
+        }
+        assert!(!places.is_empty());
+    };
+    change(b"_thread_db_", b"_thread_no_");
+    // The note's header and name; the id follows.
+    change(b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0", b"\x04\0\0\0\x14\0\0\0\x07\0\0\0GNU\0");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("libc.so.6"), &bytes).unwrap();
+    let script =
+        "g; .echo verdict follows; !analyze; !gle; !tls -1; .catch {? libc_so!errno}; .catch {?? libc_so!errno}; q";
+    let mut command = Command::new("timeout");
+    command.arg("50").arg(env!("CARGO_BIN_EXE_cdb")).args(["-c", script]);
+    let there = format!("LD_LIBRARY_PATH={}", folder.path().display());
+    command.args(["/usr/bin/env", &there, path.to_str().unwrap()]);
+    let text = String::from_utf8(command.stdin(Stdio::null()).output().unwrap().stdout).unwrap();
+    let said = verdict(&text);
+    assert!(said.contains("nothing catches the exception std::logic_error: \"last\""), "{text}");
+    assert!(said.contains("errno: 0n7 "), "{text}");
+    assert!(said.contains("tells debuggers nothing of its structures") && said.contains("not known"), "{text}");
+    // Address 0 would be a wrong answer.
+    assert_eq!(said.matches("'libc_so!errno' is not available: thread-local address unknown").count(), 2, "{text}");
+}
+
 /// Allocators of releases that are newer than this machine's: `fixtures/heap_newer.c` lays their structures out as they do.
 /// What is expected was compared with Debian's 2.43; of 2.42 there was only the source.
 #[test]

@@ -37,6 +37,24 @@ fn symbols_are_those_of_nm() {
     assert_eq!(ours, theirs);
 }
 
+/// What libpthread before glibc 2.34 tells debuggers is in its full table alone.
+#[test]
+fn what_is_not_exported_is_found_in_the_full_table() {
+    let built = build("gcc -rdynamic -O1", "a.c", PROGRAM);
+    let at = |text: &str| -> u64 {
+        let listing = run_in(built.dir.path(), "nm --defined-only program");
+        let line = listing.lines().find(|line| line.ends_with(&format!(" {text}"))).expect("nm shows it");
+        u64::from_str_radix(line.split(' ').next().expect("an address"), 16).expect("hexadecimal")
+    };
+    let found =
+        |names: &[&str]| built.elf().exports(names).map(|found| found.iter().map(|at| at.0).collect::<Vec<_>>());
+    assert_eq!(found(&["main", "counter"]), Some(vec![at("main"), at("counter")]));
+    assert_eq!(found(&["main", "helper"]), Some(vec![at("main"), at("helper")]));
+    assert_eq!(found(&["main", "no_such_name"]), None);
+    run_in(built.dir.path(), "strip program");
+    assert_eq!(found(&["main", "helper"]), None, "exported is main alone");
+}
+
 #[test]
 fn plt_entries_are_those_of_objdump() {
     for flags in ["-fcf-protection=none", "-fcf-protection=full -Wl,-z,ibtplt", "-Wl,-z,now", "-static"] {

@@ -197,6 +197,10 @@ impl Command for EvaluateCpp {
     }
 
     fn run(self, debugger: &mut Debugger) -> Result<TypedValue, CommandError> {
+        // What a function that returns nothing has returned is nowhere.
+        if matches!(self.value.value_type().resolved().kind(), TypeKind::Void) && self.value.address().is_some() {
+            return Err(CommandError::invalid("it has no type; cast its address, as in ?? *(int *)&name"));
+        }
         let shown = typed(self.value, debugger);
         if let Some(number) = shown.number {
             debugger.engine.recent_values().expression = number;

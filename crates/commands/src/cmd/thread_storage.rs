@@ -123,10 +123,25 @@ impl Command for ShowStorage {
                 line!(text, "Thread control block: {}", storage.thread_pointer);
                 let width = storage.blocks.iter().map(|block| block.module.len()).max().unwrap_or(0);
                 for block in &storage.blocks {
-                    let address = block.address.map_or_else(|| "none yet         ".to_owned(), |at| at.to_string());
+                    // Before the loader has set the thread up it has nothing, which is known.
+                    let none = if storage.keys.is_some() || storage.thread_pointer.0 == 0 {
+                        "none yet         "
+                    } else {
+                        "not known        "
+                    };
+                    let address = block.address.map_or_else(|| none.to_owned(), |at| at.to_string());
                     line!(text, "  {:<width$}  {address}  {:#x} bytes", block.module, block.size);
                 }
-                let Some(keys) = &storage.keys else { return };
+                let Some(keys) = &storage.keys else {
+                    if storage.thread_pointer.0 == 0 {
+                        return;
+                    }
+                    line!(
+                        text,
+                        "The C library tells debuggers nothing of its structures, so keys and libraries' blocks are not known"
+                    );
+                    return;
+                };
                 for (key, name) in keys.iter().zip(names) {
                     line!(text, "  key {}: {}{name}", key.key, hex64(key.value));
                 }

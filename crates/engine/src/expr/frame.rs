@@ -1,7 +1,7 @@
 //! The engine as a scope: names, registers and memory of the selected frame.
 
 use outpost_base::{Arch, MemoryReader, RegisterId, RegisterValue, Va};
-use outpost_symbols::{Store, Type, Unavailable, Value};
+use outpost_symbols::{Store, SymbolKind, Type, Unavailable, Value};
 
 use super::{
     CompileError, Evaluated, Evaluator, Expr, ExprError, Lookup, Name, Place, PointerUse, Radix, Scope, ScopeNames,
@@ -168,7 +168,13 @@ impl Scope for EngineScope<'_> {
 
     fn addresses(&mut self, name: &Name) -> Result<Vec<Va>, ExprError> {
         let mut found: Vec<Va> = match self.engine.find_name(&name.to_string()) {
-            Ok(names) => names.into_iter().map(|named| named.address).collect(),
+            Ok(names) => {
+                // Address 0 would be a wrong answer, and a pointer to it a wrong one to blame.
+                if names.iter().any(|named| named.kind == SymbolKind::ThreadLocal && named.address == Va(0)) {
+                    return Err(ExprError::Value { name: name.to_string(), reason: Unavailable::ThreadLocal });
+                }
+                names.into_iter().map(|named| named.address).collect()
+            }
             Err(error) => absent(error, name)?,
         };
         if found.is_empty() && name.module.is_none() {

@@ -24,8 +24,9 @@ impl Engine {
                 Move::ArgumentAddress(at) => rdi = Some(at),
                 // `__tls_get_addr` is given module and offset (ELF Handling for Thread-Local Storage, 3.4.3).
                 Move::Call => {
-                    let offset = memory.read_u64(rdi? + 8)?;
-                    rax = Some(self.thread_local_address(&module, offset)?.0);
+                    let (number, offset) = (memory.read_u64(rdi?)?, memory.read_u64(rdi? + 8)?);
+                    let told = self.thread_local_address(&module, offset);
+                    rax = Some(told.or_else(|| self.noted_block(thread_pointer, number, offset))?.0);
                 }
                 Move::Load(at) => rax = Some(memory.read_u64(at)?),
                 Move::ThreadPointer => rax = Some(thread_pointer.0),
@@ -36,5 +37,27 @@ impl Engine {
             }
         }
         None
+    }
+
+    /// The same where the C library tells debuggers nothing of its structures, as glibc before 2.34 does in a program without
+    /// libpthread: what `__tls_get_addr` has noted in the thread's table if the thread has called it, by the module's number
+    /// (`dtv_t` and `tcbhead_t`, glibc sysdeps/generic/dl-dtv.h and sysdeps/x86_64/nptl/tls.h).
+    fn noted_block(&mut self, thread_pointer: Va, number: u64, offset: u64) -> Option<Va> {
+        const ENTRY: u64 = 16;
+        let is_glibc = |module: &std::rc::Rc<crate::modules::Module>| {
+            let file = module.info.path.rsplit('/').next().unwrap_or_default();
+            file.starts_with("libc.so.6") || file.starts_with("libc-2")
+        };
+        let process = self.current_process().ok()?;
+        if !self.process(process).ok()?.modules.iter().any(is_glibc) {
+            return None;
+        }
+        let mut memory = self.memory().ok()?;
+        let table = Va(memory.read_u64(thread_pointer + 8)?);
+        // The entry before the first holds how many there are.
+        let count = memory.read_u64(Va(table.0.checked_sub(ENTRY)?))?;
+        let block = memory.read_u64(table.checked_add(ENTRY.checked_mul(number)?)?).filter(|_| number <= count)?;
+        // Not allocated yet: `TLS_DTV_UNALLOCATED` is odd, blocks are not.
+        (block != 0 && block & 1 == 0).then(|| Va(block.wrapping_add(offset)))
     }
 }

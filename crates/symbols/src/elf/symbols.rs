@@ -160,18 +160,23 @@ impl ElfFile {
         Some(SymbolTable { symbols, strings })
     }
 
-    /// Where the symbols of these names are, if the image exports every one of them; the first of several versions.
+    /// Where the symbols of these names are, if the image exports every one of them, or else names them all in its full
+    /// table; the first of several versions. What C libraries tell debuggers of themselves, and what many of them keep of
+    /// that table for it, is asked for so (glibc nptl_db/db_info.c; exported since 2.34).
     pub fn exports(&self, names: &[impl AsRef<str>]) -> Option<Vec<ImageOffset>> {
         // A damaged table has none of them, and is told by whoever lists symbols.
-        let table = self.dynsym(&mut Vec::new())?;
-        let mut found = vec![None; names.len()];
-        for symbol in table.defined() {
-            let wanted = names.iter().position(|name| name.as_ref().as_bytes() == symbol.name);
-            if let Some(place) = wanted.and_then(|wanted| found.get_mut(wanted)) {
-                place.get_or_insert(ImageOffset(symbol.address));
+        let all_of = |table: SymbolTable| {
+            let mut found = vec![None; names.len()];
+            for symbol in table.defined() {
+                let wanted = names.iter().position(|name| name.as_ref().as_bytes() == symbol.name);
+                if let Some(place) = wanted.and_then(|wanted| found.get_mut(wanted)) {
+                    place.get_or_insert(ImageOffset(symbol.address));
+                }
             }
-        }
-        found.into_iter().collect()
+            found.into_iter().collect()
+        };
+        let exported = self.dynsym(&mut Vec::new()).and_then(all_of);
+        exported.or_else(|| self.symbol_table(".symtab", &mut Vec::new()).and_then(all_of))
     }
 
     /// Symbols made up for PLT entries.
