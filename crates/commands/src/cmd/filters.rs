@@ -116,8 +116,7 @@ impl Command for ListFilters {
                 BreakStatus::Notify => "output",
                 BreakStatus::Ignore => "ignore",
             };
-            let is_exception = signal.is_some() || !filter.handled || matches!(filter.code, "bpe" | "cce" | "sse");
-            let handling = match (is_exception, filter.handled) {
+            let handling = match (filter.is_exception(), filter.handled) {
                 (false, _) => "",
                 (true, true) => " - handled",
                 (true, false) => " - not handled",

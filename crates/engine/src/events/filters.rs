@@ -42,6 +42,13 @@ impl EventFilter {
         self.status == Break || self.commands.iter().any(|commands| !commands.is_empty())
     }
 
+    /// Whether the event is an exception, which is handled or not: what comes about for other reasons is neither.
+    pub fn is_exception(&self) -> bool {
+        const HANDLED: [&str; 3] = ["bpe", "cce", "sse"];
+        let is_it = |row: &(&str, &str, BreakStatus, bool)| row.0 == self.code && !row.3;
+        HANDLED.contains(&self.code) || DEFAULTS.iter().any(is_it)
+    }
+
     /// Whether an event about something of this name is meant.
     pub(crate) fn is_about(&self, name: &str) -> bool {
         self.argument.as_deref().is_none_or(|pattern| Wildcard::new(pattern).matches(name))
