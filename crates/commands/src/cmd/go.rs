@@ -1,11 +1,13 @@
 //! `g`, `ga`, `gh`, `gn`, `gN`, `gu`, `gc`: running.
 
 use outpost_base::Va;
-use outpost_engine::expr::{Expr, Masm};
-use outpost_engine::{BreakpointPlace, RunOptions, RunThreads, SignalChoice, Temporary};
+use outpost_engine::expr::{Expr, ExprError, Masm};
+use outpost_engine::{BreakpointPlace, BreakpointRequest, RunOptions, RunThreads, SignalChoice, Temporary};
 
+use super::breakpoint::{BreakpointSet, SetBreakpoint};
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::debugger::Resumption;
+use crate::json::{Json, Value, json};
 use crate::language::{Arguments, is_named_in_digits};
 use crate::{CommandError, Debugger};
 
@@ -15,7 +17,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "[~Thread] g[a] [= StartAddress] [BreakAddress ...]\n[~Thread] gh|gn|gN [= StartAddress] [BreakAddress ...]",
         summary: "Run until an event",
         details: "Temporary breakpoints at the given addresses last until the next stop; ga makes them by debug \
-                  registers. g treats a signal as its filter says; gh swallows it, gn delivers it; one that \
+                  registers. What is not loaded yet becomes a deferred breakpoint that goes away with its first stop. g treats a signal as its filter says; gh swallows it, gn delivers it; one that \
                   nothing handles stops again at its second chance, before it ends the process. gn is refused at a \
                   stop that is no signal, gN insists. With a thread prefix only those threads run.",
         example: "g main; g `list.c:40`",
@@ -53,10 +55,25 @@ pub struct Go {
     pub options: RunOptions,
     /// Breakpoints for this resumption.
     pub temporaries: Vec<Temporary>,
+    /// Expressions of what is not loaded yet.
+    pub deferred: Vec<String>,
+}
+
+/// What a resumption still waits to be able to set.
+#[derive(Debug, Clone)]
+pub struct GoStarted {
+    /// Breakpoints that go away with their first stop.
+    pub deferred: Vec<BreakpointSet>,
+}
+
+impl Json for GoStarted {
+    fn json(&self) -> Value {
+        if self.deferred.is_empty() { Value::Null } else { json!({ "deferred": self.deferred.json() }) }
+    }
 }
 
 impl Command for Go {
-    type Data = ();
+    type Data = GoStarted;
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Go, CommandError> {
         let signal = match arguments.name {
@@ -74,22 +91,39 @@ impl Command for Go {
         let by_signal = signal != SignalChoice::ByFilter;
         let options = RunOptions { signal, ..run_options(arguments, debugger)? };
         let hardware = arguments.name.eq_ignore_ascii_case("ga");
-        let mut temporaries = Vec::new();
+        let (mut temporaries, mut deferred) = (Vec::new(), Vec::new());
         while !arguments.is_empty() {
-            for at in addresses(arguments, debugger)? {
-                temporaries.push(Temporary { at, hardware, current_thread_only: by_signal });
+            let before = arguments.rest();
+            match addresses(arguments, debugger) {
+                Ok(found) => {
+                    let temporary = |at| Temporary { at, hardware, current_thread_only: by_signal };
+                    temporaries.extend(found.into_iter().map(temporary));
+                }
+                Err(error) if !hardware && is_unresolved(&error) => {
+                    let text = before.strip_suffix(arguments.rest()).unwrap_or(before);
+                    deferred.push(text.trim().to_owned());
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(Go { options, temporaries })
+        Ok(Go { options, temporaries, deferred })
     }
 
-    fn run(self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(self, debugger: &mut Debugger) -> Result<GoStarted, CommandError> {
+        let mut deferred = Vec::new();
+        for expression in self.deferred {
+            let place = BreakpointPlace::Expression(expression);
+            let request = BreakpointRequest { one_shot: true, symbolic: true, ..BreakpointRequest::code(place) };
+            deferred.push(SetBreakpoint::of(request).run(debugger)?);
+        }
         debugger.engine.go(&self.options, &self.temporaries)?;
         debugger.resumption = Some(Resumption::Go(self.options));
-        Ok(())
+        Ok(GoStarted { deferred })
     }
 
-    fn render(_: &(), _: &mut String) {}
+    fn render(data: &GoStarted, text: &mut String) {
+        data.deferred.iter().for_each(|set| SetBreakpoint::render(set, text));
+    }
 }
 
 /// Runs to the caller.
@@ -159,6 +193,11 @@ pub(super) fn run_options(arguments: &mut Arguments<'_>, debugger: &mut Debugger
     };
     let at = if arguments.take("=") { Some(arguments.code_address(debugger)?) } else { None };
     Ok(RunOptions { threads, at, ..RunOptions::default() })
+}
+
+/// Whether nothing of a name, or no code of a line, is loaded.
+fn is_unresolved(error: &CommandError) -> bool {
+    matches!(error, CommandError::Expr(ExprError::Unresolved { .. } | ExprError::NoCode { .. }))
 }
 
 /// All places of one address expression.
