@@ -446,6 +446,9 @@ impl Debugger {
         if self.nesting >= NESTING_LIMIT {
             return Err(CommandError::invalid("commands are nested too deep"));
         }
+        if arguments.rest().trim() == "--help" && !entry.eats_line && !entry.names.contains(&".echo") {
+            return crate::cmd::help::show(entry, out);
+        }
         restrict::permitted(entry, self)?;
         self.nesting += 1;
         let done = (entry.run)(arguments, self, out);

@@ -246,6 +246,8 @@ fn access(arguments: &mut Arguments<'_>) -> Result<BreakpointAccess, CommandErro
     let access = kinds.into_iter().find(|(letter, _)| arguments.take(letter)).map(|(_, access)| access);
     let access = access.ok_or_else(|| arguments.usage(wrong))?;
     let len = arguments.decimal().filter(|len| (1..=MAX_WATCHED).contains(len));
+    // The digits of a hexadecimal number would be the beginning of the address.
+    let len = len.filter(|_| !arguments.unread().starts_with(|c: char| c.is_ascii_alphanumeric()));
     let len = len.ok_or_else(|| arguments.usage("the size is 1 to 1048576, in decimal"))?;
     Ok(BreakpointAccess::Hardware { access, len })
 }

@@ -17,7 +17,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     names: &["bm"],
     syntax: "bm [/1] [/a] [/d] [Module!]Pattern [Passes] [\"Commands\"]",
     summary: "Set breakpoints on all functions of a pattern",
-    details: "Wildcards are those of x. One breakpoint for each name, which it keeps; with /d one for each address. /a takes \
+    details: "Wildcards are those of x. One breakpoint for each function, by its name, which it keeps; with /d one for each address. /a takes \
               data symbols, too; /1 makes each go away when it stopped once.",
     example: "bm tour!fact*; bm /d zoo::* \"k 1; g\"",
     group: Group::Breakpoints,
@@ -79,10 +79,15 @@ impl Command for MatchBreakpoints {
     fn run(self, debugger: &mut Debugger) -> Result<Vec<MatchedBreakpoint>, CommandError> {
         let mut matches = debugger.engine.match_names(&self.pattern)?;
         matches.retain(|named| self.with_data || named.kind == SymbolKind::Function);
-        let mut seen = BTreeSet::new();
-        matches.retain(|named| match self.by_address {
-            true => seen.insert(named.address.to_string()),
-            false => seen.insert(format!("{}!{}", named.module, named.name)),
+        // Other names of the same function are no other place; the plainest is kept. A name may be that of several functions.
+        matches.sort_by_cached_key(|named| {
+            let plain = named.name.trim_start_matches('_').len();
+            (named.address, named.name.len() - plain, named.name.len(), named.name.clone())
+        });
+        let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+        matches.retain(|named| {
+            let is_new = addresses.insert(named.address);
+            is_new && (self.by_address || names.insert(format!("{}!{}", named.module, named.name)))
         });
         if matches.is_empty() {
             return Err(CommandError::invalid(format!("no function matches '{}'", self.pattern)));

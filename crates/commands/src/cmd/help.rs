@@ -4,7 +4,7 @@ use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::{Json, Value, json};
 use crate::language::{Arguments, recognise};
 use crate::text::line;
-use crate::{CommandError, Debugger, registry};
+use crate::{CommandError, Debugger, Output, OutputKind, registry};
 
 pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     names: &[".help", "!help"],
@@ -113,6 +113,17 @@ impl Command for Help {
             }
         }
     }
+}
+
+/// Help about a command that was given `--help`, as programs take it.
+pub(crate) fn show(entry: &'static CommandEntry, out: &mut dyn Output) -> Result<(), CommandError> {
+    if let Some(reason) = entry.names.is_empty().then_some("it is not carried out; .help NAME says why") {
+        return Err(CommandError::invalid(reason));
+    }
+    let mut text = String::new();
+    describe(entry, &mut text);
+    out.write(OutputKind::Normal, &text);
+    Ok(())
 }
 
 fn describe(entry: &CommandEntry, text: &mut String) {
