@@ -1,5 +1,6 @@
 //! Where breakpoints are: expressions evaluated when they can be, and again when modules come and go.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use outpost_base::Va;
@@ -30,7 +31,7 @@ impl Engine {
             let places = self.find_line(module.as_deref(), &file, line)?;
             return Ok(places.into_iter().map(|place| place.address).collect());
         }
-        match self.breakpoint_places(text) {
+        match self.breakpoint_places(&unquoted(text)) {
             Err(EngineError::NoSymbol { name }) => self.evaluated_place(text).ok_or(EngineError::NoSymbol { name }),
             found => found,
         }
@@ -46,7 +47,7 @@ impl Engine {
         if let BreakpointPlace::Expression(text) = place
             && access != BreakpointAccess::Code
             && access != execution
-            && let Ok(found) = self.find_name(text.trim())
+            && let Ok(found) = self.find_name(&unquoted(text.trim()))
         {
             return Ok(found.into_iter().map(|named| named.address).collect());
         }
@@ -184,9 +185,33 @@ fn parse_source_line(text: &str, whole: &str) -> Result<(Option<String>, String,
     if file.is_empty() { Err(wrong("no file")) } else { Ok((module, file.to_owned(), number)) }
 }
 
+/// A name without the quotes in which expressions have names that look like operators (`@!"box<int>"`, `module!"box<int>"`).
+fn unquoted(text: &str) -> Cow<'_, str> {
+    fn inner(quoted: &str) -> Option<&str> {
+        quoted.strip_prefix('"')?.strip_suffix('"').filter(|name| !name.contains('"'))
+    }
+    if let Some(name) = text.strip_prefix("@!").and_then(inner) {
+        return Cow::Borrowed(name);
+    }
+    match text.split_once('!').and_then(|(module, rest)| Some((module, inner(rest)?))) {
+        Some((module, name)) => Cow::Owned(format!("{module}!{name}")),
+        None => Cow::Borrowed(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_lose_their_quotes() {
+        assert_eq!(unquoted("@!\"a!box<int, 3>\""), "a!box<int, 3>");
+        assert_eq!(unquoted("a!\"box<int>\""), "a!box<int>");
+        assert_eq!(
+            (unquoted("a!box"), unquoted("@!\"a"), unquoted("a+4")),
+            ("a!box".into(), "@!\"a".into(), "a+4".into())
+        );
+    }
 
     #[test]
     fn source_lines_have_a_file_and_a_decimal_line() {
