@@ -20,7 +20,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
               a blank keeps it, an empty line ends. Those in quotes, with ; between them, are written at once and shown. They \
               are written as u shows them; numbers and symbols are MASM's, an address in brackets is relative to the pc. \
               Longer instructions than were there cover what follows. Needs as and objcopy (binutils) on the debugger's machine.",
-    example: "a; a prog!check \"mov eax,1; ret\"",
+    example: "a prog!check \"mov eax,1; ret\"",
     group: Group::Memory,
     eats_line: false,
     run: carry_out::<Assemble>,
