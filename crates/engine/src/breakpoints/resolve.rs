@@ -32,9 +32,17 @@ impl Engine {
             return Ok(places.into_iter().map(|place| place.address).collect());
         }
         match self.breakpoint_places(&unquoted(text)) {
-            Err(EngineError::NoSymbol { name }) => self.evaluated_place(text).ok_or(EngineError::NoSymbol { name }),
+            Err(EngineError::NoSymbol { name }) => {
+                let found = self.evaluated_place(text).or_else(|| self.places_in_class(&unquoted(text)));
+                found.ok_or(EngineError::NoSymbol { name })
+            }
             found => found,
         }
+    }
+
+    /// The places of a function whose class is named by a typedef, or which a base of it has.
+    fn places_in_class(&mut self, text: &str) -> Option<Vec<Va>> {
+        self.names_in_class(text).iter().find_map(|name| self.breakpoint_places(name).ok())
     }
 
     /// As [`Engine::resolve_place`]; where data is watched, a name means a variable before it means a function.

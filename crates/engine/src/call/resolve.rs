@@ -110,8 +110,10 @@ impl Engine {
         if let Some(value) = EngineScope::new(self).variable(name, Lookup::Local)? {
             return self.pointed_to(name, &value).map(|callee| vec![callee]);
         }
-        let found = self.find_name(&name.to_string());
-        let found = found.map_err(|_| ExprError::Unresolved { name: name.to_string() })?;
+        let mut found = self.find_name(&name.to_string()).unwrap_or_default();
+        if found.is_empty() {
+            found = self.symbols_in_class(name);
+        }
         let is_function =
             |found: &NamedAddress| matches!(found.kind, SymbolKind::Function | SymbolKind::IndirectFunction);
         let functions: Vec<Callee> =

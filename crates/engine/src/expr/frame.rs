@@ -124,7 +124,11 @@ impl<'a> EngineScope<'a> {
 impl<'a> EngineScope<'a> {
     /// A variable, function or enumerator that is none of the frame's.
     pub(crate) fn global(&mut self, name: &Name) -> Option<Value> {
-        self.engine.global(&name.to_string()).ok().flatten()
+        match self.engine.global(&name.to_string()) {
+            Ok(Some(found)) => Some(found),
+            Ok(None) | Err(EngineError::NoSymbol { .. }) => self.engine.value_in_class(name),
+            Err(_) => None,
+        }
     }
 
     /// The engine and the memory that is read.
@@ -183,6 +187,9 @@ impl Scope for EngineScope<'_> {
                 Err(error) => absent(error, name)?,
             };
         }
+        if found.is_empty() {
+            found.extend(self.engine.symbols_in_class(name).into_iter().map(|named| named.address));
+        }
         found.sort_unstable();
         found.dedup();
         Ok(found)
@@ -234,7 +241,15 @@ impl Scope for EngineScope<'_> {
     }
 
     fn named_type(&mut self, name: &Name) -> Option<Type> {
-        self.engine.find_types(&name.to_string()).ok()?.into_iter().next()
+        match self.engine.find_types(&name.to_string()) {
+            Ok(found) => found.into_iter().next(),
+            Err(EngineError::NoSymbol { .. }) => self.engine.type_in_class(name),
+            Err(_) => None,
+        }
+    }
+
+    fn static_member(&mut self, class: &Type, member: &str) -> Option<Value> {
+        self.engine.static_member(class, member)
     }
 
     fn entry_point(&mut self, base: Va) -> Option<Va> {
@@ -279,7 +294,7 @@ impl Scope for EngineScope<'_> {
     }
 
     fn place(&mut self, name: &Name) -> Option<Place> {
-        self.engine.place_of(name, self.site?)
+        self.engine.local_place(name, self.site?)
     }
 }
 

@@ -90,6 +90,12 @@ pub trait Scope {
         None
     }
 
+    /// A static data member of a class or of its bases.
+    fn static_member(&mut self, class: &Type, member: &str) -> Option<Value> {
+        let _ = (class, member);
+        None
+    }
+
     /// The type of this name, typedefs included.
     fn named_type(&mut self, name: &Name) -> Option<Type>;
 
@@ -128,8 +134,8 @@ pub trait Scope {
         Ok(None)
     }
 
-    /// How a variable is reached in every frame at the scope's pc; `None` if it is unknown or takes more than adding a
-    /// number to a register.
+    /// How a local variable is reached in every frame at the scope's pc; `None` if it is unknown or takes more than adding
+    /// a number to a register.
     fn place(&mut self, name: &Name) -> Option<Place>;
 }
 

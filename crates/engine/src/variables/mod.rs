@@ -1,5 +1,6 @@
 //! Variables and types by name, and those of a frame.
 
+mod class_scope;
 mod frame;
 mod globals;
 mod place;

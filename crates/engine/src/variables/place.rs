@@ -37,20 +37,6 @@ impl MemoryReader for NoMemory {
 }
 
 impl Engine {
-    /// How the variable `name` is reached by code that stops at `at`; `None` if it is unknown there or takes more than
-    /// adding a number to a register.
-    pub fn place_of(&mut self, name: &Name, at: Va) -> Option<Place> {
-        // A local that is not that simple hides what is global all the same.
-        if self.local_at(name, at).is_some() {
-            return self.local_place(name, at);
-        }
-        if name.local {
-            return None;
-        }
-        let value = self.global(&name.to_string()).ok()??;
-        Some(Place { at: PlaceKind::Fixed(value.address()?), value_type: value.value_type().clone() })
-    }
-
     /// How each local of the code at `at` is reached, inlined functions' first; those that are not that simple are left
     /// out.
     pub(crate) fn places_at(&mut self, at: Va) -> Vec<(String, Place)> {
@@ -87,7 +73,9 @@ impl Engine {
         Some((variable, variables, bias))
     }
 
-    fn local_place(&mut self, name: &Name, at: Va) -> Option<Place> {
+    /// How the local `name` is reached by code that stops at `at`; `None` if it is unknown there or takes more than adding
+    /// a number to a register.
+    pub(crate) fn local_place(&mut self, name: &Name, at: Va) -> Option<Place> {
         let (variable, variables, bias) = self.local_at(name, at)?;
         self.place_of_local(&variable, &variables, bias, at)
     }

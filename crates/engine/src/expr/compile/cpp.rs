@@ -1,7 +1,7 @@
 //! C++: the operation depends on the types, which are known here and nowhere later.
 
 use outpost_base::Va;
-use outpost_symbols::{Scalar, Type, TypeKind};
+use outpost_symbols::{Scalar, Type, TypeKind, Value};
 use outpost_target::condition::Op;
 
 use super::{CompileError, Compiler, Operand, beside, operand_error};
@@ -90,8 +90,12 @@ impl Compiler<'_> {
                 } else {
                     member.clone()
                 };
-                let missing = || ExprError::NoMember { member: member.clone(), of: place.to_string() };
-                let field = place.field(&name).ok_or_else(missing)?;
+                let Some(field) = place.field(&name) else {
+                    let missing = || ExprError::NoMember { member: member.clone(), of: place.to_string() };
+                    let found = self.scope.static_member(&place, &name).ok_or_else(missing)?;
+                    self.code.op(Op::Drop);
+                    return self.known(member, &found);
+                };
                 if field.bits.is_some() {
                     return Err(beside(member, "is a bit field"));
                 }
@@ -167,24 +171,35 @@ impl Compiler<'_> {
             let of = Box::new(Cpp::Name(Name::plain("this")));
             return self.operand(&Cpp::Member { of, member: name.text.clone(), arrow: true });
         }
+        if name.module.is_none()
+            && let Some(class) = self.scope.this_class()
+            && let Some(found) = self.scope.static_member(&class, &name.text)
+        {
+            return self.known(&name.text, &found);
+        }
         match self.scope.variable(name, Lookup::Everywhere)? {
-            Some(value) => match (value.address(), value.value_type()) {
-                (Some(at), of) => {
-                    self.code.constant(at.0);
-                    self.through_reference(of.clone())
-                }
-                // Enumerators and other constants have a value without a place.
-                (None, of) => match value.scalar(&mut NoMemory) {
-                    Ok(Scalar::Float(_) | Scalar::Complex(..)) | Err(_) => {
-                        Err(beside(&name.text, "takes more than a register to find"))
-                    }
-                    Ok(scalar) => {
-                        self.code.constant(scalar.as_u64());
-                        Ok(Operand::Value(of.clone()))
-                    }
-                },
-            },
+            Some(value) => self.known(&name.text, &value),
             None => Err(ExprError::Unresolved { name: name.to_string() }.into()),
+        }
+    }
+
+    /// What is the same at every hit: at an address, or a constant.
+    fn known(&mut self, name: &str, value: &Value) -> Result<Operand, CompileError> {
+        match (value.address(), value.value_type()) {
+            (Some(at), of) => {
+                self.code.constant(at.0);
+                self.through_reference(of.clone())
+            }
+            // Enumerators and other constants have a value without a place.
+            (None, of) => match value.scalar(&mut NoMemory) {
+                Ok(Scalar::Float(_) | Scalar::Complex(..)) | Err(_) => {
+                    Err(beside(name, "takes more than a register to find"))
+                }
+                Ok(scalar) => {
+                    self.code.constant(scalar.as_u64());
+                    Ok(Operand::Value(of.clone()))
+                }
+            },
         }
     }
 

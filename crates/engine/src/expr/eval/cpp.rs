@@ -207,6 +207,11 @@ fn name(name: &Name, scope: &mut dyn Scope) -> Result<Value, ExprError> {
                 }
             }
         }
+        if let Some(class) = scope.this_class()
+            && let Some(found) = scope.static_member(&class, &name.text)
+        {
+            return Ok(found);
+        }
     }
     if let (Lookup::Everywhere, Some(found)) = (lookup, scope.variable(name, lookup)?) {
         return Ok(found);
@@ -263,10 +268,15 @@ pub(crate) fn member_of(value: &Value, member: &str, scope: &mut dyn Scope) -> R
         Some(class) => base_named(value, class, 16, scope).unwrap_or_else(|| value.clone()),
         None => value.clone(),
     };
-    let found = from.member(own, scope.memory()).map_err(|reason| match reason {
-        Unavailable::WrongType => ExprError::NoMember { member: member.to_owned(), of: value.value_type().to_string() },
-        reason => unavailable(member, reason),
-    })?;
+    let found = match from.member(own, scope.memory()) {
+        Ok(found) => found,
+        Err(Unavailable::WrongType) => {
+            let found = scope.static_member(from.value_type(), own);
+            let of = value.value_type();
+            found.ok_or_else(|| ExprError::NoMember { member: member.to_owned(), of: of.to_string() })?
+        }
+        Err(reason) => return Err(unavailable(member, reason)),
+    };
     through_reference(found, scope)
 }
 
