@@ -8,10 +8,15 @@ use outpost_target::CallWord;
 
 use super::convention::{Placed, Returning, returning};
 use crate::expr::{EngineScope, ExprError, Lookup, Name, Scope, cast};
-use crate::{Engine, NamedAddress};
+use crate::variables::declaring;
+use crate::{BreakpointPlace, Engine, NamedAddress};
 
 /// Base classes in base classes that a method is looked for in.
 const BASE_DEPTH: usize = 16;
+
+/// Why there is nothing to call of a function that is in the program.
+const INLINED: &str = "it is inlined wherever it is used, so there is no code of it to call; a breakpoint on it stops in \
+                       the copies";
 
 /// A function that may be called.
 #[derive(Debug, Clone)]
@@ -110,6 +115,15 @@ impl Engine {
         if let Some(value) = EngineScope::new(self).variable(name, Lookup::Local)? {
             return self.pointed_to(name, &value).map(|callee| vec![callee]);
         }
+        // Within a method, other methods of the class come before what is outside of it.
+        if name.module.is_none()
+            && !name.text.contains("::")
+            && let Ok(Some(this)) = EngineScope::new(self).variable(&Name::plain("this"), Lookup::Local)
+            && let Some(class) = this.value_type().target()
+            && declaring(&class, &name.text).is_some()
+        {
+            return self.methods(name, &this);
+        }
         let mut found = self.find_name(&name.to_string()).unwrap_or_default();
         if found.is_empty() {
             found = self.symbols_in_class(name);
@@ -120,10 +134,26 @@ impl Engine {
             found.iter().filter(|found| is_function(found)).map(|found| self.callee(found)).collect();
         if functions.is_empty() {
             let value = EngineScope::new(self).variable(name, Lookup::Everywhere)?;
-            let value = value.ok_or_else(|| ExprError::Unresolved { name: name.to_string() })?;
-            return self.pointed_to(name, &value).map(|callee| vec![callee]);
+            return match value {
+                Some(value) => self.pointed_to(name, &value).map(|callee| vec![callee]),
+                None => Err(self.no_function(name)),
+            };
         }
         Ok(functions)
+    }
+
+    /// Why there is no function of a name.
+    fn no_function(&mut self, name: &Name) -> ExprError {
+        if let Some((class, member)) = self.split_class(name)
+            && let Some(error) = self.without_code(&class, &member)
+        {
+            return error;
+        }
+        let function = name.to_string();
+        match self.resolve_place(&BreakpointPlace::Expression(function.clone())) {
+            Ok(_) => ExprError::Call { function, reason: INLINED.to_owned() },
+            Err(_) => ExprError::Unresolved { name: function },
+        }
     }
 
     /// Methods of an object's class, and of its bases where it has none; or a function that a member points to.
@@ -139,7 +169,6 @@ impl Engine {
         if let Ok(member) = member {
             return self.pointed_to(name, &member).map(|callee| vec![callee]);
         }
-        let unknown = || ExprError::NoMethod { method: name.to_string(), of: object.value_type().to_string() };
         let (class, method) = match name.text.rsplit_once("::") {
             Some((class, method)) => (Some(class), method),
             None => (None, name.text.as_str()),
@@ -149,7 +178,23 @@ impl Engine {
         }
         // What only the object's own class has.
         let real = self.as_it_was_made(&object);
-        real.and_then(|real| self.methods_of(&real, class, method, BASE_DEPTH)).ok_or_else(unknown)
+        if let Some(found) = real.and_then(|real| self.methods_of(&real, class, method, BASE_DEPTH)) {
+            return Ok(found);
+        }
+        let of = object.value_type();
+        Err(self
+            .without_code(of, method)
+            .unwrap_or_else(|| ExprError::NoMethod { method: name.to_string(), of: of.to_string() }))
+    }
+
+    /// The complaint about a method that a class or a base of it declares and of which there is no code to call.
+    fn without_code(&mut self, class: &Type, method: &str) -> Option<ExprError> {
+        let called = declaring(class, method)?;
+        let reason = match self.resolve_place(&BreakpointPlace::Expression(called)) {
+            Ok(_) => INLINED,
+            Err(_) => "its class declares it, but there is no code of it: nothing uses it, or it is all optimised away",
+        };
+        Some(ExprError::Call { function: method.to_owned(), reason: reason.to_owned() })
     }
 
     /// The function that a call of a virtual method comes to: what the object's virtual table has for it.

@@ -11,7 +11,7 @@ const BASE_DEPTH: usize = 16;
 
 impl Engine {
     /// The class that is before the last `::` of a name and what is behind it, if there is a class or a typedef of one.
-    fn split_class(&mut self, name: &Name) -> Option<(Type, String)> {
+    pub(crate) fn split_class(&mut self, name: &Name) -> Option<(Type, String)> {
         let (scope, member) = split_scope(&name.text)?;
         let scope = Name { text: scope.to_owned(), ..name.clone() };
         let class = match self.find_types(&scope.to_string()) {
@@ -84,6 +84,21 @@ impl Engine {
         let names = Engine::names_in(&class, &member);
         names.iter().find_map(|name| self.find_types(name).ok()?.into_iter().next())
     }
+}
+
+/// What a function is called with the class that declares it, of a class and its bases.
+pub(crate) fn declaring(class: &Type, function: &str) -> Option<String> {
+    fn within(class: &Type, function: &str, depth: usize) -> Option<Type> {
+        let depth = depth.checked_sub(1)?;
+        let class = class.resolved();
+        if class.declares_function(function) {
+            return Some(class);
+        }
+        let record = class.record()?;
+        record.bases.iter().find_map(|base| within(&class.sibling(base.base_type), function, depth))
+    }
+    let owner = within(class, function, BASE_DEPTH)?.qualified_name();
+    Some(format!("{owner}::{function}"))
 }
 
 /// The class that declares a static data member, and its value if the class states one: then it may be nowhere in memory.

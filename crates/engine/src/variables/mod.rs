@@ -10,6 +10,7 @@ mod tls;
 
 use outpost_symbols::{DeclaredAt, Value, VariableKind};
 
+pub(crate) use class_scope::declaring;
 pub(crate) use frame::StackContext;
 pub use thread_storage::{ThreadKey, ThreadLocalBlock, ThreadStorage};
 

@@ -346,6 +346,13 @@ impl Type {
         matches!(self.resolved().kind(), TypeKind::Record(_) | TypeKind::Array { .. })
     }
 
+    /// Whether a record declares a function of this name (instances of a template included), whether or not there is code
+    /// of it; its bases are not asked.
+    pub fn declares_function(&self, name: &str) -> bool {
+        let resolved = self.resolved();
+        resolved.record().is_some() && resolved.table.declares_function(resolved.id, name)
+    }
+
     /// Bytes of a character of C or C++, of which texts up to a NUL are made: 1 for `char` and `char8_t`, 2 for `char16_t`,
     /// 4 for `char32_t` and `wchar_t`. `None` for all else, and for Rust's `char`, whose texts have a length.
     pub fn letter_size(&self) -> Option<u8> {

@@ -20,6 +20,12 @@ pub trait TypeSource: Send + Sync {
 
     /// Types that are called `qualified` (`ns::Name<int>`), definitions only, in any order.
     fn named(&self, qualified: &str) -> Vec<TypeId>;
+
+    /// Whether a record declares a function of this name, its bases not counted.
+    fn declares_function(&self, record: TypeId, name: &str) -> bool {
+        let _ = (record, name);
+        false
+    }
 }
 
 /// All types of one image: those of its debug info, loaded one by one, and those made for casts and slices.
@@ -47,6 +53,10 @@ enum MadeKey {
 }
 
 impl TypeTable {
+    pub(super) fn declares_function(&self, record: TypeId, name: &str) -> bool {
+        self.source.declares_function(record, name)
+    }
+
     /// A table over `source`.
     pub fn new(source: Box<dyn TypeSource>) -> Arc<TypeTable> {
         Arc::new(TypeTable {
