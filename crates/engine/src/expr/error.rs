@@ -113,6 +113,14 @@ pub enum ExprError {
         /// Why.
         reason: String,
     },
+    /// Something about an element of several.
+    #[error("{name}: {error}")]
+    Element {
+        /// What the element is called: `[3]`.
+        name: String,
+        /// What is wrong with it.
+        error: Box<ExprError>,
+    },
     /// An object has no such method.
     #[error("no method '{method}' of {of}")]
     NoMethod {

@@ -293,24 +293,20 @@ impl Model<'_> {
         let arguments = arguments.iter().map(|&argument| argument.clone());
         let names = Names(function.names.clone());
         let names = names.with(function.lambda.parameters.iter().cloned().zip(arguments));
-        self.evaluate(&function.lambda.body, &names)
+        // What a function counts or takes the first of has to be certain.
+        let shows_undecided = std::mem::take(&mut self.shows_undecided);
+        let given = self.evaluate(&function.lambda.body, &names);
+        self.shows_undecided = shows_undecided;
+        given
     }
 
-    /// Whether an object counts as true.
-    /// As [`Model::is_true`], but what cannot be read is an error.
-    pub(super) fn holds(&mut self, object: &Object) -> Result<bool, ExprError> {
-        if let Object::Value(value) = object {
-            value.scalar(self.memory).map_err(|reason| unreadable(value, reason))?;
-        }
-        self.is_true(object)
-    }
-
+    /// Whether an object counts as true. What cannot be read is neither true nor false but an error, everywhere.
     pub(super) fn is_true(&mut self, object: &Object) -> Result<bool, ExprError> {
         match object {
             Object::Value(value) => {
                 let not = unary(CppUnary::Not, value, &mut self.scope())?;
                 let scalar = not.scalar(self.memory);
-                Ok(scalar.is_ok_and(|scalar| !scalar.is_true()))
+                scalar.map(|scalar| !scalar.is_true()).map_err(|reason| unreadable(value, reason))
             }
             Object::Nothing => Ok(false),
             Object::Text(text) => Ok(!text.is_empty()),

@@ -179,7 +179,7 @@ impl Model<'_> {
         let mut all = true;
         self.look_at(of, &mut |model, part| {
             let holds = model.apply(function, &[&part.object]).and_then(|object| model.is_true(&object));
-            all = failure.noted(holds)?.unwrap_or(true);
+            all = failure.noted(&part.name, holds)?.unwrap_or(true);
             Ok(all)
         })?;
         if all {
@@ -196,7 +196,7 @@ impl Model<'_> {
         let mut found = false;
         self.look_at(of, &mut |model, part| {
             let key = model.key_of(&part.object);
-            found = failure.noted(key)?.is_some_and(|key| key == wanted);
+            found = failure.noted(&part.name, key)?.is_some_and(|key| key == wanted);
             Ok(!found)
         })?;
         if !found {
@@ -244,7 +244,7 @@ impl Model<'_> {
         let mut keys = Vec::new();
         for part in self.all(of)? {
             let key = self.key_of(&part.object);
-            keys.extend(failure.noted(key)?);
+            keys.extend(failure.noted(&part.name, key)?);
         }
         failure.end()?;
         Ok(keys)

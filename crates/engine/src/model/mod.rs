@@ -79,6 +79,8 @@ pub struct Part {
     pub format: Option<Box<Format>>,
     /// The part.
     pub object: Object,
+    /// Whether it could not be told if it belongs here; then the object is why.
+    pub is_undecided: bool,
 }
 
 /// Parts of an object, some or all.
@@ -137,7 +139,7 @@ impl Engine {
         let memory = self.memory().map_err(no_memory)?;
         memory.in_batches(|memory| {
             let object = self.evaluate_object(&condition, memory)?;
-            Model::new(self, memory).holds(&object)
+            Model::new(self, memory).is_true(&object)
         })
     }
 
@@ -195,6 +197,8 @@ struct Model<'a> {
     engine: &'a mut Engine,
     memory: &'a mut dyn MemoryReader,
     depth: usize,
+    /// Whether elements for which a condition has no value are shown as such; otherwise they are an error.
+    shows_undecided: bool,
 }
 
 /// What the parameters of functions around an expression stand for, innermost last.
@@ -215,7 +219,7 @@ impl Names {
 
 impl<'a> Model<'a> {
     fn new(engine: &'a mut Engine, memory: &'a mut dyn MemoryReader) -> Model<'a> {
-        Model { engine, memory, depth: 0 }
+        Model { engine, memory, depth: 0, shows_undecided: false }
     }
 
     /// The frame as the evaluator of C++ sees it.
@@ -313,6 +317,6 @@ impl Part {
     }
 
     pub(crate) fn named(name: String, object: Object) -> Part {
-        Part { name, offset: None, bits: None, format: None, object }
+        Part { name, offset: None, bits: None, format: None, object, is_undecided: false }
     }
 }

@@ -74,13 +74,16 @@ pub(super) type Step = Result<ControlFlow<()>, ExprError>;
 pub(super) struct Failure(Option<ExprError>);
 
 impl Failure {
-    /// What was found; `None` for what was not. An interrupt is no failure but the end.
-    pub(super) fn noted<T>(&mut self, found: Result<T, ExprError>) -> Result<Option<T>, ExprError> {
+    /// What was found of an element; `None` for what was not. An interrupt is no failure but the end.
+    pub(super) fn noted<T>(&mut self, of: &str, found: Result<T, ExprError>) -> Result<Option<T>, ExprError> {
         match found {
             Ok(found) => Ok(Some(found)),
             Err(ExprError::Interrupted) => Err(ExprError::Interrupted),
             Err(error) => {
-                self.0.get_or_insert(error);
+                self.0.get_or_insert_with(|| match is_of_element(&error) {
+                    true => ExprError::Element { name: of.to_owned(), error: Box::new(error) },
+                    false => error,
+                });
                 Ok(None)
             }
         }
@@ -143,9 +146,14 @@ impl Model<'_> {
         let flow = match query {
             Query::Where(function) => self.each(of, &mut |model, part| {
                 let holds = model.apply(function, &[&part.object]).and_then(|object| model.is_true(&object));
-                match failure.noted(holds)? {
-                    Some(true) => visit(model, part),
-                    _ => GO_ON,
+                match holds {
+                    Ok(true) => visit(model, part),
+                    Ok(false) => GO_ON,
+                    // Shown in its place, and the others are not lost for it.
+                    Err(error) if model.shows_undecided && is_of_element(&error) => {
+                        visit(model, Part { object: Object::Failed(error), is_undecided: true, ..part })
+                    }
+                    Err(error) => failure.noted::<()>(&part.name, Err(error)).and(GO_ON),
                 }
             })?,
             Query::Select(function) => self.each(of, &mut |model, part| {
@@ -154,19 +162,22 @@ impl Model<'_> {
                     Err(ExprError::Interrupted) => return Err(ExprError::Interrupted),
                     found => found.unwrap_or_else(Object::Failed),
                 };
-                visit(model, Part::named(part.name, object))
+                visit(model, Part { is_undecided: part.is_undecided, ..Part::named(part.name, object) })
             })?,
             Query::SelectMany(function) => self.each(of, &mut |model, part| {
+                if part.is_undecided {
+                    return visit(model, part);
+                }
                 let inner = model.apply(function, &[&part.object]);
                 let flow = inner.and_then(|inner| model.each(&inner, visit));
-                Ok(failure.noted(flow)?.unwrap_or(ControlFlow::Continue(())))
+                Ok(failure.noted(&part.name, flow)?.unwrap_or(ControlFlow::Continue(())))
             })?,
             Query::Take(0) => return GO_ON,
             Query::Take(count) => {
                 let mut left = *count;
                 let mut has_seen_enough = false;
                 let flow = self.each(of, &mut |model, part| {
-                    left -= 1;
+                    left -= u64::from(!part.is_undecided);
                     has_seen_enough = visit(model, part)?.is_break();
                     Ok(if left == 0 || has_seen_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
                 })?;
@@ -176,11 +187,11 @@ impl Model<'_> {
             Query::Skip(count) => {
                 let mut left = *count;
                 self.each(of, &mut |model, part| match left.checked_sub(1) {
-                    Some(less) => {
+                    Some(less) if !part.is_undecided => {
                         left = less;
                         GO_ON
                     }
-                    None => visit(model, part),
+                    _ => visit(model, part),
                 })?
             }
             Query::OrderBy(function, descending) => {
@@ -220,7 +231,7 @@ impl Model<'_> {
                 None => Ok(part.object.clone()),
             };
             let key = object.and_then(|object| self.key_of(&object));
-            keyed.extend(failure.noted(key)?.map(|key| (key, part)));
+            keyed.extend(failure.noted(&part.name, key)?.map(|key| (key, part)));
         }
         failure.end()?;
         Ok(keyed)
@@ -239,17 +250,25 @@ impl Model<'_> {
         Ok(parts)
     }
 
-    /// The first so many elements.
+    /// The first so many elements, to be shown, and no more than so many again of which it cannot be told if they are some.
     pub(super) fn first_parts(&mut self, of: &Object, count: usize) -> Result<Parts, ExprError> {
         let mut parts = Parts::default();
-        self.look_at(of, &mut |_, part| {
-            parts.more = parts.items.len() == count;
-            if !parts.more {
+        let (mut decided, mut undecided) = (0, 0);
+        let shows_undecided = std::mem::replace(&mut self.shows_undecided, true);
+        // Those that are undecided end nothing: in all rounds of a batch but the last they are what is not read yet.
+        let looked = self.look_at(of, &mut |_, part| {
+            let number = if part.is_undecided { &mut undecided } else { &mut decided };
+            let is_shown = *number < count;
+            *number += 1;
+            parts.more |= !is_shown;
+            let goes_on = is_shown || part.is_undecided;
+            if is_shown {
                 parts.items.push(part);
             }
-            Ok(!parts.more)
-        })?;
-        Ok(parts)
+            Ok(goes_on)
+        });
+        self.shows_undecided = shows_undecided;
+        looked.map(|()| parts)
     }
 
     /// The element at a place.
@@ -327,6 +346,15 @@ impl Model<'_> {
             };
         }
         Ok(None)
+    }
+}
+
+/// Whether an error is about what an element holds, and not about the expression, which is as wrong for all others.
+fn is_of_element(error: &ExprError) -> bool {
+    match error {
+        ExprError::Memory { .. } | ExprError::Value { .. } | ExprError::View { .. } => true,
+        ExprError::Element { error, .. } => is_of_element(error),
+        _ => false,
     }
 }
 

@@ -26,7 +26,9 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     details: "The expression is C++ with objects: @$cursession, @$curprocess, @$curthread, @$curstack, @$curframe and what \
               they have (Processes, Modules, Threads, Stack.Frames, LocalVariables, ...). What has elements is asked by \
               Where, Select, OrderBy, First, Count and others, with functions (x => x.Id == 5) and objects (new { Name = \
-              value }); -v lists them. @$name = expression keeps an object. -r shows so many levels, -c so many elements \
+              value }); -v lists them. An element whose condition cannot be read is neither taken nor left out: Where \
+              shows the error in its place, and what counts, orders or looks for elements fails and names it. \
+              @$name = expression keeps an object. -r shows so many levels, -c so many elements \
               of a container, -n the members of library types, -g a table. Formats: x X d u o b c e f numbers (xb \
               Xb bb without prefix), s su s32 texts (sb sub s32b without quotes), m ma mw md mq memory, hr results that a view \
               names, en names of enumerations, na without address, view(Name) one of a type's views, ! members of library \

@@ -64,7 +64,14 @@ pub(super) struct Tree<'a, 'e> {
 impl Tree<'_, '_> {
     /// Appends an object and so many levels of its members.
     pub(super) fn show(&mut self, name: &str, object: &Object, levels: usize) -> Result<(), ExprError> {
-        let part = Part { name: name.to_owned(), offset: None, bits: None, format: None, object: object.clone() };
+        let part = Part {
+            name: name.to_owned(),
+            offset: None,
+            bits: None,
+            format: None,
+            object: object.clone(),
+            is_undecided: false,
+        };
         self.part(&part, 0, levels)
     }
 
