@@ -23,7 +23,9 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "Let a name stand for a text",
         details: "In lines and blocks that begin later, where the name stands between blanks, ; or quotes, and as ${Name} \
                   anywhere. /x is a number, /ma and /mu are a string in memory (UTF-8, UTF-16), /msa and /msu a counted \
-                  one, /f the text of a file of the debugger's machine, /c what commands show. aS ends at ;.",
+                  one, /f the text of a file of the debugger's machine, /c what commands show. aS ends at ;. Each line of a file \
+                  is a command of its own, or belongs to a block that is open, so that ${Name} carries them all out, and .echo \
+                  ${Name} shows the first and carries out the others; the line break at the end is left out.",
         example: "aS hot \"k 5; r\"; as /x here @rip",
         group: Group::Scripts,
         eats_line: false,

@@ -51,7 +51,8 @@ pub(crate) fn read(path: &str, debugger: &Debugger) -> Result<String, CommandErr
     if text.len() as u64 > MAX_FILE {
         return Err(failed(format!("it is larger than {} KiB", MAX_FILE >> 10)));
     }
-    Ok(text)
+    // Written on another system: a mark before the text, and two characters at the end of each line.
+    Ok(text.trim_start_matches('\u{feff}').replace("\r\n", "\n"))
 }
 
 fn run_file(arguments: &mut Arguments<'_>, debugger: &mut Debugger, _: &mut dyn Output) -> Result<(), CommandError> {
