@@ -37,7 +37,7 @@ pub struct Format {
 }
 
 /// Formats that others may follow without a comma between.
-const JOINED: &[&str] = &["na", "nd", "nr", "sub", "sb", "su", "s8b", "s8", "en"];
+const JOINED: &[&str] = &["na", "nd", "nr", "nvo", "sub", "sb", "su", "s8b", "s8", "en"];
 
 /// How memory is shown in one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

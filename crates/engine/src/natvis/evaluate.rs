@@ -10,8 +10,8 @@ use super::library;
 use super::store::Found;
 use crate::Engine;
 use crate::expr::{
-    Cpp, CppBinary, CppUnary, EngineScope, Expr, ExprError, Lookup, Name, Place, PointerUse, Scope, ScopeNames,
-    SourceLine, arithmetic, builtin, cast, evaluate_value, number_value, parse_object_prefix,
+    Cpp, EngineScope, Expr, ExprError, Lookup, Name, Place, PointerUse, Scope, ScopeNames, SourceLine, builtin, cast,
+    evaluate_value, number_value, parse_object_prefix,
 };
 use crate::model::{Format, Object};
 
@@ -128,43 +128,6 @@ pub(super) fn number(
     Object::Value(value).as_number(memory)
 }
 
-/// Carries out a statement that changes a variable of the view; all others change nothing.
-pub(super) fn execute(
-    engine: &mut Engine,
-    context: &mut Context,
-    text: &str,
-    memory: &mut dyn MemoryReader,
-) -> Result<(), ExprError> {
-    step(engine)?;
-    let mut scope = ViewScope::new(engine, context, memory);
-    let (expr, _) = scope.parse(text)?;
-    let one = || Box::new(Cpp::Integer { value: 1, unsigned: false, long: false });
-    let (operator, to, from) = match expr {
-        Cpp::Assign(operator, to, from) => (operator, to, from),
-        Cpp::PostStep(by, to) => (Some(if by > 0 { CppBinary::Add } else { CppBinary::Subtract }), to, one()),
-        Cpp::Unary(CppUnary::Increment, to) => (Some(CppBinary::Add), to, one()),
-        Cpp::Unary(CppUnary::Decrement, to) => (Some(CppBinary::Subtract), to, one()),
-        other if other.has_effects() => return Err(refused()),
-        other => return evaluate_value(&Expr::Cpp(other), &mut scope).map(|_| ()),
-    };
-    let Cpp::Name(name) = &*to else { return Err(refused()) };
-    if from.has_effects() {
-        return Err(refused());
-    }
-    let place = context.names.iter().rposition(|(known, _)| *known == name.text).ok_or_else(refused)?;
-    let old = context.names[place].1.clone();
-    let mut value = evaluate_value(&Expr::Cpp(*from), &mut scope)?;
-    if let Some(operator) = operator {
-        value = arithmetic(operator, &old, &value, &mut scope)?;
-    }
-    let value = match old.value_type().is_aggregate() {
-        true => value,
-        false => kept(cast(old.value_type().clone(), &value, &mut scope)?, memory)?,
-    };
-    context.names[place].1 = value;
-    Ok(())
-}
-
 /// A variable's value as it is now, wherever it came from.
 pub(super) fn kept(value: Value, memory: &mut dyn MemoryReader) -> Result<Value, ExprError> {
     if value.value_type().is_aggregate() {
@@ -253,12 +216,28 @@ pub(super) fn step(engine: &mut Engine) -> Result<(), ExprError> {
     Ok(())
 }
 
-fn refused() -> ExprError {
+pub(super) fn refused() -> ExprError {
     ExprError::Assign { reason: "a view changes nothing but its own variables".to_owned() }
 }
 
+/// `a::b<c::d>::e`, `a::b<c::d>`, `a`.
+fn enclosing(class: &str) -> Vec<&str> {
+    let mut scopes = Vec::new();
+    let mut depth = 0usize;
+    for (at, c) in class.char_indices().rev() {
+        match c {
+            '>' | ')' | '}' | ']' => depth += 1,
+            '<' | '(' | '{' | '[' => depth = depth.saturating_sub(1),
+            ':' if depth == 0 && class[..at].ends_with(':') => scopes.push(&class[..at - 1]),
+            _ => {}
+        }
+    }
+    let own = (!class.is_empty()).then_some(class);
+    own.into_iter().chain(scopes.into_iter().filter(|scope| !scope.is_empty())).collect()
+}
+
 /// An object as a scope.
-struct ViewScope<'a> {
+pub(super) struct ViewScope<'a> {
     frame: EngineScope<'a>,
     found: Rc<Found>,
     this: Value,
@@ -267,7 +246,7 @@ struct ViewScope<'a> {
 }
 
 impl<'a> ViewScope<'a> {
-    fn new(engine: &'a mut Engine, context: &Context, memory: &'a mut dyn MemoryReader) -> ViewScope<'a> {
+    pub(super) fn new(engine: &'a mut Engine, context: &Context, memory: &'a mut dyn MemoryReader) -> ViewScope<'a> {
         ViewScope {
             frame: EngineScope::over(engine, memory),
             found: context.found.clone(),
@@ -278,7 +257,7 @@ impl<'a> ViewScope<'a> {
     }
 
     /// An expression and what stands behind it.
-    fn parse(&mut self, text: &str) -> Result<(Cpp, String), ExprError> {
+    pub(super) fn parse(&mut self, text: &str) -> Result<(Cpp, String), ExprError> {
         let written = written(text, &self.found, &self.names);
         let (expr, used) = parse_object_prefix(&written, &mut ScopeNames(self))?;
         let behind = written.get(used..).unwrap_or_default().trim();
@@ -286,6 +265,15 @@ impl<'a> ViewScope<'a> {
             return Err(ExprError::Syntax { text: behind.to_owned() });
         }
         Ok((expr, behind.to_owned()))
+    }
+
+    /// What a name may mean in the object's class and the namespaces around it, innermost first.
+    fn around(&self, name: &Name) -> Vec<String> {
+        if name.module.is_some() || name.local {
+            return Vec::new();
+        }
+        let class = self.this.value_type().resolved().qualified_name();
+        enclosing(&class).into_iter().map(|scope| format!("{scope}::{}", name.text)).collect()
     }
 
     /// What an intrinsic gives, of another object if one is given.
@@ -411,11 +399,21 @@ impl Scope for ViewScope<'_> {
             }
         }
         // Variables of the frame are none of the object's business.
-        Ok(if lookup == Lookup::Everywhere { self.frame.global(name) } else { None })
+        if lookup != Lookup::Everywhere {
+            return Ok(None);
+        }
+        let around = self.around(name);
+        let (engine, _) = self.frame.parts();
+        let found = engine.view_global(&name.to_string());
+        Ok(found.or_else(|| around.iter().find_map(|name| engine.view_global(name))))
     }
 
     fn named_type(&mut self, name: &Name) -> Option<Type> {
-        self.frame.named_type(name).or_else(|| {
+        // As in the class itself: what is declared in it and around it goes first.
+        let around = self.around(name);
+        let (engine, _) = self.frame.parts();
+        let found = around.iter().find_map(|name| engine.view_type(name));
+        found.or_else(|| engine.view_type(&name.to_string())).or_else(|| {
             let found = TypeTable::builtin().named(&name.text).pop();
             found.filter(|_| name.module.is_none()).or_else(|| (name.text == "wchar_t").then(|| builtin("int")))
         })
@@ -471,5 +469,18 @@ impl Scope for ViewScope<'_> {
 
     fn place(&mut self, _: &Name) -> Option<Place> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::enclosing;
+
+    #[test]
+    fn names_are_looked_for_from_the_inside() {
+        assert_eq!(enclosing("a::b<c::d>::e"), ["a::b<c::d>::e", "a::b<c::d>", "a"]);
+        assert_eq!(enclosing("(anonymous namespace)::x"), ["(anonymous namespace)::x", "(anonymous namespace)"]);
+        assert_eq!(enclosing("x"), ["x"]);
+        assert_eq!(enclosing(""), [""; 0]);
     }
 }

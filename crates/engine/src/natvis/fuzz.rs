@@ -226,6 +226,7 @@ mod tests {
         "<TreeItems><HeadPointer>ONE</HeadPointer><LeftPointer>next</LeftPointer><RightPointer>other</RightPointer><ValueNode Condition=\"TWO\">THREE</ValueNode></TreeItems>",
         "<CustomListItems><Variable Name=\"v\" InitialValue=\"ONE\"/><Loop><Break Condition=\"TWO\"/><Item>THREE</Item><Exec>v = v->next</Exec></Loop></CustomListItems>",
         "<CustomListItems><Variable Name=\"v\" InitialValue=\"next\"/><Size>ONE</Size><Skip Value=\"n\"><Exec>v = TWO</Exec><Exec>n = n / 2</Exec></Skip><Loop><Item>THREE</Item><Exec>v = v->next</Exec></Loop></CustomListItems>",
+        "<CustomListItems><Variable Name=\"v\" InitialValue=\"next\"/><Variable Name=\"i\" InitialValue=\"ONE\"/><Loop><Break Condition=\"TWO\"/><Exec>v = (i++, v++->next)</Exec><Exec>i = --i ? v++->value : i + THREE</Exec><Item>*v</Item></Loop></CustomListItems>",
         "<CustomListItems><Variable Name=\"v\" InitialValue=\"0\"/><Loop Condition=\"ONE\"><If Condition=\"TWO\"><Exec>v++</Exec></If><Else><Item Name=\"{v}\">THREE</Item></Else></Loop></CustomListItems>",
     ];
 

@@ -9,6 +9,7 @@
 
 mod derived;
 mod evaluate;
+mod execute;
 mod expand;
 mod file;
 mod fuzz;

@@ -2,8 +2,8 @@
 
 /// Templates within templates that are told apart; deeper ones are taken as they are written.
 const DEPTH_LIMIT: usize = 32;
-/// Namespaces that libraries version their types with; nobody writes them in a view.
-const INLINE_NAMESPACES: &[&str] = &["std::__cxx11::", "std::__debug::", "std::__cxx1998::", "std::__1::"];
+/// Namespaces in `std` that libraries version their types with; nobody writes them in a view.
+const INLINE_NAMESPACES: &[&str] = &["__cxx11", "__debug", "__cxx1998", "__1"];
 
 /// A name in its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +38,7 @@ pub(super) struct Fit {
 
 impl TypePattern {
     pub(super) fn parse(text: &str) -> TypePattern {
-        let text = INLINE_NAMESPACES.iter().fold(text.trim().to_owned(), |text, name| text.replace(name, "std::"));
-        TypePattern { root: Part::parse(&text, DEPTH_LIMIT) }
+        TypePattern { root: Part::parse(text, DEPTH_LIMIT) }
     }
 
     /// What the wildcards stand for in the name of a type (`$T1`, `$T2`, ...), and how well they do.
@@ -116,7 +115,13 @@ fn segments(text: &str, depth: usize) -> Option<Vec<Segment>> {
         // `list<int> *`: what follows a template belongs to its name.
         segment.name.push_str(&normal(&rest[..next]));
         rest = &rest[next..];
-        segments.push(segment);
+        let is_versioned = matches!(&segments[..], [Segment { name, .. }] if name == "std")
+            && segment.arguments.is_none()
+            && INLINE_NAMESPACES.contains(&segment.name.as_str())
+            && rest.starts_with("::");
+        if !is_versioned {
+            segments.push(segment);
+        }
         match rest.strip_prefix("::") {
             Some(after) => rest = after,
             None => return Some(segments),
@@ -201,6 +206,10 @@ mod tests {
         check("list<int,*>", "list<long, char *>", None);
         check("list<pair<*, int>,*>", "list<pair<char *, int>, less<char *> >", Some(&["char *", "less<char *>"]));
         check("std::vector<*>", "std::__cxx11::vector<unsigned   int>", Some(&["unsigned   int"]));
+        // What a wildcard stands for is what the type is called: it goes into expressions.
+        check("box<*>", "box<std::__cxx11::basic_string<char> >", Some(&["std::__cxx11::basic_string<char>"]));
+        check("box<std::basic_string<*>>", "box<std::__cxx11::basic_string<char> >", Some(&["char"]));
+        check("std::__1", "std::__1", Some(&[]));
         check("list<*>::node", "list<int>::node", Some(&["int"]));
         check("list<*>", "list<int>::node", None);
         check("map<*>", "map<(i32, &str), fn(u8) -> [u8; 4]>", Some(&["(i32, &str)", "fn(u8) -> [u8; 4]"]));

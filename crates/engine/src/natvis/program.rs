@@ -2,7 +2,8 @@
 
 use outpost_base::MemoryReader;
 
-use super::evaluate::{Context, evaluate, execute, kept, step, truth};
+use super::evaluate::{Context, evaluate, kept, step, truth};
+use super::execute::execute;
 use super::expand::{Collector, Wanted, part, size};
 use super::file::{Program, Statement};
 use super::text;

@@ -11,6 +11,7 @@ use super::file::{Synthetic, TypeView, ViewFile};
 use super::pattern::{Fit, TypePattern};
 use super::{Context, is_unreadable};
 use crate::expr::ExprError;
+use crate::{Engine, EngineError, ProcessOrdinal};
 
 /// Types whose views are known.
 const CACHE_LIMIT: usize = 4096;
@@ -18,6 +19,8 @@ const CACHE_LIMIT: usize = 4096;
 const BASE_LIMIT: usize = 64;
 /// Expressions that are evaluated for one question; a container of 65,536 elements needs some for each.
 const STEP_LIMIT: usize = 1 << 19;
+/// Names whose meanings are known.
+const MEANING_LIMIT: usize = 4096;
 /// Failures that are remembered.
 const FAILURE_LIMIT: usize = 100;
 
@@ -33,6 +36,8 @@ pub struct ViewStore {
     pub(super) depth: usize,
     /// Objects whose texts are being written, innermost last: one within itself is not written again.
     pub(super) path: Vec<(Va, String)>,
+    /// What names outside of objects mean.
+    meanings: Meanings,
     /// Steps that are left for what was asked.
     pub(super) steps: usize,
     /// Steps that one question may take.
@@ -47,9 +52,54 @@ impl Default for ViewStore {
             failures: BTreeMap::new(),
             depth: 0,
             path: Vec::new(),
+            meanings: Meanings::default(),
             steps: 0,
             step_limit: STEP_LIMIT,
         }
+    }
+}
+
+/// What names mean that are no members, as long as nothing changes: a view asks for the same few with every object.
+#[derive(Debug, Default)]
+struct Meanings {
+    of: Option<(u64, Option<ProcessOrdinal>, Option<Va>)>,
+    variables: HashMap<String, Option<Value>>,
+    types: HashMap<String, Option<Type>>,
+}
+
+impl Engine {
+    fn meanings(&mut self) -> &mut Meanings {
+        let of = Some((self.epoch, self.current_process().ok(), self.scope_pc().ok()));
+        let meanings = &mut self.views.meanings;
+        if meanings.of != of || meanings.variables.len() + meanings.types.len() > MEANING_LIMIT {
+            *meanings = Meanings { of, ..Meanings::default() };
+        }
+        meanings
+    }
+
+    /// The global variable, function or constant of a name.
+    pub(super) fn view_global(&mut self, name: &str) -> Option<Value> {
+        if let Some(known) = self.meanings().variables.get(name) {
+            return known.clone();
+        }
+        // What failed for another reason than that there is none is not known.
+        let found = self.global(name).ok()?;
+        self.meanings().variables.insert(name.to_owned(), found.clone());
+        found
+    }
+
+    /// The type of a name.
+    pub(super) fn view_type(&mut self, name: &str) -> Option<Type> {
+        if let Some(known) = self.meanings().types.get(name) {
+            return known.clone();
+        }
+        let found = match self.find_types(name) {
+            Ok(found) => found.into_iter().next(),
+            Err(EngineError::NoSymbol { .. }) => None,
+            Err(_) => return None,
+        };
+        self.meanings().types.insert(name.to_owned(), found.clone());
+        found
     }
 }
 

@@ -36,6 +36,13 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
                 None => value,
             })
         }
+        Cpp::Unary(CppUnary::Dereference, operand) => match bits_as(operand, scope)? {
+            Some(value) => Ok(value),
+            None => {
+                let value = evaluate(operand, scope)?;
+                unary(CppUnary::Dereference, &value, scope)
+            }
+        },
         Cpp::Unary(operator, operand) => {
             let value = evaluate(operand, scope)?;
             unary(*operator, &value, scope)
@@ -97,6 +104,25 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
         }
         Cpp::Lambda(_) => Err(of_objects("=>")),
         Cpp::Anonymous(_) => Err(of_objects("new")),
+    }
+}
+
+/// The bits of a value as another type, where it is not in memory: what `*(int *)&number` means of a number in a register.
+fn bits_as(pointer: &Cpp, scope: &mut dyn Scope) -> Result<Option<Value>, ExprError> {
+    let Cpp::Cast(to, from) = pointer else { return Ok(None) };
+    let Cpp::Unary(CppUnary::AddressOf, of) = &**from else { return Ok(None) };
+    let value = evaluate(of, scope)?;
+    if value.address().is_some() || value.bit_field().is_some() {
+        return Ok(None);
+    }
+    let Some(target) = resolve(to, scope)?.target() else { return Ok(None) };
+    let Ok(mut bytes) = value.bytes(scope.memory()) else { return Ok(None) };
+    match target.size().and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= bytes.len()) {
+        Some(size) => {
+            bytes.truncate(size);
+            Ok(Some(Value::from_bytes(target, bytes)))
+        }
+        None => Err(operand("*", "the value is not in memory, and smaller than what it is taken for")),
     }
 }
 
