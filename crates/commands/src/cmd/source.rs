@@ -81,7 +81,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         names: &["lsc"],
         syntax: "lsc",
         summary: "Show the file that ls lists",
-        details: "The file and the line where ls would go on.",
+        details: "The file and the line where ls would go on; where the file was found, and how, as lsf says it.",
         example: "lsc",
         group: Group::Symbols,
         eats_line: false,
@@ -290,24 +290,52 @@ impl Command for ChooseFile {
     fn run(self, debugger: &mut Debugger) -> Result<ChosenFile, CommandError> {
         let file = debugger.engine.source_file(&self.file)?;
         debugger.continuations.source = Some((file.recorded.clone(), 1));
-        let is_proven = file.proof == SourceProof::Checksum;
-        let (found, rule) = (file.found.display().to_string(), file.how());
-        Ok(ChosenFile { file: file.recorded.clone(), found, rule, is_proven, warning: file.warning() })
+        Ok(chosen(&file))
     }
 
     fn render(data: &ChosenFile, text: &mut String) {
-        let proof = if data.is_proven { "; its checksum is that of the program's source" } else { "" };
-        line!(text, "Current: {} ({}{proof})", data.found, data.rule);
+        line!(text, "Current: {} ({})", data.found, how(data));
         render_notes(None, data.warning.as_deref(), text);
     }
+}
+
+fn chosen(file: &SourceFile) -> ChosenFile {
+    ChosenFile {
+        file: file.recorded.clone(),
+        found: file.found.display().to_string(),
+        rule: file.how(),
+        is_proven: file.proof == SourceProof::Checksum,
+        warning: file.warning(),
+    }
+}
+
+/// By which rule a file was found, and what that proves.
+fn how(file: &ChosenFile) -> String {
+    let proof = if file.is_proven { "; its checksum is that of the program's source" } else { "" };
+    format!("{}{proof}", file.rule)
 }
 
 /// Shows the current file.
 #[derive(Debug, Clone)]
 pub struct CurrentFile;
 
+/// The file that `ls` lists.
+#[derive(Debug, Clone)]
+pub struct CurrentSource {
+    /// Its path as recorded.
+    pub file: String,
+    /// The line where `ls` would go on, from 1.
+    pub line: u32,
+    /// Where it was found, and by which rule.
+    pub found: Option<ChosenFile>,
+    /// Why it was not.
+    pub missing: Option<String>,
+}
+
+fields!(CurrentSource { file, line, found, missing });
+
 impl Command for CurrentFile {
-    type Data = Option<(String, u32)>;
+    type Data = Option<CurrentSource>;
 
     fn parse(_: &mut Arguments<'_>, _: &mut Debugger) -> Result<CurrentFile, CommandError> {
         Ok(CurrentFile)
@@ -315,13 +343,25 @@ impl Command for CurrentFile {
 
     fn run(self, debugger: &mut Debugger) -> Result<Self::Data, CommandError> {
         let current = current_location(debugger).map(|location| (location.file, location.line));
-        Ok(debugger.continuations.source.clone().or(current))
+        let Some((file, line)) = debugger.continuations.source.clone().or(current) else { return Ok(None) };
+        let (found, missing) = match debugger.engine.source_file(&file) {
+            Ok(source) => (Some(chosen(&source)), None),
+            Err(error) => (None, Some(CommandError::from(error).to_string())),
+        };
+        Ok(Some(CurrentSource { file, line, found, missing }))
     }
 
     fn render(data: &Self::Data, text: &mut String) {
-        match data {
-            Some((file, next)) => line!(text, "Current: {file}({next})"),
-            None => line!(text, "Current: <none>"),
+        let Some(CurrentSource { file, line, found, missing }) = data else {
+            line!(text, "Current: <none>");
+            return;
+        };
+        match found {
+            Some(found) => {
+                line!(text, "Current: {}({line}) ({})", found.found, how(found));
+                render_notes(None, found.warning.as_deref(), text);
+            }
+            None => line!(text, "Current: {file}({line}) ({})", missing.as_deref().unwrap_or("not found")),
         }
     }
 }
