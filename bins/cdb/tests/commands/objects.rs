@@ -92,7 +92,7 @@ fn cycles_and_garbage_are_survived() {
     assert!(rings.contains("{ size=4 }") && rings.contains("number           : 2 [Type: int]"), "{rings}");
     assert!(rings.contains("[2]              : 0x00000000`00000000 [Type: ring *]"), "{rings}");
     assert!(rings.contains("<memory at 00000000`00000010 is not readable>"), "{rings}");
-    assert_eq!(sum, "Memory access error at 00000000`00000000");
+    assert_eq!(sum, "[2]: memory access error at 00000000`00000000");
     assert!(each.contains("[1]              : 2 [Type: int]"), "one that fails does not hide the others: {each}");
     assert!(each.contains("[3]              : <memory at 00000000`00000010 is not readable>"), "{each}");
     assert!(some.ends_with(" : 3"), "{some}");
