@@ -118,7 +118,7 @@ impl Tracer {
         true
     }
 
-    fn note_caller(&mut self, tid: ThreadId, space_id: AddressSpaceId) {
+    pub(super) fn note_caller(&mut self, tid: ThreadId, space_id: AddressSpaceId) {
         if let Some(space) = self.spaces.get_mut(&space_id) {
             space.pages.callers.insert(tid);
             space.pages.calls += 1;
@@ -216,7 +216,7 @@ impl Tracer {
                 (is_set && space.pages.overlaps(stack_range(&bytes))).then_some("a signal stack is there")
             }
             libc::SYS_io_uring_setup => Some("the process uses io_uring"),
-            libc::SYS_rseq | libc::SYS_set_tid_address | libc::SYS_arch_prctl => {
+            libc::SYS_rseq | libc::SYS_set_tid_address | libc::SYS_set_robust_list | libc::SYS_arch_prctl => {
                 let at = VaRange::from_len(Va(registers.0[14]), CONTROL_BLOCK);
                 let second = VaRange::from_len(Va(registers.0[13]), CONTROL_BLOCK);
                 let is_there = space.pages.overlaps(at) || space.pages.overlaps(second);

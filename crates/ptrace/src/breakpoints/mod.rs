@@ -20,6 +20,7 @@ mod page_faults;
 mod pages;
 mod pass;
 mod protection;
+mod robust;
 mod sites;
 mod table;
 mod watching;

@@ -168,6 +168,11 @@ impl Pages {
             || self.closed.iter().any(|piece| piece.range.overlaps(range))
     }
 
+    /// Whether any of `range` is taken from the program now.
+    pub(super) fn overlaps_closed(&self, range: VaRange) -> bool {
+        self.closed.iter().any(|piece| piece.range.overlaps(range))
+    }
+
     /// Whether a page at `at` was watched.
     pub(super) fn were_at(&self, at: Va) -> bool {
         self.retired.iter().any(|range| range.contains(at))

@@ -17,7 +17,8 @@
 //!
 //! The kernel also writes without being asked: signal frames, `struct rseq`, the thread id that a thread's end clears. A closed
 //! page there would kill the program. So pages of stacks, signal stacks and thread control blocks are refused, and so is a
-//! process with io_uring; where a page becomes one of these later, watching ends, and `bl` tells.
+//! process with io_uring; where a page becomes one of these later, watching ends, and `bl` tells. Robust mutexes may be
+//! anywhere: [`super::robust`] sees to them.
 //!
 //! **When debuggers die.** The journal has the program's own protection, which the guardian gives back. When all are
 //! killed, the lifeline does at the first access. But a system call that is given the page before fails with EFAULT: such
@@ -36,6 +37,7 @@ use outpost_target::{
 };
 
 use super::pages::Watch;
+use super::robust::list_head;
 use crate::lifeline::NotSafe;
 use crate::pages::{self, PAGE, ProtectedPages};
 use crate::regions::read_regions;
@@ -212,7 +214,7 @@ impl Tracer {
         let registers = self.registers(tid)?;
         let block = VaRange::from_len(Va(registers.0[word::FS_BASE]), CONTROL_BLOCK);
         let rseq = VaRange::from_len(Va(rseq_area(tid.0).unwrap_or(0)), 64);
-        if block.overlaps(pages) || rseq.overlaps(pages) {
+        if [block, rseq, list_head(tid)].iter().any(|range| range.overlaps(pages)) {
             return Some("a thread's control block is in its pages, where the kernel writes at any time");
         }
         let below = Va(registers.sp().saturating_sub(SIGNAL_FRAME));

@@ -43,6 +43,14 @@ pub(crate) fn share_memory(one: u32, other: u32) -> Option<bool> {
     (order >= 0).then_some(order == 0)
 }
 
+/// Address of the head of the list of robust mutexes that a thread holds (get_robust_list(2)); `None` if it has none.
+pub(crate) fn robust_list(tid: u32) -> Option<u64> {
+    let (mut head, mut len) = (0_u64, 0_usize);
+    // SAFETY: the kernel writes a pointer and a size to the two locals.
+    let done = unsafe { libc::syscall(libc::SYS_get_robust_list, tid as libc::pid_t, &raw mut head, &raw mut len) };
+    (done == 0 && head != 0).then_some(head)
+}
+
 /// `-1` becomes the thread's `errno`, everything else the value.
 fn result(value: libc::c_long) -> Result<libc::c_long, Errno> {
     match value {

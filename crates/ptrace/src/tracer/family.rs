@@ -230,6 +230,10 @@ impl Tracer {
         if let Some(space) = self.space_id_of(tid) {
             self.drain_logs(space);
         }
+        // The one signal that may end a thread and not its process: a system call filter's.
+        let alone = matches!(status, ExitStatus::Signal { signo: libc::SIGSYS, .. })
+            && self.threads.values().any(|other| other.process == process && !other.is_exiting);
+        self.release_robust(tid, alone);
         if matches!(status, ExitStatus::Signal { signo: libc::SIGKILL, .. }) {
             // Nobody can hold up SIGKILL, and its sender does not expect us to.
             drop(self.end_step_plan(tid));

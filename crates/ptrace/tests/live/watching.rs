@@ -342,3 +342,147 @@ fn a_step_over_a_call_and_a_detach_leave_everything_as_it_was() {
     )
     .unwrap();
 }
+
+/// What the program said in the end, and how it ended. It may get SIGSYS and whatever ends it.
+fn last_words(target: &mut LiveTarget) -> (String, StopReason) {
+    let mut plan = Plan::run_all(generation(target));
+    plan.events.pass_signals = u128::MAX;
+    target.resume(&plan).unwrap();
+    let mut text = Vec::new();
+    loop {
+        match event(target) {
+            Event::Output(output) => text.extend(output.bytes),
+            Event::Stopped(bundle) => return (String::from_utf8(text).unwrap(), bundle.stop.reason),
+            _ => {}
+        }
+    }
+}
+
+/// What robust mutexes need: `robust` makes one, `state` tells how its lock is got by somebody else.
+const ROBUST: &str = r#"
+    #include <time.h>
+    static pthread_mutex_t *robust(void *at, int shared) {
+        pthread_mutexattr_t attributes;
+        pthread_mutexattr_init(&attributes);
+        pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+        if (shared) pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+        pthread_mutex_init(at, &attributes);
+        return at;
+    }
+    static const char *state(pthread_mutex_t *mutex) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += 10;
+        int result = pthread_mutex_timedlock(mutex, &until);
+        return result == EOWNERDEAD ? "its owner died" : result ? strerror(result) : "it was free";
+    }
+"#;
+
+#[test]
+fn a_robust_mutex_in_the_pages_is_released_as_its_owner_ends() {
+    let source = r#"
+        #include <linux/filter.h>
+        #include <linux/seccomp.h>
+        #include <stddef.h>
+        #include <sys/prctl.h>
+        #include <sys/syscall.h>
+        pthread_mutex_t *mutex;
+        static void *ends(void *how) {
+            pthread_mutex_lock(mutex);
+            if (how) {
+                /* Ended by the kernel, alone. */
+                struct sock_filter code[] = {
+                    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+                    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD),
+                    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+                };
+                struct sock_fprog filter = { 4, code };
+                prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+                prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+                syscall(SYS_getppid);
+            }
+            return 0;
+        }
+        int main(void) {
+            mutex = robust(watched.bytes + 64, 0);
+            for (long how = 0; how < 2; how++) {
+                pthread_t thread;
+                pthread_create(&thread, 0, ends, (void *)how);
+                pthread_join(thread, 0);
+                printf("%s\n", state(mutex));
+                pthread_mutex_consistent(mutex);
+                pthread_mutex_unlock(mutex);
+            }
+            return 7;
+        }"#;
+    let program = program("watched_robust", &format!("{ROBUST}{source}"));
+    for access in [HardwareAccess::Write, HardwareAccess::ReadWrite] {
+        let mut target = target();
+        let (process, at) = begin(&mut target, &program);
+        watch(&mut target, process, 1, at + 2000, access, 100);
+        let (text, reason) = last_words(&mut target);
+        assert_eq!(text, "its owner died\nits owner died\n", "{access:?}");
+        assert_eq!(reason, StopReason::Exited { status: ExitStatus::Code(7) });
+    }
+}
+
+/// The kernel walks through all mutexes that a thread holds: one that it cannot touch must not keep it from the next.
+#[test]
+fn a_robust_mutex_behind_one_in_the_pages_is_released_as_the_process_ends() {
+    let source = r#"
+        int main(int argc, char **argv) {
+            pthread_mutex_t *both = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+            pthread_mutex_t *mutexes[] = { robust(both, 1), robust(watched.bytes + 64, 0), robust(watched.bytes + 128, 0),
+                                           robust(both + 1, 1) };
+            int begin[2];
+            if (pipe(begin)) return 1;
+            if (!fork()) {
+                char byte;
+                close(begin[1]);
+                read(begin[0], &byte, 1);                    /* until the other one is gone */
+                const char *first = state(both), *second = state(both + 1);
+                FILE *file = fopen(argv[2], "w");
+                fprintf(file, "%s, %s.", first, second);
+                fclose(file);
+                _exit(0);
+            }
+            for (int i = 0; i < 4; i++) pthread_mutex_lock(mutexes[i]);
+            watched.bytes[2000] = 1;
+            switch (argv[1][0]) {
+                case 'k': kill(getpid(), SIGKILL); break;
+                case 't': kill(getpid(), SIGTERM); break;
+                case 's': *(volatile int *)8 = 1; break;
+                default: _exit(3);
+            }
+            for (;;) pause();
+        }"#;
+    let program = program("watched_robust_both", &format!("{ROBUST}{source}"));
+    let folder = tempfile::tempdir().unwrap();
+    for access in [HardwareAccess::Write, HardwareAccess::ReadWrite] {
+        for how in ["kill", "term", "segv", "exit"] {
+            let told = folder.path().join(format!("{how} {access:?}"));
+            let mut target = target();
+            let (process, _) = create(&mut target, &program, &[how, told.to_str().unwrap()]);
+            let space = space(&mut target, process);
+            set(&mut target, breakpoint(1000, space, symbol(&program, "main")));
+            go(&mut target);
+            clear(&mut target, 1000);
+            let at = symbol(&program, "watched");
+            watch(&mut target, process, 1, at + 1999, access, 9);
+            let mut plan = Plan::run_all(generation(&target));
+            plan.events.pass_signals = u128::MAX;
+            target.resume(&plan).unwrap();
+            assert_eq!(stop(&mut target).stop.reason, StopReason::Breakpoint { ids: vec![BreakpointId(1)] });
+            assert!(matches!(last_words(&mut target).1, StopReason::Exited { .. }));
+            let words = || fs::read_to_string(&told).unwrap_or_default();
+            // Somebody has to let the child go.
+            let mut pass = || drop(target.wait_event(Some(std::time::Duration::from_millis(1)), &[]).unwrap());
+            outpost_testkit::wait_until("the other one tells", LIMIT, || {
+                pass();
+                words().ends_with('.')
+            });
+            assert_eq!(words(), "its owner died, its owner died.", "{how} {access:?}");
+        }
+    }
+}
