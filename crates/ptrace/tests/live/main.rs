@@ -7,6 +7,7 @@ mod breakpoints;
 mod calls;
 mod common;
 mod events;
+mod family;
 mod speed;
 mod steps;
 mod watching;
