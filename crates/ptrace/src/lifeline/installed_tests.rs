@@ -16,7 +16,7 @@ use crate::sys::ptrace_wait::{Whom, wait_blocking};
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Calls `site` in a loop and prints how often it did; the argument says what it does with SIGILL and SIGTRAP. SIGUSR1
-/// raises SIGILL, which its own handler answers with a line.
+/// raises SIGILL, which its own handler answers with a line. With `alarms`, the handler of a quick timer calls it, too.
 const PROGRAM: &str = r#"
     #include <signal.h>
     #include <stdio.h>
@@ -24,12 +24,20 @@ const PROGRAM: &str = r#"
     #include <time.h>
     #include <unistd.h>
     static volatile int raised;
-    static void own(int signal) { (void)signal; raised++; }
+    static void own(int signal) {
+        sigset_t blocked;
+        sigprocmask(SIG_BLOCK, 0, &blocked);
+        for (int other = 1; other < 32; other++)
+            if (sigismember(&blocked, other) != (other == signal)) { printf("wrong mask %d\n", other); _exit(8); }
+        raised++;
+    }
     static volatile int wanted;
     static void ask(int signal) { (void)signal; wanted = 1; }
     __attribute__((noinline, noclone)) int site(int value) { __asm__ volatile("" ::: "memory"); return value + 1; }
+    static void on_alarm(int signal) { if (site(signal) != signal + 1) { printf("wrong\n"); _exit(9); } }
     int main(int count, char **argv) {
         (void)count;
+        if (!strcmp(argv[1], "alarms")) signal(SIGALRM, on_alarm), ualarm(50, 50);
         if (!strcmp(argv[1], "own")) signal(SIGILL, own), signal(SIGTRAP, own);
         if (!strcmp(argv[1], "ignore")) signal(SIGILL, SIG_IGN), signal(SIGTRAP, SIG_IGN);
         signal(SIGUSR1, ask);
@@ -148,7 +156,7 @@ impl Program {
 
 #[test]
 fn a_site_without_a_tracer_harms_nobody_and_leaves_no_trace() {
-    for mode in ["default", "own", "ignore"] {
+    for mode in ["default", "own", "ignore", "alarms"] {
         let mut program = Program::start(mode);
         program.runs_on();
         program.stop();
@@ -157,7 +165,7 @@ fn a_site_without_a_tracer_harms_nobody_and_leaves_no_trace() {
         let again = program.install_again(&installed);
         assert_eq!(program.memory.write(program.site, &[0xd6]), 1);
         program.let_go();
-        // Nobody is there: each hit is a SIGILL that the lifeline answers.
+        // Nobody is there: each hit is a SIGILL that the lifeline answers, also while it answers another.
         program.runs_on();
         program.stop_outside(&again);
         assert_eq!(program.memory.write(program.site, &[0x8d]), 1);

@@ -4,7 +4,7 @@
 //! [`crate::lifeline`] for what it is for and for the table's layout.
 //!
 //! Offsets in `ucontext_t`: `uc_mcontext.gregs` at 40, `REG_RIP` is 16, `REG_EFL` is 17 (glibc `sys/ucontext.h`, kernel
-//! `struct sigcontext_64`). `siginfo_t.si_code` is at 8, `si_addr` at 16. Codes: `asm-generic/siginfo.h`.
+//! `struct sigcontext_64`), `uc_sigmask` at 296. `siginfo_t.si_code` is at 8, `si_addr` at 16. Codes: `asm-generic/siginfo.h`.
 
 std::arch::global_asm!(
     ".pushsection .rodata.outpost_lifeline, \"a\", @progbits",
@@ -203,7 +203,31 @@ std::arch::global_asm!(
     "    syscall",
     "62:",
     "    ret",
+    // A handler of its own: with the mask that it would have been entered with.
     "70:",
+    "    mov rax, qword ptr [rdx + 296]",            // uc_sigmask
+    "    or rax, qword ptr [r9 + rcx + 24]",         // its sa_mask
+    "    test dword ptr [r9 + rcx + 8], 0x40000000", // SA_NODEFER
+    "    jnz 71f",
+    "    lea ecx, [rdi - 1]",
+    "    bts rax, rcx",
+    "71:",
+    "    push rdi",
+    "    push rsi",
+    "    push rdx",
+    "    push r8",
+    "    push rax",
+    "    mov edi, 2", // SIG_SETMASK
+    "    mov rsi, rsp",
+    "    xor edx, edx",
+    "    mov r10d, 8",
+    "    mov eax, 14", // rt_sigprocmask
+    "    syscall",
+    "    pop rax",
+    "    pop r8",
+    "    pop rdx",
+    "    pop rsi",
+    "    pop rdi",
     "    jmp r8",
     "outpost_lifeline_memory:",
     "    .asciz \"/proc/self/mem\"",
