@@ -190,6 +190,28 @@ impl Program {
     }
 }
 
+/// Two servers, one after the other, died with everything: the second one's lifeline has the first one's fault for the original.
+#[test]
+fn a_site_on_another_ones_site_leads_on_to_that() {
+    let mut program = Program::start("default");
+    program.stop();
+    let first = program.install();
+    assert_eq!(program.memory.write(program.site, &[0xd6]), 1);
+    let mut second = Installed::install(program.caller(), &program.regions(), &mut NoJournal).unwrap();
+    second.add_bare_site(program.site, 0xd6, &program.memory, &program.regions()).unwrap();
+    program.let_go();
+    program.runs_on();
+    program.stop_outside(&second);
+    assert!(program.remove(second));
+    program.let_go();
+    program.runs_on();
+    program.stop_outside(&first);
+    assert_eq!(program.memory.write(program.site, &[0x8d]), 1);
+    assert!(program.remove(first));
+    program.let_go();
+    program.runs_on();
+}
+
 #[test]
 fn the_programs_own_handler_still_gets_what_is_its_own() {
     let mut program = Program::start("own");
