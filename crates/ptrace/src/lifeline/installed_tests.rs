@@ -18,6 +18,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Calls `site` in a loop and prints how often it did; the argument says what it does with SIGILL and SIGTRAP. SIGUSR1
 /// raises SIGILL, which its own handler answers with a line. With `alarms`, the handler of a quick timer calls it, too.
 const PROGRAM: &str = r#"
+    #include <setjmp.h>
     #include <signal.h>
     #include <stdio.h>
     #include <string.h>
@@ -35,8 +36,22 @@ const PROGRAM: &str = r#"
     static void ask(int signal) { (void)signal; wanted = 1; }
     __attribute__((noinline, noclone)) int site(int value) { __asm__ volatile("" ::: "memory"); return value + 1; }
     static void on_alarm(int signal) { if (site(signal) != signal + 1) { printf("wrong\n"); _exit(9); } }
+    static sigjmp_buf back;
+    static void on_fault(int signal) { siglongjmp(back, signal); }
+    void touch(void *at);
+    void undefined(void *at);
+    __asm__("touch: movb $1, (%rdi)\nret\nundefined: ud2");
+    static void faults(int signal, void (*with)(void *)) {
+        if (sigsetjmp(back, 1) != 0) return;
+        with(0);
+        printf("no %d\n", signal);
+        _exit(9);
+    }
     int main(int count, char **argv) {
         (void)count;
+        int own_faults = !strcmp(argv[1], "faults");
+        if (own_faults) signal(SIGSEGV, on_fault), signal(SIGILL, on_fault);
+        if (own_faults) printf("%p\n%p\n", (void *)touch, (void *)undefined);
         if (!strcmp(argv[1], "alarms")) signal(SIGALRM, on_alarm), ualarm(50, 50);
         if (!strcmp(argv[1], "own")) signal(SIGILL, own), signal(SIGTRAP, own);
         if (!strcmp(argv[1], "ignore")) signal(SIGILL, SIG_IGN), signal(SIGTRAP, SIG_IGN);
@@ -48,6 +63,7 @@ const PROGRAM: &str = r#"
         for (unsigned round = 1;; round++) {
             sum = site(sum);
             if (sum != round) { printf("wrong\n"); return 9; }
+            if (own_faults && round % 100 == 0) faults(SIGSEGV, touch), faults(SIGILL, undefined);
             if (wanted) { wanted = 0; raise(SIGILL); }
             if (round % 100 == 0) nanosleep(&pause, 0);
             if (round % 10000 == 0) { printf("%u %d\n", round, raised); fflush(stdout); }
@@ -188,6 +204,35 @@ impl Program {
         assert_eq!(installed.site_of_pad(pad + 3), Some((self.site, pad)));
         again
     }
+}
+
+/// An instruction that faults by itself may have been a site: the program's own handler is to come to know of it.
+#[test]
+fn what_faults_by_itself_does_so_where_a_site_was() {
+    let mut program = Program::start("faults");
+    // The first line was `touch`.
+    let touch = program.site;
+    let next =
+        |program: &mut Program| Va(u64::from_str_radix(program.running.line().trim_start_matches("0x"), 16).unwrap());
+    let (undefined, _) = (next(&mut program), next(&mut program));
+    program.runs_on();
+    program.stop();
+    let mut installed = Installed::install(program.caller(), &program.regions(), &mut NoJournal).unwrap();
+    installed.take_faults_of_pages(program.caller(), &mut NoJournal).unwrap();
+    for (at, original) in [(touch, 0xc6), (undefined, 0x0f)] {
+        installed.add_bare_site(at, original, &program.memory, &program.regions()).unwrap();
+    }
+    // One is a site still.
+    assert_eq!(program.memory.write(undefined, &[0xd6]), 1);
+    program.let_go();
+    program.runs_on();
+    program.stop_outside(&installed);
+    let mut bytes = [0; 2];
+    assert_eq!(program.memory.read(undefined, &mut bytes), 2);
+    assert_eq!(bytes, [0x0f, 0x0b], "it was put back");
+    program.remove(installed);
+    program.let_go();
+    program.runs_on();
 }
 
 /// Two servers, one after the other, died with everything: the second one's lifeline has the first one's fault for the original.

@@ -63,6 +63,7 @@ std::arch::global_asm!(
     "    dec ecx",
     "    jnz 40b",
     // Or a page that was taken from the program to watch it: its entry has the program's own protection.
+    "43:",
     "    cmp edi, 11",
     "    jne 60f",
     "    mov r10, qword ptr [rsi + 16]", // si_addr
@@ -113,14 +114,21 @@ std::arch::global_asm!(
     "    ret",
     // No pad: the original byte goes back, and the instruction is executed where it stands.
     "80:",
-    "    mov qword ptr [rdx + 168], r10",
-    "    cmp byte ptr [r10], 0xd6", // another thread, or the server, may have done it
+    "    cmp edi, 11", // the program's own, at a place that was a site once
+    "    je 43b",
+    "    cmp edi, 7",
+    "    je 60f",
+    "    cmp byte ptr [r10], 0xd6",
     "    je 81f",
+    "    cmp word ptr [r10], 0x0b0f", // ud2 is undefined without us, too
+    "    je 60f",
+    "    mov qword ptr [rdx + 168], r10", // another thread, or the server, has done it
     "    ret",
     // One that faults by itself is a site of an earlier server, that died like this one: its lifeline knows the way.
     "81:",
     "    cmp byte ptr [r8 + 8], 0xd6",
     "    je 60f",
+    "    mov qword ptr [rdx + 168], r10",
     "    push rdi",
     "    push rsi",
     "    push rdx",
