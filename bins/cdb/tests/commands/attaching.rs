@@ -104,3 +104,34 @@ fn processes_that_end_at_the_same_time_are_all_told() {
         assert!(!output.contains("answers stop"), "{output}");
     }
 }
+
+/// Nothing of a 32-bit program would be understood; what would be put into it would be other instructions there.
+#[test]
+fn programs_for_32_bits_are_refused() {
+    const WAITS: &str = r#"
+__asm__(".globl _start\n_start: mov $4, %eax; mov $1, %ebx; mov $text, %ecx; mov $6, %edx; int $0x80\n"
+        "again: mov $29, %eax; int $0x80; jmp again\n"
+        ".data\ntext: .ascii \"ready\\n\"");
+"#;
+    let program = Build::source(Compiler::Gcc, "waits", WAITS).flags("-m32 -nostdlib -static -no-pie").path();
+    let path = program.to_str().unwrap();
+    let refused = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cdb"));
+        let output = command.args(arguments).stdin(std::process::Stdio::null()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("debugging a 32-bit program is not supported") && text.contains("/waits"), "{text}");
+        assert_eq!(output.status.code(), Some(1), "{text}");
+    };
+    refused(&["-c", "q", path]);
+    let Ok(mut child) = std::process::Command::new(&program).stdout(std::process::Stdio::piped()).spawn() else {
+        return outpost_testkit::skip("the kernel executes no 32-bit programs");
+    };
+    let mut line = [0; 6];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+    refused(&["-p", &child.id().to_string(), "-c", "q"]);
+    // Looked at in passing, too, and it lives.
+    refused(&["-pv", "-p", &child.id().to_string(), "-c", "q"]);
+    assert_eq!(child.try_wait().unwrap(), None);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

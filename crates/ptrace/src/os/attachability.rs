@@ -6,7 +6,9 @@
 //! was refused is explained from what anybody may read.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use outpost_base::ProcessId;
 use outpost_target::{Attachability, TargetError};
@@ -42,6 +44,8 @@ struct Candidate {
     /// Whether the kernel grants `PTRACE_MODE_READ`.
     readable: bool,
     is_descendant: bool,
+    /// It executes a program that is no 64-bit one.
+    is_32_bit: bool,
 }
 
 /// What is known of this server and its machine.
@@ -133,7 +137,23 @@ fn look_at(process: u32, proc: &ProcRoot, users: &mut Users) -> Option<Candidate
         files_owner: fs::metadata(proc.of(process, "stat")).map_or(0, |metadata| metadata.uid()),
         readable: proc.user_namespace(process).is_some(),
         is_descendant,
+        is_32_bit: is_32_bit(&proc.of(process, "exe")),
     })
+}
+
+/// Whether a file is a program for 32-bit processors (System V gABI, ch. 4, `EI_CLASS`), as far as it can be read.
+pub(crate) fn is_32_bit(program: &Path) -> bool {
+    let mut start = [0; 5];
+    let read = fs::File::open(program).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == [0x7f, b'E', b'L', b'F', 1]
+}
+
+/// The refusal of a 32-bit program, `what`: nothing of it would be understood.
+pub(crate) fn refuse_32_bit(what: &str) -> TargetError {
+    TargetError::Unsupported {
+        operation: "debugging a 32-bit program",
+        reason: format!("{what} is one; use gdb for it"),
+    }
 }
 
 /// Whether a filter such as a container's default profile answers ptrace with an error of its own: detaching from
@@ -173,6 +193,9 @@ fn judge(candidate: &Candidate, server: &Server) -> Attachability {
     }
     if !candidate.readable {
         return refused(candidate, server, capable);
+    }
+    if candidate.is_32_bit {
+        return no("it executes a 32-bit program, which is not supported", "use gdb for it");
     }
     if server.yama_scope == 2 && !capable {
         return no("attaching needs CAP_SYS_PTRACE on this machine (kernel.yama.ptrace_scope = 2)", GET_CAPABILITY);
@@ -269,6 +292,7 @@ mod tests {
             &["traced by process 55 (gdb)", "detach"],
         );
         check(|_, server| server.ptrace_filtered = true, &["seccomp", "SYS_PTRACE"]);
+        check(|process, _| process.is_32_bit = true, &["32-bit", "gdb"]);
         let hidden = |candidate: &mut Candidate| candidate.readable = false;
         check(
             |candidate, _| {

@@ -17,4 +17,5 @@ mod waiter;
 
 pub use access::{OsAccess, ProcessTimes};
 pub use attachability::explain_refusal;
+pub(crate) use attachability::{is_32_bit, refuse_32_bit};
 pub use proc_files::ProcRoot;

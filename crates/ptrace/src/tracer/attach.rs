@@ -1,6 +1,7 @@
 //! Becoming the tracer of a running process, or of one just made.
 
 use std::fs;
+use std::path::PathBuf;
 
 use outpost_base::{AddressSpaceId, ProcessId, ThreadId};
 use outpost_target::{AttachMode, BundleRequest, ProcessOrigin, StopBundle, StopReason, StopScope, TargetError};
@@ -11,7 +12,7 @@ use super::{Found, Part, Process, Report, Space, State, Thread, Tracer, family};
 use crate::breakpoints::DebugRegisters;
 use crate::error::os_error;
 use crate::memory::ProcessMemory;
-use crate::os::explain_refusal;
+use crate::os::{explain_refusal, is_32_bit, refuse_32_bit};
 use crate::sys;
 use crate::sys::ptrace::{self, Go};
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_blocking};
@@ -29,6 +30,11 @@ impl Tracer {
     ) -> Result<Option<StopBundle>, TargetError> {
         if self.processes.get(&process).is_some_and(|known| !known.hidden) {
             return Err(TargetError::Invalid { reason: format!("process {process} is part of the session already") });
+        }
+        let program = PathBuf::from(format!("/proc/{process}/exe"));
+        if is_32_bit(&program) {
+            let name = fs::read_link(&program).unwrap_or_default();
+            return Err(refuse_32_bit(&format!("process {process} ({})", name.display())));
         }
         self.rules.bundle = request.clone();
         let (origin, traces, stops) = match mode {

@@ -25,6 +25,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 pub use stdio::{StdioTable, Streams};
 
 use crate::error::os_error;
+use crate::os::{is_32_bit, refuse_32_bit};
 use crate::sys::spawn::{ChildPlan, fork_child};
 
 /// Longest list of arguments or variables; the kernel has bounds on their bytes of its own.
@@ -52,6 +53,9 @@ pub fn prepare(spec: &CreateSpec) -> Result<Prepared, TargetError> {
         return Err(TargetError::Invalid { reason: "too many arguments".into() });
     }
     let program = lookup::find_program(&spec.program)?;
+    if is_32_bit(&program) {
+        return Err(refuse_32_bit(&program.display().to_string()));
+    }
     let path = c_string(program.as_os_str().as_encoded_bytes())?;
     let arguments: Vec<CString> = std::iter::once(&spec.program)
         .chain(&spec.arguments)
