@@ -344,6 +344,24 @@ pub trait Os {
     /// Returns its length, too.
     fn open_file(&mut self, process: Option<ProcessId>, path: &str) -> Result<(FileId, u64), TargetError>;
 
+    /// Opens the file that a process has mapped at exactly `mapping`, also if its name is gone or leads to another file by
+    /// now. The system wants more rights for that than tracing does (proc_pid_map_files(5)).
+    ///
+    /// # Errors
+    /// As [`Os::open_file`].
+    fn open_mapped(&mut self, process: ProcessId, mapping: VaRange) -> Result<(FileId, u64), TargetError> {
+        let (start, end) = (mapping.start.0, mapping.end.0);
+        self.open_file(Some(process), &format!("/proc/self/map_files/{start:x}-{end:x}"))
+    }
+
+    /// Opens the file that a process executes, whatever its name leads to by now (proc_pid_exe(5)).
+    ///
+    /// # Errors
+    /// As [`Os::open_file`].
+    fn open_executable(&mut self, process: ProcessId) -> Result<(FileId, u64), TargetError> {
+        self.open_file(Some(process), "/proc/self/exe")
+    }
+
     /// Reads ranges of an open file; each answer is short only at its end.
     fn read_file(&mut self, file: FileId, ranges: &[(u64, u64)]) -> Result<Vec<Vec<u8>>, TargetError>;
 

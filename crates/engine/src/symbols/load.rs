@@ -154,8 +154,19 @@ impl SymbolLoader {
 
     fn find(&self, info: &ModuleInfo) -> ModuleSymbols {
         let (mut problems, mut is_another_build_here) = (Vec::new(), false);
-        let candidates: [&dyn Fn() -> Result<Arc<dyn ByteSource>, String>; 3] =
-            [&|| self.local_file(info), &|| self.server_file(info), &|| self.memory_image(info)];
+        type Candidate<'a> = &'a dyn Fn() -> Result<Arc<dyn ByteSource>, String>;
+        let (by_path, mapped): (Candidate<'_>, Candidate<'_>) =
+            (&|| self.server_file(info), &|| self.mapped_file(info));
+        let executed: Candidate<'_> = &|| self.executed_file(info);
+        // A name may lead to another file by now (an update of the system). Only a build-id tells, so without one what is
+        // mapped comes first.
+        let of_server = match info.build_id.is_some() {
+            true => [by_path, mapped, executed],
+            false => [mapped, executed, by_path],
+        };
+        let [first, second, third] = of_server;
+        let candidates: [Candidate<'_>; 5] =
+            [&|| self.local_file(info), first, second, third, &|| self.memory_image(info)];
         for (at, candidate) in candidates.into_iter().enumerate() {
             let source = match candidate() {
                 Ok(source) => source,
@@ -228,6 +239,30 @@ impl SymbolLoader {
             }
             Err(problem) => Err(problem),
         }
+    }
+
+    /// The file that the process has mapped where the module is.
+    fn mapped_file(&self, info: &ModuleInfo) -> Result<Arc<dyn ByteSource>, String> {
+        let start = info.range.start;
+        if !info.path.starts_with('/') || self.target.borrow_mut().as_os().is_none() {
+            return Err(String::new());
+        }
+        let regions = self.target.borrow_mut().regions(self.process).map_err(|error| error.to_string())?;
+        let region = regions.into_iter().find(|region| region.range.start == start && region.inode != 0);
+        let mapping = region.ok_or_else(String::new)?.range;
+        let name = format!("{} (as it is mapped)", info.path);
+        let file = ServerFile::open_by(&self.target, &name, |os| os.open_mapped(self.process, mapping))?;
+        Ok(file)
+    }
+
+    /// The program that the process executes.
+    fn executed_file(&self, info: &ModuleInfo) -> Result<Arc<dyn ByteSource>, String> {
+        if !info.is_main {
+            return Err(String::new());
+        }
+        let name = format!("{} (as it is executed)", info.path);
+        let file = ServerFile::open_by(&self.target, &name, |os| os.open_executable(self.process))?;
+        Ok(file)
     }
 
     /// The image in memory, where it is whole there: the vdso.

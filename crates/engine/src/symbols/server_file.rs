@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use outpost_base::ProcessId;
 use outpost_symbols::{ByteSource, SectionData, SymbolsError};
-use outpost_target::{FileId, Target};
+use outpost_target::{FileId, Os, Target, TargetError};
 
 use crate::system::TargetHandle;
 
@@ -49,10 +49,22 @@ impl ServerFile {
     /// # Errors
     /// In words: no live machine, no such file.
     pub(super) fn open(target: &TargetHandle, process: ProcessId, path: &str) -> Result<Arc<ServerFile>, String> {
+        ServerFile::open_by(target, path, |os| os.open_file(Some(process), path))
+    }
+
+    /// The same of a file that is found otherwise; `path` is what it is called.
+    ///
+    /// # Errors
+    /// As [`ServerFile::open`].
+    pub(super) fn open_by(
+        target: &TargetHandle,
+        path: &str,
+        open: impl FnOnce(&mut dyn Os) -> Result<(FileId, u64), TargetError>,
+    ) -> Result<Arc<ServerFile>, String> {
         let (file, len) = {
             let mut target = target.borrow_mut();
             let os = target.as_os().ok_or("there is no machine to read files of")?;
-            os.open_file(Some(process), path).map_err(|error| error.to_string())?
+            open(os).map_err(|error| error.to_string())?
         };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         TARGETS.with_borrow_mut(|targets| {
