@@ -391,6 +391,89 @@ int main(void) {
     is_right(verdict(&cdb(&["-z", &core, "-c", ".echo verdict follows; !analyze -v; q"])));
 }
 
+/// musl's locks and control blocks are others than glibc's, and a static program has its C library among its own code.
+#[test]
+fn a_deadlock_in_programs_of_musl_and_in_static_ones() {
+    const LOCKS: &str = r#"
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+pthread_mutex_t plain = PTHREAD_MUTEX_INITIALIZER, strict, again;
+static pthread_barrier_t all;
+void *one(void *p) { errno = 17; pthread_mutex_lock(&strict); pthread_barrier_wait(&all); pthread_mutex_lock(&again); return p; }
+void *two(void *p) { pthread_mutex_lock(&again); pthread_mutex_lock(&plain); pthread_barrier_wait(&all); pthread_mutex_lock(&strict); return p; }
+void *three(void *p) { pthread_barrier_wait(&all); pthread_mutex_lock(&plain); return p; }
+int main(void) {
+    pthread_mutexattr_t kind;
+    pthread_mutexattr_init(&kind);
+    pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_ERRORCHECK);
+    pthread_mutex_init(&strict, &kind);
+    pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&again, &kind);
+    pthread_barrier_init(&all, 0, 4);
+    void *(*threads[])(void *) = { one, two, three };
+    pthread_t thread;
+    for (int n = 0; n < 3; n++) pthread_create(&thread, 0, threads[n], 0);
+    pthread_barrier_wait(&all);
+    for (;;) pause();
+}
+"#;
+    let has_musl = Command::new("musl-gcc").arg("--version").output().is_ok();
+    let mut builds = vec![(Compiler::Gcc, "-static", true), (Compiler::Gcc, "-static-pie", true)];
+    if has_musl {
+        builds.extend([(Compiler::MuslGcc, "-static", false), (Compiler::MuslGcc, "", false)]);
+    } else {
+        skip("musl-gcc is not installed");
+    }
+    for (compiler, flags, is_glibc) in builds {
+        let path = Build::source(compiler, "locks", LOCKS).flags("-g -O0").flags(flags).path();
+        let Ok(mut child) = Command::new(&path).spawn() else {
+            // The loader may not be installed where the compiler is.
+            skip("programs of musl do not run here");
+            continue;
+        };
+        let pid = child.id().to_string();
+        let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        outpost_testkit::wait_until("its threads are there", std::time::Duration::from_secs(20), || threads() == 4);
+        let mut said = String::new();
+        for _ in 0..LOOKS {
+            said = cdb(&["-p", &pid, "-c", ".echo verdict follows; !locks; !analyze -hang; ~1s; !tcb; !gle; qd"]);
+            if said.contains("HANG: DEADLOCK") {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let said = verdict(&said);
+        let id = |ordinal: u32| {
+            let line = said.lines().find_map(|line| line.split_once(&format!("thread {ordinal} (id ")));
+            line.and_then(|(_, rest)| rest.split(')').next()).unwrap_or_default().to_owned()
+        };
+        let holder = format!("    Held by:    thread 1 (id {})", id(1));
+        for wanted in [
+            "locks!strict: pthread mutex (error checking)",
+            "locks!again: pthread mutex (recursive)",
+            "locks!plain: pthread mutex\n",
+            &holder,
+            "CAUSE: thread 1 \"locks\" waits for the pthread mutex locks!again",
+            "BLAMED: locks!one+",
+            &format!("Library's id:    {}", id(1)),
+            "errno: 0n17 (EEXIST)",
+        ] {
+            // What glibc says of a thread's id is not linked into a static program.
+            if wanted.starts_with("Library") && is_glibc {
+                continue;
+            }
+            assert!(said.contains(wanted), "{compiler:?} {flags}: no {wanted} in {said}");
+        }
+        let plain = said.split("locks!plain: pthread mutex\n").nth(1).unwrap();
+        // musl's plain mutexes record nobody.
+        let owner = if is_glibc { "    Held by:    thread 2 " } else { "    Held by:    not recorded" };
+        assert!(plain.starts_with(owner), "{compiler:?} {flags}: {said}");
+    }
+}
+
 /// A glibc before 2.34 tells debuggers nothing of its structures in a program without libpthread. One of this machine is
 /// made such a one: the names of the constants that tell are changed, and so is its build-id.
 #[test]

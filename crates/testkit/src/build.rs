@@ -19,6 +19,8 @@ pub enum Compiler {
     Clangxx,
     /// `rustc`, edition 2024.
     Rustc,
+    /// `musl-gcc`: gcc with musl for its C library.
+    MuslGcc,
 }
 
 /// A program to build: a source and how.
@@ -91,6 +93,7 @@ impl Build {
             Compiler::Clang => ("clang", "c", &["-pthread"]),
             Compiler::Clangxx => ("clang++", "cpp", &["-pthread"]),
             Compiler::Rustc => ("rustc", "rs", &["--edition=2024"]),
+            Compiler::MuslGcc => ("musl-gcc", "c", &[]),
         };
         // The source keeps its name, since debug info tells it; an interrupted compiler must not leave half a program.
         // Named from within its folder: a panic's or an assertion's text has the path in it, and the addresses of all

@@ -228,7 +228,7 @@ pub(super) fn render_one(shown: &ShownStack, columns: FrameColumns, parameters: 
         line!(text, "{text_row}");
     }
     if !shown.stack.problem.is_empty() {
-        line!(text, "The stack ends here: {}", shown.stack.problem);
+        line!(text, "{}", shown.stack.problem);
     }
 }
 

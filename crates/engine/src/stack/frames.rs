@@ -118,11 +118,11 @@ impl Engine {
         let problem = match &stack.end {
             StackEnd::Outermost | StackEnd::FrameLimit => String::new(),
             StackEnd::NotGrowing { sp } => {
-                format!("the stack ends here: the next frame's stack pointer {sp} is not above this one's")
+                format!("The stack ends here: the next frame's stack pointer {sp} is not above this one's")
             }
-            StackEnd::Cycle => "the stack ends here: its frames repeat".into(),
-            StackEnd::Failed(error) => format!("the stack ends here: cannot {error}"),
-            other => format!("the stack ends here: {other:?}"),
+            StackEnd::Cycle => "The stack ends here: its frames repeat".into(),
+            StackEnd::Failed(error) => format!("The stack ends here: cannot {error}"),
+            other => format!("The stack ends here: {other:?}"),
         };
         Ok(ThreadStack { thread, frames, problem })
     }

@@ -13,7 +13,7 @@ use super::{
 use crate::disassembly::{CodeSymbols, Instruction, NoSymbols, decode};
 use crate::events::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 use crate::stack::PhysicalStack;
-use crate::{Engine, EngineError, StackFrame, ThreadOrdinal};
+use crate::{Engine, EngineError, StackFrame, SymbolState, ThreadOrdinal};
 
 /// Frames that are looked at; a recursion shows in fewer.
 const FRAMES: usize = 512;
@@ -183,7 +183,19 @@ impl Engine {
     }
 
     pub(super) fn is_runtime(&self, frame: &StackFrame) -> bool {
-        blame::is_runtime(frame, self.module_at(frame.lookup_address).as_ref())
+        let module = self.module_at(frame.lookup_address);
+        if blame::is_runtime(frame, module.as_ref()) {
+            return true;
+        }
+        // What was linked statically and has no debug info, in a program that has some, is a library's.
+        let has_lines = module.is_some_and(|module| module.is_main && module.status == SymbolState::Dwarf);
+        has_lines && frame.source.is_none() && self.is_static_program()
+    }
+
+    /// Whether the current process has no libraries: its program is all but the kernel's page.
+    fn is_static_program(&self) -> bool {
+        let modules = self.current_process().and_then(|process| self.modules(process));
+        modules.is_ok_and(|modules| modules.iter().all(|module| module.is_main || module.path == "[vdso]"))
     }
 
     /// A program's own handler may have seen the signal and ended the process by another: then what it was called for

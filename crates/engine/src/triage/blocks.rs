@@ -1,8 +1,9 @@
 //! What a process was started with, and what the C library keeps of a thread: Linux's answer to PEB and TEB.
 
 use outpost_base::{MemoryReader, ProcessId, ThreadId, Va, VaRange};
+use outpost_symbols::SymbolKind;
 
-use crate::{Engine, EngineError, ThreadOrdinal};
+use crate::{Engine, EngineError, NamedAddress, ThreadOrdinal};
 
 /// Strings that are read of an environment, and the longest of them.
 const STRINGS: usize = 4096;
@@ -54,6 +55,13 @@ pub struct ThreadBlock {
     pub sp: Va,
     /// `errno`.
     pub errno: Option<i32>,
+}
+
+/// Fields of musl's block.
+#[derive(Debug, Clone, Copy)]
+struct MuslBlock {
+    id: u32,
+    errno: i32,
 }
 
 /// Names of auxiliary vector entries (Linux include/uapi/linux/auxvec.h, arch/x86/include/uapi/asm/auxvec.h).
@@ -154,15 +162,22 @@ impl Engine {
         // tcbhead_t (glibc sysdeps/x86_64/nptl/tls.h): tcb, dtv, self; then at fixed places, known to compilers, the guards.
         let mut word = |offset: u64| if at.0 == 0 { None } else { memory.read_u64(at + offset) };
         let (dtv, own_address, stack_guard, pointer_guard) = (word(0x8), word(0x10), word(0x28), word(0x30));
-        let library_id = self.pthread_field(at, "tid").map(|id| id as u32);
+        let musl = self.musl_block(at, summary.id);
+        let library_id = match &musl {
+            Some(musl) => Some(musl.id),
+            None => self.pthread_field(at, "tid").map(|id| id as u32),
+        };
+        let own_address = if musl.is_some() { Some(at.0) } else { own_address };
+        let pointer_guard = pointer_guard.filter(|_| musl.is_none());
         let start = self.pthread_field(at, "start_routine").filter(|at| *at != 0).map(Va);
         let start_routine = start.map(|start| {
             let name = self.symbol_at(start).map(|symbol| symbol.to_string()).unwrap_or_default();
             (start, name)
         });
-        let errno = self.thread_local_of(thread, "__errno_location");
+        let errno = self.errno_of(thread);
         let mut memory = self.memory_of(summary.process)?;
         let errno = errno.and_then(|at| memory.read_uint(at, 4)).map(|errno| errno as u32 as i32);
+        let errno = errno.or(musl.map(|musl| musl.errno));
         Ok(ThreadBlock {
             thread,
             id: summary.id,
@@ -180,6 +195,23 @@ impl Engine {
         })
     }
 
+    /// Whether a thread is one of musl's.
+    pub(super) fn is_musl_thread(&mut self, thread: ThreadOrdinal) -> bool {
+        let Ok(summary) = self.thread(thread) else { return false };
+        self.musl_block(summary.teb, summary.id).is_some()
+    }
+
+    /// What musl keeps of a thread, if the block at its thread pointer is musl's (src/internal/pthread_impl.h): the block's
+    /// own address comes first, and where glibc has the pointer guard there are the thread's id and `errno`.
+    fn musl_block(&mut self, at: Va, thread: ThreadId) -> Option<MuslBlock> {
+        /// Error numbers are below this (Linux include/linux/err.h, MAX_ERRNO).
+        const ERRORS: u64 = 4096;
+        let mut memory = self.memory().ok()?;
+        let (own, ids) = (memory.read_u64(at)?, memory.read_u64(at.checked_add(0x30)?)?);
+        let found = MuslBlock { id: ids as u32, errno: (ids >> 32) as i32 };
+        (own == at.0 && at.0 != 0 && found.id == thread.0 && ids >> 32 < ERRORS).then_some(found)
+    }
+
     /// A field of glibc's `struct pthread`, by what the library exports for its own libthread_db (nptl_db/db_info.c): the
     /// width in bits, the count and the offset.
     pub(super) fn pthread_field(&mut self, block: Va, field: &str) -> Option<u64> {
@@ -192,16 +224,27 @@ impl Engine {
         memory.read_uint(block + offset, bits as usize / 8)
     }
 
-    fn thread_local_of(&mut self, thread: ThreadOrdinal, getter: &str) -> Option<Va> {
+    /// Where a thread's `errno` is: what the library's function for it returns, or, in a program that was linked with the
+    /// library statically, what its symbol says.
+    fn errno_of(&mut self, thread: ThreadOrdinal) -> Option<Va> {
         let before = self.current_thread().ok()?;
         if before == thread {
-            return self.thread_local_by_getter(getter);
+            return self.own_errno();
         }
         let frame = self.scope.frame();
         self.select_thread(thread).ok()?;
-        let found = self.thread_local_by_getter(getter);
+        let found = self.own_errno();
         self.select_thread(before).ok()?;
         self.select_frame(frame).ok()?;
         found
+    }
+
+    fn own_errno(&mut self) -> Option<Va> {
+        if let Some(at) = self.thread_local_by_getter("__errno_location") {
+            return Some(at);
+        }
+        let named = self.find_name("errno").ok()?;
+        let is_place = |found: &&NamedAddress| found.kind == SymbolKind::ThreadLocal && found.address != Va(0);
+        named.iter().find(is_place).map(|found| found.address)
     }
 }

@@ -112,6 +112,12 @@ impl Engine {
         self.find_name(&format!("{}!main_arena", program.name)).is_ok().then_some(program)
     }
 
+    /// The release of the process's glibc, 2.N.
+    pub(in crate::triage) fn glibc_release(&mut self) -> Option<u32> {
+        let library = self.c_library()?.name.clone();
+        self.glibc_version(&library)?.strip_prefix("2.")?.parse().ok()
+    }
+
     /// What `gnu_get_libc_version` returns, read out of its code: the address of a text.
     fn glibc_version(&mut self, library: &str) -> Option<String> {
         let entry = self.find_name(&format!("{library}!gnu_get_libc_version")).ok()?.first()?.address;

@@ -1,8 +1,8 @@
 //! What a futex is part of.
 //!
 //! Layouts: glibc sysdeps/nptl/bits/struct_mutex.h, sysdeps/x86/nptl/bits/struct_rwlock.h, sysdeps/nptl/bits/thread-shared-types.h
-//! (`struct __pthread_cond_s` of glibc 2.25 to 2.40), sysdeps/nptl/internaltypes.h (`struct new_sem`); Rust
-//! library/std/src/sys/sync/{mutex,rwlock,condvar}/futex.rs.
+//! (`struct __pthread_cond_s` of glibc 2.25 to 2.40 and since 2.41), sysdeps/nptl/internaltypes.h (`struct new_sem`); musl
+//! src/internal/pthread_impl.h (`_m_type`, `_m_lock`); Rust library/std/src/sys/sync/{mutex,rwlock,condvar}/futex.rs.
 
 use outpost_base::{MemoryReader, ThreadId, Va};
 
@@ -22,8 +22,15 @@ const RWLOCK_WRITERS: u64 = 12;
 const RWLOCK_WRITER: u64 = 24;
 /// `__readers` counts in steps of this (glibc nptl/pthread_rwlock_common.c, PTHREAD_RWLOCK_READER_SHIFT).
 const READER_SHIFT: u32 = 3;
-/// `struct __pthread_cond_s`: `__g_signals`, one for each of two groups.
+/// `struct __pthread_cond_s`: `__g_signals`, one for each of two groups. Since 2.41 there is no `__g_refs`, which was the
+/// third pair of words.
 const COND_SIGNALS: u64 = 40;
+const COND_REFERENCES: u64 = 8;
+/// The first release of glibc 2 without them; later fixes of others may have dropped them, too.
+const NO_REFERENCES: u32 = 41;
+/// musl's mutex: `_m_lock` behind `_m_type`; a mutex of the plain type records no owner, the others do in the lock.
+const MUSL_MUTEX_LOCK: u64 = 4;
+const MUSL_OWNER: u32 = 0x3fff_ffff;
 
 /// What waits, by a function's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +103,16 @@ fn is_allocator(name: &str) -> bool {
     NAMES.iter().any(|known| plain.starts_with(known))
 }
 
+/// The condition variable of one of its words that threads wait on, which are a pair: the second is in the upper half of
+/// eight bytes. `release`: of glibc 2, if known; `read`: eight bytes of memory.
+fn condition_of(at: Va, release: Option<u32>, mut read: impl FnMut(Va) -> Option<u64>) -> Va {
+    let old = Va(at.0.wrapping_sub(COND_SIGNALS + at.0 % 8));
+    let mut word = |offset: u64| old.checked_add(offset).and_then(&mut read).unwrap_or(0);
+    // While a thread waits, the number of those that ever did is not 0 (in steps of 2), nor are the references.
+    let is_new = release.is_some_and(|release| release >= NO_REFERENCES) || word(0) < 2 || word(16) == 0;
+    if is_new { old + COND_REFERENCES } else { old }
+}
+
 impl Engine {
     /// What a thread waits for that is in futex(2).
     pub(super) fn futex_wait(&mut self, blocked: &Blocked, at: Va) -> Result<Waiting, EngineError> {
@@ -117,8 +134,10 @@ impl Engine {
                 let is_pthread = row.and_then(|row| blocked.rows.get(row));
                 let is_pthread = is_pthread.is_some_and(|row| row.function.contains("pthread_cond_"));
                 let base = match is_pthread {
-                    // The second group's word is in the upper half of eight bytes.
-                    true => Va(at.0.wrapping_sub(COND_SIGNALS + at.0 % 8)),
+                    true => {
+                        let release = self.glibc_release();
+                        condition_of(at, release, |at| memory.read_u64(at))
+                    }
                     false => at,
                 };
                 Ok(Waiting::Condition { at: base, name: name(self, base) })
@@ -175,7 +194,22 @@ impl Engine {
         Some(near.id)
     }
 
+    /// A mutex of musl, by the word that is waited on.
+    fn musl_mutex(&mut self, blocked: &Blocked, row: Option<usize>, lock: Va) -> Result<Waiting, EngineError> {
+        let mut memory = self.memory()?;
+        let at = Va(lock.0.wrapping_sub(MUSL_MUTEX_LOCK));
+        let kind = memory.read_uint(at, 4).unwrap_or(0) & 15;
+        let holder = memory.read_uint(lock, 4).unwrap_or(0) as u32 & MUSL_OWNER;
+        let state = ["", "recursive", "error checking"].get((kind & 3) as usize).copied().unwrap_or_default();
+        let name = self.lock_name(blocked, row, at);
+        let owner = (kind != 0 && holder != 0).then_some(ThreadId(holder));
+        Ok(Waiting::Lock(Lock { at, kind: LockKind::Mutex, name, state: state.to_owned(), owner }))
+    }
+
     fn mutex(&mut self, blocked: &Blocked, row: Option<usize>, at: Va) -> Result<Waiting, EngineError> {
+        if self.is_musl_thread(blocked.thread) {
+            return self.musl_mutex(blocked, row, at);
+        }
         let mut memory = self.memory()?;
         let owner = memory.read_uint(at + MUTEX_OWNER, 4).unwrap_or(0) as u32;
         let kind = memory.read_uint(at + MUTEX_KIND, 4).unwrap_or(0);
@@ -293,5 +327,27 @@ impl Engine {
         let Some(at) = at.map(Va) else { return Waiting::No };
         let name = self.lock_name(blocked, Some(0), at);
         Waiting::Lock(Lock { at, kind: LockKind::SpinLock, name, state: String::new(), owner: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_variable_begins_where_its_release_has_it() {
+        // __wseq, __g1_start, then __g_refs until 2.40, __g_size, __g1_orig_size and __wrefs, __g_signals.
+        let check = |words: &[u64], at: u64, release, expected: u64| {
+            let read = |at: Va| words.get(usize::try_from((at.0 - 0x1000) / 8).ok()?).copied();
+            assert_eq!(condition_of(Va(at), release, read), Va(expected), "{words:?}");
+        };
+        let old = [2, 0, 2 << 32, 0, 8 << 32, 0];
+        check(&old, 0x1028, Some(36), 0x1000);
+        check(&old, 0x102c, None, 0x1000);
+        let new = [0x7f00_0000, 2, 0, 0, 8 << 32, 0];
+        check(&new, 0x1028, Some(41), 0x1008);
+        // Without a release, or with one that took the change over.
+        check(&new, 0x102c, Some(39), 0x1008);
+        check(&[0, 6, 4, 1, 8 << 32, 0], 0x1028, None, 0x1008);
     }
 }
