@@ -118,6 +118,20 @@ fn every_inlined_copy_is_a_place_to_stop() {
 }
 
 #[test]
+fn a_copy_that_the_compiler_takes_the_mark_of_a_statement_from_is_a_place() {
+    // The second copy follows code of no line, by which LLVM unmarks it.
+    const TWO: &str = "#[inline(always)]\nfn add(a: i32, b: i32) -> i32 {\n    a + b\n}\nfn main() {\n    let count = \
+                       std::env::args().count() as i32;\n    std::process::exit(add(1, count) + add(3, 4));\n}\n";
+    for compiler in ["rustc -g", "rustc -g -O"] {
+        let built = build(compiler, "a.rs", TWO);
+        let module = module(&built.path);
+        let copies = module.code_locations("add", CaseRule::Exact);
+        let line = module.addresses_of_line("a.rs", 3);
+        assert_eq!(line[0].addresses.len(), copies.len().max(1), "{compiler}: {line:?} {copies:?}");
+    }
+}
+
+#[test]
 fn a_line_without_the_beginning_of_a_statement_is_not_left_for_another_function() {
     // The line table of gcc 12 has no statement on the line of `return`; gdb 13 goes on to the next function's.
     let built = build("g++ -g -O2", "a.cpp", TWICE);

@@ -139,7 +139,10 @@ impl Module {
         };
         let wanted: Vec<bool> = lines.files.iter().map(|name| same_path(name, path)).collect();
         let (mut best, mut rows) = (u32::MAX, Vec::new());
+        let mut after_no_line = false;
         for row in &lines.rows {
+            let follows_none = std::mem::replace(&mut after_no_line, row.line == 0);
+            let is_unmarked = !row.is_statement() && !follows_none;
             let is_meant = row.line == line || row.line > line && row.is_statement();
             let candidate = is_meant && row.line > 0 && row.line <= best && !row.is_end();
             if candidate && wanted.get(row.file as usize).copied().unwrap_or(false) {
@@ -147,24 +150,38 @@ impl Module {
                     best = row.line;
                     rows.clear();
                 }
-                rows.push(*row);
+                rows.push((*row, is_unmarked));
             }
         }
-        (best, rows)
+        // Where the line has statements, other rows of it go on with what began elsewhere, save after code of no line.
+        let has_statements = rows.iter().any(|(row, _)| row.is_statement());
+        let rows = rows.into_iter().filter(|(_, is_unmarked)| !(*is_unmarked && has_statements)).map(|(row, _)| row);
+        (best, rows.collect())
     }
 
-    /// Of the rows of one line, the first of each function and each inlined copy.
+    /// Of the rows of one line, the first of each function and each inlined copy: the first statement, if the line has one
+    /// anywhere. A further copy of what has one counts without: LLVM takes the mark from a line that comes again after code
+    /// of no line.
     fn best_addresses(&self, mut rows: Vec<Row>) -> Vec<LineAddress> {
-        if rows.iter().any(Row::is_statement) {
-            rows.retain(Row::is_statement);
-        }
-        rows.sort_unstable_by_key(|row| (row.address, row.column));
+        let has_statements = rows.iter().any(Row::is_statement);
+        rows.sort_unstable_by_key(|row| (row.address, !row.is_statement(), row.column));
         rows.dedup_by_key(|row| row.address);
+        let (marked, others): (Vec<Row>, Vec<Row>) =
+            rows.into_iter().partition(|row| row.is_statement() || !has_statements);
         let mut found: BTreeMap<(u64, Option<crate::DieRef>), LineAddress> = BTreeMap::new();
-        for Row { address, column, .. } in rows {
+        let mut copied: Vec<crate::DieRef> = Vec::new();
+        for (Row { address, column, .. }, is_marked) in
+            marked.into_iter().map(|row| (row, true)).chain(others.into_iter().map(|row| (row, false)))
+        {
             let at = ImageOffset(address);
             let function = self.function_at(at);
             let inlined = self.inline_frames_at(at).into_iter().next();
+            let origin = inlined.as_ref().and_then(|frame| frame.origin);
+            let is_further = origin.is_some_and(|origin| copied.contains(&origin));
+            if !is_marked && !is_further {
+                continue;
+            }
+            copied.extend(origin);
             let key = (function.as_ref().map_or(address, |f| f.entry().0), inlined.as_ref().map(|frame| frame.die));
             found.entry(key).or_insert_with(|| {
                 let address = match &function {
