@@ -306,7 +306,7 @@ fn place(
         }
         Expr::Masm(Masm::Name(_)) => Ok(BreakpointPlace::Expression(text.to_owned())),
         // `add` and `dead` are numbers to the evaluator; a function of the name is what is meant here.
-        Expr::Masm(Masm::Number(_)) if is_name_of_digits(text) && debugger.engine.find_name(text).is_ok() => {
+        Expr::Masm(Masm::Number(_)) if is_name_of_digits(text) && is_known(text, debugger) => {
             Ok(BreakpointPlace::Expression(text.to_owned()))
         }
         expr => match debugger.engine.evaluate_number(expr) {
@@ -317,6 +317,11 @@ fn place(
             Err(error) => Err(error.into()),
         },
     }
+}
+
+/// Whether something has this name; what is only inlined has no symbol.
+fn is_known(name: &str, debugger: &mut Debugger) -> bool {
+    debugger.engine.find_name(name).is_ok() || debugger.engine.names_code(name)
 }
 
 /// Whether a number is written with letters alone.

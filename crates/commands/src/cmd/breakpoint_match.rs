@@ -18,7 +18,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
     syntax: "bm [/1] [/a] [/d] [Module!]Pattern [Passes] [\"Commands\"]",
     summary: "Set breakpoints on all functions of a pattern",
     details: "Wildcards are those of x. One breakpoint for each function, by its name, which it keeps; with /d one for each address. /a takes \
-              data symbols, too; /1 makes each go away when it stopped once.",
+              data symbols, too; stubs (name@plt) only a pattern that says so; /1 makes each go away when it stopped once.",
     example: "bm tour!fact*; bm /d zoo::* \"k 1; g\"",
     group: Group::Breakpoints,
     eats_line: false,
@@ -27,6 +27,9 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
 
 /// Most breakpoints that one pattern sets: each is written into the debuggee.
 const MAX_BREAKPOINTS: usize = 4096;
+
+/// How names of stubs in a procedure linkage table end.
+const STUB: &str = "@plt";
 
 /// Sets breakpoints by a pattern.
 #[derive(Debug, Clone)]
@@ -79,6 +82,9 @@ impl Command for MatchBreakpoints {
     fn run(self, debugger: &mut Debugger) -> Result<Vec<MatchedBreakpoint>, CommandError> {
         let mut matches = debugger.engine.match_names(&self.pattern)?;
         matches.retain(|named| self.with_data || named.kind == SymbolKind::Function);
+        // What only leads to a function of another module is not one, unless it is asked for.
+        let wants_stubs = self.pattern.contains(STUB);
+        matches.retain(|named| wants_stubs || !named.name.ends_with(STUB));
         // Other names of the same function are no other place; the plainest is kept. A name may be that of several functions.
         matches.sort_by_cached_key(|named| {
             let plain = named.name.trim_start_matches('_').len();

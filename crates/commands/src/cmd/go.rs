@@ -205,7 +205,9 @@ fn addresses(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<V
     let text = arguments.expression_text(debugger)?;
     let (expr, _) = debugger.engine.parse_expression(text, debugger.settings.expressions())?;
     // A name means what it means to bp: behind the prologue, where the function's variables are what they seem.
-    let is_name = matches!(expr, Expr::Masm(Masm::Name(_))) || is_named_in_digits(text, debugger);
+    let is_name = matches!(expr, Expr::Masm(Masm::Name(_)))
+        || is_named_in_digits(text, debugger)
+        || text.chars().all(|c| c.is_ascii_alphabetic()) && debugger.engine.names_code(text);
     if is_name
         && let Ok(places) = debugger.engine.resolve_place(&BreakpointPlace::Expression(text.to_owned()))
         && !places.is_empty()

@@ -143,6 +143,11 @@ impl Engine {
         Ok(found)
     }
 
+    /// Whether functions have this name, be they only inlined.
+    pub fn names_code(&mut self, name: &str) -> bool {
+        self.breakpoint_places(name).is_ok_and(|places| !places.is_empty())
+    }
+
     /// Where functions called `name` begin for a breakpoint: behind their prologue where debug info tells, so that
     /// parameters have their values; inlined copies are places of their own.
     ///
