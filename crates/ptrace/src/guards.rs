@@ -36,7 +36,7 @@ pub(crate) fn split_stacks(process: ProcessId, regions: &mut Vec<Region>, stack_
     if !regions.iter().any(is_candidate) {
         return;
     }
-    let Ok(pagemap) = File::open(format!("/proc/{process}/pagemap")) else { return };
+    let Ok(pagemap) = File::open(crate::memory::file_by_memory(process, "pagemap")) else { return };
     let mut left = TOGETHER;
     let mut split = Vec::with_capacity(regions.len());
     for region in regions.drain(..) {

@@ -268,20 +268,31 @@ impl MemoryReader for &ProcessMemory {
     }
 }
 
+/// A file of the process in `/proc` that goes by its memory: by a thread that has it, where the leader has not any more.
+pub(crate) fn file_by_memory(process: ProcessId, name: &str) -> String {
+    match living_thread(process) {
+        Some(thread) if thread != process.0 as i32 => format!("/proc/{process}/task/{thread}/{name}"),
+        _ => format!("/proc/{process}/{name}"),
+    }
+}
+
 /// A thread of the process that still has its memory: a zombie leader, as `pthread_exit` in `main` leaves it, does not.
 fn living_thread(process: ProcessId) -> Option<i32> {
-    let has_memory = |thread: &i32| {
-        let stat = fs::read(format!("/proc/{process}/task/{thread}/stat")).unwrap_or_default();
-        // The state follows the name, which is in parentheses and may hold any byte (proc_pid_stat(5)).
-        let state = stat.iter().rposition(|&byte| byte == b')').and_then(|at| stat.get(at + 2));
-        state.is_some_and(|state| !b"ZX".contains(state))
-    };
     let leader = process.0 as i32;
-    if has_memory(&leader) {
+    if has_memory(process, leader) {
         return Some(leader);
     }
     let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
-    threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(has_memory)
+    let mut threads = threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    threads.find(|thread| has_memory(process, *thread))
+}
+
+/// Whether a thread has not ended. The leader stays, as a zombie, until all others have.
+pub(crate) fn has_memory(process: ProcessId, thread: i32) -> bool {
+    let stat = fs::read(format!("/proc/{process}/task/{thread}/stat")).unwrap_or_default();
+    // The state follows the name, which is in parentheses and may hold any byte (proc_pid_stat(5)).
+    let state = stat.iter().rposition(|&byte| byte == b')').and_then(|at| stat.get(at + 2));
+    state.is_some_and(|state| !b"ZX".contains(state))
 }
 
 /// The parts of the request's range to look at, adjacent ones joined.

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use outpost_base::{MemoryReader, ProcessId, Va};
 use outpost_target::link_map::{LinkMap, read_link_map};
 
-use crate::memory::ProcessMemory;
+use crate::memory::{ProcessMemory, file_by_memory};
 
 /// The walk follows many small fields; whole pages are kept meanwhile, at most this many (1 MiB).
 const MAX_PAGES: usize = 256;
@@ -21,7 +21,7 @@ pub fn read_modules(memory: &ProcessMemory) -> LinkMap {
 /// The auxiliary vector as the kernel keeps it, pairs of `a_type, a_val` up to `AT_NULL`; empty if unreadable.
 /// Source: `proc_pid_auxv(5)`, `getauxval(3)`.
 pub fn read_auxv(process: ProcessId) -> Vec<(u64, u64)> {
-    let bytes = fs::read(format!("/proc/{process}/auxv")).unwrap_or_default();
+    let bytes = fs::read(file_by_memory(process, "auxv")).unwrap_or_default();
     let words: Vec<u64> = bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
     words.as_chunks().0.iter().map(|&[kind, value]| (kind, value)).take_while(|(kind, _)| *kind != 0).collect()
 }
@@ -29,7 +29,7 @@ pub fn read_auxv(process: ProcessId) -> Vec<(u64, u64)> {
 /// Path of the executable in the process's own file system, empty if unreadable. The kernel's mark of a file that was
 /// unlinked since is taken off, so that the name stays that of the program.
 pub fn read_executable(process: ProcessId) -> String {
-    let Ok(path) = fs::read_link(format!("/proc/{process}/exe")) else { return String::new() };
+    let Ok(path) = fs::read_link(file_by_memory(process, "exe")) else { return String::new() };
     let path = String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned();
     path.strip_suffix(" (deleted)").map(str::to_owned).unwrap_or(path)
 }

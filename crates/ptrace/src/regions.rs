@@ -8,6 +8,7 @@ use outpost_target::{Region, RegionUsage, TargetError};
 
 use crate::error::os_error;
 use crate::guards;
+use crate::memory::file_by_memory;
 
 /// Reads a process's mappings, ascending. `stack_pointers` are those of its threads, as far as known: a mapping that
 /// one of them points into is a stack, which the kernel itself tells only of the first thread. Guard pages within a
@@ -17,7 +18,7 @@ use crate::guards;
 /// [`TargetError::NoProcess`], [`TargetError::Permission`].
 /// Source: `proc_pid_maps(5)`.
 pub fn read_regions(process: ProcessId, stack_pointers: &[Va]) -> Result<Vec<Region>, TargetError> {
-    let path = format!("/proc/{process}/maps");
+    let path = file_by_memory(process, "maps");
     let text = fs::read(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => TargetError::NoProcess { process },
         io::ErrorKind::PermissionDenied => TargetError::Permission {

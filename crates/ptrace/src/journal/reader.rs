@@ -172,7 +172,7 @@ impl MappingIdentity {
             Err(Errno::NOENT) => return None,
             // An older kernel: look it up in the whole list.
             Err(_) => {
-                let text = std::fs::read(format!("/proc/{process}/maps")).ok()?;
+                let text = std::fs::read(crate::memory::file_by_memory(process, "maps")).ok()?;
                 let region = parse_maps(&text).into_iter().find(|region| region.range.contains(at))?;
                 (region.range.start.0, region.file_offset, region.device, region.inode)
             }

@@ -12,6 +12,7 @@ use outpost_base::{AddressSpaceId, ProcessId, ThreadId, Va};
 use super::layout::*;
 use super::{Journal, MappingIdentity, RegionKind, SIGNAL_INFO_SIZE};
 use crate::lifeline::KernelSigaction;
+use crate::memory::file_by_memory;
 use crate::os::ProcRoot;
 use crate::pages::ProtectedPages;
 use crate::sys::shared::SharedWords;
@@ -163,7 +164,7 @@ impl SharedJournal {
 
     fn identity(&mut self, process: ProcessId, at: Va) -> MappingIdentity {
         if !self.maps.contains_key(&process)
-            && let Ok(file) = File::open(ProcRoot::default().of(process.0, "maps"))
+            && let Ok(file) = File::open(file_by_memory(process, "maps"))
         {
             self.maps.insert(process, file);
         }
@@ -171,7 +172,7 @@ impl SharedJournal {
         // An open `maps` stays with the program that was executed when it was opened.
         known
             .or_else(|| {
-                let maps = File::open(ProcRoot::default().of(process.0, "maps")).ok()?;
+                let maps = File::open(file_by_memory(process, "maps")).ok()?;
                 let identity = MappingIdentity::at(maps.as_fd(), process, at);
                 self.maps.insert(process, maps);
                 identity

@@ -47,6 +47,6 @@ pub(super) fn restore(memory: &ProcessMemory, process: ProcessId, site: &Journal
 }
 
 fn is_mapped_as_before(process: ProcessId, site: &JournaledSite) -> bool {
-    let Ok(maps) = File::open(format!("/proc/{process}/maps")) else { return false };
+    let Ok(maps) = File::open(crate::memory::file_by_memory(process, "maps")) else { return false };
     MappingIdentity::at(maps.as_fd(), process, site.at) == Some(site.identity)
 }

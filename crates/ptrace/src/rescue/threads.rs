@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::RescueReport;
 use super::remains::Remains;
 use crate::journal::{JournalImage, JournaledPages, JournaledSite, JournaledThread};
-use crate::memory::ProcessMemory;
+use crate::memory::{ProcessMemory, has_memory};
 use crate::sys::ptrace::{self, Go, RawSigInfo};
 use crate::sys::ptrace_registers as registers;
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_now};
@@ -125,7 +125,9 @@ pub(super) fn seize_all(process: ProcessId, mut captives: Captives, deadline: In
                     seen.insert(thread);
                     is_new = true;
                 }
-                // Still traced by the dying worker, or ended and not reaped.
+                // Ended; a leader is not reaped while other threads go on.
+                Err(Errno::PERM) if !has_memory(process, thread as i32) => drop(seen.insert(thread)),
+                // Still traced by the dying worker.
                 Err(Errno::PERM) => is_held = true,
                 Err(_) => drop(seen.insert(thread)),
             }

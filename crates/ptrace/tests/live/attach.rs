@@ -214,3 +214,33 @@ fn vector_registers_can_be_set_before_they_were_used() {
     let now = floating(&mut target);
     assert_eq!((&now[160..168], &now[576..580]), (&1.5f64.to_le_bytes()[..], &7u32.to_le_bytes()[..]));
 }
+
+/// A leader that has ended has neither mappings nor an executable any more; the others' are the process's.
+#[test]
+fn a_process_whose_first_thread_has_ended() {
+    const SOURCE: &str = r#"
+        #include <pthread.h>
+        #include <stdio.h>
+        #include <unistd.h>
+        static void *go_on(void *unused) { usleep(100000); puts("ready"); fflush(stdout); for (;;) pause(); }
+        int main(void) {
+            pthread_t thread;
+            pthread_create(&thread, 0, go_on, 0);
+            pthread_exit(0);
+        }
+    "#;
+    let program = compile("leaderless", SOURCE, "");
+    let mut debuggee = start(&program, &[]);
+    assert_eq!(debuggee.line(), "ready");
+    let process = ProcessId(debuggee.pid());
+    let mut target = target();
+    let bundle = attach(&mut target, debuggee.pid());
+    assert_ne!(bundle.stop.thread.0, process.0, "the leader is no thread to stop");
+    let modules = target.modules(process).unwrap();
+    assert!(modules.iter().any(|module| module.is_main && module.path.ends_with("leaderless")), "{modules:?}");
+    assert!(modules.iter().any(|module| module.path.contains("libc.so")), "{modules:?}");
+    let regions = outpost_ptrace::regions::read_regions(process, &[]).unwrap();
+    let main = modules.iter().find(|module| module.is_main).unwrap();
+    assert!(regions.iter().any(|region| region.execute && main.range.contains(region.range.start)), "{regions:?}");
+    target.detach(process, DetachMode::Deliver).unwrap();
+}
