@@ -184,6 +184,24 @@ fn example(name: &str) -> Option<std::path::PathBuf> {
     Some(program)
 }
 
+/// Without symbols places stand for functions; what is wrong is the same.
+#[test]
+fn verdicts_over_programs_without_symbols() {
+    let cases = [
+        ("mutual_recursion.c", "-O2 -s", "class STACK_OVERFLOW\nsays endless recursion: mutual_recursion+0x"),
+        ("alloca.c", "-O2 -s", "class STACK_OVERFLOW\nsays the frame of alloca+0x"),
+        (
+            "return_address.c",
+            "-O2 -s -fno-stack-protector",
+            "class STACK_BUFFER_OVERFLOW\nsays the return address of return_address+0x\nsays its bytes are the text",
+        ),
+    ];
+    for (name, flags, expected) in cases {
+        let (text, problems) = judged(name, flags, expected);
+        assert_eq!(problems, Vec::<String>::new(), "{name}: {text}");
+    }
+}
+
 /// A call into a library that is gone is told with its name, if it was seen while it was there.
 #[test]
 fn a_call_into_a_library_that_was_unloaded() {

@@ -116,6 +116,7 @@ pub(super) fn access_cause(
         FaultClass::FileTruncated => format!("{what} behind the end of a mapped file: {place}"),
         FaultClass::Misaligned => format!("{what} at an address that is not aligned as the instruction wants it"),
         FaultClass::NonCanonicalPointer => format!("{what}{joined} is no address at all"),
+        _ if parts.is_indexed && bad.is_none() => format!("{what}, and the index is far out of range"),
         _ if parts.is_indexed => format!("{what}, and the index {pointer} is far out of range"),
         _ => format!("{what}{joined} leads nowhere: {place}"),
     }

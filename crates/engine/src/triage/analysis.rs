@@ -138,12 +138,10 @@ impl Engine {
             Some(cycle) => {
                 verdict.cause = format!("endless recursion: {}", cycle.cycle.join(" called by "));
                 let least = cycle.cycle.first();
-                blamed = subject.rows.iter().position(|row| Some(&row.function) == least).or(blamed);
-                let mut members: Vec<&StackFrame> = cycle
-                    .cycle
-                    .iter()
-                    .filter_map(|name| subject.rows.iter().find(|row| row.function == *name))
-                    .collect();
+                let is_named = |row: &StackFrame, name: &str| blame::function_words(row) == name;
+                blamed = least.and_then(|least| subject.rows.iter().position(|row| is_named(row, least))).or(blamed);
+                let mut members: Vec<&StackFrame> =
+                    cycle.cycle.iter().filter_map(|name| subject.rows.iter().find(|row| is_named(row, name))).collect();
                 members.sort_by(|one, other| one.function.cmp(&other.function));
                 let frame = blamed.and_then(|at| subject.rows.get(at));
                 blame::bucket(verdict.class.name(), frame, members.into_iter())
@@ -474,7 +472,7 @@ impl Engine {
         let cause = match oversized {
             Some(frame) => {
                 let is_it = |row: &&StackFrame| row.physical as usize == frame.frame && !row.is_inline();
-                let function = subject.rows.iter().find(is_it).map(|row| row.function.as_str()).unwrap_or_default();
+                let function = subject.rows.iter().find(is_it).map(blame::function_words).unwrap_or_default();
                 format!(
                     "{cause}: the frame of {function} takes {:#x} bytes, which is more than is left of it",
                     frame.size

@@ -160,6 +160,15 @@ pub(super) fn is_runtime_function(name: &str) -> bool {
     inner.is_some_and(|inner| RUST_SCOPES.iter().any(|scope| inner.trim_start_matches(['&', '[']).starts_with(scope)))
 }
 
+/// A frame's function, or where in its module it is: `svc+0x1177`.
+pub(super) fn function_words(frame: &StackFrame) -> String {
+    match (frame.function.as_str(), frame.module.as_str()) {
+        ("", "") => format!("the code at {}", frame.instruction),
+        ("", module) => format!("{module}+{:#x}", frame.displacement),
+        (function, _) => function.to_owned(),
+    }
+}
+
 /// A function's name without what differs between equal bugs: template arguments stay, addresses do not occur.
 fn stable_name(frame: &StackFrame) -> String {
     match (frame.module.as_str(), frame.function.as_str()) {

@@ -4,7 +4,7 @@ use outpost_base::{Va, VaRange};
 use outpost_target::Region;
 
 use super::Recursion;
-use super::blame::is_runtime_function;
+use super::blame::{function_words, is_runtime_function};
 use crate::stack::PhysicalStack;
 use crate::{StackFrame, ThreadStack};
 
@@ -16,7 +16,11 @@ const ROUNDS: usize = 3;
 /// The cycle that a stack's innermost frames go through, whose memory is `stack`.
 pub(super) fn cycle_of(frames: &ThreadStack, stack: VaRange) -> Option<Recursion> {
     let physical: Vec<&StackFrame> = frames.frames.iter().filter(|frame| !frame.is_inline()).collect();
-    let key = |frame: &&StackFrame| (frame.module.clone(), frame.function.clone());
+    // Without symbols, the places that a recursion comes by are the same in each round.
+    let key = |frame: &&StackFrame| match frame.module.as_str() {
+        "" => (String::new(), frame.function.clone()),
+        module => (module.to_owned(), function_words(frame)),
+    };
     let names: Vec<_> = physical.iter().map(key).collect();
     // The innermost frames may be a call out of the recursion (`malloc`, a constructor).
     let (start, length) = (0..names.len().min(LONGEST)).find_map(|start| {

@@ -5,7 +5,7 @@ use outpost_base::{MemoryReader, Va};
 use super::analysis::{BadPointer, Subject, Verdict};
 use super::origin::{Described, Tracer};
 use super::x86_64::{self, Indirect};
-use super::{AccessKind, AddressKind, AddressNote, FaultAccess, FaultClass, OriginStep, access, address};
+use super::{AccessKind, AddressKind, AddressNote, FaultAccess, FaultClass, OriginStep, access, address, blame};
 use crate::disassembly::Instruction;
 use crate::{Engine, EngineError};
 
@@ -58,7 +58,7 @@ impl Engine {
             };
             let note = self.address_note(target, sp)?;
             let row = subject.rows.iter().find(|row| row.physical as usize == subject.frame && !row.is_inline());
-            let function = row.map_or_else(|| "a function".to_owned(), |row| row.function.clone());
+            let function = row.map_or_else(|| "a function".to_owned(), blame::function_words);
             let transfer = Transfer { target, note, pointer: None, origin: Vec::new() };
             return self.overwritten_return(transfer, &function).map(Some);
         }
