@@ -149,7 +149,13 @@ fn with_names(info: BreakpointInfo, debugger: &mut Debugger) -> ListedBreakpoint
     let mut names = Vec::new();
     for place in &info.locations {
         let symbol = name_of(&mut debugger.engine, place.address);
-        let location = if lines { debugger.engine.line_at(place.address) } else { None };
+        let location = match lines {
+            true => {
+                let meant = debugger.engine.line_of_place(&info.expression, place.address);
+                meant.or_else(|| debugger.engine.line_at(place.address))
+            }
+            false => None,
+        };
         names.push((symbol, location.as_ref().map(bracketed).unwrap_or_default()));
     }
     ListedBreakpoint { info, names }

@@ -3,7 +3,7 @@
 use outpost_base::{RegisterContext, Va};
 use outpost_engine::disassembly::{annotation, decode, effective_addresses};
 use outpost_engine::target::{RegisterSets, StopReason};
-use outpost_engine::{Stop, TracedStep};
+use outpost_engine::{SourceLocation, Stop, TracedStep};
 
 use super::symbols::{EngineSymbols, bracketed, line_suffix, name_of};
 use super::{hex64, line, put, registers, values};
@@ -21,15 +21,30 @@ pub(crate) fn describe(debugger: &mut Debugger, stop: &Stop) -> String {
         line!(text, "Thread {:x} could not be stopped and is shown as it runs", thread.0);
     }
     if !matches!(stop.reason, StopReason::Exited { .. }) {
-        text.push_str(&place(debugger));
+        let thread = debugger.engine.current_thread();
+        match thread.and_then(|thread| debugger.engine.registers(thread, RegisterSets::default())) {
+            Ok(context) => {
+                let line = line_of_hit(debugger, stop, context.pc());
+                place_of(debugger, &context, None, line, &mut text);
+            }
+            Err(error) => line!(text, "Registers are not available: {error}"),
+        }
     }
     text
+}
+
+/// The line that a breakpoint which was hit was set on, where other code is inlined.
+fn line_of_hit(debugger: &mut Debugger, stop: &Stop, pc: Va) -> Option<SourceLocation> {
+    stop.breakpoints.iter().find_map(|hit| {
+        let set = debugger.engine.breakpoint(hit.number).ok()?;
+        debugger.engine.line_of_place(&set.expression, pc)
+    })
 }
 
 /// A step on the way to the end of several.
 pub(crate) fn describe_step(debugger: &mut Debugger, step: &TracedStep) -> String {
     let mut text = String::new();
-    place_of(debugger, &step.registers, (!step.code.is_empty()).then_some(&step.code[..]), &mut text);
+    place_of(debugger, &step.registers, (!step.code.is_empty()).then_some(&step.code[..]), None, &mut text);
     text
 }
 
@@ -38,7 +53,7 @@ pub(crate) fn place(debugger: &mut Debugger) -> String {
     let mut text = String::new();
     let thread = debugger.engine.current_thread();
     match thread.and_then(|thread| debugger.engine.registers(thread, RegisterSets::default())) {
-        Ok(context) => place_of(debugger, &context, None, &mut text),
+        Ok(context) => place_of(debugger, &context, None, None, &mut text),
         Err(error) => line!(text, "Registers are not available: {error}"),
     }
     text
@@ -46,7 +61,7 @@ pub(crate) fn place(debugger: &mut Debugger) -> String {
 
 /// Symbol and instruction only, as `r` shows them below the registers.
 pub(crate) fn instruction(debugger: &mut Debugger, context: &RegisterContext, text: &mut String) {
-    instruction_at(debugger, context, None, text);
+    instruction_at(debugger, context, None, None, text);
 }
 
 fn event_lines(debugger: &mut Debugger, stop: &Stop, text: &mut String) {
@@ -91,28 +106,43 @@ fn returned_value(debugger: &mut Debugger, returned: &outpost_engine::ReturnedVa
     }
 }
 
-fn place_of(debugger: &mut Debugger, context: &RegisterContext, code: Option<&[u8]>, text: &mut String) {
+/// `line` is the line that is meant, if it is not that of the code.
+fn place_of(
+    debugger: &mut Debugger,
+    context: &RegisterContext,
+    code: Option<&[u8]>,
+    line: Option<SourceLocation>,
+    text: &mut String,
+) {
     let settings = &debugger.settings;
     let (source_only, show_registers) = (settings.source_only, settings.show_registers);
-    if source_only && source_line(debugger, context.pc(), text) {
+    if source_only && source_line(debugger, context.pc(), line.as_ref(), text) {
         return;
     }
     if show_registers {
         text.push_str(&registers::block(context, debugger.settings.register_mask));
     }
-    instruction_at(debugger, context, code, text);
+    instruction_at(debugger, context, code, line, text);
 }
 
-fn instruction_at(debugger: &mut Debugger, context: &RegisterContext, code: Option<&[u8]>, text: &mut String) {
+fn instruction_at(
+    debugger: &mut Debugger,
+    context: &RegisterContext,
+    code: Option<&[u8]>,
+    line: Option<SourceLocation>,
+    text: &mut String,
+) {
     let pc = context.pc();
-    let lines = debugger.settings.lines;
-    let location = if lines { debugger.engine.line_at(pc) } else { None };
+    let location = match debugger.settings.lines {
+        true => line.or_else(|| debugger.engine.line_at(pc)),
+        false => None,
+    };
     if debugger.settings.show_symbol {
         let name = name_of(&mut debugger.engine, pc);
         line!(text, "{name}{}:", line_suffix(location.as_ref()));
     }
     if debugger.settings.show_source || debugger.settings.show_line_number {
-        source_line(debugger, pc, text);
+        source_line(debugger, pc, location.as_ref(), text);
     }
     let Ok(mut memory) = debugger.engine.memory() else { return };
     let mut buffer = [0; 16];
@@ -140,9 +170,10 @@ fn instruction_at(debugger: &mut Debugger, context: &RegisterContext, code: Opti
     }
 }
 
-/// The text of the source line at `pc` with its number; `false` if there is none.
-fn source_line(debugger: &mut Debugger, pc: Va, text: &mut String) -> bool {
-    let Some(location) = debugger.engine.line_at(pc).filter(|_| debugger.settings.lines) else { return false };
+/// The text of a source line, or of that at `pc`, with its number; `false` if there is none.
+fn source_line(debugger: &mut Debugger, pc: Va, line: Option<&SourceLocation>, text: &mut String) -> bool {
+    let location = line.cloned().or_else(|| debugger.engine.line_at(pc)).filter(|_| debugger.settings.lines);
+    let Some(location) = location else { return false };
     let number = location.line as usize;
     match debugger.engine.source_file(&location.file) {
         Ok(file) => {

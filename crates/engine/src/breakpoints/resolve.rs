@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use outpost_base::Va;
+use outpost_symbols::SourceLocation;
 use outpost_target::{ConditionPlace, HardwareAccess};
 
 use super::table::{Location, LocationState};
@@ -43,6 +44,21 @@ impl Engine {
     /// The places of a function whose class is named by a typedef, or which a base of it has.
     fn places_in_class(&mut self, text: &str) -> Option<Vec<Va>> {
         self.names_in_class(text).iter().find_map(|name| self.breakpoint_places(name).ok())
+    }
+
+    /// The line that a breakpoint was set on by `` `file:line` ``, for one of its places. Where code of another function is
+    /// inlined there it is not the line of that code but the one of the call, or of the call around that; where the line
+    /// has no code, the next that has. `None` if the breakpoint was set by something else, or that cannot be told.
+    pub fn line_of_place(&mut self, place: &str, at: Va) -> Option<SourceLocation> {
+        let text = place.trim().strip_prefix('`')?;
+        let (_, file, line) = parse_source_line(text.strip_suffix('`').unwrap_or(text), text).ok()?;
+        let process = self.current_process().ok()?;
+        let functions = self.functions_at(process, at).ok()?;
+        let is_file = |source: &SourceLocation| {
+            source.file.strip_suffix(&file).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+        };
+        let lines = functions.into_iter().filter_map(|function| function.source);
+        lines.filter(|source| is_file(source) && source.line >= line).min_by_key(|source| source.line)
     }
 
     /// As [`Engine::resolve_place`]; where data is watched, a name means a variable before it means a function.
