@@ -7,6 +7,7 @@ use super::{
     CompileError, Evaluated, Evaluator, Expr, ExprError, Lookup, Name, Place, PointerUse, Radix, Scope, ScopeNames,
     SourceLine, evaluate, number_value, parse_prefix,
 };
+use crate::variables::Global;
 use crate::{Engine, EngineError, ProcessMemory};
 
 /// How expressions are read.
@@ -124,10 +125,19 @@ impl<'a> EngineScope<'a> {
 impl<'a> EngineScope<'a> {
     /// A variable, function or enumerator that is none of the frame's.
     pub(crate) fn global(&mut self, name: &Name) -> Option<Value> {
-        match self.engine.global(&name.to_string()) {
+        let found = match self.engine.find_global(&name.to_string()) {
             Ok(Some(found)) => Some(found),
             Ok(None) | Err(EngineError::NoSymbol { .. }) => self.engine.value_in_class(name),
             Err(_) => None,
+        };
+        found.map(|found| self.in_any_thread(found))
+    }
+
+    /// A global for whoever hits the site: a thread that comes there has variables of its own.
+    fn in_any_thread(&self, global: Global) -> Value {
+        match self.site.is_some() && global.is_per_thread {
+            true => Value::unavailable(global.value.value_type().clone(), Unavailable::NotHere),
+            false => global.value,
         }
     }
 
@@ -249,7 +259,8 @@ impl Scope for EngineScope<'_> {
     }
 
     fn static_member(&mut self, class: &Type, member: &str) -> Option<Value> {
-        self.engine.static_member(class, member)
+        let found = self.engine.static_member(class, member);
+        found.map(|found| self.in_any_thread(found))
     }
 
     fn entry_point(&mut self, base: Va) -> Option<Va> {

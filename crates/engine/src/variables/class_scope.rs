@@ -3,6 +3,7 @@
 
 use outpost_symbols::{Type, Value};
 
+use super::Global;
 use crate::expr::Name;
 use crate::{Engine, NamedAddress};
 
@@ -40,19 +41,19 @@ impl Engine {
     }
 
     /// A static data member of a class or of its bases.
-    pub(crate) fn static_member(&mut self, class: &Type, member: &str) -> Option<Value> {
+    pub(crate) fn static_member(&mut self, class: &Type, member: &str) -> Option<Global> {
         let (owner, constant) = declared(class, member, BASE_DEPTH)?;
-        let defined = self.global(&format!("{}::{member}", owner.qualified_name())).ok().flatten();
-        defined.or(constant)
+        let defined = self.find_global(&format!("{}::{member}", owner.qualified_name())).ok().flatten();
+        defined.or(constant.map(|value| Global { value, is_per_thread: false }))
     }
 
     /// A static member, a function or an enumerator, by a name with the class before it.
-    pub(crate) fn value_in_class(&mut self, name: &Name) -> Option<Value> {
+    pub(crate) fn value_in_class(&mut self, name: &Name) -> Option<Global> {
         let (class, member) = self.split_class(name)?;
         if let Some(found) = self.static_member(&class, &member) {
             return Some(found);
         }
-        Engine::names_in(&class, &member).into_iter().find_map(|name| self.global(&name).ok().flatten())
+        Engine::names_in(&class, &member).into_iter().find_map(|name| self.find_global(&name).ok().flatten())
     }
 
     /// Symbols of static members and functions, by a name with the class before it; empty if there are none.

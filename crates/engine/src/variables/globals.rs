@@ -21,6 +21,15 @@ struct GlobalContext {
     loader: SymbolLoader,
     /// Of the current thread, if there is one.
     thread_pointer: Option<Va>,
+    /// Whether it was asked where a thread's variables are.
+    is_per_thread: bool,
+}
+
+/// What a name that is no local's stands for.
+pub(crate) struct Global {
+    pub(crate) value: Value,
+    /// It is the current thread's; other threads have others.
+    pub(crate) is_per_thread: bool,
 }
 
 impl Engine {
@@ -30,6 +39,14 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NoModule`]; [`EngineError::NoDebuggee`]; [`EngineError::Cancelled`].
     pub fn global(&mut self, name: &str) -> Result<Option<Value>, EngineError> {
+        Ok(self.find_global(name)?.map(|found| found.value))
+    }
+
+    /// As [`Engine::global`], with whether each thread has its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn find_global(&mut self, name: &str) -> Result<Option<Global>, EngineError> {
         let (modules, bare) = self.modules_for(name)?;
         let loader = self.symbol_loader(self.current_process()?)?;
         for &case in self.case_rules() {
@@ -57,17 +74,23 @@ impl Engine {
         let variables = symbols.variables()?;
         match name.kind {
             SymbolKind::Function | SymbolKind::IndirectFunction => variables.function_value(die, name.address),
-            _ => self.static_value(&module, &variables, die),
+            _ => self.static_value(&module, &variables, die).map(|found| found.value),
         }
     }
 
-    fn global_in(&mut self, module: &Rc<Module>, symbols: &ModuleSymbols, name: &str, case: CaseRule) -> Option<Value> {
+    fn global_in(
+        &mut self,
+        module: &Rc<Module>,
+        symbols: &ModuleSymbols,
+        name: &str,
+        case: CaseRule,
+    ) -> Option<Global> {
         let (known, variables) = (symbols.module()?, symbols.variables()?);
         for die in known.variables_named(name, case) {
-            let value = self.static_value(module, &variables, die);
+            let found = self.static_value(module, &variables, die);
             // A declaration says no more than that there is a definition elsewhere.
-            if let Some(value) = value.filter(|value| value.missing().is_none()) {
-                return Some(value);
+            if let Some(found) = found.filter(|found| found.value.missing().is_none()) {
+                return Some(found);
             }
         }
         let functions = known.symbols_named(name, case);
@@ -75,10 +98,11 @@ impl Engine {
         for symbol in functions {
             let entry = symbol.address.to_va(module.info.bias);
             if let Some(value) = symbol.die.and_then(|die| variables.function_value(die, entry)) {
-                return Some(value);
+                return Some(Global { value, is_per_thread: false });
             }
         }
-        known.enumerators_named(name, case).into_iter().find_map(|die| variables.enumerator_value(die))
+        let value = known.enumerators_named(name, case).into_iter().find_map(|die| variables.enumerator_value(die));
+        value.map(|value| Global { value, is_per_thread: false })
     }
 
     fn static_value(
@@ -86,15 +110,17 @@ impl Engine {
         module: &Rc<Module>,
         variables: &Arc<Variables>,
         die: outpost_symbols::DieRef,
-    ) -> Option<Value> {
+    ) -> Option<Global> {
         let variable = variables.variable(die)?;
         let memory = self.memory().ok()?;
         let process = self.current_process().ok()?;
         let thread_pointer = self.current_thread().ok().and_then(|thread| self.thread_pointer(thread));
         let modules = self.process(process).ok()?.modules.iter().cloned().collect();
         let loader = self.symbol_loader(process).ok()?;
-        let mut context = GlobalContext { memory, module: module.clone(), modules, loader, thread_pointer };
-        Some(variables.value(&variable, &mut context))
+        let mut context =
+            GlobalContext { memory, module: module.clone(), modules, loader, thread_pointer, is_per_thread: false };
+        let value = variables.value(&variable, &mut context);
+        Some(Global { value, is_per_thread: context.is_per_thread })
     }
 }
 
@@ -124,6 +150,7 @@ impl FrameContext for GlobalContext {
     }
 
     fn thread_local(&mut self, offset: u64) -> Option<Va> {
+        self.is_per_thread = true;
         let (memory, thread_pointer) = (self.memory.clone(), self.thread_pointer?);
         let (loader, modules) = (&self.loader, &self.modules[..]);
         TlsSearch { loader, memory, modules, thread_pointer }.address(&self.module, offset)

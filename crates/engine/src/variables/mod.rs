@@ -12,6 +12,7 @@ use outpost_symbols::{DeclaredAt, Value, VariableKind};
 
 pub(crate) use class_scope::declaring;
 pub(crate) use frame::StackContext;
+pub(crate) use globals::Global;
 pub use thread_storage::{ThreadKey, ThreadLocalBlock, ThreadStorage};
 
 /// A variable visible in a frame: a row of `dv`.
