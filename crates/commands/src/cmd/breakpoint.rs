@@ -25,7 +25,7 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
                   /c only hits count at which k would show fewer frames, with /C more; the debugger unwinds at each hit. The \
                   condition is anything that dx takes; where it is plain C++, it is evaluated beside the target, so that a false \
                   one costs nothing. The commands are run at each hit, and the stop is shown behind what they write, unless \
-                  they resume, as by gc. Where they are only gc, hits are counted and cost nothing. Where they only print \
+                  they resume, as by gc. Where they are only gc, hits pass beside the target and bl says how. Where they only print \
                   (.printf, .echo) and then go on by g or gc, hits do not stop: the values are written down beside the target \
                   and the lines come in the order of the hits, of a text at most 256 bytes, with ???? for what cannot be \
                   read; bl tells where this is done, and why not. With a thread prefix only its hits count. Without arguments: \
@@ -135,7 +135,7 @@ impl Command for SetBreakpoint {
         let symbolic = arguments.name.eq_ignore_ascii_case("bu");
         // Nothing is to be shown and nothing changes: no message need cross the link for such a hit. What goes away with
         // its first stop must stop.
-        let auto_continue = commands.trim() == "gc" && !one_shot;
+        let auto_continue = only_goes_on(&commands) && !one_shot;
         // The passes would be others, and the first hit is the only one.
         let implied = if passes == 1 && !one_shot { implied_condition(&commands, debugger) } else { None };
         let log = match one_shot {
@@ -187,8 +187,12 @@ impl Command for SetBreakpoint {
 }
 
 /// The condition of commands of the form `.if (C) {...} .else {gc}` or `j C '...' ; 'gc'`: they do nothing but go on where it
-/// does not hold. In C++, as conditions of breakpoints are.
+/// does not hold. In C++, as conditions of breakpoints are. Of commands that only go on it is one that never holds: then it is
+/// decided where conditions are, in a jump pad where there is one.
 pub(super) fn implied_condition(commands: &str, debugger: &Debugger) -> Option<String> {
+    if only_goes_on(commands) {
+        return Some("0".to_owned());
+    }
     // What aliases make of it is not known before the hit.
     if commands.contains("${") || commands.contains("$u") {
         return None;
@@ -226,6 +230,11 @@ fn frames(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<u32,
     let number = own.number(debugger)?;
     own.finish()?;
     u32::try_from(number).map_err(|_| arguments.usage(wrong))
+}
+
+/// Whether commands do nothing but `gc`.
+pub(super) fn only_goes_on(commands: &str) -> bool {
+    commands.trim_matches(|c: char| c == ';' || c.is_whitespace()) == "gc"
 }
 
 /// The one thread of a prefix.

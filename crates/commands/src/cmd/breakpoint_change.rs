@@ -3,7 +3,7 @@
 use outpost_base::Va;
 use outpost_engine::{BreakpointInfo, BreakpointNumber, BreakpointPlace, BreakpointRequest, EngineError};
 
-use super::breakpoint::{calls, implied_condition};
+use super::breakpoint::{calls, implied_condition, only_goes_on};
 use super::logpoint::log_request;
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::fields;
@@ -185,7 +185,7 @@ fn request(
         passes: info.passes,
         one_shot: info.one_shot,
         commands: info.commands.clone(),
-        auto_continue: info.commands.trim() == "gc" && !info.one_shot,
+        auto_continue: only_goes_on(&info.commands) && !info.one_shot,
         symbolic: info.symbolic,
         log,
         event: None,

@@ -6,6 +6,7 @@ use outpost_engine::{
     BreakpointAccess, BreakpointInfo, BreakpointLocation, BreakpointNumber, DepthLimit, LogPlace, ProcessOrdinal,
 };
 
+use super::breakpoint::only_goes_on;
 use super::breakpoint::unsafe_steps;
 use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::{Json, Value, fields, json};
@@ -229,7 +230,9 @@ fn access(access: BreakpointAccess) -> Option<String> {
 }
 
 fn remarks(location: &BreakpointLocation, info: &BreakpointInfo) -> String {
+    let goes_on = only_goes_on(&info.commands) && !info.one_shot;
     let done = match (info.condition_on_target, &info.log) {
+        _ if goes_on => "passed",
         (true, LogPlace::Target) => "evaluated and logged",
         (false, LogPlace::Target) => "logged",
         (true, _) => "evaluated",
@@ -239,7 +242,7 @@ fn remarks(location: &BreakpointLocation, info: &BreakpointInfo) -> String {
         // Debug registers and pages are the target's business alone.
         _ if info.access != BreakpointAccess::Code && info.log != LogPlace::Target => String::new(),
         ConditionPlace::Debuggee => format!(" ({done} in the debuggee)"),
-        ConditionPlace::Target { because } if because.is_empty() && info.log == LogPlace::Target => {
+        ConditionPlace::Target { because } if because.is_empty() && (info.log == LogPlace::Target || goes_on) => {
             format!(" ({done} beside the target)")
         }
         ConditionPlace::Target { because } if because.is_empty() => String::new(),

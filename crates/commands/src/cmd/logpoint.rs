@@ -28,10 +28,17 @@ pub(crate) struct KnownFormats(HashMap<Rc<str>, Rc<[Piece]>>);
 pub(super) fn log_request(commands: &str, has_implied: bool, debugger: &mut Debugger) -> Option<LogRequest> {
     let inner = printing(commands).filter(|_| has_implied || conditional(commands).is_none())?;
     let mut request = LogRequest::default();
+    if commands.contains("${") || commands.contains("$u") {
+        request.hindrance = Some("what its aliases stand for is known at a hit and not before".to_owned());
+    }
     let mut rest = inner;
     while let Some((mut print, after)) = next_print(rest) {
         rest = after;
-        let Print::Formatted(pieces, arguments) = &mut print else { continue };
+        let Print::Formatted(pieces, arguments, has_kind) = &mut print else { continue };
+        if *has_kind {
+            let why = "/o says what the text is, which only the debugger knows to heed";
+            request.hindrance.get_or_insert_with(|| why.to_owned());
+        }
         for piece in pieces {
             let Piece::Field(field) = piece else { continue };
             let expression = arguments.expression_text(debugger).ok()?.trim().to_owned();
@@ -59,7 +66,8 @@ pub(super) fn log_request(commands: &str, has_implied: bool, debugger: &mut Debu
 
 /// One command that prints.
 enum Print<'a> {
-    Formatted(Vec<Piece>, Arguments<'a>),
+    /// With what is left of its arguments, and whether it says what kind of text it is (`/o`).
+    Formatted(Vec<Piece>, Arguments<'a>, bool),
     Text(String),
 }
 
@@ -71,10 +79,17 @@ fn next_print(text: &str) -> Option<(Print<'_>, &str)> {
     let mut arguments = Arguments::new(found.name, found.entry.syntax, None, found.rest);
     let print = match found.entry.names {
         [".printf"] => {
-            while arguments.take_word("/D") {}
+            let mut has_kind = false;
+            while let Some(option) = arguments.take_option() {
+                match option {
+                    "D" => {}
+                    kind if kind.starts_with('o') => has_kind = true,
+                    _ => return None,
+                }
+            }
             let pieces = pieces(&arguments.escaped()?).ok()?;
             arguments.take(",");
-            Print::Formatted(pieces, arguments)
+            Print::Formatted(pieces, arguments, has_kind)
         }
         [".echo"] => Print::Text(match arguments.quoted() {
             Some(text) => text + "\n",
@@ -87,10 +102,6 @@ fn next_print(text: &str) -> Option<(Print<'_>, &str)> {
 
 /// The part of a breakpoint's commands that prints, if nothing else is left of them but to go on.
 fn printing(commands: &str) -> Option<&str> {
-    // What aliases make of it is not known before the hit.
-    if commands.contains("${") || commands.contains("$u") {
-        return None;
-    }
     let inner = conditional(commands).map_or(commands, |(_, inner)| inner).trim();
     let (mut rest, mut any) = (inner, false);
     while let Some((_, after)) = next_print(rest) {
@@ -107,7 +118,7 @@ fn format_of(commands: &str) -> Rc<[Piece]> {
     while let Some((print, after)) = next_print(rest) {
         rest = after;
         match print {
-            Print::Formatted(pieces, _) => all.extend(pieces),
+            Print::Formatted(pieces, ..) => all.extend(pieces),
             Print::Text(text) => all.push(Piece::Text(text)),
         }
     }
@@ -204,12 +215,16 @@ mod tests {
             r#".printf "%d\n", 1, 2; g"#,
             r#".printf "%q\n", 1; g"#,
             r#".printf "hit\n"; g 1000"#,
-            r#".printf "${x}\n"; g"#,
             r#".printf "a"; g; .printf "b"; g"#,
             r#".if (@rdi > 2) {.printf "%d\n", @rdi} .else {gc}"#,
         ] {
             assert_eq!(request(commands), None, "{commands}");
         }
+        let aliased = request(r#".printf "${x}\n"; g"#).unwrap();
+        assert_eq!(aliased.hindrance.as_deref(), Some("what its aliases stand for is known at a hit and not before"));
+        let of_kind = request(r#".printf /ow "hit\n"; gc"#).unwrap();
+        let heeded = "/o says what the text is, which only the debugger knows to heed";
+        assert_eq!(of_kind.hindrance.as_deref(), Some(heeded));
         let wide = request(r#".printf "%mu\n", @rdi; g"#).unwrap();
         assert_eq!(wide.hindrance.as_deref(), Some("%mu is a text that only the debugger reads"));
     }
