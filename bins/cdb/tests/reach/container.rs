@@ -168,3 +168,47 @@ fn a_server_inside_is_reached_through_nsenter() {
         assert_let_go(container.pid());
     }
 }
+
+/// Locks record who holds them by the ids of the container, which are others than ours.
+#[test]
+fn a_deadlock_in_a_container_is_one_seen_from_outside() {
+    const LOCKS: &str = "\
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+pthread_mutex_t first = PTHREAD_MUTEX_INITIALIZER, second = PTHREAD_MUTEX_INITIALIZER;
+pthread_barrier_t both;
+void *one(void *p) { pthread_mutex_lock(&first); pthread_barrier_wait(&both); pthread_mutex_lock(&second); return p; }
+void *two(void *p) { pthread_mutex_lock(&second); pthread_barrier_wait(&both); pthread_mutex_lock(&first); return p; }
+int program(char **argv) {
+    pthread_t threads[2];
+    pthread_barrier_init(&both, 0, 2);
+    pthread_create(&threads[0], 0, one, 0);
+    pthread_create(&threads[1], 0, two, 0);
+    puts(\"ready\");
+    fflush(stdout);
+    pthread_join(threads[0], 0);
+    return 0;
+}
+";
+    let Some(mut container) = Container::start(LOCKS, OUTSIDE, false) else { return };
+    assert_eq!(container.line(), "ready");
+    let pid = container.pid().to_string();
+    let mut ended = run(["-p", &pid, "-c", "q"]);
+    wait_until("all of them wait", LIMIT, || {
+        ended = run(["-p", &pid, "-c", "!locks; !analyze -hang -v; !cs prog!first; ~1s; !tcb; qd"]);
+        ended.text.contains("HANG: DEADLOCK")
+    });
+    shows(
+        &ended,
+        &[
+            "CAUSE: thread 1 \"prog\" waits for the pthread mutex prog!second",
+            "which thread 2 \"prog\" holds",
+            "  0 \"prog\" waits for the end of thread ",
+            "locked by thread 1, waited for",
+            "(in its own pid namespace, unless the block is damaged)",
+        ],
+    );
+    assert!(!ended.text.contains("has ended"), "{}", ended.text);
+    assert_let_go(container.pid());
+}

@@ -95,7 +95,8 @@ impl Command for ShowMutex {
         let process = debugger.engine.current_process()?;
         let threads = debugger.engine.threads(process)?;
         let owner = word(2);
-        let thread = threads.iter().find(|thread| thread.id.0 == owner).map(|thread| thread.ordinal);
+        let holder = debugger.engine.thread_of_library(owner);
+        let thread = threads.iter().find(|thread| thread.id == holder).map(|thread| thread.ordinal);
         Ok(Mutex { at: self.at, lock: word(0), count: word(1), owner, users: word(3), kind: word(4), thread })
     }
 

@@ -135,6 +135,10 @@ impl Command for ShowThread {
             "Library's id:",
             data.library_id.map(|id| match id == data.id.0 {
                 true => format!("{id:x}"),
+                // What is found where it says that it is, is one.
+                false if data.own_address == Some(data.at) => {
+                    format!("{id:x} (in its own pid namespace, unless the block is damaged)")
+                }
                 false => format!("{id:x} {}", wrong("the kernel's")),
             }),
         );

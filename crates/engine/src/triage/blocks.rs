@@ -162,7 +162,7 @@ impl Engine {
         // tcbhead_t (glibc sysdeps/x86_64/nptl/tls.h): tcb, dtv, self; then at fixed places, known to compilers, the guards.
         let mut word = |offset: u64| if at.0 == 0 { None } else { memory.read_u64(at + offset) };
         let (dtv, own_address, stack_guard, pointer_guard) = (word(0x8), word(0x10), word(0x28), word(0x30));
-        let musl = self.musl_block(at, summary.id);
+        let musl = self.musl_block(at);
         let library_id = match &musl {
             Some(musl) => Some(musl.id),
             None => self.pthread_field(at, "tid").map(|id| id as u32),
@@ -198,30 +198,43 @@ impl Engine {
     /// Whether a thread is one of musl's.
     pub(super) fn is_musl_thread(&mut self, thread: ThreadOrdinal) -> bool {
         let Ok(summary) = self.thread(thread) else { return false };
-        self.musl_block(summary.teb, summary.id).is_some()
+        self.is_musl_block(summary.teb)
+    }
+
+    /// Whether a control block is one of musl's.
+    pub(super) fn is_musl_block(&mut self, at: Va) -> bool {
+        self.musl_block(at).is_some()
     }
 
     /// What musl keeps of a thread, if the block at its thread pointer is musl's (src/internal/pthread_impl.h): the block's
-    /// own address comes first, and where glibc has the pointer guard there are the thread's id and `errno`.
-    fn musl_block(&mut self, at: Va, thread: ThreadId) -> Option<MuslBlock> {
+    /// own address comes first, and where glibc has the pointer guard, which is random, there are the thread's id and `errno`.
+    fn musl_block(&mut self, at: Va) -> Option<MuslBlock> {
         /// Error numbers are below this (Linux include/linux/err.h, MAX_ERRNO).
         const ERRORS: u64 = 4096;
+        /// Ids are not larger (Linux include/linux/threads.h, PID_MAX_LIMIT).
+        const IDS: u32 = 4 << 20;
         let mut memory = self.memory().ok()?;
         let (own, ids) = (memory.read_u64(at)?, memory.read_u64(at.checked_add(0x30)?)?);
         let found = MuslBlock { id: ids as u32, errno: (ids >> 32) as i32 };
-        (own == at.0 && at.0 != 0 && found.id == thread.0 && ids >> 32 < ERRORS).then_some(found)
+        (own == at.0 && at.0 != 0 && (1..=IDS).contains(&found.id) && ids >> 32 < ERRORS).then_some(found)
     }
 
     /// A field of glibc's `struct pthread`, by what the library exports for its own libthread_db (nptl_db/db_info.c): the
     /// width in bits, the count and the offset.
     pub(super) fn pthread_field(&mut self, block: Va, field: &str) -> Option<u64> {
+        let (bytes, offset) = self.pthread_field_place(field)?;
+        if block.0 == 0 {
+            return None;
+        }
+        self.memory().ok()?.read_uint(block + offset, bytes)
+    }
+
+    /// Its width in bytes and its offset.
+    pub(super) fn pthread_field_place(&mut self, field: &str) -> Option<(usize, u64)> {
         let descriptor = self.find_name(&format!("_thread_db_pthread_{field}")).ok()?.first()?.address;
         let mut memory = self.memory().ok()?;
         let (bits, offset) = (memory.read_uint(descriptor, 4)?, memory.read_uint(descriptor + 8, 4)?);
-        if !matches!(bits, 32 | 64) || offset > 1 << 16 || block.0 == 0 {
-            return None;
-        }
-        memory.read_uint(block + offset, bits as usize / 8)
+        (matches!(bits, 32 | 64) && offset <= 1 << 16).then_some((bits as usize / 8, offset))
     }
 
     /// Where a thread's `errno` is: what the library's function for it returns, or, in a program that was linked with the

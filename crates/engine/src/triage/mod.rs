@@ -19,6 +19,7 @@ mod recursion;
 mod rust_panic;
 mod tasks;
 mod terminate;
+mod thread_ids;
 mod thread_local;
 mod times;
 mod transfer;

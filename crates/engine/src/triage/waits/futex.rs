@@ -116,7 +116,7 @@ fn condition_of(at: Va, release: Option<u32>, mut read: impl FnMut(Va) -> Option
 impl Engine {
     /// What a thread waits for that is in futex(2).
     pub(super) fn futex_wait(&mut self, blocked: &Blocked, at: Va) -> Result<Waiting, EngineError> {
-        if let Some(id) = self.joined(at) {
+        if let Some(id) = self.joined(blocked, at) {
             return Ok(Waiting::Join(id));
         }
         let found = waiter_of(&blocked.rows);
@@ -158,7 +158,7 @@ impl Engine {
             Some(Waiter::Library) => self.library_lock(blocked, row, at),
             Some(Waiter::Other(what)) => Ok(Waiting::Wakeup { at, what: what.into() }),
             // Without any names a word that is laid out as a mutex, and whose owner lives, is taken for one.
-            None if self.looks_like_mutex(at, &mut memory) => self.mutex(blocked, None, at),
+            None if self.looks_like_mutex(blocked, at, &mut memory) => self.mutex(blocked, None, at),
             None => Ok(Waiting::Wakeup { at, what: self.symbol_words(at) }),
         }
     }
@@ -185,12 +185,12 @@ impl Engine {
     }
 
     /// The thread whose end is waited for: the word is the id in its control block, which the kernel clears.
-    fn joined(&mut self, at: Va) -> Option<ThreadId> {
+    fn joined(&mut self, blocked: &Blocked, at: Va) -> Option<ThreadId> {
         let process = self.current_process().ok()?;
         let threads = self.threads(process).ok()?;
-        let value = self.memory().ok()?.read_uint(at, 4)? as u32;
+        let value = blocked.thread_of(self.memory().ok()?.read_uint(at, 4)? as u32);
         // The block of another thread is where its thread pointer leads, and not much larger than this.
-        let near = threads.iter().find(|thread| thread.id.0 == value && at.0.wrapping_sub(thread.teb.0) < 0x1000)?;
+        let near = threads.iter().find(|thread| thread.id == value && at.0.wrapping_sub(thread.teb.0) < 0x1000)?;
         Some(near.id)
     }
 
@@ -202,7 +202,7 @@ impl Engine {
         let holder = memory.read_uint(lock, 4).unwrap_or(0) as u32 & MUSL_OWNER;
         let state = ["", "recursive", "error checking"].get((kind & 3) as usize).copied().unwrap_or_default();
         let name = self.lock_name(blocked, row, at);
-        let owner = (kind != 0 && holder != 0).then_some(ThreadId(holder));
+        let owner = (kind != 0 && holder != 0).then(|| blocked.thread_of(holder));
         Ok(Waiting::Lock(Lock { at, kind: LockKind::Mutex, name, state: state.to_owned(), owner }))
     }
 
@@ -229,7 +229,7 @@ impl Engine {
             (owner, _) => owner,
         };
         let name = self.lock_name(blocked, row, at);
-        let owner = (owner != 0).then_some(ThreadId(owner));
+        let owner = (owner != 0).then(|| blocked.thread_of(owner));
         Ok(Waiting::Lock(Lock { at, kind: LockKind::Mutex, name, state: state.join(", "), owner }))
     }
 
@@ -251,7 +251,7 @@ impl Engine {
             _ => String::new(),
         };
         let name = self.lock_name(blocked, row, base);
-        Ok(Waiting::Lock(Lock { at: base, kind, name, state, owner: (writer != 0).then_some(ThreadId(writer)) }))
+        Ok(Waiting::Lock(Lock { at: base, kind, name, state, owner: (writer != 0).then(|| blocked.thread_of(writer)) }))
     }
 
     /// The state of a Rust `RwLock`: the word itself, or the one before it where that says that writers wait.
@@ -274,12 +274,12 @@ impl Engine {
         (at != 0).then_some(Va(at & !3))
     }
 
-    fn looks_like_mutex(&mut self, at: Va, memory: &mut dyn MemoryReader) -> bool {
+    fn looks_like_mutex(&mut self, blocked: &Blocked, at: Va, memory: &mut dyn MemoryReader) -> bool {
         let word = |offset: u64, memory: &mut dyn MemoryReader| memory.read_uint(at + offset, 4);
-        let (state, owner) = (word(0, memory), word(MUTEX_OWNER, memory));
+        let (state, owner) = (word(0, memory), word(MUTEX_OWNER, memory).map(|id| blocked.thread_of(id as u32)));
         let kind = word(MUTEX_KIND, memory);
         let process = self.current_process().and_then(|process| self.threads(process));
-        let lives = process.is_ok_and(|threads| threads.iter().any(|thread| Some(u64::from(thread.id.0)) == owner));
+        let lives = process.is_ok_and(|threads| threads.iter().any(|thread| Some(thread.id) == owner));
         state == Some(2) && lives && kind.is_some_and(|kind| kind & !0x1ff == 0)
     }
 

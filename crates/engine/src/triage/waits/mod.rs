@@ -8,6 +8,9 @@ mod hang;
 mod holder;
 mod system_call;
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use outpost_base::{ThreadId, Va, VaRange};
 use outpost_target::HandleInfo;
 
@@ -160,6 +163,15 @@ struct Blocked {
     call: Option<SystemCall>,
     physical: PhysicalStack,
     rows: Vec<StackFrame>,
+    /// Threads by the C library's ids, where those are others.
+    ids: Rc<HashMap<u32, ThreadId>>,
+}
+
+impl Blocked {
+    /// The thread that locks of the C library call `id`.
+    fn thread_of(&self, id: u32) -> ThreadId {
+        self.ids.get(&id).copied().unwrap_or(ThreadId(id))
+    }
 }
 
 impl Engine {
@@ -189,6 +201,7 @@ impl Engine {
             .map(|at| VaRange { start: Va(at.0.saturating_sub(64)), end: at + 64 })
             .collect();
         self.memory()?.prefetch(&words)?;
+        let ids = if words.is_empty() { Rc::default() } else { Rc::new(self.library_ids()) };
         let mut waits = Vec::new();
         for ((summary, call), stack) in threads.iter().zip(calls).zip(stacks) {
             self.check_interrupt()?;
@@ -197,7 +210,7 @@ impl Engine {
                     let stack = self.describe_stack(summary.ordinal, &physical, FRAMES)?;
                     let is_timed = call.as_ref().is_some_and(SystemCall::is_timed);
                     let rows = stack.frames.clone();
-                    let blocked = Blocked { thread: summary.ordinal, call, physical, rows };
+                    let blocked = Blocked { thread: summary.ordinal, call, physical, rows, ids: ids.clone() };
                     (stack, self.waiting(&blocked)?, is_timed)
                 }
                 Err(error) => {
