@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{Found, Tracer, state_letter, trap_code};
 use crate::breakpoints::TRAP;
 use crate::memory::ProcessMemory;
-use crate::sys::ptrace;
+use crate::sys::ptrace::{self, RawSigInfo};
 use crate::sys::ptrace_registers;
 use crate::sys::ptrace_wait::{Whom, wait_now};
 use crate::sys::signal;
@@ -117,7 +117,9 @@ impl Tracer {
         self.drain_traps(process);
         self.end_steps(process);
         self.restore_masks(process);
+        let aside = self.set_signals_aside(process);
         self.unprotect(process);
+        self.give_signals_back(aside);
         for tid in self.thread_ids(process) {
             if self.threads.get(&tid).is_some_and(super::Thread::is_stopped) {
                 self.let_go_thread(tid);
@@ -134,6 +136,30 @@ impl Tracer {
             self.forget_process(process);
         }
         self.threads_changed = true;
+    }
+
+    /// Where every thread has a signal to get, none could be called in: they get it behind the calls.
+    fn set_signals_aside(&mut self, process: ProcessId) -> Vec<(ThreadId, RawSigInfo)> {
+        let stopped = |thread: &&super::Thread| thread.process == process && thread.is_stopped() && !thread.is_exiting;
+        if self.threads.values().filter(stopped).any(|thread| thread.signal.is_none()) {
+            return Vec::new();
+        }
+        let threads: Vec<ThreadId> = self.threads.values().filter(stopped).map(|thread| thread.id).collect();
+        let signal = |tid: ThreadId| Some((tid, self.threads.get_mut(&tid)?.signal.take()?));
+        threads.into_iter().filter_map(signal).collect()
+    }
+
+    /// A thread that a call was made in is not at the delivery of its signal any more: it is sent again, and what it carried is
+    /// put back as the thread comes to it, before it executes anything.
+    fn give_signals_back(&mut self, aside: Vec<(ThreadId, RawSigInfo)>) {
+        for (tid, info) in aside {
+            let Some(thread) = self.threads.get_mut(&tid).filter(|thread| thread.is_stopped()) else { continue };
+            thread.signal = Some(info);
+            if !thread.in_delivery {
+                self.launch(tid, ptrace::Go::Continue);
+                drop(self.collect(&|thread| thread.id == tid));
+            }
+        }
     }
 
     /// Takes the exit statuses of threads that are about to end: one that nobody takes would keep its process a zombie as

@@ -329,3 +329,52 @@ fn numbers_like_addresses_keep_nothing_of_ours() {
         assert_eq!(text_differences(debuggee.pid()), []);
     }
 }
+
+/// Let go in the middle of a signal's delivery, the program has nothing of ours any more, and gets the signal with all it carries.
+#[test]
+fn a_signal_on_its_way_keeps_nothing_of_ours() {
+    let source = r#"
+        #define _GNU_SOURCE
+        #include <setjmp.h>
+        #include <signal.h>
+        #include <stdio.h>
+        #include <unistd.h>
+        static sigjmp_buf back;
+        static void *volatile wrong;
+        static void on_fault(int s, siginfo_t *info, void *context) {
+            if (info->si_addr != (void *)8 || info->si_code != SEGV_MAPERR) { puts("not whole"); _exit(9); }
+            siglongjmp(back, 1);
+        }
+        __attribute__((noinline)) void work(long n) { __asm__ volatile("" :: "r"(n)); }
+        int main(void) {
+            struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
+            sigaction(SIGSEGV, &action, 0);
+            puts("ready"); fflush(stdout);
+            for (long n = 0;; n++) {
+                work(n);
+                if (!sigsetjmp(back, 1)) { *(volatile int *)8 = 1; }
+                if (n % 1000 == 0) { puts("on"); fflush(stdout); }
+            }
+        }
+    "#;
+    let program = compile("on_its_way", source, "-no-pie");
+    let mut debuggee = start(&program, &[]);
+    debuggee.line();
+    let process = ProcessId(debuggee.pid());
+    let before = mappings(process);
+    let mut target = target();
+    attach(&mut target, debuggee.pid());
+    let space = space(&mut target, process);
+    let id = BreakpointSpec { auto_continue: true, ..breakpoint(1, space, symbol(&program, "work")) };
+    set(&mut target, id);
+    // At the second stop of this kind the site was hit in between.
+    while hits(&mut target, 1) < 3 {
+        assert!(matches!(&go(&mut target).stop.reason, StopReason::Signal(info) if info.signo == 11));
+    }
+    target.detach(process, DetachMode::Deliver).unwrap();
+    assert_eq!(mappings(process), before);
+    assert_eq!(text_differences(debuggee.pid()), []);
+    for _ in 0..3 {
+        assert_eq!(debuggee.line(), "on");
+    }
+}
