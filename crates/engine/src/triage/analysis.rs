@@ -4,7 +4,7 @@ use outpost_base::{MemoryReader, Va};
 use outpost_target::{SigInfo, StopReason, TargetError};
 
 use super::access::{CauseParts, access_cause, access_class, bad_register, choose};
-use super::origin::Tracer;
+use super::origin::{Described, Tracer};
 use super::x86_64::{self, Trap};
 use super::{
     AccessKind, AddressKind, AddressNote, Analysis, FaultAccess, FaultClass, OriginStep, ProgramMessage, abort,
@@ -456,15 +456,18 @@ impl Engine {
         let class =
             access_class(kind, note.as_ref(), info, is_told, address.is_some_and(|at| size >= 16 && at.0 % 16 != 0));
         let where_ = own.first().map(|row| row.function.clone()).unwrap_or_default();
+        let short = blame::short_name(&where_);
+        // An argument is told with the function that it is one of.
+        let told = described.clone().map(|bad| Described { text: bad.text.replace(&where_, &short), ..bad });
         let in_runtime = own.first().is_some_and(|row| self.is_runtime(row));
         let cause = access_cause(
             class,
             kind,
             note.as_ref(),
             &CauseParts {
-                function: if in_runtime { &where_ } else { "" },
+                function: if in_runtime { &short } else { "" },
                 expression: expression.as_ref().filter(|found| !found.derived).map(|found| found.text.as_str()),
-                bad: described.as_ref(),
+                bad: told.as_ref(),
                 value: bad_value.filter(|value| *value < address::NULL_LIMIT),
                 is_indexed,
             },

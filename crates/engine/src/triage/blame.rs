@@ -160,6 +160,29 @@ pub(super) fn is_runtime_function(name: &str) -> bool {
     inner.is_some_and(|inner| RUST_SCOPES.iter().any(|scope| inner.trim_start_matches(['&', '[']).starts_with(scope)))
 }
 
+/// A function's name for a sentence: long template arguments are left out.
+pub(super) fn short_name(name: &str) -> String {
+    const LONG: usize = 60;
+    if name.len() <= LONG || name.starts_with('<') || name.contains("operator") {
+        return name.to_owned();
+    }
+    let (mut short, mut depth) = (String::new(), 0_usize);
+    for letter in name.chars() {
+        match letter {
+            '<' => {
+                if depth == 0 {
+                    short.push_str("<...>");
+                }
+                depth += 1;
+            }
+            '>' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => short.push(letter),
+            _ => {}
+        }
+    }
+    short
+}
+
 /// A frame's function, or where in its module it is: `svc+0x1177`.
 pub(super) fn function_words(frame: &StackFrame) -> String {
     match (frame.function.as_str(), frame.module.as_str()) {
@@ -238,6 +261,15 @@ impl Fnv {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sentences_have_short_names() {
+        let long = "std::_Rb_tree<int, std::pair<int const, std::string>, std::less<int> >::_M_begin";
+        assert_eq!(
+            (short_name(long).as_str(), short_name("box<int>::get").as_str()),
+            ("std::_Rb_tree<...>::_M_begin", "box<int>::get")
+        );
+    }
 
     #[test]
     fn runtimes_are_told_from_programs() {
