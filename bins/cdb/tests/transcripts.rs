@@ -75,6 +75,7 @@ transcripts! {
     holders
     images
     inline_frames
+    iterators
     jumps
     json
     language

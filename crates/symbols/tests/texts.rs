@@ -208,7 +208,7 @@ fn check_further_containers(program: &Program) {
             ("no_tuple", "()"),
             ("number", "0n4"),
             ("word", "\"word\""),
-            ("mono", "{}"),
+            ("mono", "monostate"),
             ("some", "\"some\""),
             ("nothing", "nullopt"),
             ("reference", "ADDRESS 0n11"),

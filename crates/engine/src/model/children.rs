@@ -88,6 +88,9 @@ fn append(value: &Value, start: u64, depth: usize, memory: &mut dyn MemoryReader
     for (number, base) in record.bases.iter().enumerate() {
         let base_type = resolved.sibling(base.base_type);
         let name = base_type.qualified_name();
+        if base_type.is_library_tag() {
+            continue;
+        }
         let object = match value.base(number, memory) {
             Ok(base) => base,
             Err(reason) => Value::unavailable(base_type, reason),

@@ -387,6 +387,18 @@ impl Type {
         false
     }
 
+    /// Whether it is a class of the C++ library without data, which others derive from to say something to the compiler.
+    pub fn is_library_tag(&self) -> bool {
+        self.qualified_name().starts_with("std::") && self.has_no_data(DEPTH_LIMIT)
+    }
+
+    fn has_no_data(&self, depth: usize) -> bool {
+        let resolved = self.resolved();
+        let (Some(depth), Some(record)) = (depth.checked_sub(1), resolved.record()) else { return false };
+        let is_known = record.members.is_empty() && record.variants.is_none() && !record.declaration;
+        is_known && record.bases.iter().all(|base| self.sibling(base.base_type).has_no_data(depth))
+    }
+
     /// Whether a qualifier is among those it carries at its outermost level, through typedefs.
     pub fn has_qualifier(&self, wanted: Qualifier) -> bool {
         let mut current = self.clone();

@@ -97,15 +97,18 @@ impl Value {
         let resolved = self.value_type().resolved();
         let bases = resolved.record().map_or(&[][..], |record| &record.bases);
         let fields = resolved.fields();
-        let total = (bases.len() + fields.len()) as u64;
         let mut items = Vec::new();
         for (number, base) in bases.iter().enumerate() {
             let base_type = resolved.sibling(base.base_type);
+            if base_type.is_library_tag() {
+                continue;
+            }
             let name = base_type.qualified_name();
             let value = self.base(number, memory).unwrap_or_else(|reason| Value::unavailable(base_type, reason));
             items.push(Child { name, value });
         }
         items.extend(fields.into_iter().map(|field| Child { value: self.field(&field), name: field.name }));
+        let total = items.len() as u64;
         Ok(Children { items: part(items, limits), total })
     }
 

@@ -256,7 +256,10 @@ impl Tree<'_, '_> {
             None => {}
         }
         let has_text = match of.kind() {
-            TypeKind::Record(record) => record.variants.is_some() || of.size() == Some(0),
+            // A pair is little enough for one line.
+            TypeKind::Record(record) => {
+                record.variants.is_some() || of.size() == Some(0) || of.qualified_name().starts_with("std::pair<")
+            }
             TypeKind::Array { .. } => of.element().is_some_and(|(element, _)| element.letter_size().is_some()),
             _ => true,
         };

@@ -2,7 +2,7 @@
 
 use outpost_base::{MemoryReader, Va};
 
-use super::{LENGTH_LIMIT, View, ViewLimits, contiguous, garbage, number};
+use super::{LENGTH_LIMIT, View, ViewLimits, clocks, contiguous, garbage, number};
 use crate::types::{Field, Type, TypeTable};
 use crate::{Scalar, Unavailable, Value};
 
@@ -100,13 +100,27 @@ pub(super) fn duration(
     Ok(View::Words(count + &unit))
 }
 
-/// `std::chrono::time_point`: a duration since its clock began.
+/// `std::chrono::time_point`: a duration since its clock began; of the system's clock the day and time, in UTC.
 pub(super) fn time_point(
     value: &Value,
     _limits: &ViewLimits,
     memory: &mut dyn MemoryReader,
 ) -> Result<View, Unavailable> {
-    Ok(View::Wrapped(value.member("__d", memory).or_else(|_| value.member("__d_", memory))?))
+    let since = value.member("__d", memory).or_else(|_| value.member("__d_", memory))?;
+    let clock = value.value_type().template_argument("_Clock", 0).map(|clock| clock.resolved().qualified_name());
+    let is_system = clock.is_some_and(|clock| clock.starts_with("std::") && clock.ends_with("::system_clock"));
+    if is_system
+        && let Some(period) = since.value_type().template_argument("_Period", 1)
+        && let Ok(count @ (Scalar::Signed(_) | Scalar::Unsigned(_))) =
+            since.member("__r", memory).or_else(|_| since.member("__rep_", memory))?.scalar(memory)
+    {
+        let numbers = numbers(&period);
+        let (part, whole) = (numbers.first().copied().unwrap_or(1), numbers.get(1).copied().unwrap_or(1));
+        if let Some(text) = clocks::since_1970(count.as_i128(), part, whole) {
+            return Ok(View::Words(text));
+        }
+    }
+    Ok(View::Wrapped(since))
 }
 
 /// What a pointer owns or refers to.

@@ -147,7 +147,7 @@ impl Erased {
 }
 
 /// The arguments of a list, which commas outside of brackets separate.
-fn arguments_of(list: &str) -> Vec<&str> {
+pub(super) fn arguments_of(list: &str) -> Vec<&str> {
     let (mut depth, mut start) = (0_usize, 0);
     let mut arguments = Vec::new();
     for (at, c) in list.char_indices() {

@@ -13,7 +13,7 @@ use super::{LENGTH_LIMIT, View, ViewLimits, contiguous, garbage, number, text_at
 use crate::{Unavailable, Value};
 
 /// A tree's node has its colour and the parent before the children; so much in all.
-const TREE_NODE: u64 = 32;
+pub(super) const TREE_NODE: u64 = 32;
 const TREE_LINKS: u64 = 16;
 /// Bases of a tuple that are gone through.
 const TUPLE_LIMIT: usize = 256;
@@ -68,6 +68,12 @@ fn flags(
     let bytes = to.checked_sub(from).filter(|bytes| *bytes < LENGTH_LIMIT);
     let length = bytes.and_then(|bytes| (8 * bytes + last.min(64)).checked_sub(first));
     bits(&element, Va(from), first, length.ok_or_else(|| garbage("ends before it starts"))?, limits, memory)
+}
+
+pub(super) fn valarray(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    let data = value.member("_M_data", memory)?;
+    let element = data.value_type().target().ok_or(Unavailable::WrongType)?;
+    contiguous(&element, Va(data.scalar(memory)?.as_u64()), number(value, "_M_size", memory)?, limits)
 }
 
 pub(super) fn array(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {

@@ -4,12 +4,15 @@
 //! that keeps their names, and reads memory only. Everything in the debuggee may be garbage (a variable before its
 //! constructor ran is): lengths are checked against each other and bounded, walks end at cycles.
 
+mod clocks;
 mod cpp;
 pub(super) mod erased;
+mod iterators;
 mod libcxx;
 mod libstdcxx;
 mod nodes;
 pub(super) mod rust;
+mod system;
 mod tree;
 
 use outpost_base::{MemoryReader, Va};
@@ -163,6 +166,36 @@ const LIBSTDCXX: &[ViewRule] = &[
     rule("std::optional<", Single, libstdcxx::optional),
     rule("std::variant<", Single, libstdcxx::variant),
     rule("std::atomic<", Single, cpp::atomic),
+    rule("std::expected<", Single, system::expected),
+    rule("std::monostate", Single, system::monostate),
+    rule("std::valarray<", Container, libstdcxx::valarray),
+    rule("std::complex<", Single, system::complex),
+    rule("std::mutex", Single, system::mutex),
+    rule("std::recursive_mutex", Single, system::mutex),
+    rule("std::timed_mutex", Single, system::mutex),
+    rule("std::recursive_timed_mutex", Single, system::mutex),
+    rule("std::shared_mutex", Single, system::shared_mutex),
+    rule("std::shared_timed_mutex", Single, system::shared_mutex),
+    rule("std::unique_lock<", Single, system::lock),
+    rule("std::shared_lock<", Single, system::lock),
+    rule("std::atomic_flag", Single, system::atomic_flag),
+    rule("std::source_location", Single, system::source_location),
+    rule("std::chrono::year_month_day", Single, clocks::date),
+    rule("std::chrono::weekday", Single, clocks::weekday),
+    rule("__gnu_cxx::__normal_iterator<", Single, iterators::normal),
+    rule("std::_Deque_iterator<", Single, iterators::deque),
+    rule("std::_List_iterator<", Single, iterators::list),
+    rule("std::_List_const_iterator<", Single, iterators::list),
+    rule("std::_Fwd_list_iterator<", Single, iterators::forward_list),
+    rule("std::_Fwd_list_const_iterator<", Single, iterators::forward_list),
+    rule("std::_Rb_tree_iterator<", Single, iterators::tree),
+    rule("std::_Rb_tree_const_iterator<", Single, iterators::tree),
+    rule("std::__detail::_Node_iterator<", Single, iterators::hash),
+    rule("std::__detail::_Node_const_iterator<", Single, iterators::hash),
+    rule("std::reverse_iterator<", Single, iterators::reverse),
+    rule("std::_Bit_iterator", Single, iterators::flag),
+    rule("std::_Bit_const_iterator", Single, iterators::flag),
+    rule("std::_Bit_reference", Single, iterators::flag_reference),
     rule("std::any", Single, erased::holder),
     rule("std::function<", Single, erased::holder),
     rule("std::filesystem::path", Single, libstdcxx::path),
@@ -203,6 +236,13 @@ const LIBCXX: &[ViewRule] = &[
     rule("std::atomic<", Single, cpp::atomic),
     rule("std::filesystem::path", Single, libcxx::path),
     rule("std::__fs::filesystem::path", Single, libcxx::path),
+    rule("std::mutex", Single, system::mutex),
+    rule("std::recursive_mutex", Single, system::mutex),
+    rule("std::unique_lock<", Single, system::lock),
+    rule("std::shared_lock<", Single, system::lock),
+    rule("std::monostate", Single, system::monostate),
+    rule("std::chrono::year_month_day", Single, clocks::date),
+    rule("std::chrono::weekday", Single, clocks::weekday),
     rule("std::any", Single, erased::libcxx_any),
     rule("std::function<", Single, erased::libcxx_function),
 ];
@@ -235,6 +275,7 @@ impl Value {
         match self.view(&limits, memory)? {
             Ok(View::Pointer { target: Some(target), .. }) => Some(Ok(target)),
             Ok(View::Pointer { target: None, .. }) => Some(Err(garbage("it is empty"))),
+            Ok(View::Empty("end")) => Some(Err(garbage("it stands behind the last element"))),
             Ok(View::Wrapped(inner)) if is_optional => Some(Ok(inner)),
             Ok(View::Empty(_)) if is_optional => Some(Err(garbage("it is empty"))),
             Ok(_) => None,
