@@ -209,9 +209,21 @@ fn times_addresses_ranges_and_enums() {
             ("option_box", "Some(\"niche\")"),
             ("option_string", "None"),
             ("result", "Err({kind=InvalidDigit (0x1)})"),
+            ("slice_iter", "size=2 {0n2, 0n3}"),
+            ("vec_iter", "size=2 {0x8, 0x9}"),
+            ("units", "size=2 {(), ()}"),
+            ("letters", "\"ext\""),
+            ("letter", "0xdf 'ß'"),
+            ("os_error", "No such file or directory (os error 2)"),
+            ("failed", "Err(Permission denied (os error 13))"),
         ],
     );
     let (values, mut memory) = locals(&program("0"), "std_views::plain");
+    // The numbers of the kinds are the library's own.
+    let kind = values["kind_error"].text(&TextOptions::default(), &mut memory);
+    assert!(kind.starts_with("TimedOut ("), "{kind}");
+    let custom = values["custom_error"].text(&TextOptions::default(), &mut memory);
+    assert!(custom.starts_with("{kind=Other ("), "{custom}");
     let instant = values["instant"].text(&TextOptions::default(), &mut memory);
     let seconds = instant.strip_suffix('s').and_then(|number| number.parse::<f64>().ok());
     assert!(seconds.is_some_and(|seconds| seconds > 0.0), "{instant}");

@@ -7,6 +7,7 @@
 
 mod cells;
 mod dynamic;
+mod errors;
 mod hash;
 mod locks;
 mod plain;
@@ -82,6 +83,11 @@ pub(super) const RULES: &[ViewRule] = &[
     rule("std::sync::rwlock::RwLockWriteGuard<", Single, locks::guard),
     rule("std::sync::once_lock::OnceLock<", Single, locks::once),
     rule("std::sync::lazy_lock::LazyLock<", Single, locks::once),
+    rule("std::io::error::Error", Single, errors::io_error),
+    rule("core::slice::iter::Iter<", Container, sequences::iterator),
+    rule("core::slice::iter::IterMut<", Container, sequences::iterator),
+    rule("alloc::vec::into_iter::IntoIter<", Container, sequences::iterator),
+    rule("core::str::iter::Chars", Text, texts::chars),
     rule("core::time::Duration", Single, plain::duration),
     rule("std::time::Instant", Single, plain::instant),
     rule("std::time::SystemTime", Single, plain::system_time),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{MemoryReader, Unavailable, Value, View, ViewLimits};
 use super::{find_inside, garbage, number, number_within};
+use crate::values::views::clocks;
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
@@ -33,21 +34,8 @@ pub(super) fn system_time(
 ) -> Result<View, Unavailable> {
     let (seconds, nanoseconds) = (number_within(value, "tv_sec", memory)?, number_within(value, "tv_nsec", memory)?);
     let nanoseconds = below_a_second(nanoseconds)?;
-    let date = time::OffsetDateTime::from_unix_timestamp(seconds as i64)
-        .map_err(|_| garbage("a time thousands of years from now"))?;
-    let mut text = format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        date.hour(),
-        date.minute(),
-        date.second()
-    );
-    if nanoseconds != 0 {
-        text.push_str(format!(".{nanoseconds:09}").trim_end_matches('0'));
-    }
-    text.push('Z');
+    let text = clocks::moment(seconds as i64, nanoseconds);
+    let text = text.ok_or_else(|| garbage("a time thousands of years from now"))?;
     Ok(View::Words(text))
 }
 

@@ -17,6 +17,26 @@ pub(super) fn vector(value: &Value, limits: &ViewLimits, memory: &mut dyn Memory
     contiguous(&element, at, length, limits)
 }
 
+/// Iterators over elements that lie one after the other: what they have not given yet.
+pub(super) fn iterator(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    let element = argument(value)?;
+    let (at, length) = ahead(value, element.size().ok_or(Unavailable::NoSize)?, memory)?;
+    contiguous(&element, at, length, limits)
+}
+
+/// Where an iterator stands, and how many elements are ahead of it.
+pub(super) fn ahead(value: &Value, size: u64, memory: &mut dyn MemoryReader) -> Result<(Va, u64), Unavailable> {
+    // Where it began has a pointer of its own.
+    let at = pointer(&value.member("ptr", memory)?, memory)?;
+    let end = number(value, "end_or_len", memory).or_else(|_| number(value, "end", memory))?;
+    let length = match size {
+        // Of what takes no room they are counted, from an address on or from nothing.
+        0 => Some(if value.member("end", memory).is_ok() { end.wrapping_sub(at.0) } else { end }),
+        size => end.checked_sub(at.0).filter(|bytes| bytes % size == 0).map(|bytes| bytes / size),
+    };
+    Ok((at, length.ok_or_else(|| garbage("ends before it starts"))?))
+}
+
 /// A heap is shown as it lies in its vector: the greatest first, the others as they are.
 pub(super) fn heap(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
     vector(&value.member("data", memory)?, limits, memory)
@@ -33,7 +53,7 @@ pub(super) fn buffer(value: &Value, memory: &mut dyn MemoryReader) -> Result<(Va
     Ok((pointer(value, memory)?, length))
 }
 
-/// The only thin pointer called `pointer` inside: that of `NonNull`.
+/// The first thin pointer called `pointer` inside: that of `NonNull`.
 fn pointer(value: &Value, memory: &mut dyn MemoryReader) -> Result<Va, Unavailable> {
     let field = value.value_type().field_inside("pointer", &Type::is_pointer).ok_or(Unavailable::WrongType)?;
     Ok(Va(value.field(&field).scalar(memory)?.as_u64()))

@@ -58,3 +58,9 @@ pub(super) fn os_string(
 pub(super) fn c_string(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
     c_slice(&value.member("inner", memory)?, limits, memory)
 }
+
+/// What is left of a text that is gone through by its characters.
+pub(super) fn chars(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    let (at, length) = super::sequences::ahead(&value.member("iter", memory)?, 1, memory)?;
+    text_at(at, length, 1, limits, memory)
+}
