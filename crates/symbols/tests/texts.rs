@@ -227,6 +227,34 @@ fn check_further_containers(program: &Program) {
             ("moment", "77ns"),
         ],
     );
+    check(
+        program,
+        "standings",
+        &[
+            ("values", "size=2 {0n4, 0n5}"),
+            ("in_vector", "ADDRESS 0n2"),
+            ("in_deque", "ADDRESS 0n2000"),
+            ("in_list", "ADDRESS \"bee\""),
+            ("in_forward", "ADDRESS 0n8"),
+            ("in_map", "ADDRESS {first=0n2, second=\"two\"}"),
+            ("behind_map", "end"),
+            ("in_set", "ADDRESS {letter=0n120 'x'}"),
+            ("in_hashed", "ADDRESS {first=0n5, second=0n6}"),
+            ("behind_hashed", "end"),
+            ("in_flags", "true"),
+            ("last_number", "ADDRESS 0n3"),
+            ("last_name", "ADDRESS \"bee\""),
+            ("no_iterator", "empty"),
+            ("mutex", "unlocked"),
+            ("lock", "ADDRESS unlocked (not owned)"),
+            ("mono", "monostate"),
+            ("when", "2023-11-14T22:13:20Z"),
+            ("date", "2024-02-29"),
+            ("weekday", "Thursday"),
+            ("wide", "\"wide\""),
+            ("sixteen", "ADDRESS \"sixteen\""),
+        ],
+    );
     let (values, mut memory) = locals(program, "associations");
     let limits = ViewLimits { count: 2000, ..ViewLimits::default() };
     let Some(Ok(View::Map { entries, length: 1000 })) = values["hash"].view(&limits, &mut memory) else {
@@ -360,7 +388,7 @@ fn a_map_of_a_thousand_takes_two_round_trips_after_its_header() {
 
 #[test]
 fn views_of_garbage_end() {
-    let further = ["sequences", "associations", "wrappers"];
+    let further = ["sequences", "associations", "wrappers", "standings"];
     let programs = [
         (cpp_program(), &["containers"][..]),
         (libcxx_program(), &["containers"]),

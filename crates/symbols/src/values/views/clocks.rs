@@ -10,20 +10,23 @@ const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday",
 
 /// `std::chrono::year_month_day`.
 pub(super) fn date(value: &Value, _: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
-    let mut part = |names: [&str; 2]| {
+    let mut part = |names: [&str; 3]| {
         let inside = |of: &Value, memory: &mut dyn MemoryReader| {
-            of.member(names[0], memory).or_else(|_| of.member(names[1], memory))
+            let found = names.iter().find_map(|name| of.member(name, memory).ok());
+            found.ok_or(Unavailable::WrongType)
         };
         let part = inside(value, memory)?;
         Ok(inside(&part, memory)?.scalar(memory)?.as_i128())
     };
-    let (year, month, day) = (part(["_M_y", "__y_"]), part(["_M_m", "__m_"]), part(["_M_d", "__d_"]));
+    let (year, month, day) =
+        (part(["_M_y", "__y_", "__y"]), part(["_M_m", "__m_", "__m"]), part(["_M_d", "__d_", "__d"]));
     Ok(View::Words(format!("{:04}-{:02}-{:02}", year?, month?, day?)))
 }
 
 /// `std::chrono::weekday`.
 pub(super) fn weekday(value: &Value, _: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
-    let day = number(value, "_M_wd", memory).or_else(|_| number(value, "__wd_", memory))?;
+    let day = number(value, "_M_wd", memory).or_else(|_| number(value, "__wd_", memory));
+    let day = day.or_else(|_| number(value, "__wd", memory))?;
     let name = usize::try_from(day).ok().and_then(|day| DAYS.get(day));
     Ok(View::Words(name.map_or_else(|| format!("weekday {day}"), |name| (*name).to_owned())))
 }

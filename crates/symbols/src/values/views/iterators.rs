@@ -129,7 +129,7 @@ pub(super) fn reverse(value: &Value, _: &ViewLimits, memory: &mut dyn MemoryRead
 }
 
 /// The pointer to the element before.
-fn before(pointer: &Value, memory: &mut dyn MemoryReader) -> Result<Value, Unavailable> {
+pub(super) fn before(pointer: &Value, memory: &mut dyn MemoryReader) -> Result<Value, Unavailable> {
     let size = pointer.value_type().target().and_then(|target| target.size()).ok_or(Unavailable::NoSize)?;
     let at = pointer.scalar(memory)?.as_u64().wrapping_sub(size);
     Ok(Value::from_bytes(pointer.value_type().clone(), at.to_le_bytes().to_vec()))
@@ -179,7 +179,7 @@ pub(super) fn flag_reference(
     truth_at(Va(number(value, "_M_p", memory)?), number(value, "_M_mask", memory)?, memory)
 }
 
-fn truth_at(at: Va, mask: u64, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+pub(super) fn truth_at(at: Va, mask: u64, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
     let word = memory.read_u64(at).ok_or(Unavailable::Memory { at })?;
     let bool_type = TypeTable::builtin().named("bool").into_iter().next().ok_or(Unavailable::WrongType)?;
     Ok(View::Wrapped(Value::from_bytes(bool_type, vec![u8::from(word & mask != 0)])))

@@ -37,6 +37,15 @@ fn stored_number(value: &Value, names: &[&str], memory: &mut dyn MemoryReader) -
     Ok(stored(value, names, memory)?.scalar(memory)?.as_u64())
 }
 
+pub(super) fn valarray(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
+    let begin = value.member("__begin_", memory)?;
+    let element = begin.value_type().target().ok_or(Unavailable::WrongType)?;
+    let size = element.size().filter(|size| *size > 0).ok_or(Unavailable::NoSize)?;
+    let (begin, end) = (begin.scalar(memory)?.as_u64(), number(value, "__end_", memory)?);
+    let bytes = end.checked_sub(begin).filter(|bytes| bytes % size == 0);
+    contiguous(&element, Va(begin), bytes.ok_or_else(|| garbage("ends before it starts"))? / size, limits)
+}
+
 /// Text that is short enough lies in the string itself; the lowest bit of its first byte tells.
 pub(super) fn string(value: &Value, limits: &ViewLimits, memory: &mut dyn MemoryReader) -> Result<View, Unavailable> {
     let unit = value.value_type().template_argument("_CharT", 0).and_then(|unit| unit.size()).unwrap_or(1);

@@ -9,6 +9,7 @@ mod cpp;
 pub(super) mod erased;
 mod iterators;
 mod libcxx;
+mod libcxx_iterators;
 mod libstdcxx;
 mod nodes;
 pub(super) mod rust;
@@ -243,6 +244,24 @@ const LIBCXX: &[ViewRule] = &[
     rule("std::monostate", Single, system::monostate),
     rule("std::chrono::year_month_day", Single, clocks::date),
     rule("std::chrono::weekday", Single, clocks::weekday),
+    rule("std::valarray<", Container, libcxx::valarray),
+    rule("std::__wrap_iter<", Single, libcxx_iterators::wrapped),
+    rule("std::__deque_iterator<", Single, libcxx_iterators::deque),
+    rule("std::__list_iterator<", Single, libcxx_iterators::list),
+    rule("std::__list_const_iterator<", Single, libcxx_iterators::list),
+    rule("std::__forward_list_iterator<", Single, libcxx_iterators::forward_list),
+    rule("std::__forward_list_const_iterator<", Single, libcxx_iterators::forward_list),
+    rule("std::__tree_iterator<", Single, libcxx_iterators::tree),
+    rule("std::__tree_const_iterator<", Single, libcxx_iterators::tree),
+    rule("std::__map_iterator<", Single, libcxx_iterators::of_map),
+    rule("std::__map_const_iterator<", Single, libcxx_iterators::of_map),
+    rule("std::__hash_iterator<", Single, libcxx_iterators::hash),
+    rule("std::__hash_const_iterator<", Single, libcxx_iterators::hash),
+    rule("std::__hash_map_iterator<", Single, libcxx_iterators::of_map),
+    rule("std::__hash_map_const_iterator<", Single, libcxx_iterators::of_map),
+    rule("std::__bit_iterator<", Single, libcxx_iterators::flag),
+    rule("std::__bit_reference<", Single, libcxx_iterators::flag),
+    rule("std::reverse_iterator<", Single, libcxx_iterators::reverse),
     rule("std::any", Single, erased::libcxx_any),
     rule("std::function<", Single, erased::libcxx_function),
 ];
