@@ -42,12 +42,29 @@ use MethodKind::{Any, Elements, Text};
 /// All methods.
 pub const METHODS: &[ObjectMethod] = &[
     method("ToDisplayString", Any, "ToDisplayString()", "the object as text"),
+    method(
+        "Aggregate",
+        Elements,
+        "Aggregate([start, ](x, y) => value)",
+        "what the function makes of all, one after the other",
+    ),
     method("All", Elements, "All(x => condition)", "whether it holds for all elements"),
     method("Any", Elements, "Any([x => condition])", "whether there is an element, or one for which it holds"),
+    method("Average", Elements, "Average([x => value])", "the mean of numbers"),
+    method("Concat", Elements, "Concat(elements)", "these, then the others"),
     method("Contains", Elements, "Contains(value)", "whether an element equals the value"),
     method("Count", Elements, "Count([x => condition])", "how many there are, or for how many it holds"),
     method("Distinct", Elements, "Distinct([x => key])", "each once, in the order they come"),
+    method("Except", Elements, "Except(elements)", "each once that is not among the others"),
     method("First", Elements, "First([x => condition])", "the first, or the first for which it holds"),
+    method(
+        "Flatten",
+        Elements,
+        "Flatten([x => elements])",
+        "a tree's nodes, each before what is below it; or the elements of all",
+    ),
+    method("GroupBy", Elements, "GroupBy(x => key)", "groups of those with the same key"),
+    method("Intersect", Elements, "Intersect(elements)", "each once that is among the others, too"),
     method("Last", Elements, "Last([x => condition])", "the last, or the last for which it holds"),
     method("Max", Elements, "Max([x => value])", "the greatest"),
     method("Min", Elements, "Min([x => value])", "the least"),
@@ -56,9 +73,14 @@ pub const METHODS: &[ObjectMethod] = &[
     method("Reverse", Elements, "Reverse()", "the last first"),
     method("Select", Elements, "Select(x => value)", "what it gives for each"),
     method("SelectMany", Elements, "SelectMany(x => elements)", "the elements of what it gives for each"),
+    method("Single", Elements, "Single([x => condition])", "the only one, or the only one for which it holds"),
     method("Skip", Elements, "Skip(count)", "those after the first so many"),
+    method("SkipWhile", Elements, "SkipWhile(x => condition)", "those from the first on for which it does not hold"),
     method("Sum", Elements, "Sum([x => value])", "the sum of numbers"),
     method("Take", Elements, "Take(count)", "the first so many"),
+    method("TakeWhile", Elements, "TakeWhile(x => condition)", "those before the first for which it does not hold"),
+    method("ToArray", Elements, "ToArray()", "the elements as they are now"),
+    method("Union", Elements, "Union(elements)", "each once that is among these or the others"),
     method("Where", Elements, "Where(x => condition)", "those for which it holds"),
     method("Contains", Text, "Contains(text)", "whether the text is in it"),
     method("EndsWith", Text, "EndsWith(text)", "whether it ends with the text"),
@@ -101,6 +123,9 @@ impl Model<'_> {
         }
         if !is_of(Elements) {
             return Err(unknown());
+        }
+        if let Some(object) = self.call_on_all(of, method, arguments, names)? {
+            return Ok(object);
         }
         let query = |query: Query| Ok(Object::Sequence(Rc::new(Sequence::Query { of: of.clone(), query })));
         match method {
@@ -239,7 +264,7 @@ impl Model<'_> {
     }
 
     /// What all elements are compared by.
-    fn keys(&mut self, of: &Object) -> Result<Vec<Key>, ExprError> {
+    pub(super) fn keys(&mut self, of: &Object) -> Result<Vec<Key>, ExprError> {
         let mut failure = Failure::default();
         let mut keys = Vec::new();
         for part in self.all(of)? {
@@ -312,14 +337,14 @@ fn function(method: &str, arguments: &[Cpp], names: &Names) -> Result<Function, 
     }
 }
 
-fn optional_function(method: &str, arguments: &[Cpp], names: &Names) -> Result<Option<Function>, ExprError> {
+pub(super) fn optional_function(method: &str, arguments: &[Cpp], names: &Names) -> Result<Option<Function>, ExprError> {
     if arguments.is_empty() { Ok(None) } else { function(method, arguments, names).map(Some) }
 }
 
-fn takes(method: &str, expected: &'static str) -> ExprError {
+pub(super) fn takes(method: &str, expected: &'static str) -> ExprError {
     ExprError::Arguments { method: method.to_owned(), expected }
 }
 
-fn empty() -> ExprError {
+pub(super) fn empty() -> ExprError {
     ExprError::Object { name: "element".to_owned(), reason: "there is none".to_owned() }
 }

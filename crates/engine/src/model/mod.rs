@@ -9,6 +9,7 @@
 //! goes on after something could not be read, and tells of it at its end.
 
 mod children;
+mod combining;
 mod derived;
 mod evaluate;
 mod format;

@@ -222,7 +222,7 @@ impl Model<'_> {
     }
 
     /// All elements with what they are compared by.
-    fn keyed(&mut self, of: &Object, function: Option<&Function>) -> Result<Vec<(Key, Part)>, ExprError> {
+    pub(super) fn keyed(&mut self, of: &Object, function: Option<&Function>) -> Result<Vec<(Key, Part)>, ExprError> {
         let mut failure = Failure::default();
         let mut keyed = Vec::new();
         for part in self.all(of)? {
@@ -362,7 +362,7 @@ fn no_elements(of: &Object) -> ExprError {
     ExprError::Object { name: "elements".to_owned(), reason: format!("{} has none", of.kind()) }
 }
 
-fn too_many() -> ExprError {
+pub(super) fn too_many() -> ExprError {
     let reason = format!("there are more than {ELEMENT_LIMIT}; Take(n) limits them");
     ExprError::Object { name: "elements".to_owned(), reason }
 }

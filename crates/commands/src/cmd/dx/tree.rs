@@ -245,8 +245,14 @@ impl Tree<'_, '_> {
         }
         match of.view_kind().filter(|_| !options.raw) {
             Some(ViewKind::Container) => {
-                let none = ViewLimits { count: 0, ..ViewLimits::default() };
-                return Some(match value.view(&none, self.memory)? {
+                // A list that keeps no count is counted as far as it is shown; one more says that there are more.
+                let is_counted = !of.qualified_name().contains("forward_list<");
+                let counted = if is_counted { 0 } else { self.limits.count };
+                let limits = ViewLimits { count: counted, ..ViewLimits::default() };
+                return Some(match value.view(&limits, self.memory)? {
+                    Ok(View::Sequence { length, .. }) if !is_counted && length > counted => {
+                        format!("{{ size>{counted} }}")
+                    }
                     Ok(View::Sequence { length, .. } | View::Map { length, .. }) => format!("{{ size={length} }}"),
                     Ok(_) => value.text(&options, self.memory),
                     Err(reason) => format!("<{reason}>"),
