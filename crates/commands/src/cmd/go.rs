@@ -17,9 +17,10 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: "[~Thread] g[a] [= StartAddress] [BreakAddress ...]\n[~Thread] gh|gn|gN [= StartAddress] [BreakAddress ...]",
         summary: "Run until an event",
         details: "Temporary breakpoints at the given addresses last until the next stop; ga makes them by debug \
-                  registers. What is not loaded yet becomes a deferred breakpoint that goes away with its first stop. g treats a signal as its filter says; gh swallows it, gn delivers it; one that \
-                  nothing handles stops again at its second chance, before it ends the process. gn is refused at a \
-                  stop that is no signal, gN insists. With a thread prefix only those threads run.",
+                  registers. What is not loaded yet becomes a deferred breakpoint that goes away with its first stop. g treats \
+                  a signal as its filter says; gh swallows it, gn delivers it; one that nothing handles stops again at \
+                  its second chance, before it ends the process. gn is refused at a stop that is no signal, gN \
+                  insists. With a thread prefix only those threads run.",
         example: "g main; g `list.c:40`",
         group: Group::Execution,
         eats_line: false,
