@@ -1,19 +1,14 @@
 //! C++: typed values, assignment to the debuggee, calls as far as the scope makes them.
 
-use std::cmp::Ordering;
-
 use outpost_base::Va;
-use outpost_symbols::{
-    ElementKey, NoElement, PointerFlavour, Scalar, Store, Type, TypeKind, TypeTable, Unavailable, Value, ViewKind,
-};
+use outpost_symbols::{ElementKey, NoElement, PointerFlavour, Scalar, Type, TypeKind, Unavailable, Value};
 
+use super::assign::{assign, snapshot, stepped};
 use super::number::{Number, apply, wrap};
+use super::texts::{TEXT_LIMIT, character_literal, strings, text_literal, text_of};
 use super::types::{builtin, pointer_to, resolve};
 use super::{macros, masm, number_value, unavailable, untyped};
-use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, Letter, Lookup, Name, PointerUse, Scope, TextLiteral};
-
-/// Longest text that is compared, in units of its encoding.
-const TEXT_LIMIT: usize = 4096;
+use crate::expr::{Cpp, CppBinary, CppUnary, ExprError, Lookup, Name, PointerUse, Scope};
 
 pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprError> {
     match expr {
@@ -428,31 +423,6 @@ fn binary(operator: CppBinary, left: &Cpp, right: &Cpp, scope: &mut dyn Scope) -
     arithmetic(operator, &left, &right, scope)
 }
 
-/// A comparison of a library's string with another text, which its own operators define; `None` if it is none.
-fn strings(operator: CppBinary, left: &Value, right: &Value, scope: &mut dyn Scope) -> Result<Option<bool>, ExprError> {
-    let is_string = |value: &Value| value.value_type().view_kind() == Some(ViewKind::Text);
-    let holds: fn(Ordering) -> bool = match operator {
-        CppBinary::Equal => Ordering::is_eq,
-        CppBinary::NotEqual => Ordering::is_ne,
-        CppBinary::Less => Ordering::is_lt,
-        CppBinary::LessEqual => Ordering::is_le,
-        CppBinary::Greater => Ordering::is_gt,
-        CppBinary::GreaterEqual => Ordering::is_ge,
-        _ => return Ok(None),
-    };
-    if !is_string(left) && !is_string(right) {
-        return Ok(None);
-    }
-    let (left, right) = (text_of(left, scope)?, text_of(right, scope)?);
-    let order = left.cmp(&right);
-    match order.is_eq() && left.len() > TEXT_LIMIT {
-        true => {
-            Err(operand(operator.symbol(), "no more than 4096 characters of texts are compared, and those are equal"))
-        }
-        false => Ok(Some(holds(order))),
-    }
-}
-
 /// An operator on two values, of those that need both.
 pub(crate) fn arithmetic(
     operator: CppBinary,
@@ -471,77 +441,6 @@ pub(crate) fn arithmetic(
         Number::Integer { value, size: 1, .. } => truth(value != 0),
         result => result.into_value(),
     })
-}
-
-/// The text that a value is, in UTF-8: a string of a library, what a pointer leads to, or what an array holds.
-fn text_of(value: &Value, scope: &mut dyn Scope) -> Result<Vec<u8>, ExprError> {
-    if let Some(text) = value.text_bytes(TEXT_LIMIT, scope.memory()) {
-        return text.map_err(|reason| unavailable("text", reason));
-    }
-    match promoted(value, scope)? {
-        // `void *`, say: what is there is up to who compares it.
-        Number::Pointer { at, .. } => scope.memory().read_cstring(at, TEXT_LIMIT).ok_or(ExprError::Memory { at }),
-        _ => Err(operand("==", "text is compared with a string, a pointer to characters or an array of them")),
-    }
-}
-
-fn assign(operator: Option<CppBinary>, left: &Cpp, right: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprError> {
-    if let Cpp::Register(name) = left {
-        return Err(ExprError::Assign { reason: format!("registers are changed by 'r {name} = value'") });
-    }
-    let target = evaluate(left, scope)?;
-    if target.value_type().is_aggregate() {
-        let source = evaluate(right, scope)?;
-        let bytes = source.bytes(scope.memory()).map_err(|reason| unavailable("=", reason))?;
-        let (Some(at), Some(size)) = (target.address(), target.value_type().size()) else {
-            return Err(ExprError::Assign { reason: "the left side is not in memory".into() });
-        };
-        if operator.is_some() || bytes.len() as u64 != size {
-            return Err(ExprError::Assign { reason: "the sides differ in type".into() });
-        }
-        scope.write(&[Store::Memory { at, bytes }])?;
-        return Ok(target);
-    }
-    let right = number(right, scope)?;
-    let result = match operator {
-        Some(operator) => apply(operator, promoted(&target, scope)?, right)?,
-        None => right,
-    };
-    store(&target, &result, scope)
-}
-
-/// `++` and `--`: changes the value and gives it as it is then.
-fn stepped(target: &Value, step: i8, scope: &mut dyn Scope) -> Result<Value, ExprError> {
-    let one = Number::Integer { value: i128::from(step), size: 4, signed: true };
-    let result = apply(CppBinary::Add, promoted(target, scope)?, one)?;
-    store(target, &result, scope)
-}
-
-fn store(target: &Value, to: &Number, scope: &mut dyn Scope) -> Result<Value, ExprError> {
-    let scalar = match to {
-        Number::Integer { value, signed: true, .. } => Scalar::Signed(*value),
-        Number::Integer { value, .. } => Scalar::Unsigned(*value as u128),
-        Number::Float { value, .. } => Scalar::Float(*value),
-        Number::Pointer { at, .. } => Scalar::Pointer(*at),
-    };
-    let stores = target.stores(scalar, scope.memory()).map_err(|reason| match reason {
-        Unavailable::WrongType => ExprError::Assign { reason: "the left side is no variable".into() },
-        reason => ExprError::Assign { reason: reason.to_string() },
-    })?;
-    scope.write(&stores)?;
-    // A value in registers was gathered before the write; its new bytes are known from what was stored.
-    if target.address().is_some() {
-        return Ok(target.clone());
-    }
-    let size = target.value_type().size().unwrap_or(8) as usize;
-    let bytes = scalar.encode(target.value_type(), size).unwrap_or_default();
-    Ok(Value::from_bytes(target.value_type().clone(), bytes))
-}
-
-/// The value as it is now, whatever becomes of its place.
-fn snapshot(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
-    let bytes = value.bytes(scope.memory()).map_err(|reason| unavailable("value", reason))?;
-    Ok(Value::from_bytes(value.value_type().clone(), bytes))
 }
 
 /// A value as another type.
@@ -572,13 +471,13 @@ pub(crate) fn cast(to: Type, value: &Value, scope: &mut dyn Scope) -> Result<Val
     Ok(Value::from_bytes(to, bytes))
 }
 
-fn number(expr: &Cpp, scope: &mut dyn Scope) -> Result<Number, ExprError> {
+pub(super) fn number(expr: &Cpp, scope: &mut dyn Scope) -> Result<Number, ExprError> {
     let value = evaluate(expr, scope)?;
     promoted(&value, scope)
 }
 
 /// A value as arithmetic takes it: arrays and functions are addresses, small integers are `int`.
-fn promoted(value: &Value, scope: &mut dyn Scope) -> Result<Number, ExprError> {
+pub(super) fn promoted(value: &Value, scope: &mut dyn Scope) -> Result<Number, ExprError> {
     let of = value.value_type();
     let resolved = of.resolved();
     let without_type = || ExprError::Operand {
@@ -626,23 +525,6 @@ fn integer_literal(value: u64, unsigned: bool, long: bool) -> Value {
         _ => (8, false),
     };
     Number::Integer { value: i128::from(value), size, signed }.into_value()
-}
-
-fn character_literal(of: &str, code: i64) -> Value {
-    let of = builtin(of);
-    let size = of.size().unwrap_or(4) as usize;
-    Value::from_bytes(of, code.to_le_bytes().into_iter().take(size).collect())
-}
-
-fn text_literal(text: &TextLiteral) -> Value {
-    let letter = builtin(text.letter.type_name());
-    let mut bytes = text.bytes.clone();
-    if text.letter != Letter::Byte {
-        bytes.extend(vec![0; usize::from(text.letter.size())]);
-    }
-    let count = outpost_symbols::ArrayBound::Count(bytes.len() as u64 / u64::from(text.letter.size()));
-    let of = TypeTable::builtin().array_of(letter.id(), &[count]);
-    Value::from_bytes(of, bytes)
 }
 
 pub(crate) fn truth(value: bool) -> Value {

@@ -1,9 +1,11 @@
 //! From trees to values.
 
+mod assign;
 mod cpp;
 mod macros;
 mod masm;
 mod number;
+mod texts;
 mod types;
 
 use outpost_base::Va;

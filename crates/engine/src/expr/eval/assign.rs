@@ -1,0 +1,72 @@
+//! Changes of variables: `=`, `+=` and their kind, `++` and `--`.
+
+use outpost_symbols::{Scalar, Store, Unavailable, Value};
+
+use super::cpp::{evaluate, number, promoted};
+use super::number::{Number, apply};
+use super::unavailable;
+use crate::expr::{Cpp, CppBinary, ExprError, Scope};
+
+pub(super) fn assign(
+    operator: Option<CppBinary>,
+    left: &Cpp,
+    right: &Cpp,
+    scope: &mut dyn Scope,
+) -> Result<Value, ExprError> {
+    if let Cpp::Register(name) = left {
+        return Err(ExprError::Assign { reason: format!("registers are changed by 'r {name} = value'") });
+    }
+    let target = evaluate(left, scope)?;
+    if target.value_type().is_aggregate() {
+        let source = evaluate(right, scope)?;
+        let bytes = source.bytes(scope.memory()).map_err(|reason| unavailable("=", reason))?;
+        let (Some(at), Some(size)) = (target.address(), target.value_type().size()) else {
+            return Err(ExprError::Assign { reason: "the left side is not in memory".into() });
+        };
+        if operator.is_some() || bytes.len() as u64 != size {
+            return Err(ExprError::Assign { reason: "the sides differ in type".into() });
+        }
+        scope.write(&[Store::Memory { at, bytes }])?;
+        return Ok(target);
+    }
+    let right = number(right, scope)?;
+    let result = match operator {
+        Some(operator) => apply(operator, promoted(&target, scope)?, right)?,
+        None => right,
+    };
+    store(&target, &result, scope)
+}
+
+/// `++` and `--`: changes the value and gives it as it is then.
+pub(super) fn stepped(target: &Value, step: i8, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let one = Number::Integer { value: i128::from(step), size: 4, signed: true };
+    let result = apply(CppBinary::Add, promoted(target, scope)?, one)?;
+    store(target, &result, scope)
+}
+
+fn store(target: &Value, to: &Number, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let scalar = match to {
+        Number::Integer { value, signed: true, .. } => Scalar::Signed(*value),
+        Number::Integer { value, .. } => Scalar::Unsigned(*value as u128),
+        Number::Float { value, .. } => Scalar::Float(*value),
+        Number::Pointer { at, .. } => Scalar::Pointer(*at),
+    };
+    let stores = target.stores(scalar, scope.memory()).map_err(|reason| match reason {
+        Unavailable::WrongType => ExprError::Assign { reason: "the left side is no variable".into() },
+        reason => ExprError::Assign { reason: reason.to_string() },
+    })?;
+    scope.write(&stores)?;
+    // A value in registers was gathered before the write; its new bytes are known from what was stored.
+    if target.address().is_some() {
+        return Ok(target.clone());
+    }
+    let size = target.value_type().size().unwrap_or(8) as usize;
+    let bytes = scalar.encode(target.value_type(), size).unwrap_or_default();
+    Ok(Value::from_bytes(target.value_type().clone(), bytes))
+}
+
+/// The value as it is now, whatever becomes of its place.
+pub(super) fn snapshot(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let bytes = value.bytes(scope.memory()).map_err(|reason| unavailable("value", reason))?;
+    Ok(Value::from_bytes(value.value_type().clone(), bytes))
+}
