@@ -2,7 +2,7 @@
 
 use outpost_base::{MemoryReader, Va};
 
-use super::text::end_of_text;
+use super::quoted::end_of_text;
 use super::{TextView, Unavailable, Value, View, ViewKind, ViewLimits};
 use crate::types::{ArrayBound, Language, Type, TypeId, TypeTable};
 

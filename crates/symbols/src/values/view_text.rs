@@ -1,7 +1,8 @@
 //! One-line text of what containers, smart pointers and other library types mean.
 
 use super::View;
-use super::text::{Writer, address, quoted};
+use super::quoted::quoted;
+use super::text::{Writer, address};
 use super::views::erased::{Erased, Revealed};
 use super::views::rust::TraitObject;
 
