@@ -2,10 +2,12 @@
 
 /// Cuts the first command off `line`, whose separator, `;` or a line end, is left out; gives it and the rest.
 ///
-/// A `;` in double quotes, in grave accents of a source line or inside braces separates nothing.
+/// A `;` in double quotes, in grave accents of a source line or inside braces separates nothing, and neither does `';'`
+/// where an expression is all that the command takes: in others an apostrophe may stand alone.
 pub(crate) fn cut_command(line: &str) -> (&str, &str) {
     let mut depth = 0usize;
-    for (at, c) in unquoted(line) {
+    let constants = if takes_expression(line) { Constants::PassedOver } else { Constants::AsText };
+    for (at, c) in outside_quotes(line, constants) {
         match c {
             '{' => depth += 1,
             '}' => depth = depth.saturating_sub(1),
@@ -16,18 +18,71 @@ pub(crate) fn cut_command(line: &str) -> (&str, &str) {
     (line, "")
 }
 
+/// Whether the command at the start of `line` is one that evaluates what follows it.
+fn takes_expression(line: &str) -> bool {
+    let line = line.trim_start();
+    let word = line.split(|c: char| c.is_whitespace()).next().unwrap_or_default();
+    line.starts_with('?') || ["dx", "r", ".printf"].iter().any(|name| word.eq_ignore_ascii_case(name))
+}
+
+/// What apostrophes are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Constants {
+    /// Characters as any other.
+    AsText,
+    /// They enclose character constants, whose characters are none of the text's.
+    PassedOver,
+}
+
 /// The characters of `text` that stand outside double quotes, and where; a backslash in quotes protects what follows it.
 pub(crate) fn unquoted(text: &str) -> impl Iterator<Item = (usize, char)> {
-    let (mut quoted, mut escaped) = (false, false);
-    text.char_indices().filter(move |&(_, c)| {
+    outside_quotes(text, Constants::AsText)
+}
+
+/// The same of an expression, without what stands in character constants.
+pub(crate) fn unquoted_in_expression(text: &str) -> impl Iterator<Item = (usize, char)> {
+    outside_quotes(text, Constants::PassedOver)
+}
+
+fn outside_quotes(text: &str, constants: Constants) -> impl Iterator<Item = (usize, char)> {
+    let (mut quoted, mut escaped, mut constant_end) = (false, false, 0);
+    text.char_indices().filter(move |&(at, c)| {
         match c {
+            _ if at < constant_end => {}
             _ if std::mem::take(&mut escaped) => {}
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
+            '\'' if !quoted && constants == Constants::PassedOver => match constant_len(&text[..at], &text[at..]) {
+                Some(len) => constant_end = at + len,
+                None => return true,
+            },
             _ => return !quoted,
         }
         false
     })
+}
+
+/// How long the character constant is that `text` begins with, in bytes; `None` if the apostrophe is none's, as in
+/// `1'000`.
+fn constant_len(before: &str, text: &str) -> Option<usize> {
+    // `u8'x'` and `U'\u{10ffff}'` are the longest of their kind.
+    const LONGEST: usize = 12;
+    let words = before.len() - before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_').len();
+    let prefix = &before[before.len() - words..];
+    if !["", "L", "u", "U", "u8", "b"].contains(&prefix) {
+        return None;
+    }
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1).take(LONGEST) {
+        match c {
+            '\n' => return None,
+            _ if std::mem::take(&mut escaped) => {}
+            '\\' => escaped = true,
+            '\'' => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Splits a command line of a program into words: blanks separate, quotes keep together, a backslash takes the next
@@ -72,6 +127,13 @@ mod tests {
         check(r#"bp main "k; g"; g"#, r#"bp main "k; g""#, " g");
         check(r#".echo "a\";b"; k"#, r#".echo "a\";b""#, " k");
         check(".if (1) {k; g}; k", ".if (1) {k; g}", " k");
+        check("?? ';'; k", "?? ';'", " k");
+        check("?? *p == '\"' && L'{' != c; k", "?? *p == '\"' && L'{' != c", " k");
+        check(r"r al = '\'';k", r"r al = '\''", "k");
+        check("?? 1'000 + 2'000; k", "?? 1'000 + 2'000", " k");
+        check("? 1'0; k '", "? 1'0", " k '");
+        check(".echo it's; j x 'k';'g'", ".echo it's", " j x 'k';'g'");
+        check("j x ' k ';' g'", "j x ' k '", "' g'");
         check("k", "k", "");
         check(";k", "", "k");
         check(r#"bp main "unfinished; g"#, r#"bp main "unfinished; g"#, "");
