@@ -82,3 +82,40 @@ fn conditions_that_call_functions_are_refused_when_they_are_set() {
     let output = cdb(lists(), script);
     assert!(part(&output, "dv").contains("depth = 0n5"), "{output}");
 }
+
+/// Debug info has no names for methods of traits but `{impl#0}`; the linker has.
+#[test]
+fn methods_of_traits_are_named_as_paths_of_rust() {
+    const SHAPES: &str = r#"
+use std::hint::black_box;
+struct Circle(f64);
+trait Shape {
+    fn area(&self) -> f64;
+}
+impl Shape for Circle {
+    #[inline(never)]
+    fn area(&self) -> f64 { black_box(self.0) * 3.0 }
+}
+impl Shape for Vec<u8> {
+    #[inline(never)]
+    fn area(&self) -> f64 { black_box(self.len()) as f64 }
+}
+fn main() {
+    println!("{} {}", Circle(2.0).area(), vec![1u8].area());
+}
+"#;
+    for mangling in ["legacy", "v0"] {
+        let flags = format!("-g -C symbol-mangling-version={mangling}");
+        let program = Build::source(Compiler::Rustc, "shapes", SHAPES).flags(&flags).path();
+        let script = "bp <shapes::Circle as shapes::Shape>::area; bu shapes!<Vec<u8> as Shape>::area; bl; g; .echo [1]; k 1; \
+                      g; .echo [2]; k 1; .echo [x]; .catch {? <Circle as Display>::area}; ?? &<Circle as Shape>::area";
+        let output = cdb(&program, script);
+        let first = part(&output, "1").lines().nth(1).unwrap_or_default();
+        let second = part(&output, "2").lines().nth(1).unwrap_or_default();
+        assert!(first.contains("shapes!shapes::{impl#0}::area"), "{mangling}: {output}");
+        assert!(second.contains("shapes!shapes::{impl#1}::area"), "{mangling}: {output}");
+        let rest = part(&output, "x");
+        assert!(rest.contains("Couldn't resolve error at '<Circle as Display>::area'"), "{mangling}: {output}");
+        assert!(rest.contains("shapes!shapes::{impl#0}::area"), "{mangling}: {output}");
+    }
+}

@@ -82,6 +82,8 @@ impl TestScope {
             ("ns::box<int>::get", vec![Va(0x40_4000)]),
             ("main.cold", vec![Va(0x40_5000)]),
             ("crate::thing::{closure#0}", vec![Va(0x40_6000)]),
+            ("<a::B as c::D<u8>>::method", vec![Va(0x40_7000)]),
+            ("<fn(i32) -> a::B as c::D>::method", vec![Va(0x40_8000)]),
         ];
         TestScope { registers, bytes, locals: locals.into(), symbols: symbols.into(), unknown: None }
     }

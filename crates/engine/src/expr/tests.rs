@@ -204,6 +204,12 @@ fn masm_memory_and_names() {
     masm("@!\"prog!ns::box<int>::get\"", 0x40_4000);
     masm("ns::box<int>::get + 4", 0x40_4004);
     masm("crate::thing::{closure#0}", 0x40_6000);
+    masm("<a::B as c::D<u8>>::method", 0x40_7000);
+    masm("4 + prog!<a::B as c::D<u8>>::method", 0x40_7004);
+    masm("<fn(i32) -> a::B as c::D>::method", 0x40_8000);
+    masm("1 < <a::B as c::D<u8>>::method", 1);
+    masm_fails("<a::B as c::D>", "syntax error at '<a::B as c::D>'");
+    masm_fails("<a::B>::", "syntax error at '<a::B>::'");
     masm("n", 0x1000);
     masm("poi(p)", 0x1000);
     masm("@rax", 0x1234_5678);

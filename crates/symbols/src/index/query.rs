@@ -6,7 +6,7 @@ use super::names::{split_components, without_arguments};
 use super::strings::{Place, Source};
 use super::write::{HAS_DWO_ID, HAS_SIGNATURE, IS_ENTERED, IS_SYMBOL};
 use crate::debug_info::{TypeSignature, UnitSpan};
-use crate::demangle::text;
+use crate::demangle::{demangle_name, text};
 use crate::hash::folded_hash;
 use crate::split::{Origin, Piece, PiecePlace};
 use crate::{DieRef, DieSection, ElfSymbolBinding, ElfSymbolKind, ElfSymbolSource, ImageRange, Problem, UnitIndex};
@@ -411,7 +411,7 @@ impl Index {
             NameHit::Entry(id) => {
                 let components = self.components(id);
                 let mut actual = components.iter().map(|part| part.as_ref());
-                unmatched_scopes(typed, &mut actual, case)
+                unmatched_scopes(typed, &mut actual, case).or_else(|| self.match_linkage(id, typed, case))
             }
             NameHit::Symbol(id) => {
                 let symbol = self.symbol(id)?;
@@ -422,6 +422,20 @@ impl Index {
                 unmatched_scopes(typed, &mut split_components(&display).into_iter().rev(), case)
             }
         }
+    }
+
+    /// The same by the linkage name, for what debug info of Rust has no names of: `<T as Trait>` is `{impl#0}` there.
+    fn match_linkage(&self, id: EntryId, typed: &[&str], case: CaseRule) -> Option<usize> {
+        if !typed.iter().any(|part| part.starts_with('<')) {
+            return None;
+        }
+        let start = self.code_of(id).first()?.start;
+        let here = self.symbols_below(start).take_while(|(_, symbol)| symbol.address == start.0);
+        here.filter_map(|(_, symbol)| {
+            let name = demangle_name(&text(self.at(symbol.name)))?;
+            unmatched_scopes(typed, &mut split_components(&name).into_iter().rev(), case)
+        })
+        .min()
     }
 
     /// How many leading records of a table satisfy `before`, if those that do come first.
@@ -451,6 +465,14 @@ fn same_component(typed: &str, actual: &str, case: CaseRule) -> bool {
     if same(typed, actual, case) {
         return true;
     }
+    if let (Some(typed), Some(actual)) = (qualified_self(typed), qualified_self(actual)) {
+        // `<Circle as Shape>` for `<prog::Circle as prog::Shape>`.
+        return match (typed.1, actual.1) {
+            (Some(wanted), Some(of)) => ends_alike(typed.0, actual.0, case) && ends_alike(wanted, of, case),
+            (None, None) => ends_alike(typed.0, actual.0, case),
+            _ => false,
+        };
+    }
     if typed.contains('<') {
         // `vector<int>` for `vector<int >`, `map<a,b>` for `map<a, b>`: spaces do not tell types apart here.
         let squeeze = |name: &str| name.split_whitespace().collect::<String>();
@@ -458,6 +480,30 @@ fn same_component(typed: &str, actual: &str, case: CaseRule) -> bool {
     }
     let plain = without_arguments(actual.as_bytes());
     plain.len() < actual.len() && same(typed, &text(plain), case)
+}
+
+/// Type and trait of `<Type as Trait>`; `<Type>` has no trait.
+fn qualified_self(component: &str) -> Option<(&str, Option<&str>)> {
+    let inner = component.strip_prefix('<')?.strip_suffix('>')?;
+    let mut depth = 0_usize;
+    for (at, letter) in inner.char_indices() {
+        match letter {
+            '>' if inner[..at].ends_with('-') => {}
+            '<' | '(' | '[' => depth += 1,
+            '>' | ')' | ']' => depth = depth.checked_sub(1)?,
+            ' ' if depth == 0 && inner[at..].starts_with(" as ") => {
+                return Some((&inner[..at], Some(&inner[at + 4..])));
+            }
+            _ => {}
+        }
+    }
+    Some((inner, None))
+}
+
+/// Whether one path is the end of the other.
+fn ends_alike(typed: &str, actual: &str, case: CaseRule) -> bool {
+    let typed = split_components(typed.trim());
+    unmatched_scopes(&typed, &mut split_components(actual.trim()).into_iter().rev(), case).is_some()
 }
 
 fn same(left: &str, right: &str, case: CaseRule) -> bool {
@@ -485,6 +531,14 @@ mod tests {
         check("x::c", "a::b::c", None);
         check("z::a::b::c", "a::b::c", None);
         check("f", "(anonymous namespace)::f", Some(0));
+        check("<Circle as Shape>::area", "<prog::Circle as prog::Shape>::area", Some(0));
+        check("<prog::Circle as prog::Shape>::area", "<prog::Circle as prog::Shape>::area", Some(0));
+        check("<Vec<u8> as Shape>::area", "<alloc::vec::Vec<u8> as prog::Shape>::area", Some(0));
+        check("<Vec<u16> as Shape>::area", "<alloc::vec::Vec<u8> as prog::Shape>::area", None);
+        check("<Circle as Display>::area", "<prog::Circle as prog::Shape>::area", None);
+        check("<Circle>::grow", "<prog::Circle>::grow", Some(0));
+        check("<Circle>::grow", "<prog::Circle as prog::Grow>::grow", None);
+        check("<fn(i32) -> B as Shape>::area", "<fn(i32) -> B as prog::Shape>::area", Some(0));
         check("a::f", "a::(anonymous namespace)::f", Some(0));
         check("vector::size", "std::vector<int, std::allocator<int> >::size", Some(1));
         check("vector<int,std::allocator<int>>::size", "std::vector<int, std::allocator<int> >::size", Some(1));

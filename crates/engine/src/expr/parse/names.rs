@@ -27,7 +27,8 @@ impl Parser<'_, '_> {
             return Ok(None);
         }
         let mut after = self.cursor.rest().chars();
-        let separator = after.next() == Some('!') && after.next().is_some_and(|c| starts_name(c) || c == '"');
+        let separator =
+            after.next() == Some('!') && after.next().is_some_and(|c| starts_name(c) || matches!(c, '"' | '<'));
         if !separator {
             return Ok(Some(Name::plain(&first)));
         }
@@ -46,7 +47,7 @@ impl Parser<'_, '_> {
         if self.cursor.rest().starts_with("::") {
             self.cursor.advance(2);
         }
-        let mut text = String::new();
+        let mut text = self.qualified_self();
         loop {
             let part = self.name_part();
             if part.is_empty() {
@@ -66,10 +67,23 @@ impl Parser<'_, '_> {
                 _ => break,
             }
         }
-        if text.is_empty() {
+        if text.is_empty() || text.ends_with("::") {
             self.cursor.rewind(start);
+            return String::new();
         }
         text
+    }
+
+    /// What a path of Rust begins with that names a method of a trait: `<Type as Trait>::`, and `<Type>::`. Empty (nothing
+    /// taken) if none is here; in no language an operand begins with `<` otherwise.
+    fn qualified_self(&mut self) -> String {
+        let rest = self.cursor.rest();
+        let whole = balanced(rest).filter(|part| rest[part.len()..].starts_with("::")).unwrap_or_default();
+        if whole.is_empty() {
+            return String::new();
+        }
+        self.cursor.advance(whole.len() + 2);
+        format!("{whole}::")
     }
 
     /// One part between `::`: a word, `~word`, `{closure#0}`, `operator==`. Dots are part of a word when another word
@@ -155,6 +169,8 @@ fn balanced(text: &str) -> Option<&str> {
     let mut depth = 0usize;
     for (at, c) in text.char_indices() {
         match c {
+            // What a function returns.
+            '>' if text[..at].ends_with('-') => {}
             '<' | '(' | '[' => depth += 1,
             '>' | ')' | ']' => {
                 depth = depth.checked_sub(1)?;
