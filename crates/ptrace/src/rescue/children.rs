@@ -3,6 +3,8 @@
 //! A fork child that is not followed is cleaned at its fork event. If the worker died before that, nobody knows of the
 //! child but its parent. It is looked for as a child of a debuggee, or, since it may be an orphan already, as a later
 //! process of the same executable. Whether it has our bytes is for the caller to see, byte by byte and mapping by mapping.
+//! The same bytes are in another session's debuggee that runs the same program and has the same breakpoints; but that one
+//! is traced for as long as they are there ([`is_another_session_s`]).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,6 +52,18 @@ pub(super) fn find(
         }
     }
     found
+}
+
+/// Whether somebody traces a process who is not about to end, as a dead worker is that has yet to let go of it.
+///
+/// Asked after bytes like ours were seen in it, this tells whose they are: who plants some traces the process already, and
+/// takes them away before he lets it go.
+pub(super) fn is_another_session_s(process: ProcessId) -> bool {
+    /// `PF_EXITING` (include/linux/sched.h), set before a task closes its files.
+    const EXITING: u64 = 4;
+    let proc = ProcRoot::default();
+    let tracer = proc.status(process.0).map_or(0, |status| status.tracer);
+    tracer != 0 && proc.stat(tracer).is_some_and(|tracer| tracer.flags & EXITING == 0)
 }
 
 /// A file, whatever its name.

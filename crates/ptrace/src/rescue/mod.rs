@@ -16,7 +16,7 @@
 //! 4. The lifeline is taken away: the program's signal actions are put back, and what was mapped for pads is unmapped,
 //!    once all threads are stopped and none is there or will return there.
 //! 5. Children of debuggees that were forked with our bytes in them, and that the worker did not come to tell of, are
-//!    looked for and cleaned.
+//!    looked for and cleaned. Debuggees of other sessions are left alone, whatever is in them.
 //!
 //! A thread in uninterruptible sleep is not waited for: [`Rescuer::continue_rescue`] takes it up later.
 //!
@@ -289,21 +289,19 @@ impl Rescuer {
     ) {
         let known: BTreeSet<ProcessId> = image.processes.iter().map(|process| process.process).collect();
         for (child, parent) in children::find(image, living, &known) {
+            let sites: Vec<&JournaledSite> = image.sites.iter().filter(|site| site.process == parent).collect();
             // The worker may have put the bytes back and died before it came to the rest.
-            let mut concerned = threads::Plan::for_child(image, parent).remains_in(child);
-            for site in image.sites.iter().filter(|site| site.process == parent) {
-                if sites::is_jump(site) {
-                    concerned |= ProcessMemory::open(child).is_ok_and(|memory| sites::stands(&memory, site));
-                    continue;
-                }
-                let outcome = self.restore_site(site, child);
-                report.sites_restored += u32::from(outcome == SiteOutcome::Restored);
-                concerned |= outcome == SiteOutcome::Restored;
+            let has_any = |memory: ProcessMemory| sites.iter().any(|site| sites::stands(&memory, child, site));
+            let concerned = threads::Plan::for_child(image, parent).remains_in(child)
+                || ProcessMemory::open(child).is_ok_and(has_any);
+            if !concerned || children::is_another_session_s(child) {
+                continue;
             }
-            if concerned {
-                self.put_right(image, child, parent, &[], deadline, report);
-                report.children.push(child);
+            for site in sites.into_iter().filter(|site| !sites::is_jump(site)) {
+                report.sites_restored += u32::from(self.restore_site(site, child) == SiteOutcome::Restored);
             }
+            self.put_right(image, child, parent, &[], deadline, report);
+            report.children.push(child);
         }
     }
 }

@@ -24,10 +24,12 @@ pub(super) fn is_jump(site: &JournaledSite) -> bool {
     site.original.len() > 1
 }
 
-/// Whether our bytes stand at a site.
-pub(super) fn stands(memory: &ProcessMemory, site: &JournaledSite) -> bool {
+/// Whether our bytes stand at a site, in the memory of `process`: the site's own, or a fork child of it.
+pub(super) fn stands(memory: &ProcessMemory, process: ProcessId, site: &JournaledSite) -> bool {
     let mut present = vec![0; site.replacement.len()];
-    memory.read(site.at, &mut present) == present.len() && present == site.replacement
+    memory.read(site.at, &mut present) == present.len()
+        && present == site.replacement
+        && is_mapped_as_before(process, site)
 }
 
 /// Restores one site through `memory`, which is that of `process`: the site's own, or a fork child of it.

@@ -60,7 +60,11 @@ struct Debuggee {
 
 impl Debuggee {
     fn start(nanoseconds: u64) -> Debuggee {
-        let program = Build::source(Compiler::Gcc, "abandoned", DEBUGGEE).flags("-O1").path();
+        Debuggee::built(nanoseconds, "-O1")
+    }
+
+    fn built(nanoseconds: u64, flags: &str) -> Debuggee {
+        let program = Build::source(Compiler::Gcc, "abandoned", DEBUGGEE).flags(flags).path();
         let mut running = Running::start(program, &[&nanoseconds.to_string()]);
         let site = running.line();
         let site = Va(u64::from_str_radix(site.trim_start_matches("0x"), 16).unwrap());
@@ -412,6 +416,21 @@ fn a_child_that_nobody_told_of_is_cleaned() {
     assert_eq!(ProcRoot::default().stat(child.0).unwrap().parent, debuggee.id().0);
     kill_process(Pid::from_raw(child.0 as i32).unwrap(), Signal::KILL).unwrap();
     debuggee.assert_unharmed();
+}
+
+/// The same program, later, with a breakpoint at the same place: all that a child forked by the first one would show.
+#[test]
+fn another_session_keeps_its_breakpoints() {
+    let start = || Debuggee::built(SELDOM, "-O1 -no-pie");
+    let (debuggee, other) = (start(), start());
+    let worker = Worker::start("stopped", debuggee.id(), debuggee.site);
+    let others_worker = Worker::start("stopped", other.id(), other.site);
+    let report = rescue_while_stopped(&debuggee, worker);
+    assert_eq!((report.sites_restored, &report.children[..]), (1, &[][..]), "{report}");
+    debuggee.assert_unharmed();
+    assert_eq!(text_differences(other.id().0), [other.site.0]);
+    rescue_while_stopped(&other, others_worker);
+    other.assert_unharmed();
 }
 
 #[test]
