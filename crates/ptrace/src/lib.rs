@@ -11,6 +11,7 @@
 //! * [`rescue`]: the guardian's part, which undoes it then.
 //! * `pages`: the protection of pages of a program, which `breakpoints` takes to watch data beyond the debug registers.
 //! * `remote_call`: system calls in a debuggee's thread that restore themselves.
+//! * `seccomp`: sleeping threads whose system call filter would end them for having been stopped.
 //! * [`lifeline`]: what keeps a debuggee alive when a breakpoint outlives its server.
 //!
 //! Symbols, expressions and the wire are for the crates above. All unsafe code is in `sys`.
@@ -32,6 +33,7 @@ mod pages;
 pub mod regions;
 mod remote_call;
 pub mod rescue;
+mod seccomp;
 mod step;
 mod sys;
 mod tracer;

@@ -40,8 +40,8 @@ pub(crate) const SCRATCH: u64 = 256;
 const USER_CS: u64 = 0x33;
 const CS: usize = 17;
 /// Words of the arguments in `user_regs_struct`: rdi, rsi, rdx, r10, r8, r9.
-const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
-const RAX: usize = 10;
+pub(crate) const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
+pub(crate) const RAX: usize = 10;
 /// `PTRACE_EVENT_STOP`.
 const EVENT_STOP: i32 = 128;
 /// `EFLAGS`: trap, direction.

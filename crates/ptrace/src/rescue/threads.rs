@@ -11,6 +11,7 @@ use super::RescueReport;
 use super::remains::Remains;
 use crate::journal::{JournalImage, JournaledPages, JournaledSite, JournaledThread};
 use crate::memory::{ProcessMemory, has_memory};
+use crate::seccomp;
 use crate::sys::ptrace::{self, Go, RawSigInfo};
 use crate::sys::ptrace_registers as registers;
 use crate::sys::ptrace_wait::{Decoded, Whom, wait_now};
@@ -381,6 +382,9 @@ impl Captives {
                 if let Decoded::Stopped { signal, event } = status.decode() {
                     // At an event stop nothing is about to be delivered; in a group-stop it stays when let go.
                     let signal = if event == EVENT_STOP || event != 0 { 0 } else { signal & 0x7f };
+                    if let Ok(general) = registers::general(thread) {
+                        seccomp::begin_anew(thread, &general);
+                    }
                     stopped.insert(thread, Stop { process, signal, held: None });
                 }
                 false

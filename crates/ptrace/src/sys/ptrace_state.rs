@@ -1,6 +1,7 @@
 //! ptrace(2): facts about a stopped thread that decide whether a call can be made in it.
 
 use libc::pid_t;
+use rustix::io::Errno;
 
 use super::{Request, result};
 
@@ -48,6 +49,31 @@ pub(crate) fn syscall_stop(tid: u32) -> SyscallStop {
         Some(SYSCALL_INFO_EXIT) => SyscallStop::Return,
         _ => SyscallStop::None,
     }
+}
+
+/// Instructions of a filter (seccomp(2)) of the stopped thread, each a `struct sock_filter` as one word; `index` 0 is the
+/// filter that was added last.
+///
+/// # Errors
+/// `NOENT` behind the last one, `INVAL` for a thread without any, `ACCESS` without CAP_SYS_ADMIN or with a filter on the caller.
+/// Source: kernel/seccomp.c, `seccomp_get_filter`.
+pub(crate) fn seccomp_filter(tid: u32, index: u64) -> Result<Vec<u64>, Errno> {
+    /// `PTRACE_SECCOMP_GET_FILTER`.
+    const SECCOMP_GET_FILTER: Request = 0x420c;
+    /// `BPF_MAXINSNS` (include/uapi/linux/bpf_common.h).
+    const LONGEST: usize = 4096;
+    let mut filter = vec![0_u64; LONGEST];
+    // SAFETY: the kernel writes at most `BPF_MAXINSNS` instructions of 8 bytes.
+    let count = result(unsafe {
+        libc::ptrace(
+            SECCOMP_GET_FILTER,
+            tid as pid_t,
+            index as *mut libc::c_void,
+            filter.as_mut_ptr().cast::<libc::c_void>(),
+        )
+    })?;
+    filter.truncate(count as usize);
+    Ok(filter)
 }
 
 /// A request that fills a structure whose size is the address argument.

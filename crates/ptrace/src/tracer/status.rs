@@ -4,6 +4,7 @@ use outpost_base::ThreadId;
 use outpost_target::{ExitStatus, StopReason};
 
 use super::{State, Tracer, family};
+use crate::seccomp;
 use crate::sys::ptrace_registers::word;
 use crate::sys::ptrace_state::{SyscallStop, syscall_stop};
 use crate::sys::ptrace_wait::{Decoded, WaitStatus};
@@ -34,6 +35,10 @@ impl Tracer {
         if thread.mask_before_step.is_some() {
             self.restore_mask_before_step(tid);
         }
+        let is_fault = matches!(signal, libc::SIGTRAP | libc::SIGILL | libc::SIGSEGV);
+        if event == libc::PTRACE_EVENT_STOP || (event == 0 && !is_fault && signal != libc::SIGTRAP | 0x80) {
+            self.begin_call_anew(tid);
+        }
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         if self.processes.get(&thread.process).is_some_and(|process| process.leaving) {
             return self.let_go_late(tid, signal, event);
@@ -61,6 +66,16 @@ impl Tracer {
             libc::PTRACE_EVENT_EXEC => self.execed(tid),
             libc::PTRACE_EVENT_EXIT => self.exiting(tid),
             _ => self.settle(tid),
+        }
+    }
+
+    /// A thread that its system call filter would end for how it goes on with a sleep begins that anew; at once, should we die.
+    fn begin_call_anew(&mut self, tid: ThreadId) {
+        if let Some(registers) = self.registers(tid)
+            && let Some(anew) = seccomp::begin_anew(tid.0, &registers)
+            && let Some(thread) = self.threads.get_mut(&tid)
+        {
+            thread.registers = Some(anew);
         }
     }
 

@@ -8,6 +8,7 @@ mod calls;
 mod common;
 mod events;
 mod family;
+mod sandbox;
 mod speed;
 mod steps;
 mod watching;
