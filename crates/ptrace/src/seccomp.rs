@@ -9,6 +9,10 @@
 //! The kernel shows filters to CAP_SYS_ADMIN alone (`PTRACE_SECCOMP_GET_FILTER`). Without it nothing is changed, nor where the
 //! filter allows the call: it keeps the time that is left, which is better.
 
+use std::fs;
+
+use outpost_base::ProcessId;
+
 use crate::remote_call::{ARGUMENTS, RAX};
 use crate::sys::ptrace_registers::{self, GeneralRegisters, word};
 use crate::sys::ptrace_state::seccomp_filter;
@@ -25,20 +29,36 @@ const DATA: usize = 64;
 /// Makes a stopped thread begin its system call anew, if it is to go on with one in a way that its filter does not allow.
 /// Gives its registers as they are then; `None`: they are as they were.
 pub(crate) fn begin_anew(tid: u32, registers: &GeneralRegisters) -> Option<GeneralRegisters> {
-    let number = registers.0[word::ORIG_RAX];
-    if registers.0[RAX] as i64 != ERESTART_RESTARTBLOCK
-        || ![libc::SYS_nanosleep, libc::SYS_clock_nanosleep, libc::SYS_poll, libc::SYS_futex].contains(&(number as i64))
-    {
-        return None;
-    }
+    let number = waits(registers)?;
     let filters: Vec<Vec<u64>> = (0..MAX_FILTERS).map_while(|index| seccomp_filter(tid, index).ok()).collect();
     let allows = |number: i64| {
         let data = data_of(number as u32, registers);
         filters.iter().all(|filter| is_allowed(run(filter, &data)))
     };
-    if allows(libc::SYS_restart_syscall) || !allows(number as i64) {
-        return None;
+    if allows(libc::SYS_restart_syscall) || !allows(number) { None } else { made_again(tid, registers) }
+}
+
+/// The same for a thread of a process of which it is known: the guardian may not see filters any more.
+pub(crate) fn begin_anew_as_known(process: ProcessId, tid: u32) {
+    let status = fs::read_to_string(format!("/proc/{process}/task/{tid}/status")).unwrap_or_default();
+    // SECCOMP_MODE_FILTER.
+    let is_filtered = status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"));
+    if is_filtered
+        && let Ok(registers) = ptrace_registers::general(tid)
+        && waits(&registers).is_some()
+    {
+        made_again(tid, &registers);
     }
+}
+
+/// The call that a thread is to go on with, if it can as well be made again.
+fn waits(registers: &GeneralRegisters) -> Option<i64> {
+    let number = registers.0[word::ORIG_RAX] as i64;
+    let calls = [libc::SYS_nanosleep, libc::SYS_clock_nanosleep, libc::SYS_poll, libc::SYS_futex];
+    (registers.0[RAX] as i64 == ERESTART_RESTARTBLOCK && calls.contains(&number)).then_some(number)
+}
+
+fn made_again(tid: u32, registers: &GeneralRegisters) -> Option<GeneralRegisters> {
     let mut anew = *registers;
     anew.0[RAX] = ERESTARTNOHAND as u64;
     ptrace_registers::set_general(tid, &anew).ok().map(|()| anew)

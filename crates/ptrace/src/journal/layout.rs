@@ -5,7 +5,7 @@
 //!
 //! | table | words | word 0 | then |
 //! | --- | --- | --- | --- |
-//! | processes | 4 | valid | process id, origin, start in clock ticks |
+//! | processes | 4 | valid | process id, flags, start in clock ticks |
 //! | sites | 12 | valid | space, process, address, length, original (2), replacement (2), device, inode, file offset |
 //! | threads | 20 | valid | process and thread id, flags and held signal, its information (16), zero |
 //! | regions | 6 | valid | process, address, length, kind, zero |
@@ -25,7 +25,7 @@ use crate::sys::shared;
 /// `OUTPJRNL`.
 pub(super) const MAGIC: u64 = u64::from_be_bytes(*b"OUTPJRNL");
 /// Changes with the layout; writer and reader are one program, so that others are refused, not converted.
-pub(super) const VERSION: u64 = 3;
+pub(super) const VERSION: u64 = 4;
 
 pub(super) const HEADER_WORDS: usize = 64;
 pub(super) const WORD_MAGIC: usize = 0;
@@ -80,6 +80,10 @@ impl Table {
         WORD_USED + self.index
     }
 }
+
+/// Bits of a process's flags.
+pub(super) const PROCESS_CREATED: u64 = 1;
+pub(super) const PROCESS_BEGINS_ANEW: u64 = 2;
 
 /// Bits of a thread's flags; the held signal is in the upper half.
 pub(super) const THREAD_DEBUG_REGISTERS: u64 = 1;

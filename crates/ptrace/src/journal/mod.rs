@@ -37,6 +37,11 @@ pub trait Journal {
     /// The session is about to trace `process`; `created`: it also made it, and ends it when it ends itself.
     fn process_joined(&mut self, process: ProcessId, created: bool);
 
+    /// A filter of its threads' system calls forbids how a stopped sleep of `process` goes on: whoever stops it has to care.
+    fn begins_anew(&mut self, process: ProcessId) {
+        let _ = process;
+    }
+
     /// Nothing of ours is left in `process`, or it is gone.
     fn process_left(&mut self, process: ProcessId);
 

@@ -44,6 +44,8 @@ pub struct JournaledProcess {
     pub process: ProcessId,
     /// Whether the session created it.
     pub created: bool,
+    /// Whether a filter of its threads' system calls forbids how a stopped sleep goes on.
+    pub begins_anew: bool,
     /// Its start in clock ticks since that of the machine, to tell it from a later one of the same id; 0: not known.
     pub start_ticks: u64,
 }
@@ -231,8 +233,9 @@ fn process_id(word: u64) -> Option<ProcessId> {
 }
 
 fn process(fields: &[u64]) -> Option<JournaledProcess> {
-    let [process, created, start_ticks] = *fields else { return None };
-    Some(JournaledProcess { process: process_id(process)?, created: created == 1, start_ticks })
+    let [process, flags, start_ticks] = *fields else { return None };
+    let (created, begins_anew) = (flags & PROCESS_CREATED != 0, flags & PROCESS_BEGINS_ANEW != 0);
+    Some(JournaledProcess { process: process_id(process)?, created, begins_anew, start_ticks })
 }
 
 fn site(fields: &[u64]) -> Option<JournaledSite> {

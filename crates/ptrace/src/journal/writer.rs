@@ -212,9 +212,20 @@ impl Journal for SharedJournal {
     fn process_joined(&mut self, process: ProcessId, created: bool) {
         // The start tells this process from a later one of the same id.
         let start = ProcRoot::default().stat(process.0).map_or(0, |stat| stat.start_ticks);
-        self.put(|journal| &mut journal.processes, process, &[u64::from(process.0), u64::from(created), start]);
+        self.put(
+            |journal| &mut journal.processes,
+            process,
+            &[u64::from(process.0), u64::from(created) * PROCESS_CREATED, start],
+        );
         if let Some(notifier) = &mut self.notifier {
             notifier();
+        }
+    }
+
+    fn begins_anew(&mut self, process: ProcessId) {
+        if let Some(slot) = self.processes.by_key.get(&process) {
+            let flags = PROCESSES.record(*slot) + 2;
+            self.store(flags, self.load(flags) | PROCESS_BEGINS_ANEW);
         }
     }
 

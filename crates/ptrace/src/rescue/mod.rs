@@ -182,7 +182,7 @@ impl Rescuer {
         if !plan.is_needed() {
             return;
         }
-        let mut captives = threads::seize_all(process, Captives::default(), deadline);
+        let mut captives = threads::seize_all(process, Captives::of(image, of), deadline);
         // Kernels may let nobody but a tracer write to code (CONFIG_PROC_MEM_FORCE_PTRACE), which we are now.
         for site in failed.iter().filter(|site| site.process == of) {
             if self.restore_site(site, process) == SiteOutcome::Restored {

@@ -17,12 +17,17 @@ const ROLE: &str = "OUTPOST_TEST_WORKER";
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Prints the address of `site`, then calls it for ever, with a pause between two calls, and counts signals; prints the
-/// sum now and then, which is the number of calls as long as each did its work. SIGTERM ends it with code 7.
+/// sum now and then, which is the number of calls as long as each did its work. SIGTERM ends it with code 7. With a second
+/// argument it is ended by restart_syscall(2).
 const DEBUGGEE: &str = r#"
     #define _GNU_SOURCE
+    #include <linux/filter.h>
+    #include <linux/seccomp.h>
     #include <signal.h>
     #include <stdio.h>
     #include <stdlib.h>
+    #include <sys/prctl.h>
+    #include <sys/syscall.h>
     #include <sys/wait.h>
     #include <time.h>
     #include <unistd.h>
@@ -32,7 +37,14 @@ const DEBUGGEE: &str = r#"
     static void end(int signal) { (void)signal; _exit(7); }
     __attribute__((noinline, noclone)) int site(int value) { __asm__ volatile("" ::: "memory"); return value + 1; }
     int main(int argc, char **argv) {
-        (void)argc;
+        struct sock_filter filter[] = {
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_restart_syscall, 0, 1),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog program = { 4, filter };
+        if (argc > 2 && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))) return 1;
         struct sigaction action = { .sa_sigaction = count, .sa_flags = SA_SIGINFO };
         sigaction(SIGUSR1, &action, 0);
         signal(SIGUSR2, forked);
@@ -60,12 +72,12 @@ struct Debuggee {
 
 impl Debuggee {
     fn start(nanoseconds: u64) -> Debuggee {
-        Debuggee::built(nanoseconds, "-O1")
+        Debuggee::built(&[&nanoseconds.to_string()], "-O1")
     }
 
-    fn built(nanoseconds: u64, flags: &str) -> Debuggee {
+    fn built(arguments: &[&str], flags: &str) -> Debuggee {
         let program = Build::source(Compiler::Gcc, "abandoned", DEBUGGEE).flags(flags).path();
-        let mut running = Running::start(program, &[&nanoseconds.to_string()]);
+        let mut running = Running::start(program, arguments);
         let site = running.line();
         let site = Va(u64::from_str_radix(site.trim_start_matches("0x"), 16).unwrap());
         Debuggee { running, site }
@@ -184,6 +196,14 @@ impl Part {
                 self.journal.site_planned(AddressSpaceId(1), self.process, self.site, &original, &[INT3]);
                 say("ready");
                 std::thread::sleep(LIMIT);
+            }
+            "sandboxed" => {
+                self.journal.begins_anew(self.process);
+                self.plant();
+                self.stop();
+                self.step_over();
+                say("ready");
+                self.serve_hits();
             }
             "stopped" => {
                 ptrace::interrupt(self.thread).unwrap();
@@ -421,7 +441,7 @@ fn a_child_that_nobody_told_of_is_cleaned() {
 /// The same program, later, with a breakpoint at the same place: all that a child forked by the first one would show.
 #[test]
 fn another_session_keeps_its_breakpoints() {
-    let start = || Debuggee::built(SELDOM, "-O1 -no-pie");
+    let start = || Debuggee::built(&[&SELDOM.to_string()], "-O1 -no-pie");
     let (debuggee, other) = (start(), start());
     let worker = Worker::start("stopped", debuggee.id(), debuggee.site);
     let others_worker = Worker::start("stopped", other.id(), other.site);
@@ -431,6 +451,17 @@ fn another_session_keeps_its_breakpoints() {
     assert_eq!(text_differences(other.id().0), [other.site.0]);
     rescue_while_stopped(&other, others_worker);
     other.assert_unharmed();
+}
+
+/// Stopping it in its sleep would end it, if it went on as others do.
+#[test]
+fn a_sandboxed_sleep_is_not_the_end() {
+    let debuggee = Debuggee::built(&[&SELDOM.to_string(), "sandboxed"], "-O1");
+    let worker = Worker::start("sandboxed", debuggee.id(), debuggee.site);
+    wait_until("it sleeps", LIMIT, || ProcRoot::default().stat(debuggee.id().0).unwrap().state == 'S');
+    let report = worker.kill_and_rescue();
+    assert_eq!((report.sites_restored, report.threads_stopped), (1, 1), "{report}");
+    debuggee.assert_unharmed();
 }
 
 #[test]

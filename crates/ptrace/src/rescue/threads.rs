@@ -56,6 +56,8 @@ pub(super) struct Captives {
     stopped: BTreeMap<u32, Stop>,
     /// Seized and told to stop, not stopped yet: in uninterruptible sleep, or the parent of a vfork.
     awaited: BTreeMap<u32, ProcessId>,
+    /// A filter forbids how their sleeps would go on.
+    begins_anew: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -373,17 +375,23 @@ fn threads_of(process: ProcessId) -> Vec<u32> {
 }
 
 impl Captives {
+    /// None yet of a process whose records in the journal are those of `of`.
+    pub(super) fn of(image: &JournalImage, of: ProcessId) -> Captives {
+        let begins_anew = image.processes.iter().any(|process| process.process == of && process.begins_anew);
+        Captives { begins_anew, ..Captives::default() }
+    }
+
     /// Looks which of the awaited threads have stopped or ended.
     fn collect(&mut self) {
-        let stopped = &mut self.stopped;
+        let (stopped, begins_anew) = (&mut self.stopped, self.begins_anew);
         self.awaited.retain(|&thread, &mut process| match wait_now(Whom::Thread(thread)) {
             Ok(None) => true,
             Ok(Some((_, status))) => {
                 if let Decoded::Stopped { signal, event } = status.decode() {
                     // At an event stop nothing is about to be delivered; in a group-stop it stays when let go.
                     let signal = if event == EVENT_STOP || event != 0 { 0 } else { signal & 0x7f };
-                    if let Ok(general) = registers::general(thread) {
-                        seccomp::begin_anew(thread, &general);
+                    if begins_anew {
+                        seccomp::begin_anew_as_known(process, thread);
                     }
                     stopped.insert(thread, Stop { process, signal, held: None });
                 }

@@ -76,6 +76,7 @@ impl Tracer {
             && let Some(thread) = self.threads.get_mut(&tid)
         {
             thread.registers = Some(anew);
+            self.journal.begins_anew(thread.process);
         }
     }
 
