@@ -82,6 +82,7 @@ transcripts! {
     locals
     logpoints
     logpoints_hot
+    members
     missed
     modules
     objects

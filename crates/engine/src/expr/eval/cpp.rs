@@ -1,7 +1,7 @@
 //! C++: typed values, assignment to the debuggee, calls as far as the scope makes them.
 
 use outpost_base::Va;
-use outpost_symbols::{ElementKey, NoElement, PointerFlavour, Scalar, Type, TypeKind, Unavailable, Value};
+use outpost_symbols::{ElementKey, Language, NoElement, PointerFlavour, Scalar, Type, TypeKind, Unavailable, Value};
 
 use super::assign::{assign, snapshot, stepped};
 use super::number::{Number, apply, wrap};
@@ -63,7 +63,7 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
                 }
                 value = dereference(&value, scope)?;
             }
-            member_of(&value, member, scope)
+            if *arrow { member_of(&value, member, scope) } else { member_through(value, member, scope) }
         }
         Cpp::Index(array, index) => {
             let array = evaluate(array, scope)?;
@@ -272,12 +272,34 @@ fn smart_target(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError
     if let Some(target) = scope.smart_pointer(value, PointerUse::Target)? {
         return dereference(&target, scope);
     }
+    led_to(value, scope).unwrap_or_else(|| Err(operand("*", "the operand is no pointer")))
+}
+
+/// What an object leads to that is a pointer by its view; `None` if it is no such object.
+fn led_to(value: &Value, scope: &mut dyn Scope) -> Option<Result<Value, ExprError>> {
     let mut target = None;
     scope.in_batches(&mut |memory| target = value.leads_to(memory));
-    match target {
-        Some(target) => target.map_err(|reason| unavailable(&value.value_type().to_string(), reason)),
-        None => Err(operand("*", "the operand is no pointer")),
+    target.map(|target| target.map_err(|reason| unavailable(&value.value_type().to_string(), reason)))
+}
+
+/// What `.` gives: a member of the value, or, as Rust has it, of what a `Box`, `Rc`, `Arc` or guard leads to.
+fn member_through(value: Value, member: &str, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    const NESTED: usize = 8;
+    let mut inside = value.clone();
+    for _ in 0..NESTED {
+        let missing = match member_of(&inside, member, scope) {
+            Err(missing @ ExprError::NoMember { .. }) => missing,
+            found => return found,
+        };
+        if inside.value_type().resolved().language() != Language::Rust {
+            return Err(missing);
+        }
+        inside = match led_to(&inside, scope) {
+            Some(target) => target.and_then(|target| through_reference(target, scope))?,
+            None => return Err(missing),
+        };
     }
+    member_of(&value, member, scope)
 }
 
 pub(crate) fn member_of(value: &Value, member: &str, scope: &mut dyn Scope) -> Result<Value, ExprError> {
