@@ -306,6 +306,11 @@ impl Engine {
             let cause = "a pure virtual function was called: the object is being constructed or destroyed";
             return Ok(Verdict::plain(FaultClass::PureVirtualCall, cause));
         }
+        if let Some(thrown) =
+            own.first().filter(|row| row.function == "__cxa_throw").and_then(|_| self.throwing(messages))
+        {
+            return Ok(thrown);
+        }
         if own.iter().any(|row| is_terminate(&row.function)) {
             return Ok(self.termination(&own, messages));
         }

@@ -110,7 +110,7 @@ impl Engine {
     }
 
     /// What `__cxa_throw` is called with, if the thread is where it begins.
-    fn about_to_be_thrown(&mut self, memory: &mut ProcessMemory) -> Option<CppException> {
+    pub(super) fn about_to_be_thrown(&mut self, memory: &mut ProcessMemory) -> Option<CppException> {
         let context = self.registers(self.current_thread().ok()?, Default::default()).ok()?;
         self.symbol_at(context.pc()).filter(|symbol| symbol.displacement == 0 && symbol.name == "__cxa_throw")?;
         let argument = |name| Some(Va(context.get_u64(self.arch().register_by_name(name)?)?));

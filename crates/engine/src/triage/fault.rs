@@ -74,6 +74,8 @@ pub enum FaultClass {
     SanitizerError,
     /// A Rust panic.
     RustPanic,
+    /// A C++ exception that is being thrown, and may be caught.
+    ThrownException,
     /// A C++ exception that nothing catches.
     UncaughtException,
     /// A pure virtual function was called.
@@ -124,6 +126,7 @@ impl FaultClass {
             FaultClass::OutOfMemory => "OUT_OF_MEMORY",
             FaultClass::SanitizerError => "SANITIZER_ERROR",
             FaultClass::RustPanic => "RUST_PANIC",
+            FaultClass::ThrownException => "THROWN_EXCEPTION",
             FaultClass::UncaughtException => "UNCAUGHT_EXCEPTION",
             FaultClass::PureVirtualCall => "PURE_VIRTUAL_CALL",
             FaultClass::Terminate => "TERMINATE",

@@ -17,6 +17,17 @@ pub(super) fn is_terminate(name: &str) -> bool {
 const REFUSING: [&str; 3] = ["__gxx_personality_v0", "__cxa_call_terminate", "__clang_call_terminate"];
 
 impl Engine {
+    /// The verdict over a thread that is where `__cxa_throw` begins (`sxe eh`): nothing has been decided there.
+    pub(super) fn throwing(&mut self, messages: &mut Vec<ProgramMessage>) -> Option<Verdict> {
+        let mut memory = self.memory().ok()?;
+        let thrown = self.about_to_be_thrown(&mut memory)?;
+        let what = thrown.what.map(|what| format!(": {what}")).unwrap_or_default();
+        let text = format!("{}{what}", thrown.type_name);
+        let cause = format!("{text} is being thrown; whether it is caught is not decided yet");
+        messages.push(ProgramMessage { source: "C++ exception".into(), text, place: String::new() });
+        Some(Verdict::plain(FaultClass::ThrownException, cause))
+    }
+
     /// The verdict over a thread that is in `std::terminate`.
     pub(super) fn termination(&mut self, own: &[StackFrame], messages: &mut Vec<ProgramMessage>) -> Verdict {
         let calls = |name: &str| own.iter().any(|row| row.function == name);
