@@ -38,7 +38,14 @@ pub(crate) fn demangle_name(linkage_name: &str) -> Option<String> {
         return Some(format!("{rust:#}"));
     }
     let options = cpp_demangle::DemangleOptions::new().no_params().no_return_type();
-    cpp_symbol(linkage_name)?.demangle_with_options(&options).ok()
+    let (function, clone) = split_clone(linkage_name);
+    let name = cpp_symbol(function)?.demangle_with_options(&options).ok()?;
+    Some(name + clone)
+}
+
+/// What GCC and Clang append for a part split off or a changed copy (`.cold`, `.isra.0.part.1`), which stays as it is.
+fn split_clone(linkage_name: &str) -> (&str, &str) {
+    linkage_name.find('.').map_or((linkage_name, ""), |dot| linkage_name.split_at(dot))
 }
 
 fn cpp_symbol(linkage_name: &str) -> Option<cpp_demangle::Symbol<&str>> {
@@ -77,6 +84,16 @@ mod tests {
         );
         check("_Z3addIiET_S0_S0_", "add<int>", "int add<int>(int, int)");
         check("_ZN3foo3barE", "foo::bar", "foo::bar");
+    }
+
+    #[test]
+    fn clones_keep_what_tells_them_apart() {
+        let own = |mangled: &str| demangle_name(mangled).unwrap();
+        assert_eq!(own("_ZN3foo3bar3bazEi.cold"), "foo::bar::baz.cold");
+        assert_eq!(own("_Z3addIiET_S0_S0_.isra.0.part.1"), "add<int>.isra.0.part.1");
+        // What cpp_demangle does not take with its suffix: parameters by a substitution at the end of a long name.
+        let deep = "_ZN3app4deepEiRKN2aa2bbISt3mapSt6vectorNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEEEE.cold";
+        assert_eq!(own(deep), "app::deep.cold");
     }
 
     #[test]

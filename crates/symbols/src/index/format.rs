@@ -16,7 +16,7 @@ use crate::SectionData;
 use crate::hash::Checksum;
 
 /// Changes whenever a table, a hash or the meaning of a number changes.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 const MAGIC: &[u8; 8] = b"OUTPOSTX";
 const HEADER_LEN: usize = 40;
 /// Bytes that are checked at once before their pages are given back.

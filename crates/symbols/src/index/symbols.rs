@@ -81,7 +81,9 @@ pub(super) fn symbols(input: &BuildInput<'_>, all: &mut Chunk<'_>) -> Vec<Indexe
         let first = starts.partition_point(|(start, _)| *start < symbol.address);
         let here = starts.iter().skip(first).take_while(|(start, _)| *start == symbol.address);
         let name = strings.at(symbol.name);
+        // A part split off is code of a function's entry, but shown by its own name (`app::run.cold`).
         symbol.is_described = has_address
+            && !is_split_off(name)
             && here
                 .filter_map(|(_, entry)| all.entries.get(*entry as usize))
                 .any(|entry| entry.name == StringId(0) || is_mangled(name) || strings.get(entry.name) == name);
@@ -103,6 +105,10 @@ pub(super) fn symbols(input: &BuildInput<'_>, all: &mut Chunk<'_>) -> Vec<Indexe
         }
     }
     symbols
+}
+
+fn is_split_off(name: &[u8]) -> bool {
+    text(name).contains(".cold")
 }
 
 /// Whether a linkage name stands for a qualified one, as those of C++ and Rust do.
