@@ -297,6 +297,10 @@ fn place(
         return Ok(BreakpointPlace::Address(outpost_base::Va(pc)));
     }
     let text = arguments.expression_text(debugger)?;
+    // As an expression it would be a division, and the breakpoint quietly another.
+    if let Some(option) = [" /w", " /1", " /c", " /C"].into_iter().find(|option| text.ends_with(option)) {
+        return Err(arguments.usage(format!("{} stands before the address", option.trim())));
+    }
     let (expr, _) = debugger.engine.parse_expression(text, debugger.settings.expressions())?;
     match &expr {
         Expr::Masm(Masm::SourceLine(line)) => {
