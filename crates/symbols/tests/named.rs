@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use outpost_base::{ImageOffset, SliceMemory, Va};
 use outpost_symbols::{
-    CaseRule, DebugInfo, DwarfTypes, ElfFile, FileSource, Module, ModuleFiles, TypeTable, Variables, Wildcard,
+    CaseRule, DebugInfo, DwarfTypes, ElfFile, FileSource, Module, ModuleFiles, TypeTable, Value, Variables, Wildcard,
 };
 use outpost_testkit::{Build, Compiler};
 
@@ -42,6 +42,34 @@ fn functions_and_enumerators_have_their_types() {
     };
     assert_eq!(constant("SECOND"), ("plain".into(), -4));
     assert_eq!(constant("red"), ("ns::color".into(), 200));
+}
+
+/// Names for several flags at once do not keep the others from being told.
+#[test]
+fn flags_are_told_beside_names_for_several_of_them() {
+    const FLAGS: &str = r#"
+enum access { NONE = 0, READ = 1, WRITE = 2, EXEC = 4, ALL = 7 }; enum access a;
+enum sizes { SMALL = 1, LARGE = 12 }; enum sizes s;
+int main(void) { return a + s; }
+"#;
+    let path = Build::source(Compiler::Gcc, "flags", FLAGS).flags("-g -O0").path();
+    let image = Arc::new(ElfFile::parse(FileSource::open(&path).unwrap()).unwrap());
+    let module = Module::new(ModuleFiles { cache: None, ..ModuleFiles::new(image.clone()) });
+    let info = Arc::new(DebugInfo::load(&image, None, &mut Vec::new()).unwrap().unwrap());
+    let variables = Variables::new(info.clone(), TypeTable::new(Box::new(DwarfTypes::without_index(info))));
+    let check = |of: &str, number: u32, expected: &[&str]| {
+        let die = module.enumerators_named(of, CaseRule::Exact).pop().unwrap();
+        let of = variables.enumerator_value(die).unwrap().value_type().clone();
+        let mut memory = SliceMemory { start: Va(0x1000), bytes: &number.to_le_bytes() };
+        let found = Value::in_memory(of, Va(0x1000)).enumerators(&mut memory).unwrap();
+        assert_eq!(found.iter().map(|entry| &*entry.name).collect::<Vec<_>>(), expected, "{number}");
+    };
+    check("READ", 3, &["READ", "WRITE"]);
+    check("READ", 7, &["ALL"]);
+    check("READ", 0, &["NONE"]);
+    check("READ", 9, &[]);
+    // Its bits are no flags of their own, so 5 is no sum of names.
+    check("SMALL", 5, &[]);
 }
 
 /// glibc's debug info knows `__libc_malloc` only; `malloc`, which everybody asks for, is in the symbol table.

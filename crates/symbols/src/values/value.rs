@@ -382,11 +382,14 @@ impl Value {
         if let Some(exact) = enumerators.iter().find(|entry| entry.value == value) {
             return Ok(vec![exact.clone()]);
         }
-        // Flags are single bits each; then any value is a sum of them.
-        if value <= 0 || !enumerators.iter().all(|entry| entry.value >= 0 && entry.value.count_ones() <= 1) {
+        // Flags are single bits each, and names for several of them (`All`, masks); then any value is a sum of bits.
+        let (bits, several): (Vec<_>, Vec<_>) = enumerators.iter().partition(|entry| entry.value.count_ones() <= 1);
+        let named = bits.iter().fold(0, |sum, entry| sum | entry.value);
+        let is_sum = |entry: &&Enumerator| entry.value > 0 && entry.value & !named == 0;
+        if value <= 0 || !bits.iter().all(|entry| entry.value >= 0) || !several.iter().all(is_sum) {
             return Ok(Vec::new());
         }
-        let set: Vec<_> = enumerators.iter().filter(|entry| entry.value & value != 0).cloned().collect();
+        let set: Vec<_> = bits.into_iter().filter(|entry| entry.value & value != 0).cloned().collect();
         let sum = set.iter().fold(0, |sum, entry| sum | entry.value);
         Ok(if sum == value { set } else { Vec::new() })
     }
