@@ -102,6 +102,15 @@ impl Engine {
             }
         }
         let value = known.enumerators_named(name, case).into_iter().find_map(|die| variables.enumerator_value(die));
+        let value = value.or_else(|| {
+            // `ns::Colour::Red` of an enumeration that is no `enum class`: the name in debug info is `ns::Red`.
+            let (of, own) = name.rsplit_once("::")?;
+            let (around, of) = of.rsplit_once("::").map_or(("", of), |(around, of)| (around, of));
+            let bare = if around.is_empty() { own.to_owned() } else { format!("{around}::{own}") };
+            let named = known.enumerators_named(&bare, case).into_iter();
+            let mut values = named.filter_map(|die| variables.enumerator_value(die));
+            values.find(|value| value.value_type().data().name.as_deref() == Some(of))
+        });
         value.map(|value| Global { value, is_per_thread: false })
     }
 
