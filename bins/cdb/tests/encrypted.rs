@@ -62,6 +62,9 @@ fn the_password_may_be_in_a_file() {
     // Behind the prompt, too.
     let output = cdb(&connection, &["-c", &format!(".attach -premote {connection} 1; q")]);
     assert!(!said(&output).contains("authentication failed") && !said(&output).contains("Sesame"), "{}", said(&output));
+    // In quotes, as at a shell.
+    let output = cdb(&connection, &["-c", &format!(".create -premote \"{connection}\" /bin/true")]);
+    assert!(said(&output).contains("Created process"), "{}", said(&output));
     mode(0o640);
     assert!(cdb(&connection, &["-c", "q", "/bin/true"]).status.success(), "a group may");
     mode(0o604);

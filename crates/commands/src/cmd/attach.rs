@@ -16,8 +16,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         syntax: ".attach [-premote Transport] [-b|-v|-vr] [-e] [-f] [-r] PID",
         summary: "Attach to a process",
         details: "At once. The PID is read in the default radix; 0n1234 is decimal. -premote connects to a process server \
-                  first, which makes a new system (a string with blanks in it stands in braces: exec:@{sudo dbgsrv \
-                  --stdio}); -b does not stop the process, and lets run what else is debugged \
+                  first, which makes a new system (a string with blanks in it stands in quotes, or in braces: \
+                  exec:@{sudo dbgsrv --stdio}); -b does not stop the process, and lets run what else is debugged \
                   there; -e takes over one that a debugger abandoned; -r goes on after its first stop; -v only looks at it \
                   without becoming its debugger, -vr without holding it meanwhile. -f is taken and always so: the others \
                   stay stopped until the newcomer has stopped.",
@@ -116,16 +116,20 @@ fn connect(transport: Option<&str>, debugger: &mut Debugger) -> Result<SystemOrd
 }
 
 /// `-premote Transport` at the start.
-fn premote<'a>(arguments: &mut Arguments<'a>) -> Result<Option<&'a str>, CommandError> {
+fn premote(arguments: &mut Arguments<'_>) -> Result<Option<String>, CommandError> {
     if !arguments.take_word("-premote") {
         return Ok(None);
+    }
+    // As a shell has it: `"exec:sudo dbgsrv --stdio"`.
+    if let Some(quoted) = arguments.quoted().filter(|quoted| !quoted.is_empty()) {
+        return Ok(Some(quoted));
     }
     let word = transport(arguments.rest());
     if word.is_empty() {
         return Err(arguments.usage("the transport is missing"));
     }
     arguments.take(word);
-    Ok(Some(word))
+    Ok(Some(word.to_owned()))
 }
 
 /// A connection string has commas in it, so it ends at a blank; within `@{ }` those are its own.
@@ -158,7 +162,7 @@ impl Command for Attach {
     type Data = ();
 
     fn parse(arguments: &mut Arguments<'_>, debugger: &mut Debugger) -> Result<Attach, CommandError> {
-        let transport = premote(arguments)?.map(str::to_owned);
+        let transport = premote(arguments)?;
         let mut options: Vec<&str> = Vec::new();
         while let Some(option) = arguments.take_option() {
             match option {
@@ -222,7 +226,7 @@ impl Command for Create {
     type Data = ();
 
     fn parse(arguments: &mut Arguments<'_>, _: &mut Debugger) -> Result<Create, CommandError> {
-        let transport = premote(arguments)?.map(str::to_owned);
+        let transport = premote(arguments)?;
         // What else is debugged stays stopped until the newcomer has stopped, with or without it.
         arguments.take_word("-f");
         let mut words = split_quoted(arguments.take_rest()).into_iter();
