@@ -84,3 +84,22 @@ fn parameters_in_the_stack_are_gdbs() {
     assert_eq!(joined, same_line);
     assert!(part(&output, "p").contains("lists!main()+"), "{output}");
 }
+
+#[test]
+fn locals_whose_debug_info_is_elsewhere_are_not_just_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "int down(int n) { int twice = n * 2; return twice; } int main(void) { return down(0); }";
+    std::fs::write(folder.path().join("apart.c"), source).unwrap();
+    let gcc = |arguments: &[&str]| {
+        let mut gcc = std::process::Command::new("gcc");
+        assert!(gcc.args(arguments).current_dir(folder.path()).status().unwrap().success());
+    };
+    gcc(&["-g", "-gsplit-dwarf", "-O0", "-c", "apart.c", "-o", "apart.o"]);
+    gcc(&["-g", "apart.o", "-o", "apart"]);
+    let dv = || cdb(folder.path().join("apart"), "bp down; g; p; .echo [locals]; dv");
+    let with = dv();
+    assert!(part(&with, "locals").contains("twice = "), "{with}");
+    std::fs::remove_file(folder.path().join("apart.dwo")).unwrap();
+    let without = dv();
+    assert!(part(&without, "locals").contains("1 of 1 units lack their .dwo file"), "{without}");
+}

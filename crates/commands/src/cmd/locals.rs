@@ -83,9 +83,13 @@ impl Command for Locals {
         let found = debugger.engine.locals()?;
         if found.is_empty() {
             let frame = debugger.engine.scope_frame()?;
-            let has_symbols = debugger.engine.module_at(frame.lookup_address);
-            if has_symbols.is_none_or(|module| module.status != outpost_engine::SymbolState::Dwarf) {
+            let module = debugger.engine.module_at(frame.lookup_address);
+            let Some(module) = module.filter(|module| module.status == outpost_engine::SymbolState::Dwarf) else {
                 return Err(CommandError::invalid("the frame's code has no debug info, so its locals are not known"));
+            };
+            // A function without locals is not told from one whose part of the debug info is elsewhere.
+            if let Some(problem) = module.problems.iter().find(|problem| problem.starts_with("split debug info")) {
+                return Err(CommandError::invalid(format!("no locals are known here; {problem}")));
             }
         }
         let mut chosen: Vec<FrameVariable> = found
