@@ -141,6 +141,7 @@ fn character(code: i64) -> String {
     // Bytes above ASCII belong to an encoding that is not known here.
     match code {
         Some('\0') => " '\\0'".to_owned(),
+        Some('"') => " '\"'".to_owned(),
         Some(letter @ ('\t' | '\n' | '\r' | '\'' | '\\' | ' '..='~')) => format!(" '{}'", letter.escape_debug()),
         Some(letter) if u32::from(letter) > 0xff => format!(" '{letter}'"),
         _ => String::new(),
@@ -172,6 +173,7 @@ mod tests {
     #[test]
     fn characters_show_what_can_be_shown() {
         assert_eq!(character(97), " 'a'");
+        assert_eq!(character(34), " '\"'");
         assert_eq!(character(10), " '\\n'");
         assert_eq!(character(0x20ac), " '€'");
         assert_eq!(character(0x80), "");
