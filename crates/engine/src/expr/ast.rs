@@ -323,6 +323,8 @@ pub struct TypeName {
     pub pointers: u8,
     /// Bounds of arrays of it, outermost first: `int[4]`.
     pub bounds: Vec<u64>,
+    /// How often such an array is pointed to: `int (*)[4]` has 1.
+    pub array_pointers: u8,
     /// Whether a reference to it is meant: `Class &`.
     pub reference: bool,
 }
@@ -405,6 +407,9 @@ impl fmt::Display for TypeName {
         write!(f, "{}", self.name)?;
         if self.pointers > 0 {
             write!(f, " {}", "*".repeat(usize::from(self.pointers)))?;
+        }
+        if self.array_pointers > 0 {
+            write!(f, " ({})", "*".repeat(usize::from(self.array_pointers)))?;
         }
         self.bounds.iter().try_for_each(|bound| write!(f, "[{bound}]"))
     }

@@ -23,6 +23,9 @@ pub(crate) fn resolve(name: &TypeName, scope: &mut dyn Scope) -> Result<Type, Ex
         let bounds: Vec<_> = name.bounds.iter().map(|&count| ArrayBound::Count(count)).collect();
         found = found.table().array_of(found.id(), &bounds);
     }
+    for _ in 0..name.array_pointers {
+        found = pointer_to(&found);
+    }
     Ok(found)
 }
 

@@ -336,6 +336,10 @@ impl Parser<'_, '_> {
         if fraction || exponent {
             return self.float();
         }
+        if let Some((value, len)) = hexadecimal_float(rest) {
+            self.cursor.advance(len);
+            return Ok(self.float_of(value));
+        }
         let start = self.cursor.position();
         self.cursor.take_while(|c| is_word_char(c) || c == '`');
         // `1'000'000` ([lex.icon]).
@@ -380,10 +384,61 @@ impl Parser<'_, '_> {
         }
         let value = rest[..len].parse().map_err(|_| ExprError::Syntax { text: rest[..len].to_owned() })?;
         self.cursor.advance(len);
+        Ok(self.float_of(value))
+    }
+
+    /// The number with the suffix that follows it.
+    fn float_of(&mut self, value: f64) -> Cpp {
         let single = self.cursor.peek().is_some_and(|c| matches!(c, 'f' | 'F'));
         self.cursor.advance(usize::from(single));
-        Ok(Cpp::Float { value, single })
+        Cpp::Float { value, single }
     }
+}
+
+/// A number like `0x1.8p-3` at the start of `text` ([lex.fcon]), and its length; `None` if none is there.
+fn hexadecimal_float(text: &str) -> Option<(f64, usize)> {
+    // Beyond it everything is zero or infinite, whatever the digits.
+    const EXPONENT_LIMIT: i64 = 1 << 20;
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
+    let (mut mantissa, mut exponent, mut any, mut dot) = (0_u64, 0_i64, false, false);
+    let mut end = digits.len();
+    for (at, letter) in digits.char_indices() {
+        match (letter, letter.to_digit(16)) {
+            (_, Some(digit)) => {
+                any = true;
+                if mantissa >> 59 == 0 {
+                    mantissa = mantissa << 4 | u64::from(digit);
+                    exponent -= if dot { 4 } else { 0 };
+                } else {
+                    // What no longer fits only decides how halves are rounded.
+                    mantissa |= u64::from(digit != 0);
+                    exponent += if dot { 0 } else { 4 };
+                }
+            }
+            ('.', _) if !dot => dot = true,
+            _ => {
+                end = at;
+                break;
+            }
+        }
+    }
+    let power = digits[end..].strip_prefix(['p', 'P']).filter(|_| any)?;
+    let sign = usize::from(power.starts_with(['+', '-']));
+    let count = power[sign..].find(|c: char| !c.is_ascii_digit()).unwrap_or(power.len() - sign);
+    if count == 0 {
+        return None;
+    }
+    let written = power[sign..sign + count].parse().unwrap_or(EXPONENT_LIMIT).min(EXPONENT_LIMIT);
+    let mut left = (exponent + if power.starts_with('-') { -written } else { written })
+        .clamp(-EXPONENT_LIMIT, EXPONENT_LIMIT) as i32;
+    let mut value = mantissa as f64;
+    // In steps: a power alone may be too large or too small where the product is not.
+    while left != 0 && value != 0.0 && value.is_finite() {
+        let step = left.clamp(-1000, 1000);
+        value *= 2_f64.powi(step);
+        left -= step;
+    }
+    Some((value, 2 + end + 1 + sign + count))
 }
 
 /// Whether a hexadecimal literal is `unsigned int`: too large for int, not for 32 bits.

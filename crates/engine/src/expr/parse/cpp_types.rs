@@ -47,6 +47,7 @@ impl Parser<'_, '_> {
             self.qualifiers();
         }
         let reference = self.cursor.take("&&") || self.cursor.take("&");
+        let array_pointers = if reference { 0 } else { self.array_pointers() };
         let mut bounds = Vec::new();
         while self.cursor.take("[") {
             self.cursor.skip_spaces();
@@ -54,7 +55,7 @@ impl Parser<'_, '_> {
             bounds.push(digits.parse().map_err(|_| self.cursor.syntax())?);
             self.cursor.expect("]")?;
         }
-        if pointers + bounds.len() > DERIVATION_LIMIT {
+        if pointers + bounds.len() + usize::from(array_pointers) > DERIVATION_LIMIT {
             return Err(ExprError::TooComplex);
         }
         // `(name *)` cannot be an expression, so it is a type even if nobody knows it: the evaluator says so.
@@ -62,11 +63,28 @@ impl Parser<'_, '_> {
         let derived =
             (pointers > 0 || reference || !bounds.is_empty()) && self.cursor.rest().starts_with([')', '>', ',']);
         let builtin = name.module.is_none() && !TypeTable::builtin().named(&name.text).is_empty();
-        let derived_by_star = derived && bounds.is_empty();
+        let derived_by_star = derived && (bounds.is_empty() || array_pointers > 0);
         if keyword || builtin || derived_by_star || rust_pointers > 0 || self.known.is_type(&name) {
-            return Ok(Some(TypeName { name, pointers: pointers as u8, bounds, reference }));
+            return Ok(Some(TypeName { name, pointers: pointers as u8, bounds, array_pointers, reference }));
         }
         Ok(None)
+    }
+
+    /// `(*)` before the bounds of an array: how often that is pointed to.
+    fn array_pointers(&mut self) -> u8 {
+        let start = self.cursor.position();
+        let mut count = 0;
+        if self.cursor.take("(") {
+            while count < DERIVATION_LIMIT as u8 && self.cursor.take("*") {
+                count += 1;
+                self.qualifiers();
+            }
+            if count > 0 && self.cursor.take(")") && self.cursor.rest().trim_start().starts_with('[') {
+                return count;
+            }
+        }
+        self.cursor.rewind(start);
+        0
     }
 
     fn qualifiers(&mut self) {
