@@ -1,5 +1,7 @@
 //! `dt` in all its forms.
 
+use outpost_testkit::{Build, Compiler};
+
 use crate::common::*;
 
 /// A session with one part for each `dt`, named by its arguments' number.
@@ -135,4 +137,27 @@ fn names_by_pattern_size_and_address() {
     assert_eq!(rows(&shown[7]), ["lists!node 0x30 bytes"]);
     let data = dt(&["lists!hea*"]);
     assert!(rows(&data[0])[0].ends_with("lists!head"), "{data:#?}");
+}
+
+/// What has the very name is meant, whatever it is, before what differs in case.
+#[test]
+fn exact_names_of_any_kind_come_first() {
+    const NAMES: &str = r#"
+typedef int Int;
+typedef struct { int first; } Pair;
+enum kind { INT = 3, PAIR = 5, Alone = 7 };
+enum kind kind = Alone;
+Pair pair = {1};
+Int number = 4;
+int main(void) { return number + pair.first + kind; }
+"#;
+    let program = Build::source(Compiler::Gcc, "names", NAMES).flags("-g -O0").path();
+    let script = "g names!main; .echo [Int]; dt Int; .echo [Pair]; dt Pair; .echo [pair]; dt pair; .echo [alone]; ?? alone; \
+                  .echo [value]; ?? Int; .echo [end]";
+    let output = cdb(&program, script);
+    assert_eq!(part(&output, "Int").trim(), "int, 0x4 bytes", "{output}");
+    assert_eq!(rows(part(&output, "Pair").trim()), ["+0x000 first : int"], "{output}");
+    assert!(part(&output, "pair").contains("first : 0n1") || part(&output, "pair").contains(": 0n1"), "{output}");
+    assert!(part(&output, "alone").contains("Alone (0x7)"), "{output}");
+    assert!(output.contains("Couldn't resolve error at 'Int'"), "{output}");
 }

@@ -61,6 +61,16 @@ impl Engine {
             if !TypeTable::builtin().named(&bare).is_empty() {
                 break;
             }
+            // What has this very name is meant, whatever it is, rather than a variable whose name differs in case.
+            for module in &modules {
+                let symbols = loader.prepared(module)?;
+                let Some(known) = symbols.module() else { continue };
+                let is_exact = !known.types_named(&bare, CaseRule::Exact).is_empty()
+                    || !known.symbols_named(&bare, CaseRule::Exact).is_empty();
+                if is_exact {
+                    return Ok(None);
+                }
+            }
         }
         Ok(None)
     }
