@@ -161,3 +161,13 @@ int main(void) { return number + pair.first + kind; }
     assert!(part(&output, "alone").contains("Alone (0x7)"), "{output}");
     assert!(output.contains("Couldn't resolve error at 'Int'"), "{output}");
 }
+
+#[test]
+fn characters_that_separate_elsewhere_and_commas_are_evaluated() {
+    let script = "bp down; g; .echo [1]; ?? ';'; .catch {?? '\"'; ?? '}'}; .if (')' == 0x29) {?? 1, 2}; .echo [2]; \
+                  ?? depth = 40, depth + 2; ?? depth; .echo [end]";
+    let output = cdb(lists(), script);
+    let first: Vec<&str> = part(&output, "1").trim().lines().collect();
+    assert_eq!(first, ["char 0n59 ';'", "char 0n34 '\"'", "char 0n125 '}'", "int 0n2"], "{output}");
+    assert_eq!(part(&output, "2").trim().lines().collect::<Vec<_>>(), ["int 0n42", "int 0n40"], "{output}");
+}

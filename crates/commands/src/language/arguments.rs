@@ -258,16 +258,28 @@ impl<'a> Arguments<'a> {
         Ok(&text[..used])
     }
 
-    /// A typed value by the C++ evaluator, from all that is left.
+    /// A typed value by the C++ evaluator, from all that is left: of expressions with commas between them the last one's,
+    /// after the others were evaluated.
     ///
     /// # Errors
     /// [`CommandError::Expr`]; text behind the expression is one.
     pub fn value(&mut self, debugger: &mut Debugger) -> Result<Value, CommandError> {
         let options = ExprOptions { evaluator: Evaluator::Cpp, ..debugger.settings.expressions() };
-        let (expr, used) = debugger.engine.parse_expression(self.text.trim_start(), options)?;
-        self.skip(used);
+        let mut before = Vec::new();
+        let last = loop {
+            let text = self.text.trim_start();
+            let (expr, used) = debugger.engine.parse_expression(text, options)?;
+            self.skip(used);
+            match text[used..].trim_start().starts_with(',') {
+                true => before.push(expr),
+                false => break expr,
+            }
+        };
         self.finish()?;
-        Ok(debugger.engine.evaluate_value(&expr)?)
+        for expr in before {
+            debugger.engine.evaluate_value(&expr)?;
+        }
+        Ok(debugger.engine.evaluate_value(&last)?)
     }
 
     /// What the default evaluator gives, from all that is left.

@@ -30,13 +30,16 @@ fn takes_expression(line: &str) -> bool {
 enum Constants {
     /// Characters as any other.
     AsText,
+    /// They enclose single characters, which are none of the text's; else they are as any other.
+    Single,
     /// They enclose character constants, whose characters are none of the text's.
     PassedOver,
 }
 
-/// The characters of `text` that stand outside double quotes, and where; a backslash in quotes protects what follows it.
-pub(crate) fn unquoted(text: &str) -> impl Iterator<Item = (usize, char)> {
-    outside_quotes(text, Constants::AsText)
+/// The characters of commands that stand outside double quotes, and where, without what is a character by itself in
+/// apostrophes: `'{'`, `'\''`. A backslash in quotes protects what follows it.
+pub(crate) fn unquoted_in_commands(text: &str) -> impl Iterator<Item = (usize, char)> {
+    outside_quotes(text, Constants::Single)
 }
 
 /// The same of an expression, without what stands in character constants.
@@ -52,10 +55,17 @@ fn outside_quotes(text: &str, constants: Constants) -> impl Iterator<Item = (usi
             _ if std::mem::take(&mut escaped) => {}
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
-            '\'' if !quoted && constants == Constants::PassedOver => match constant_len(&text[..at], &text[at..]) {
-                Some(len) => constant_end = at + len,
-                None => return true,
-            },
+            '\'' if !quoted && constants != Constants::AsText => {
+                let len = constant_len(&text[..at], &text[at..]);
+                let is_single = |len: usize| {
+                    let inside = text[at..at + len].trim_matches('\'');
+                    inside.starts_with('\\') || inside.chars().count() == 1
+                };
+                match len.filter(|len| constants == Constants::PassedOver || is_single(*len)) {
+                    Some(len) => constant_end = at + len,
+                    None => return true,
+                }
+            }
             _ => return !quoted,
         }
         false

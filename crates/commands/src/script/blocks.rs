@@ -1,14 +1,14 @@
 //! Pieces of control tokens: `{ commands }` and `( text )`, cut from the start of a text.
 
 use crate::CommandError;
-use crate::language::{unquoted, unquoted_in_expression};
+use crate::language::{unquoted_in_commands, unquoted_in_expression};
 
 /// The inside of the braces that `text` begins with, and what follows them.
 ///
 /// # Errors
 /// If there are none, or they are not closed.
 pub(crate) fn braces(text: &str) -> Result<(&str, &str), CommandError> {
-    enclosed(text, '{', '}', unquoted)
+    enclosed(text, '{', '}', unquoted_in_commands)
 }
 
 /// The same for parentheses, which hold an expression: in its character constants they close nothing.
@@ -76,6 +76,8 @@ mod tests {
         assert_eq!(parentheses("(1 + (2))").unwrap(), ("1 + (2)", ""));
         assert_eq!(parentheses("(c == ')') {k}").unwrap(), ("c == ')'", " {k}"));
         assert_eq!(braces("{.echo it's} d").unwrap(), (".echo it's", " d"));
+        assert_eq!(braces(r#"{?? '"'; ?? '}'; ?? '\''} d"#).unwrap(), (r#"?? '"'; ?? '}'; ?? '\''"#, " d"));
+        assert_eq!(braces("{j x '.if (a) {k}';'g (1)';'}").unwrap(), ("j x '.if (a) {k}';'g (1)';'", ""));
         assert_eq!(braces("{}").unwrap(), ("", ""));
         assert_eq!(braces("k").unwrap_err().message(), "'{' is missing before k");
         assert_eq!(braces("").unwrap_err().message(), "'{' is missing before the end");
