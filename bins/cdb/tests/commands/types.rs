@@ -171,3 +171,33 @@ fn characters_that_separate_elsewhere_and_commas_are_evaluated() {
     assert_eq!(first, ["char 0n59 ';'", "char 0n34 '\"'", "char 0n125 '}'", "int 0n2"], "{output}");
     assert_eq!(part(&output, "2").trim().lines().collect::<Vec<_>>(), ["int 0n42", "int 0n40"], "{output}");
 }
+
+/// Template arguments that have defaults may be left out, while one type is meant.
+#[test]
+fn default_arguments_of_templates_may_be_left_out() {
+    const ITEMS: &str = r#"
+#include <map>
+#include <set>
+#include <vector>
+struct Item { int first; int second; };
+struct Greater { bool operator()(int a, int b) const { return a > b; } };
+int main() {
+    std::vector<Item> items(3);
+    std::map<int, std::vector<Item>> ages;
+    std::set<int> up;
+    std::set<int, Greater> down;
+    return (int)(items.size() + ages.size() + up.size() + down.size());
+}
+"#;
+    let program = Build::source(Compiler::Gxx, "items", ITEMS).flags("-g -O0").path();
+    let script = "g items!main; .echo [1]; ?? sizeof(std::vector<Item>); \
+                  ?? sizeof(std::map<int,std::vector<Item, std::allocator<Item>>>); \
+                  ?? sizeof(*(std::vector<Item> *)&items); .echo [2]; .catch {?? sizeof(std::set<int>)}; \
+                  .catch {?? (std::vector<in> *)0}; .echo [end]";
+    let output = cdb(&program, script);
+    let sizes: Vec<&str> = part(&output, "1").trim().lines().collect();
+    assert_eq!(sizes[0], "unsigned long 0x18", "{output}");
+    assert_eq!(sizes[2], "unsigned long 0x18", "{output}");
+    assert_eq!(sizes[1], "unsigned long 0x30", "{output}");
+    assert!(!part(&output, "2").contains("unsigned long"), "two sets begin alike: {output}");
+}

@@ -1,8 +1,12 @@
 //! Asking for variables and types.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
 use outpost_symbols::{CaseRule, Type, TypeTable, Value, Variable, VariableKind, Variables};
 
 use super::{FrameVariable, StackContext};
+use crate::modules::Module;
 use crate::{Engine, EngineError, StackFrame};
 
 impl Engine {
@@ -108,7 +112,35 @@ impl Engine {
                 break;
             }
         }
-        Err(EngineError::NoSymbol { name: name.to_owned() })
+        match self.with_default_arguments(&modules, &bare)? {
+            found if found.is_empty() => Err(EngineError::NoSymbol { name: name.to_owned() }),
+            found => Ok(found),
+        }
+    }
+
+    /// The types whose name goes on where the template arguments of `name` end, if all have one name: `vector<int>` is
+    /// `vector<int, std::allocator<int> >`.
+    fn with_default_arguments(&mut self, modules: &[Rc<Module>], name: &str) -> Result<Vec<Type>, EngineError> {
+        let Some((template, arguments)) = split_arguments(name) else { return Ok(Vec::new()) };
+        let loader = self.symbol_loader(self.current_process()?)?;
+        let (mut found, mut names) = (Vec::new(), BTreeSet::new());
+        for module in modules {
+            let symbols = loader.prepared(module)?;
+            let Some(known) = symbols.module() else { continue };
+            for die in known.types_named(template, CaseRule::Exact) {
+                let Some(whole) = known.qualified_name(die) else { continue };
+                let goes_on = split_arguments(&whole)
+                    .and_then(|(_, all)| all.strip_prefix(&*arguments).map(|rest| rest.starts_with(',')));
+                if goes_on == Some(true) {
+                    found.extend(known.type_of(die));
+                    names.insert(whole);
+                }
+            }
+        }
+        if names.len() > 1 {
+            found.clear();
+        }
+        Ok(found)
     }
 
     /// Types whose qualified name fits a pattern of wildcards, `module!name` with patterns on both sides: module, name
@@ -153,4 +185,23 @@ impl Engine {
             outer: None,
         })
     }
+}
+
+/// A template's name and its arguments, without spaces and what encloses them; `None` of what is no instance of a template.
+fn split_arguments(name: &str) -> Option<(&str, String)> {
+    let inner = name.trim_end().strip_suffix('>')?;
+    let mut depth = 1_usize;
+    for (at, letter) in inner.char_indices().rev() {
+        match letter {
+            '>' if inner[..at].ends_with('-') => {}
+            '>' => depth += 1,
+            '<' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            let arguments = inner[at + 1..].split_whitespace().collect();
+            return Some((inner[..at].trim_end(), arguments)).filter(|(template, _)| !template.is_empty());
+        }
+    }
+    None
 }
