@@ -156,3 +156,27 @@ fn virtual_methods_are_those_of_the_object() {
         check(&Build::source(Compiler::Gxx, "methods", METHODS).flags(flags).path(), METHOD_CALLS);
     }
 }
+
+/// Of most methods of std::string the library has the code, and the program what they take and return.
+#[test]
+fn methods_without_debug_info_have_the_type_that_their_class_declares() {
+    const TEXT: &str = r#"
+#include <cstdio>
+#include <string>
+__attribute__((noinline)) void show(const std::string &text) { std::puts(text.c_str()); }
+int main() {
+    std::string text = "a text that is too long for the object";
+    show(text);
+    return (int)(text.length() + text.find("x", 0) + text.capacity());
+}
+"#;
+    let program = Build::source(Compiler::Gxx, "text", TEXT).flags("-g -O0").path();
+    let script = "bp text!show; g; .echo [1]; ?? text.length(); ?? (int)text.length() - 1; ?? text.c_str(); ?? text.length() > 5; \
+                  .echo [2]";
+    let output = cdb(&program, script);
+    let lines: Vec<&str> = part(&output, "1").trim().lines().collect();
+    assert!(lines[0].ends_with("size_type 0x26") || lines[0] == "unsigned long 0x26", "{output}");
+    assert_eq!(lines[1], "int 0n37", "{output}");
+    assert!(lines[2].ends_with("\"a text that is too long for the object\""), "{output}");
+    assert_eq!(lines[3], "bool true", "{output}");
+}

@@ -250,13 +250,20 @@ impl Engine {
             let prefix = format!("{own}::");
             let own: Vec<&NamedAddress> = found.iter().filter(|found| found.name.starts_with(&prefix)).collect();
             if !own.is_empty() {
-                let with_object = |mut callee: Callee| {
+                // What the library has no debug info of, the class declares wherever it is used.
+                let declared = of.declared_functions(method);
+                let with_object = |mut callee: Callee, linkage_name: Option<&str>| {
+                    if callee.of.is_none() {
+                        callee.of = declared_as(&declared, linkage_name);
+                    }
                     if callee.takes_this(&of) {
                         callee.this = Some(object.clone());
                     }
                     callee
                 };
-                return Some(own.into_iter().map(|found| with_object(self.callee(found))).collect());
+                let callees =
+                    own.into_iter().map(|found| with_object(self.callee(found), found.linkage_name.as_deref()));
+                return Some(callees.collect());
             }
         }
         (0..bases).find_map(|number| {
@@ -476,6 +483,18 @@ impl Callee {
         let shown = parameters.iter().skip(usize::from(self.this.is_some())).map(Type::to_string);
         format!("{}({})", self.name, shown.collect::<Vec<_>>().join(", "))
     }
+}
+
+/// The type of the declaration of a function that the linker knows by this name; of the only one, where declarations do not
+/// say what the linker knows them by.
+fn declared_as(declared: &[(Option<String>, Type)], linkage_name: Option<&str>) -> Option<Type> {
+    let linkage_name = linkage_name.map(|name| name.split('@').next().unwrap_or(name));
+    let named = declared.iter().find(|(name, _)| name.is_some() && name.as_deref() == linkage_name);
+    let (_, of) = named.or(match declared {
+        [only] if only.0.is_none() => Some(only),
+        _ => None,
+    })?;
+    matches!(of.kind(), TypeKind::Function { .. }).then(|| of.clone())
 }
 
 /// The function that fits the arguments best.

@@ -349,8 +349,18 @@ impl Type {
     /// Whether a record declares a function of this name (instances of a template included), whether or not there is code
     /// of it; its bases are not asked.
     pub fn declares_function(&self, name: &str) -> bool {
+        !self.declared_functions(name).is_empty()
+    }
+
+    /// The functions of this name that a record declares: how the linker knows each, where debug info says so, and its
+    /// type, which has no place. Its bases are not asked.
+    pub fn declared_functions(&self, name: &str) -> Vec<(Option<String>, Type)> {
         let resolved = self.resolved();
-        resolved.record().is_some() && resolved.table.declares_function(resolved.id, name)
+        if resolved.record().is_none() {
+            return Vec::new();
+        }
+        let declared = resolved.table.declared_functions(resolved.id, name).into_iter();
+        declared.map(|(linkage_name, function)| (linkage_name, resolved.sibling(function))).collect()
     }
 
     /// Bytes of a character of C or C++, of which texts up to a NUL are made: 1 for `char` and `char8_t`, 2 for `char16_t`,

@@ -21,10 +21,10 @@ pub trait TypeSource: Send + Sync {
     /// Types that are called `qualified` (`ns::Name<int>`), definitions only, in any order.
     fn named(&self, qualified: &str) -> Vec<TypeId>;
 
-    /// Whether a record declares a function of this name, its bases not counted.
-    fn declares_function(&self, record: TypeId, name: &str) -> bool {
+    /// Functions of this name that a record declares, its bases not counted: how the linker knows each, and its type.
+    fn declared_functions(&self, record: TypeId, name: &str) -> Vec<(Option<String>, TypeId)> {
         let _ = (record, name);
-        false
+        Vec::new()
     }
 }
 
@@ -53,8 +53,8 @@ enum MadeKey {
 }
 
 impl TypeTable {
-    pub(super) fn declares_function(&self, record: TypeId, name: &str) -> bool {
-        self.source.declares_function(record, name)
+    pub(super) fn declared_functions(&self, record: TypeId, name: &str) -> Vec<(Option<String>, TypeId)> {
+        self.source.declared_functions(record, name)
     }
 
     /// A table over `source`.

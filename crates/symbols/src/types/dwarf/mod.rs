@@ -89,18 +89,23 @@ impl TypeSource for DwarfTypes {
         data
     }
 
-    fn declares_function(&self, record: TypeId, name: &str) -> bool {
-        let Some((index, offset)) = die_of(record).and_then(|die| self.info.locate(die)) else { return false };
-        let Ok(unit) = self.info.unit(index) else { return false };
-        let Ok(entry) = unit.entry(offset) else { return false };
+    fn declared_functions(&self, record: TypeId, name: &str) -> Vec<(Option<String>, TypeId)> {
+        let mut found = Vec::new();
+        let Some((index, offset)) = die_of(record).and_then(|die| self.info.locate(die)) else { return found };
+        let Ok(unit) = self.info.unit(index) else { return found };
+        let Ok(entry) = unit.entry(offset) else { return found };
         let unit_ref = self.info.unit_ref(index, &unit);
         let reader = EntryReader { info: &self.info, index, unit: unit_ref, language: Language::default() };
-        let mut found = false;
         reader.children(&entry, |child| {
             let called = attributes::string(unit_ref, child, gimli::DW_AT_name);
             let is_it =
                 |called: &str| called.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('<'));
-            found |= child.tag() == gimli::DW_TAG_subprogram && called.as_deref().is_some_and(is_it);
+            if child.tag() == gimli::DW_TAG_subprogram
+                && called.as_deref().is_some_and(is_it)
+                && let Some(die) = self.info.die(index, child.offset())
+            {
+                found.push((attributes::string(unit_ref, child, gimli::DW_AT_linkage_name), type_id(die)));
+            }
         });
         found
     }
