@@ -305,7 +305,16 @@ impl Scope for EngineScope<'_> {
     }
 
     fn place(&mut self, name: &Name) -> Option<Place> {
-        self.engine.local_place(name, self.site?)
+        let site = self.site?;
+        if let Some(local) = self.engine.local_place(name, site) {
+            return Some(local);
+        }
+        // Members of `this` hide what is global.
+        let of_this = |class: Type| class.field(&name.text).is_some() || class.resolved().record().is_none();
+        if name.module.is_none() && self.this_class().is_some_and(of_this) {
+            return None;
+        }
+        self.engine.program_thread_local(name, site)
     }
 }
 

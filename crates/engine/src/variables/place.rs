@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use outpost_base::{Arch, LoadBias, MemoryReader, RegisterContext, RegisterGroup, RegisterId, RegisterValue, Va};
-use outpost_symbols::{CallerFrame, FrameContext, ValueLocation, Variable, Variables};
+use outpost_symbols::{CallerFrame, FrameContext, SymbolKind, ValueLocation, Variable, Variables};
 use outpost_unwind::{Frame, FrameRegisters, UnwindModules, unwind_frame};
 
 use crate::Engine;
@@ -78,6 +78,28 @@ impl Engine {
     pub(crate) fn local_place(&mut self, name: &Name, at: Va) -> Option<Place> {
         let (variable, variables, bias) = self.local_at(name, at)?;
         self.place_of_local(&variable, &variables, bias, at)
+    }
+
+    /// Where each thread has its copy of a thread-local variable of the program: at a fixed distance from the thread's
+    /// control block (ELF Handling For Thread-Local Storage, 3.4.6: variant II). Those of libraries may be anywhere.
+    pub(crate) fn program_thread_local(&mut self, name: &Name, at: Va) -> Option<Place> {
+        if name.local || (name.module.is_none() && self.local_at(name, at).is_some()) {
+            return None;
+        }
+        let text = name.to_string();
+        let global = self.find_global(&text).ok()??;
+        let address = global.value.address().filter(|_| global.is_per_thread)?;
+        let owner = self.find_name(&text).ok()?.into_iter();
+        let owner =
+            owner.filter(|found| found.kind == SymbolKind::ThreadLocal).find(|found| found.address == address)?;
+        let process = self.current_process().ok()?;
+        if !self.process(process).ok()?.modules.named(&owner.module).first()?.info.is_main {
+            return None;
+        }
+        let thread = self.current_thread().ok()?;
+        let distance = address.0.wrapping_sub(self.thread_pointer(thread)?.0) as i64;
+        let base = self.arch().register_by_name("fs_base")?;
+        Some(Place { value_type: global.value.value_type().clone(), at: PlaceKind::Based(base, distance) })
     }
 
     fn place_of_local(
