@@ -84,7 +84,7 @@ fn tab_completes_commands_and_lists_symbols() {
     terminal.line("");
     terminal.expect("round trips");
     terminal.expect("0:000> ");
-    terminal.session.send("x ld_linux*!_dl_a\t\t").unwrap();
+    terminal.session.send("x ld_linux*!_dl_al\t\t").unwrap();
     terminal.expect("_dl_allocate_tls");
     terminal.session.send(ControlCode::EndOfText).unwrap();
     terminal.expect("q quits");
