@@ -1,7 +1,7 @@
 //! Machine code from text: one instruction, as the disassembler writes it, by GNU `as` of the debugger's machine.
 //!
 //! Numbers and symbols are the debugger's words, not the assembler's: they are given their values here, by whoever evaluates
-//! expressions ([`operands`]). The encoding is left to binutils, which every machine with a compiler has.
+//! expressions (`operands`). The encoding is left to binutils, which every machine with a compiler has.
 
 mod operands;
 #[cfg(test)]
