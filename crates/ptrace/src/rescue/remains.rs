@@ -17,8 +17,9 @@ use crate::remote_call::{CallError, Caller, Gadgets};
 use crate::sys::ptrace_registers::{self as registers, word};
 use crate::tracer::has_handler;
 
-/// Threads leave our code within this: what they execute there is a few instructions, or one call.
-const LEAVING: Duration = Duration::from_millis(500);
+/// Threads leave our code within this, also where processors are scarce: what they execute there is a few instructions, or one
+/// call.
+const LEAVING: Duration = Duration::from_secs(2);
 /// How long one of them runs before it is looked at again.
 const RUN: Duration = Duration::from_micros(200);
 
@@ -101,6 +102,11 @@ impl<'a> Remains<'a> {
             return;
         }
         found.lead_out(&memory, captives);
+        // Whoever is in a pad may be about to trap there: our handler has to stay for that.
+        if captives.stopped_threads().into_iter().any(|thread| found.executes(thread)) {
+            report.lifelines_left += 1;
+            return;
+        }
         match self.remove(process, &memory, &found, captives) {
             Ok(true) => report.lifelines_removed += 1,
             Ok(false) => report.lifelines_left += 1,
@@ -186,6 +192,14 @@ impl Found {
                 captives.run_for(thread, RUN);
             }
         }
+    }
+
+    /// Whether a thread is in our code; one that is in a function that the dead worker called is not.
+    fn executes(&self, thread: u32) -> bool {
+        let Ok(general) = registers::general(thread) else { return false };
+        let mut code =
+            self.regions.iter().filter(|region| matches!(region.kind, RegionKind::Lifeline | RegionKind::Pads));
+        code.any(|region| VaRange::from_len(region.at, region.len).contains(Va(general.pc())))
     }
 
     fn is_inside(&self, thread: u32) -> bool {
