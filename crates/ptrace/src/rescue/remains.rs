@@ -196,19 +196,18 @@ impl Found {
 
     /// Whether a thread is in our code; one that is in a function that the dead worker called is not.
     fn executes(&self, thread: u32) -> bool {
-        let Ok(general) = registers::general(thread) else { return false };
-        let mut code =
-            self.regions.iter().filter(|region| matches!(region.kind, RegionKind::Lifeline | RegionKind::Pads));
-        code.any(|region| VaRange::from_len(region.at, region.len).contains(Va(general.pc())))
+        self.holds(thread, word::PC, |kind| matches!(kind, RegionKind::Lifeline | RegionKind::Pads))
     }
 
     fn is_inside(&self, thread: u32) -> bool {
+        self.executes(thread) || self.holds(thread, word::SP, |kind| kind == RegionKind::Frames)
+    }
+
+    /// Whether a register of a thread points into one of the regions of such kinds.
+    fn holds(&self, thread: u32, register: usize, kinds: fn(RegionKind) -> bool) -> bool {
         let Ok(general) = registers::general(thread) else { return false };
-        self.regions.iter().any(|region| {
-            let range = VaRange::from_len(region.at, region.len);
-            let register = if region.kind == RegionKind::Frames { general.sp() } else { general.pc() };
-            range.contains(Va(register))
-        })
+        let mut regions = self.regions.iter().filter(|region| kinds(region.kind));
+        regions.any(|region| VaRange::from_len(region.at, region.len).contains(Va(general.0[register])))
     }
 
     /// Lets a thread go on to the displaced code that came to the trap of a jump pad, or whose condition faulted there.
