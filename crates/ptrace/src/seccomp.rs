@@ -9,10 +9,7 @@
 //! The kernel shows filters to CAP_SYS_ADMIN alone (`PTRACE_SECCOMP_GET_FILTER`). Without it nothing is changed, nor where the
 //! filter allows the call: it keeps the time that is left, which is better.
 
-use std::fs;
-
-use outpost_base::ProcessId;
-
+use crate::os::ProcRoot;
 use crate::remote_call::{ARGUMENTS, RAX};
 use crate::sys::ptrace_registers::{self, GeneralRegisters, word};
 use crate::sys::ptrace_state::seccomp_filter;
@@ -39,11 +36,8 @@ pub(crate) fn begin_anew(tid: u32, registers: &GeneralRegisters) -> Option<Gener
 }
 
 /// The same for a thread of a process of which it is known: the guardian may not see filters any more.
-pub(crate) fn begin_anew_as_known(process: ProcessId, tid: u32) {
-    let status = fs::read_to_string(format!("/proc/{process}/task/{tid}/status")).unwrap_or_default();
-    // SECCOMP_MODE_FILTER.
-    let is_filtered = status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"));
-    if is_filtered
+pub(crate) fn begin_anew_as_known(tid: u32) {
+    if ProcRoot::default().status(tid).is_some_and(|status| status.is_filtered)
         && let Ok(registers) = ptrace_registers::general(tid)
         && waits(&registers).is_some()
     {
@@ -84,7 +78,8 @@ fn is_allowed(answer: Option<u32>) -> bool {
     answer.is_none_or(|answer| [LOG, ALLOW].contains(&(answer & ACTION)))
 }
 
-/// What a filter says of a call; `None` for one that the kernel would not have taken.
+/// What a filter says of a call; `None` for one that the kernel would not have taken. By hand: libraries for filters make
+/// them and do not carry them out.
 /// Sources: include/uapi/linux/filter.h and bpf_common.h; kernel/seccomp.c, `seccomp_check_filter`, for what there is.
 fn run(filter: &[u64], data: &[u8; DATA]) -> Option<u32> {
     let (mut a, mut x, mut scratch) = (0_u32, 0_u32, [0_u32; 16]);

@@ -42,6 +42,8 @@ pub(crate) struct Status {
     pub(crate) effective: u64,
     /// What it is called in its own pid namespace, if that is one below this one's (pid_namespaces(7)).
     pub(crate) inner_id: Option<u32>,
+    /// Whether system call filters apply to it (`SECCOMP_MODE_FILTER`).
+    pub(crate) is_filtered: bool,
 }
 
 impl ProcRoot {
@@ -169,6 +171,7 @@ fn parse_status(text: &str) -> Option<Status> {
         tracer: value("TracerPid").and_then(|text| text.trim().parse().ok()).unwrap_or(0),
         permitted: bits("CapPrm").unwrap_or(0),
         effective: bits("CapEff").unwrap_or(0),
+        is_filtered: value("Seccomp").is_some_and(|mode| mode.trim() == "2"),
         inner_id: value("NSpid").and_then(|ids| ids.split_ascii_whitespace().skip(1).last()?.parse().ok()),
     })
 }

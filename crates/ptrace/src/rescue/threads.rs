@@ -391,7 +391,7 @@ impl Captives {
                     // At an event stop nothing is about to be delivered; in a group-stop it stays when let go.
                     let signal = if event == EVENT_STOP || event != 0 { 0 } else { signal & 0x7f };
                     if begins_anew {
-                        seccomp::begin_anew_as_known(process, thread);
+                        seccomp::begin_anew_as_known(thread);
                     }
                     stopped.insert(thread, Stop { process, signal, held: None });
                 }
