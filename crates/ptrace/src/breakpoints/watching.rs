@@ -364,8 +364,13 @@ impl Space {
     /// Tells the lifeline what the program's own protection of the watched pages is by now, `mapped` being what is mapped
     /// while they are open: a fault that this protection forbids is the program's, which its own handler gets.
     pub(super) fn tell_own_protection(&mut self, mapped: &[Region]) {
+        let changed = self.pages.own_changed(mapped);
+        // It is asked each time the pages are closed, and nearly never so.
+        if changed.is_empty() {
+            return;
+        }
         let Some(mut lifeline) = self.protection.lifeline().cloned() else { return };
-        for (page, own) in self.pages.own_changed(mapped) {
+        for (page, own) in changed {
             if let Err(why) = lifeline.add_page(page, own, &self.memory) {
                 tracing::warn!(%page, %why, "the lifeline does not know the program's protection of a watched page");
             }
