@@ -43,7 +43,7 @@ pub use error::{Problem, SymbolsError};
 pub use fetch::{
     Artifact, Debuginfod, Fetch, FetchOptions, FetchRequest, FetchResult, Fetching, Patience, ServerLayout,
 };
-pub use index::CaseRule;
+pub use index::{CaseRule, last_component};
 pub use module::{
     CodeLocation, Function, InlineFrame, InlinedCopy, LineAddress, LineMatch, Module, ModuleFiles, SourceFacts,
     SourceLocation, Statement, Symbol, SymbolAt, SymbolKind, SymbolSource, SymbolStatus,

@@ -1,7 +1,7 @@
 //! What a class has besides its objects: static members, functions and types, by names that lead through typedefs,
 //! `using` and base classes, which no entry of the debug information spells out.
 
-use outpost_symbols::{Type, Value};
+use outpost_symbols::{Type, Value, last_component};
 
 use super::Global;
 use crate::expr::Name;
@@ -117,19 +117,8 @@ fn declared(class: &Type, member: &str, depth: usize) -> Option<(Type, Option<Va
 
 /// What is before and behind the last `::` that is not among template arguments.
 fn split_scope(text: &str) -> Option<(&str, &str)> {
-    let mut depth = 0usize;
-    let mut last = None;
-    let bytes = text.as_bytes();
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'<' | b'(' | b'[' => depth += 1,
-            b'>' | b')' | b']' => depth = depth.saturating_sub(1),
-            b':' if depth == 0 && bytes.get(at + 1) == Some(&b':') => last = Some(at),
-            _ => {}
-        }
-    }
-    let at = last?;
-    let (scope, member) = (text.get(..at)?, text.get(at + 2..)?);
+    let member = last_component(text);
+    let scope = text.strip_suffix(member)?.strip_suffix("::")?;
     (!scope.is_empty() && !member.is_empty()).then_some((scope, member))
 }
 
@@ -145,5 +134,6 @@ mod tests {
         assert_eq!(split_scope("a"), None);
         assert_eq!(split_scope("::a"), None);
         assert_eq!(split_scope("a::f(b::c)"), Some(("a", "f(b::c)")));
+        assert_eq!(split_scope("a::B<c>::operator->"), Some(("a::B<c>", "operator->")));
     }
 }

@@ -35,7 +35,7 @@ pub(crate) use cache::{CacheKey, IndexCache};
 pub(crate) use chunk::EntryKind;
 pub(crate) use format::Index;
 pub(crate) use matching::Named;
-pub(crate) use names::last_component;
+pub use names::last_component;
 pub use query::CaseRule;
 pub(crate) use query::{EntryId, FileId, NameHit, SymbolId, SymbolRecord};
 pub(crate) use strings::{Source, Sources};

@@ -31,8 +31,8 @@ pub(crate) fn split_components(name: &str) -> Vec<&str> {
     parts
 }
 
-/// The part of a qualified name behind its scopes.
-pub(crate) fn last_component(name: &str) -> &str {
+/// The part of a qualified name behind its scopes: `e` of `a::b<c::d>::e`, `operator<` of `a::operator<`.
+pub fn last_component(name: &str) -> &str {
     split_components(name).last().copied().unwrap_or(name)
 }
 
