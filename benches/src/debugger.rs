@@ -4,9 +4,13 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use wait4::Wait4 as _;
 
 /// Which debugger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,7 +254,8 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// Runs to the end under `/usr/bin/time`-like accounting; a run over `limit` is ended and is an error.
+/// Runs to the end, with what it used as wait4(2) tells: whoever looked meanwhile would disturb what is measured. A run over
+/// `limit` is ended and is an error.
 fn timed(command: &mut Command, limit: Duration) -> anyhow::Result<Run> {
     let begin = Instant::now();
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
@@ -266,25 +271,20 @@ fn timed(command: &mut Command, limit: Duration) -> anyhow::Result<Run> {
         drop(stdout.read_to_end(&mut text));
         text
     });
-    let pid = child.id();
-    let (mut cpu, mut peak) = (Duration::ZERO, 0);
-    loop {
-        // Read while it lives: both figures are gone with the process.
-        if let Some((now, high)) = crate::memory::usage(pid) {
-            (cpu, peak) = (now.max(cpu), high.max(peak));
-        }
-        if child.try_wait()?.is_some() {
-            break;
-        }
-        if begin.elapsed() > limit {
-            child.kill()?;
-            child.wait()?;
-            bail!("longer than {limit:?}");
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let pid = Pid::from_raw(child.id() as i32);
+    let (ended, end) = mpsc::channel::<()>();
+    let guard = std::thread::spawn(move || {
+        let is_late = end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        is_late && kill(pid, Signal::SIGKILL).is_ok()
+    });
+    let used = child.wait4()?.rusage;
     let elapsed = begin.elapsed();
+    drop(ended);
+    if guard.join().unwrap_or(false) {
+        bail!("longer than {limit:?}");
+    }
     let mut text = output.join().unwrap_or_default();
     text.extend(errors.join().unwrap_or_default());
-    Ok(Run { elapsed, cpu, peak, output: String::from_utf8_lossy(&text).into_owned() })
+    let output = String::from_utf8_lossy(&text).into_owned();
+    Ok(Run { elapsed, cpu: used.utime + used.stime, peak: used.maxrss, output })
 }

@@ -3,17 +3,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
-
-/// Processor time so far and peak resident bytes of a living process.
-pub(crate) fn usage(pid: u32) -> Option<(Duration, u64)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    // utime and stime are fields 14 and 15 of proc_pid_stat(5); the first two were cut off. Ticks are 10 ms.
-    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    Some((Duration::from_millis(ticks * 10), kilobytes(&status, "VmHWM:")? * 1024))
-}
 
 /// Proportional set size of a process and its descendants in bytes.
 pub(crate) fn pss_of_tree(pid: u32) -> u64 {
