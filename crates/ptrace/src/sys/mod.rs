@@ -13,6 +13,7 @@ pub(crate) mod ptrace_registers;
 pub(crate) mod ptrace_state;
 pub(crate) mod ptrace_wait;
 pub(crate) mod rescue;
+pub(crate) mod scheduling;
 pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod spawn;

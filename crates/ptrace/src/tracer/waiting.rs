@@ -318,8 +318,12 @@ impl Tracer {
     fn arm(&mut self, deadline: Option<Instant>, others: &[Watched<'_>]) -> Result<(), TargetError> {
         let sentinel = match self.sentinel.take() {
             Some(sentinel) => sentinel,
-            None => Sentinel::start(Arc::clone(&self.break_in))
-                .map_err(|errno| crate::error::os_error("start the sentinel", errno))?,
+            None => {
+                // It would be bound as the tracer is.
+                self.nearness.release();
+                Sentinel::start(Arc::clone(&self.break_in))
+                    .map_err(|errno| crate::error::os_error("start the sentinel", errno))?
+            }
         };
         self.sentinel.insert(sentinel).arm(deadline, others);
         Ok(())
