@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+
 /// A program that ends with the value, whatever the test did.
 #[derive(Debug)]
 pub struct Running {
@@ -37,6 +39,20 @@ impl Running {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("standard output can be read");
         line.trim_end().into()
+    }
+
+    /// Passes over what it has printed by now: the next line is a new one.
+    pub fn pass_by(&mut self) {
+        loop {
+            let mut poll = [PollFd::new(self.stdout.get_ref(), PollFlags::IN)];
+            let is_there = !self.stdout.buffer().is_empty()
+                || (rustix::event::poll(&mut poll, Some(&Timespec::default())).is_ok()
+                    && poll[0].revents().contains(PollFlags::IN));
+            if !is_there {
+                return;
+            }
+            self.line();
+        }
     }
 
     /// Writes to its standard input, which the command made a pipe.
