@@ -18,7 +18,8 @@
 //! 5. Children of debuggees that were forked with our bytes in them, and that the worker did not come to tell of, are
 //!    looked for and cleaned. Debuggees of other sessions are left alone, whatever is in them.
 //!
-//! A thread in uninterruptible sleep is not waited for: [`Rescuer::continue_rescue`] takes it up later.
+//! A thread in uninterruptible sleep is not waited for, nor one that does not leave a pad: while there is one, what it may come
+//! to stays in place (jumps, pads, the handler), and [`Rescuer::continue_rescue`] takes the process up later.
 //!
 //! The guardian calls [`become_subreaper`] first: created debuggees become its children when their worker dies, so that
 //! it may trace them and learns their exit status. All ptrace calls of a rescue come from the calling thread.
@@ -46,6 +47,10 @@ use threads::Captives;
 
 /// How long a dead worker may take to let go of its tracees, and those to stop.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The same for threads that are looked at once more.
+const PATIENCE_AT_LAST: Duration = Duration::from_millis(100);
+/// Generations of children that are looked for: a child may fork before it is cleaned.
+const MAX_GENERATIONS: usize = 8;
 
 /// Undoes what one worker left behind.
 #[derive(Debug)]
@@ -56,7 +61,7 @@ pub struct Rescuer {
     unfinished: Vec<Unfinished>,
 }
 
-/// A process that is to be put right when its last thread has stopped.
+/// A process that is to be put right when its last thread has stopped, or has left our code.
 #[derive(Debug)]
 struct Unfinished {
     process: ProcessId,
@@ -93,7 +98,7 @@ pub struct RescueReport {
     pub pages_failed: u32,
     /// Processes whose lifeline is gone without trace.
     pub lifelines_removed: u32,
-    /// Processes in which it stays mapped, out of use if it could be, since a thread may still be there.
+    /// Processes in which it stays mapped, since a thread may still be there.
     pub lifelines_left: u32,
     /// Threads that could not be stopped yet; see [`Rescuer::continue_rescue`].
     pub unstoppable: Vec<ThreadId>,
@@ -191,8 +196,7 @@ impl Rescuer {
             }
         }
         self.restore_jumps(image, process, of, &mut captives, report);
-        threads::put_right(process, &mut captives, &plan, report);
-        if captives.are_awaited() {
+        if !threads::put_right(process, &mut captives, &plan, report) {
             self.unfinished.push(Unfinished { process, of, captives, image: Arc::clone(image) });
         }
     }
@@ -206,7 +210,7 @@ impl Rescuer {
         captives: &mut Captives,
         report: &mut RescueReport,
     ) {
-        if captives.are_awaited() {
+        if !captives.are_all_stopped() {
             return;
         }
         for site in image.sites.iter().filter(|site| site.process == of && sites::is_jump(site)) {
@@ -218,22 +222,26 @@ impl Rescuer {
         }
     }
 
-    /// Takes up threads that could not be stopped before; `true` when none is left. To be called now and then.
+    /// Takes up processes that could not be put right before; `true` when none is left. To be called now and then.
     pub fn continue_rescue(&mut self) -> bool {
         for mut unfinished in std::mem::take(&mut self.unfinished) {
-            if unfinished.captives.are_awaited() {
+            // While somebody has one of its threads, the others are left alone.
+            if unfinished.captives.are_awaited() || threads::is_traced(unfinished.process) {
                 self.unfinished.push(unfinished);
                 continue;
             }
             let Unfinished { process, of, captives, image } = unfinished;
-            let deadline = Instant::now() + PATIENCE;
+            // It may have ended meanwhile, and its id be another's.
+            if image.processes.iter().any(|known| known.process == process && !is_same(known)) {
+                continue;
+            }
+            let deadline = Instant::now() + PATIENCE_AT_LAST;
             let mut captives = threads::seize_all(process, captives, deadline);
             let plan =
                 if process == of { threads::Plan::new(&image, of) } else { threads::Plan::for_child(&image, of) };
             let mut report = RescueReport::default();
             self.restore_jumps(&image, process, of, &mut captives, &mut report);
-            threads::put_right(process, &mut captives, &plan, &mut report);
-            if captives.are_awaited() {
+            if !threads::put_right(process, &mut captives, &plan, &mut report) {
                 self.unfinished.push(Unfinished { process, of, captives, image });
             }
         }
@@ -287,22 +295,45 @@ impl Rescuer {
         deadline: Instant,
         report: &mut RescueReport,
     ) {
-        let known: BTreeSet<ProcessId> = image.processes.iter().map(|process| process.process).collect();
-        for (child, parent) in children::find(image, living, &known) {
-            let sites: Vec<&JournaledSite> = image.sites.iter().filter(|site| site.process == parent).collect();
-            // The worker may have put the bytes back and died before it came to the rest.
-            let has_any = |memory: ProcessMemory| sites.iter().any(|site| sites::stands(&memory, child, site));
-            let concerned = threads::Plan::for_child(image, parent).remains_in(child)
-                || ProcessMemory::open(child).is_ok_and(has_any);
-            if !concerned || children::is_another_session_s(child) {
-                continue;
+        let mut known: BTreeSet<ProcessId> = image.processes.iter().map(|process| process.process).collect();
+        for _ in 0..MAX_GENERATIONS {
+            let before = report.children.len();
+            for (child, parent) in children::find(image, living, &known) {
+                known.insert(child);
+                self.clean_child(image, child, parent, deadline, report);
             }
-            for site in sites.into_iter().filter(|site| !sites::is_jump(site)) {
-                report.sites_restored += u32::from(self.restore_site(site, child) == SiteOutcome::Restored);
+            if report.children.len() == before {
+                return;
             }
-            self.put_right(image, child, parent, &[], deadline, report);
-            report.children.push(child);
         }
+    }
+
+    fn clean_child(
+        &mut self,
+        image: &Arc<JournalImage>,
+        child: ProcessId,
+        parent: ProcessId,
+        deadline: Instant,
+        report: &mut RescueReport,
+    ) {
+        // What a vfork child has in its memory is its parent's, and its parent's other threads run on there; the handler,
+        // which is its own, ends with exec.
+        if crate::sys::share_memory(child.0, parent.0) == Some(true) {
+            return;
+        }
+        let sites: Vec<&JournaledSite> = image.sites.iter().filter(|site| site.process == parent).collect();
+        // The worker may have put the bytes back and died before it came to the rest.
+        let has_any = |memory: ProcessMemory| sites.iter().any(|site| sites::stands(&memory, child, site));
+        let concerned =
+            threads::Plan::for_child(image, parent).remains_in(child) || ProcessMemory::open(child).is_ok_and(has_any);
+        if !concerned || children::is_another_session_s(child) {
+            return;
+        }
+        for site in sites.into_iter().filter(|site| !sites::is_jump(site)) {
+            report.sites_restored += u32::from(self.restore_site(site, child) == SiteOutcome::Restored);
+        }
+        self.put_right(image, child, parent, &[], deadline, report);
+        report.children.push(child);
     }
 }
 

@@ -20,8 +20,12 @@ use crate::tracer::has_handler;
 /// Threads leave our code within this, also where processors are scarce: what they execute there is a few instructions, or one
 /// call.
 const LEAVING: Duration = Duration::from_secs(2);
-/// How long one of them runs before it is looked at again.
+/// The same when they did not at first: all others wait meanwhile.
+const LEAVING_AT_LAST: Duration = Duration::from_millis(50);
+/// How long one of them runs before it is looked at again: at first, and after some times, since where it has to wait for a
+/// processor it has executed nothing by then.
 const RUN: Duration = Duration::from_micros(200);
+const LONG_RUN: Duration = Duration::from_millis(20);
 
 /// The journal's word on one process.
 #[derive(Debug)]
@@ -30,6 +34,19 @@ pub(super) struct Remains<'a> {
     actions: Vec<&'a JournaledAction>,
     /// The other processes of the session.
     others: Vec<ProcessId>,
+}
+
+/// What became of it in a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// None of it is there.
+    Away,
+    /// It stays mapped for good, out of use.
+    ToStay,
+    /// It is in use yet.
+    Later,
+    /// No thread could be used to take it away.
+    Refused,
 }
 
 /// What of it is in a process.
@@ -88,33 +105,49 @@ impl<'a> Remains<'a> {
         }
     }
 
-    /// Takes it away from a process whose threads are all stopped. Where something still leads there it stays mapped,
-    /// out of use.
-    pub(super) fn take_away(&self, process: ProcessId, captives: &mut Captives, report: &mut RescueReport) {
-        let Ok(memory) = ProcessMemory::open(process) else { return };
+    /// Takes it away from a process whose threads are all stopped. Where something still leads there it stays mapped.
+    pub(super) fn take_away(&self, process: ProcessId, captives: &mut Captives, report: &mut RescueReport) -> Taken {
+        let taken = self.try_to_take_away(process, captives);
+        match taken {
+            Some(Taken::Away) => report.lifelines_removed += 1,
+            Some(_) => report.lifelines_left += 1,
+            None => {}
+        }
+        taken.unwrap_or(Taken::Away)
+    }
+
+    /// `None`: there was nothing of it.
+    fn try_to_take_away(&self, process: ProcessId, captives: &mut Captives) -> Option<Taken> {
+        let memory = ProcessMemory::open(process).ok()?;
         let found = self.find(process, &memory);
         if found.regions.is_empty() {
-            return;
+            return None;
         }
         // A child that lives in the same memory (CLONE_VM) runs on, perhaps in a pad.
         if self.others.iter().any(|other| crate::sys::share_memory(other.0, process.0) == Some(true)) {
-            report.lifelines_left += 1;
-            return;
+            return Some(Taken::Later);
+        }
+        // Whoever is not stopped may be in a pad, or in the handler, also if he was stopped until he was led out of it; and
+        // whoever is in a pad may be about to trap there: our handler has to stay for that.
+        if !captives.are_all_stopped() {
+            return Some(Taken::Later);
         }
         found.lead_out(&memory, captives);
-        // Whoever is in a pad may be about to trap there: our handler has to stay for that.
-        if captives.stopped_threads().into_iter().any(|thread| found.executes(thread)) {
-            report.lifelines_left += 1;
-            return;
+        if !captives.are_all_stopped() || captives.stopped_threads().into_iter().any(|thread| found.executes(thread)) {
+            return Some(Taken::Later);
         }
-        match self.remove(process, &memory, &found, captives) {
-            Ok(true) => report.lifelines_removed += 1,
-            Ok(false) => report.lifelines_left += 1,
+        // A call of the dead worker's may have changed what is mapped.
+        let found = self.find(process, &memory);
+        Some(match self.remove(process, &memory, &found, captives) {
+            Ok(true) => Taken::Away,
+            Ok(false) => Taken::ToStay,
             Err(why) => {
-                tracing::warn!(%process, %why, "the lifeline stays in place");
-                report.lifelines_left += 1;
+                if captives.is_first_round() {
+                    tracing::warn!(%process, %why, "the lifeline stays in place");
+                }
+                Taken::Refused
             }
-        }
+        })
     }
 
     fn remove(
@@ -174,7 +207,8 @@ impl Found {
 
     /// Lets threads go on that are in a pad, in the lifeline or in a call of the dead worker's, until they are out.
     fn lead_out(&self, memory: &ProcessMemory, captives: &mut Captives) {
-        let deadline = Instant::now() + LEAVING;
+        let limit = if captives.is_first_round() { LEAVING } else { LEAVING_AT_LAST };
+        let (deadline, mut run) = (Instant::now() + limit, RUN);
         loop {
             let mut inside = Vec::new();
             for thread in captives.stopped_threads() {
@@ -189,8 +223,9 @@ impl Found {
             for thread in inside {
                 // A handler entered here would return here.
                 captives.hold_signal(thread);
-                captives.run_for(thread, RUN);
+                captives.run_for(thread, run);
             }
+            run = (run * 2).min(LONG_RUN);
         }
     }
 

@@ -1,6 +1,8 @@
 //! A worker is killed; this process is its guardian. The worker is this test program once more, told by the environment
 //! to attach to a debuggee and do one thing in a loop until it is killed.
 
+mod in_code;
+
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
@@ -17,15 +19,18 @@ const ROLE: &str = "OUTPOST_TEST_WORKER";
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Prints the address of `site`, then calls it for ever, with a pause between two calls, and counts signals; prints the
-/// sum now and then, which is the number of calls as long as each did its work. SIGTERM ends it with code 7. With a second
-/// argument it is ended by restart_syscall(2).
+/// sum now and then, which is the number of calls as long as each did its work. SIGTERM ends it with code 7. After SIGUSR2 it
+/// has a child. What the second argument says: `sandboxed`: it is ended by restart_syscall(2); `threaded`: it has another
+/// thread, which sleeps, and its child comes by vfork(2) and sleeps, too.
 const DEBUGGEE: &str = r#"
     #define _GNU_SOURCE
     #include <linux/filter.h>
     #include <linux/seccomp.h>
+    #include <pthread.h>
     #include <signal.h>
     #include <stdio.h>
     #include <stdlib.h>
+    #include <string.h>
     #include <sys/prctl.h>
     #include <sys/syscall.h>
     #include <sys/wait.h>
@@ -35,6 +40,7 @@ const DEBUGGEE: &str = r#"
     static void count(int signal, siginfo_t *info, void *context) { (void)signal; (void)context; signals++; values += info->si_value.sival_int; }
     static void forked(int signal) { (void)signal; children++; }
     static void end(int signal) { (void)signal; _exit(7); }
+    static void *rest(void *nothing) { for (;;) pause(); return nothing; }
     __attribute__((noinline, noclone)) int site(int value) { __asm__ volatile("" ::: "memory"); return value + 1; }
     int main(int argc, char **argv) {
         struct sock_filter filter[] = {
@@ -44,11 +50,15 @@ const DEBUGGEE: &str = r#"
             BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         };
         struct sock_fprog program = { 4, filter };
-        if (argc > 2 && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))) return 1;
+        const char *kind = argc > 2 ? argv[2] : "";
+        int threaded = !strcmp(kind, "threaded");
+        if (!strcmp(kind, "sandboxed") && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))) return 1;
         struct sigaction action = { .sa_sigaction = count, .sa_flags = SA_SIGINFO };
         sigaction(SIGUSR1, &action, 0);
         signal(SIGUSR2, forked);
         signal(SIGTERM, end);
+        pthread_t other;
+        if (threaded && pthread_create(&other, 0, rest, 0)) return 1;
         printf("%p\n", (void *)site);
         fflush(stdout);
         long nanoseconds = atol(argv[1]);
@@ -60,6 +70,7 @@ const DEBUGGEE: &str = r#"
             fflush(stdout);
             struct timespec pause = { 0, nanoseconds };
             nanosleep(&pause, 0);
+            if (children && threaded) { children = 0; if (vfork() == 0) rest(0); }
             if (children) { children = 0; if (fork() == 0) for (;;) usleep(50000), site(0); usleep(500000); }
         }
     }
@@ -89,6 +100,7 @@ impl Debuggee {
 
     /// Rounds, signals counted and the sum of their values, of a line printed from now on.
     fn progress(&mut self) -> [u32; 3] {
+        self.running.pass_by();
         let line = self.running.line();
         let numbers: Vec<u32> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
         numbers.try_into().unwrap_or_else(|_| panic!("not a line of progress: {line:?}"))
@@ -111,6 +123,8 @@ struct Worker {
     child: Child,
     lines: BufReader<std::process::ChildStdout>,
     rescuer: Rescuer,
+    /// The line that said so.
+    ready: String,
 }
 
 impl Worker {
@@ -125,29 +139,36 @@ impl Worker {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        let mut worker = Worker { child, lines, rescuer: Rescuer::new(journal) };
-        worker.wait_for("ready");
+        let mut worker = Worker { child, lines, rescuer: Rescuer::new(journal), ready: String::new() };
+        worker.ready = worker.wait_for("ready");
         worker.rescuer.watch();
         worker
     }
 
-    fn wait_for(&mut self, text: &str) {
+    /// The line that contains a text.
+    fn wait_for(&mut self, text: &str) -> String {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
             assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "the worker ended before it said {text:?}");
         }
+        line
     }
 
     /// SIGKILL, and then what a guardian does at once when the liveness pipe closes.
-    fn kill_and_rescue(mut self) -> RescueReport {
+    fn kill_and_rescue(self) -> RescueReport {
+        self.kill_and_begin_rescue().0
+    }
+
+    /// The same, for a rescue that is not over then.
+    fn kill_and_begin_rescue(mut self) -> (RescueReport, Rescuer) {
         self.child.kill().unwrap();
         // Its end of the pipe closes as its other files do.
         let mut rest = String::new();
         std::io::Read::read_to_string(&mut self.lines, &mut rest).unwrap();
         let report = self.rescuer.rescue();
         self.child.wait().unwrap();
-        report
+        (report, self.rescuer)
     }
 }
 
@@ -269,7 +290,7 @@ impl Part {
                 say("forked");
                 std::thread::sleep(LIMIT);
             }
-            other => panic!("{other}"),
+            other => self.play_in_code(other),
         }
     }
 

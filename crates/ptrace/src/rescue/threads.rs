@@ -8,9 +8,10 @@ use outpost_base::{ProcessId, ThreadId, Va};
 use rustix::io::Errno;
 
 use super::RescueReport;
-use super::remains::Remains;
+use super::remains::{Remains, Taken};
 use crate::journal::{JournalImage, JournaledPages, JournaledSite, JournaledThread};
 use crate::memory::{ProcessMemory, has_memory};
+use crate::os::ProcRoot;
 use crate::seccomp;
 use crate::sys::ptrace::{self, Go, RawSigInfo};
 use crate::sys::ptrace_registers as registers;
@@ -39,6 +40,10 @@ const DELIVERY: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_micros(200);
 /// Other signals that may come before the one that was sent.
 const MAX_OTHER_SIGNALS: usize = 64;
+/// How often a process is stopped for what threads in our code, or processes in the same memory, stand against.
+const MAX_ROUNDS: u32 = 50;
+/// The same where no call could be made: mostly none ever can.
+const MAX_REFUSALS: u32 = 3;
 
 /// What only a tracer can undo in one process.
 #[derive(Debug)]
@@ -55,9 +60,15 @@ pub(super) struct Captives {
     /// Stopped, with the signal that each was about to get.
     stopped: BTreeMap<u32, Stop>,
     /// Seized and told to stop, not stopped yet: in uninterruptible sleep, or the parent of a vfork.
-    awaited: BTreeMap<u32, ProcessId>,
+    awaited: BTreeMap<u32, Awaited>,
+    /// Somebody else traced threads of the process until the time was over: a worker that is slow to die.
+    are_held: bool,
     /// A filter forbids how their sleeps would go on.
     begins_anew: bool,
+    /// Threads that have got what the journal has for them, and were let go.
+    settled: BTreeSet<u32>,
+    /// How often they were put right.
+    rounds: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +77,13 @@ struct Stop {
     /// The signal about to be delivered, 0 if none.
     signal: i32,
     /// One that it was about to get before, and gets when it is let go.
+    held: Option<Held>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Awaited {
+    process: ProcessId,
+    /// As in [`Stop`].
     held: Option<Held>,
 }
 
@@ -124,7 +142,7 @@ pub(super) fn seize_all(process: ProcessId, mut captives: Captives, deadline: In
                 Ok(()) => {
                     // It fails only if the thread ended, which waiting for it shows.
                     _ = ptrace::interrupt(thread);
-                    captives.awaited.insert(thread, process);
+                    captives.awaited.insert(thread, Awaited { process, held: None });
                     seen.insert(thread);
                     is_new = true;
                 }
@@ -137,9 +155,11 @@ pub(super) fn seize_all(process: ProcessId, mut captives: Captives, deadline: In
         }
         captives.collect();
         if !is_new && !is_held && captives.awaited.is_empty() {
+            captives.are_held = false;
             return captives;
         }
         if Instant::now() >= deadline {
+            captives.are_held = is_held;
             return captives;
         }
         if !is_new {
@@ -148,14 +168,23 @@ pub(super) fn seize_all(process: ProcessId, mut captives: Captives, deadline: In
     }
 }
 
-/// Puts the stopped threads right, takes the lifeline away if all of them are stopped, and lets them go.
-pub(super) fn put_right(process: ProcessId, captives: &mut Captives, plan: &Plan<'_>, report: &mut RescueReport) {
+/// Puts the stopped threads right, takes the lifeline away if all of them are stopped, and lets them go. `false`: this is to be
+/// done once more, since some were not, or were where the lifeline is needed yet.
+pub(super) fn put_right(
+    process: ProcessId,
+    captives: &mut Captives,
+    plan: &Plan<'_>,
+    report: &mut RescueReport,
+) -> bool {
+    captives.rounds += 1;
     let retired = plan.remains.as_ref().map(|remains| remains.sites_in(process)).unwrap_or_default();
     let forced = plan.remains.as_ref().map_or(0, |remains| remains.forced_in(process));
+    captives.stopped_threads().into_iter().for_each(|thread| captives.bring_to_trap(thread));
+    let settled = captives.settled.clone();
+    let journaled = |thread: u32| plan.threads.get(&ThreadId(thread)).copied().filter(|_| !settled.contains(&thread));
     for (thread, stop) in &mut captives.stopped {
         report.threads_stopped += 1;
-        *stop = bring_to_trap(*thread, *stop);
-        let journaled = plan.threads.get(&ThreadId(*thread)).copied();
+        let journaled = journaled(*thread);
         if journaled.is_some_and(|journaled| journaled.debug_registers) {
             clear_debug_registers(*thread);
         }
@@ -178,6 +207,7 @@ pub(super) fn put_right(process: ProcessId, captives: &mut Captives, plan: &Plan
         plan.remains.iter().for_each(|remains| remains.lead_out(process, captives));
         super::watched::give_back(process, captives, &plan.pages, report);
     }
+    let mut taken = Taken::Away;
     if let Some(remains) = &plan.remains {
         // A step's flag goes when the thread is set going or detached. Should we die before that, it would trap with nobody there.
         for thread in plan.threads.values().filter(|thread| thread.stepping).map(|thread| thread.thread.0) {
@@ -185,16 +215,18 @@ pub(super) fn put_right(process: ProcessId, captives: &mut Captives, plan: &Plan
                 captives.run_for(thread, Duration::ZERO);
             }
         }
-        match captives.awaited.is_empty() {
-            true => remains.take_away(process, captives, report),
-            // Whoever is not stopped may be in a pad, or in the handler.
-            false => report.lifelines_left += 1,
-        }
+        taken = remains.take_away(process, captives, report);
     }
+    let is_finished = captives.are_all_stopped()
+        && match taken {
+            Taken::Away | Taken::ToStay => true,
+            Taken::Later => captives.rounds >= MAX_ROUNDS,
+            Taken::Refused => captives.rounds >= MAX_REFUSALS,
+        };
     for (thread, stop) in std::mem::take(&mut captives.stopped) {
         // Not before it has left our handler, whose return sets the mask.
-        let journaled = plan.threads.get(&ThreadId(thread));
-        block_again(thread, forced, journaled.is_some_and(|journaled| journaled.trap_unblocked));
+        block_again(thread, forced, journaled(thread).is_some_and(|journaled| journaled.trap_unblocked));
+        captives.settled.insert(thread);
         match stop.held {
             Some(held) if stop.signal == 0 => {
                 report.signals_restored += u32::from(send_again(stop.process, thread, &held));
@@ -206,25 +238,7 @@ pub(super) fn put_right(process: ProcessId, captives: &mut Captives, plan: &Plan
             }
         }
     }
-}
-
-/// A trap or fault that is pending already is delivered before the thread executes anything: it is let go on to that.
-fn bring_to_trap(thread: u32, stop: Stop) -> Stop {
-    if stop.signal != 0 || !has_pending_trap(stop.process, thread) {
-        return stop;
-    }
-    if ptrace::go(thread, Go::Continue, 0).is_err() {
-        return stop;
-    }
-    let mut captives = Captives::default();
-    captives.awaited.insert(thread, stop.process);
-    captives.await_all();
-    if !captives.awaited.is_empty() {
-        // It came to nothing, and the thread must not run on under a tracer that does not look.
-        _ = ptrace::interrupt(thread);
-        captives.await_all();
-    }
-    captives.stopped.remove(&thread).unwrap_or(stop)
+    is_finished
 }
 
 enum Correction {
@@ -363,10 +377,17 @@ fn send_again(process: ProcessId, thread: u32, held: &Held) -> bool {
     // It blocks the signal by now: the signal stays pending, without what it carried.
     _ = ptrace::interrupt(thread);
     let mut captives = Captives::default();
-    captives.awaited.insert(thread, process);
+    captives.awaited.insert(thread, Awaited { process, held: None });
     captives.await_all();
     captives.let_go();
     true
+}
+
+/// Whether a thread of a process is somebody else's.
+pub(super) fn is_traced(process: ProcessId) -> bool {
+    let (proc, own) = (ProcRoot::default(), signal::own_tid());
+    let tracers = threads_of(process).into_iter().filter_map(|thread| Some(proc.status(thread)?.tracer));
+    tracers.into_iter().any(|tracer| tracer != 0 && tracer != own)
 }
 
 fn threads_of(process: ProcessId) -> Vec<u32> {
@@ -384,7 +405,7 @@ impl Captives {
     /// Looks which of the awaited threads have stopped or ended.
     fn collect(&mut self) {
         let (stopped, begins_anew) = (&mut self.stopped, self.begins_anew);
-        self.awaited.retain(|&thread, &mut process| match wait_now(Whom::Thread(thread)) {
+        self.awaited.retain(|&thread, &mut Awaited { process, held }| match wait_now(Whom::Thread(thread)) {
             Ok(None) => true,
             Ok(Some((_, status))) => {
                 if let Decoded::Stopped { signal, event } = status.decode() {
@@ -393,7 +414,7 @@ impl Captives {
                     if begins_anew {
                         seccomp::begin_anew_as_known(thread);
                     }
-                    stopped.insert(thread, Stop { process, signal, held: None });
+                    stopped.insert(thread, Stop { process, signal, held });
                 }
                 false
             }
@@ -473,14 +494,34 @@ impl Captives {
         std::thread::sleep(time);
         // It fails only if the thread ended, which waiting for it shows.
         _ = ptrace::interrupt(thread);
-        self.awaited.insert(thread, before.process);
+        self.await_again(thread, before);
+    }
+
+    /// A trap or fault that is pending already is delivered before the thread executes anything: it is let go on to that.
+    fn bring_to_trap(&mut self, thread: u32) {
+        let Some(before) = self.stopped.get(&thread).copied() else { return };
+        if before.signal != 0
+            || !has_pending_trap(before.process, thread)
+            || ptrace::go(thread, Go::Continue, 0).is_err()
+        {
+            return;
+        }
+        self.stopped.remove(&thread);
+        self.await_again(thread, before);
+        if self.awaited.contains_key(&thread) {
+            // It came to nothing, and the thread must not run on under a tracer that does not look.
+            _ = ptrace::interrupt(thread);
+            self.await_again(thread, before);
+        }
+    }
+
+    /// Waits a little for a thread that was set going to stop again; one that does not is awaited from now on.
+    fn await_again(&mut self, thread: u32, before: Stop) {
+        self.awaited.insert(thread, Awaited { process: before.process, held: before.held });
         let deadline = Instant::now() + DELIVERY;
         while self.awaited.contains_key(&thread) && Instant::now() < deadline {
             self.collect();
             std::thread::yield_now();
-        }
-        if let Some(stop) = self.stopped.get_mut(&thread) {
-            stop.held = before.held;
         }
     }
 
@@ -488,6 +529,16 @@ impl Captives {
     pub(super) fn are_awaited(&mut self) -> bool {
         self.collect();
         !self.awaited.is_empty()
+    }
+
+    /// Whether nobody of the process runs: no thread is awaited, or is somebody else's.
+    pub(super) fn are_all_stopped(&mut self) -> bool {
+        !self.are_awaited() && !self.are_held
+    }
+
+    /// Whether they are put right for the first time.
+    pub(super) fn is_first_round(&self) -> bool {
+        self.rounds <= 1
     }
 
     pub(super) fn threads(&self) -> Vec<ThreadId> {
