@@ -431,6 +431,16 @@ impl Installed {
         ranges
     }
 
+    /// Whether a thread will return into a pad, as one does whose own handler was entered from there.
+    pub(crate) fn leads_back(&self, memory: &ProcessMemory, stacks: &[(Va, Va)]) -> bool {
+        let pads: Vec<VaRange> = self.pads.used().collect();
+        let sps: Vec<Va> = stacks.iter().map(|(_, sp)| *sp).collect();
+        let regions = crate::regions::read_regions(memory.process(), &sps).unwrap_or_default();
+        let of = |sp: &Va| regions.iter().find(|region| region.write && region.range.contains(*sp));
+        let stacks = sps.iter().filter_map(|sp| Some(VaRange { start: *sp, end: of(sp)?.range.end }));
+        stacks.into_iter().any(|stack| leads_into(memory, stack, &pads))
+    }
+
     /// Whether anything in the process still leads into our mappings.
     fn is_in_use(&self, caller: &Caller<'_>, stacks: &[(Va, Va)], scan: Scan) -> bool {
         let ours = self.code_ranges();

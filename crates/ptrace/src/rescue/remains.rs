@@ -138,6 +138,10 @@ impl<'a> Remains<'a> {
         }
         // A call of the dead worker's may have changed what is mapped.
         let found = self.find(process, &memory);
+        // Somebody's own handler returns soon, or what looks like that is something else.
+        if captives.is_early_round() && self.leads_back(&memory, &found, captives) {
+            return Some(Taken::Later);
+        }
         Some(match self.remove(process, &memory, &found, captives) {
             Ok(true) => Taken::Away,
             Ok(false) => Taken::ToStay,
@@ -169,20 +173,29 @@ impl<'a> Remains<'a> {
                 captives.hold_signal(thread);
                 self.remove_by(caller, found, &stacks)
             });
-            if !matches!(result, Err(NotSafe::Call(CallError::Unsuitable(_) | CallError::Gone))) {
+            // Another one goes on where this one failed: what is done already is found done.
+            if !matches!(result, Err(NotSafe::Call(_))) {
                 break;
             }
         }
         result
     }
 
+    fn left_behind(&self, found: &Found) -> Option<Installed> {
+        let frames = found.of_kind(RegionKind::Frames).next()?;
+        let (lifeline, _) = found.lifeline.as_ref()?;
+        let pads: Vec<Va> = found.of_kind(RegionKind::Pads).collect();
+        let own = SIGNALS.map(|signal| self.own_action(signal));
+        let data = found.of_kind(RegionKind::Data).next();
+        Some(Installed::left_behind(frames, *lifeline, own, &pads, data))
+    }
+
+    fn leads_back(&self, memory: &ProcessMemory, found: &Found, captives: &Captives) -> bool {
+        self.left_behind(found).is_some_and(|left| left.leads_back(memory, &captives.stacks()))
+    }
+
     fn remove_by(&self, mut caller: Caller<'_>, found: &Found, stacks: &[(Va, Va)]) -> Result<bool, NotSafe> {
-        let frames = found.of_kind(RegionKind::Frames).next();
-        if let (Some((lifeline, _)), Some(frames)) = (&found.lifeline, frames) {
-            let pads: Vec<Va> = found.of_kind(RegionKind::Pads).collect();
-            let own = SIGNALS.map(|signal| self.own_action(signal));
-            let data = found.of_kind(RegionKind::Data).next();
-            let left = Installed::left_behind(frames, *lifeline, own, &pads, data);
+        if let Some(left) = self.left_behind(found) {
             return Ok(left.remove(&mut caller, stacks, Scan::All, &mut NoJournal));
         }
         // It was being put in or taken away: nothing leads there yet, or any more.

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Prints the address of `site`, then calls it for ever, with a pause between two calls, and counts signals; prints the
 /// sum now and then, which is the number of calls as long as each did its work. SIGTERM ends it with code 7. After SIGUSR2 it
-/// has a child. What the second argument says: `sandboxed`: it is ended by restart_syscall(2); `threaded`: it has another
+/// has a child; in SIGHUP's handler it sleeps to the next signal. What the second argument says: `sandboxed`: it is ended by restart_syscall(2); `threaded`: it has another
 /// thread, which sleeps, and its child comes by vfork(2) and sleeps, too.
 const DEBUGGEE: &str = r#"
     #define _GNU_SOURCE
@@ -40,6 +40,7 @@ const DEBUGGEE: &str = r#"
     static void count(int signal, siginfo_t *info, void *context) { (void)signal; (void)context; signals++; values += info->si_value.sival_int; }
     static void forked(int signal) { (void)signal; children++; }
     static void end(int signal) { (void)signal; _exit(7); }
+    static void nap(int signal) { (void)signal; pause(); }
     static void *rest(void *nothing) { for (;;) pause(); return nothing; }
     __attribute__((noinline, noclone)) int site(int value) { __asm__ volatile("" ::: "memory"); return value + 1; }
     int main(int argc, char **argv) {
@@ -56,6 +57,7 @@ const DEBUGGEE: &str = r#"
         struct sigaction action = { .sa_sigaction = count, .sa_flags = SA_SIGINFO };
         sigaction(SIGUSR1, &action, 0);
         signal(SIGUSR2, forked);
+        signal(SIGHUP, nap);
         signal(SIGTERM, end);
         pthread_t other;
         if (threaded && pthread_create(&other, 0, rest, 0)) return 1;

@@ -44,6 +44,8 @@ const MAX_OTHER_SIGNALS: usize = 64;
 const MAX_ROUNDS: u32 = 50;
 /// The same where no call could be made: mostly none ever can.
 const MAX_REFUSALS: u32 = 3;
+/// The same for what looks like a return into a pad.
+const MAX_RETURNS: u32 = 10;
 
 /// What only a tracer can undo in one process.
 #[derive(Debug)]
@@ -539,6 +541,11 @@ impl Captives {
     /// Whether they are put right for the first time.
     pub(super) fn is_first_round(&self) -> bool {
         self.rounds <= 1
+    }
+
+    /// Whether what is over soon may be waited for.
+    pub(super) fn is_early_round(&self) -> bool {
+        self.rounds < MAX_RETURNS
     }
 
     pub(super) fn threads(&self) -> Vec<ThreadId> {

@@ -184,6 +184,23 @@ fn the_handler_stays_for_a_thread_that_does_not_leave_a_pad() {
     debuggee.assert_rescued(rescuer);
 }
 
+/// A signal came while it was in the pad, and nobody was there to take it out of it first.
+#[test]
+fn the_handler_stays_for_a_thread_that_returns_into_a_pad() {
+    let mut debuggee = Debuggee::start(OFTEN);
+    let worker = Worker::start("in-pad", debuggee.id(), debuggee.site);
+    let pad = Va(worker.ready.trim().rsplit(' ').next().unwrap().parse().unwrap());
+    debuggee.running.signal("HUP");
+    let (report, rescuer) = worker.kill_and_begin_rescue();
+    assert_eq!((report.lifelines_removed, report.lifelines_left), (0, 1), "{report}");
+    assert!(debuggee.has_our_handler());
+    assert_eq!(ProcessMemory::open(debuggee.id()).unwrap().write(pad, &NOPS), NOPS.len());
+    debuggee.running.signal("USR1");
+    let before = debuggee.progress()[0];
+    wait_until("it is led on", LIMIT, || debuggee.progress()[0] > before + 3);
+    debuggee.assert_rescued(rescuer);
+}
+
 /// It is stopped when the rescue begins, and let out of the pad. That all were stopped is not true any more then.
 #[test]
 fn the_handler_stays_for_a_thread_that_does_not_stop_again() {
