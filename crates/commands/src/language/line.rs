@@ -3,10 +3,10 @@
 /// Cuts the first command off `line`, whose separator, `;` or a line end, is left out; gives it and the rest.
 ///
 /// A `;` in double quotes, in grave accents of a source line or inside braces separates nothing, and neither does `';'`
-/// where an expression is all that the command takes: in others an apostrophe may stand alone.
+/// where an expression or bytes are all that the command takes: in others an apostrophe may stand alone.
 pub(crate) fn cut_command(line: &str) -> (&str, &str) {
     let mut depth = 0usize;
-    let constants = if takes_expression(line) { Constants::PassedOver } else { Constants::AsText };
+    let constants = constants_of(line);
     for (at, c) in outside_quotes(line, constants) {
         match c {
             '{' => depth += 1,
@@ -18,11 +18,17 @@ pub(crate) fn cut_command(line: &str) -> (&str, &str) {
     (line, "")
 }
 
-/// Whether the command at the start of `line` is one that evaluates what follows it.
-fn takes_expression(line: &str) -> bool {
+/// What apostrophes are to the command at the start of `line`: one that evaluates what follows it has constants, one that
+/// writes or looks for bytes has single characters.
+fn constants_of(line: &str) -> Constants {
     let line = line.trim_start();
     let word = line.split(|c: char| c.is_whitespace()).next().unwrap_or_default();
-    line.starts_with('?') || ["dx", "r", ".printf"].iter().any(|name| word.eq_ignore_ascii_case(name))
+    let is = |names: &[&str]| names.iter().any(|name| word.eq_ignore_ascii_case(name));
+    match () {
+        () if line.starts_with('?') || is(&["dx", "r", ".printf"]) => Constants::PassedOver,
+        () if is(&["eb", "ew", "ed", "eq", "ep", "e", "f", "fp", "s"]) => Constants::Single,
+        () => Constants::AsText,
+    }
 }
 
 /// What apostrophes are.
@@ -140,6 +146,9 @@ mod tests {
         check("?? ';'; k", "?? ';'", " k");
         check("?? *p == '\"' && L'{' != c; k", "?? *p == '\"' && L'{' != c", " k");
         check(r"r al = '\'';k", r"r al = '\''", "k");
+        check("eb @rsp ';' 'a' ; k", "eb @rsp ';' 'a' ", " k");
+        check("s -b @rsp l10 ';';k", "s -b @rsp l10 ';'", "k");
+        check("s -a @rsp l10 it's; k", "s -a @rsp l10 it's", " k");
         check("?? 1'000 + 2'000; k", "?? 1'000 + 2'000", " k");
         check("? 1'0; k '", "? 1'0", " k '");
         check(".echo it's; j x 'k';'g'", ".echo it's", " j x 'k';'g'");
