@@ -216,7 +216,14 @@ pub enum Cpp {
         /// What is in its parentheses.
         arguments: Vec<Cpp>,
     },
-    /// `x => expression`, `(x, y) => expression`: an argument of a method of the object model.
+    /// `@$name(arguments)`, `(x => expression)(arguments)`: a function of the object model.
+    Invoke {
+        /// What gives the function.
+        function: Box<Cpp>,
+        /// What is in its parentheses.
+        arguments: Vec<Cpp>,
+    },
+    /// `x => expression`, `(x, y) => expression`: a function of the object model.
     Lambda(Lambda),
     /// `new { Name = expression, ... }`: of the object model.
     Anonymous(Vec<(String, Cpp)>),
@@ -266,6 +273,8 @@ pub struct Lambda {
     pub parameters: Vec<String>,
     /// What it gives.
     pub body: Box<Cpp>,
+    /// How it was written.
+    pub text: String,
 }
 
 /// C++ operators that stand before their operand.

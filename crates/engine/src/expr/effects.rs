@@ -61,6 +61,7 @@ impl Cpp {
             Cpp::Conditional(one, two, three) => one.any(wanted) || two.any(wanted) || three.any(wanted),
             Cpp::Apply { arguments, .. } => arguments.iter().any(|one| one.any(wanted)),
             Cpp::Call { of, arguments, .. } => of.any(wanted) || arguments.iter().any(|one| one.any(wanted)),
+            Cpp::Invoke { function, arguments } => function.any(wanted) || arguments.iter().any(|one| one.any(wanted)),
             Cpp::Lambda(lambda) => lambda.body.any(wanted),
             Cpp::Anonymous(members) => members.iter().any(|(_, one)| one.any(wanted)),
             Cpp::Integer { .. }

@@ -25,7 +25,7 @@ pub use ast::{
 pub use compile::{CompileError, compile};
 pub use error::ExprError;
 pub use eval::{Evaluated, evaluate, evaluate_addresses, evaluate_number, evaluate_value, number_value, untyped};
-pub(crate) use eval::{arithmetic, builtin, cast, element_of, member_of, resolve, truth, unary};
+pub(crate) use eval::{arithmetic, assign_value, builtin, cast, element_of, member_of, resolve, truth, unary};
 pub(crate) use frame::EngineScope;
 pub use frame::ExprOptions;
 pub use fuzz::{fuzz_expression, fuzz_object_expression};

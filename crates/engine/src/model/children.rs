@@ -37,7 +37,7 @@ impl Model<'_> {
                 Ok(Parts { items, more: false })
             }
             Object::MadeUp(made_up) => self.engine.made_up_parts(made_up, limits, self.memory),
-            Object::Text(_) | Object::Nothing | Object::Failed(_) => Ok(Parts::default()),
+            Object::Text(_) | Object::Function(_) | Object::Nothing | Object::Failed(_) => Ok(Parts::default()),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! From trees to objects. What is about the debuggee alone is left to the evaluator of C++.
 
+use std::rc::Rc;
+
 use outpost_symbols::{ElementKey, Type, Value, ViewLimits};
 
 use super::key::unreadable;
@@ -7,8 +9,8 @@ use super::node::Node;
 use super::sequence::Function;
 use super::{KEPT_DEPTH, Model, Names, Object, Part};
 use crate::expr::{
-    Cpp, CppBinary, CppUnary, Expr, ExprError, Lookup, Name, Scope, arithmetic, cast, element_of, evaluate_value,
-    member_of, resolve, unary,
+    Cpp, CppBinary, CppUnary, Expr, ExprError, Lookup, Name, Scope, arithmetic, assign_value, cast, element_of,
+    evaluate_value, member_of, resolve, unary,
 };
 
 /// What the debugger's own objects begin with.
@@ -26,7 +28,8 @@ impl Model<'_> {
         let by_views = !self.engine.view_files().is_empty() && !expr.has_effects();
         let is_object = |expr: &Cpp| match expr {
             Cpp::Index(..) | Cpp::Binary(CppBinary::Equal | CppBinary::NotEqual, ..) if by_views => true,
-            Cpp::Call { .. } | Cpp::Lambda(_) | Cpp::Anonymous(_) => true,
+            Cpp::Call { .. } | Cpp::Invoke { .. } | Cpp::Lambda(_) | Cpp::Anonymous(_) => true,
+            Cpp::Apply { function, .. } => is_named_function(function, names),
             Cpp::Name(name) => name.module.is_none() && (name.text == DEBUGGER || names.get(&name.text).is_some()),
             Cpp::Register(name) => self.is_root(name),
             // A member that texts have.
@@ -56,7 +59,13 @@ impl Model<'_> {
                 }
                 Ok(Object::Record(made.into()))
             }
-            Cpp::Lambda(_) => Err(unsupported("=>", "a function is an argument of a method")),
+            Cpp::Lambda(lambda) => {
+                Ok(Object::Function(Rc::new(Function { lambda: lambda.clone(), names: names.0.clone() })))
+            }
+            Cpp::Invoke { function, arguments } => {
+                let function = self.evaluate(function, names)?;
+                self.invoke(&function, arguments, names)
+            }
             Cpp::Member { of, member, arrow } => {
                 let of = self.evaluate(of, names)?;
                 self.member(&of, member, *arrow)
@@ -72,7 +81,7 @@ impl Model<'_> {
                 self.evaluate(if holds { chosen } else { other }, names)
             }
             Cpp::Binary(operator, left, right) => self.binary(*operator, left, right, names),
-            Cpp::Unary(CppUnary::Increment | CppUnary::Decrement, _) | Cpp::PostStep(..) => Err(changes()),
+            Cpp::Unary(CppUnary::Increment | CppUnary::Decrement, _) | Cpp::PostStep(..) => Err(changes("++")),
             Cpp::Unary(operator, operand) => {
                 let value = self.evaluate(operand, names)?;
                 let value = value.into_value("operator")?;
@@ -93,15 +102,56 @@ impl Model<'_> {
                 let size = value.value_type().size();
                 size.map(Object::number).ok_or_else(|| unsupported("sizeof", "the type has no size"))
             }
-            Cpp::Assign(None, to, from) => match &**to {
-                Cpp::Register(name) if name.starts_with('$') => self.keep(name, from, names),
-                _ => Err(changes()),
+            Cpp::Assign(operator, to, from) => match (&**to, operator) {
+                (Cpp::Register(name), None) if name.starts_with('$') => self.keep(name, from, names),
+                _ => self.assign(*operator, to, from, names),
             },
+            Cpp::Apply { function, arguments } if is_named_function(function, names) => {
+                let function = self.name(function, names)?;
+                self.invoke(&function, arguments, names)
+            }
             Cpp::Apply { function, .. } => {
                 Err(unsupported(&function.to_string(), "functions of the debuggee take no objects of the debugger"))
             }
-            _ => Err(changes()),
+            _ => Err(unsupported("expression", "not possible with the debugger's objects")),
         }
+    }
+
+    /// Gives a value of the debuggee, which was found through objects, another value.
+    fn assign(
+        &mut self,
+        operator: Option<CppBinary>,
+        to: &Cpp,
+        from: &Cpp,
+        names: &Names,
+    ) -> Result<Object, ExprError> {
+        // What a query makes is found anew whenever it is looked at.
+        if !names.0.is_empty() {
+            return Err(changes("="));
+        }
+        let target = self.evaluate(to, names)?.into_value("=")?;
+        let source = self.evaluate(from, names)?.into_value("=")?;
+        assign_value(operator, &target, &source, &mut self.scope()).map(Object::Value)
+    }
+
+    /// What a function gives for arguments.
+    pub(super) fn invoke(&mut self, function: &Object, arguments: &[Cpp], names: &Names) -> Result<Object, ExprError> {
+        let function = match function {
+            Object::Function(function) => function.clone(),
+            Object::Failed(error) => return Err(error.clone()),
+            other => return Err(not_a_function(&other.kind())),
+        };
+        let expected = function.lambda.parameters.len();
+        if expected != arguments.len() {
+            let noun = if expected == 1 { "argument" } else { "arguments" };
+            let reason = format!("'{}' takes {expected} {noun}, not {}", function.lambda.text, arguments.len());
+            return Err(ExprError::Operand { operation: "()".to_owned(), reason });
+        }
+        let mut given = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            given.push(self.evaluate(argument, names)?);
+        }
+        self.apply(&function, &given.iter().collect::<Vec<_>>())
     }
 
     /// Keeps an object under a name.
@@ -161,7 +211,9 @@ impl Model<'_> {
             Object::Record(members) => found(members.iter().cloned(), member, of),
             Object::Text(_) if member == LENGTH => self.call(of, member, &[], &Names::default()),
             Object::Failed(error) => Err(error.clone()),
-            Object::MadeUp(_) | Object::Text(_) | Object::Sequence(_) | Object::Nothing => Err(no_member(member, of)),
+            Object::MadeUp(_) | Object::Text(_) | Object::Sequence(_) | Object::Function(_) | Object::Nothing => {
+                Err(no_member(member, of))
+            }
         }
     }
 
@@ -311,7 +363,9 @@ impl Model<'_> {
             Object::Nothing => Ok(false),
             Object::Text(text) => Ok(!text.is_empty()),
             Object::Failed(error) => Err(error.clone()),
-            Object::MadeUp(_) | Object::Node(_) | Object::Sequence(_) | Object::Record(_) => Ok(true),
+            Object::MadeUp(_) | Object::Node(_) | Object::Sequence(_) | Object::Record(_) | Object::Function(_) => {
+                Ok(true)
+            }
         }
     }
 }
@@ -361,8 +415,18 @@ fn no_element(key: &str, of: &Object) -> ExprError {
     ExprError::Object { name: key.to_owned(), reason: format!("{} has no such element", of.kind()) }
 }
 
-fn changes() -> ExprError {
-    unsupported("=", "an expression with objects changes nothing but @$names")
+fn changes(what: &str) -> ExprError {
+    unsupported(what, "functions change nothing, and objects are changed by '='")
+}
+
+fn not_a_function(kind: &str) -> ExprError {
+    let reason = format!("{kind} is no function; 'dx @$name = x => expression' makes one");
+    ExprError::Operand { operation: "()".to_owned(), reason }
+}
+
+/// Whether a name is a parameter that stands for a function of the object model.
+fn is_named_function(name: &Name, names: &Names) -> bool {
+    name.module.is_none() && matches!(names.get(&name.text), Some(Object::Function(_)))
 }
 
 fn unsupported(what: &str, reason: &'static str) -> ExprError {

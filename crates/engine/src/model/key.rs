@@ -76,7 +76,9 @@ impl Model<'_> {
                     Err(reason) => return Err(unreadable(value, reason)),
                 }
             }
-            Object::MadeUp(_) | Object::Sequence(_) | Object::Record(_) => Key::Text(self.display(object)?),
+            Object::MadeUp(_) | Object::Sequence(_) | Object::Record(_) | Object::Function(_) => {
+                Key::Text(self.display(object)?)
+            }
         })
     }
 

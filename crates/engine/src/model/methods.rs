@@ -49,7 +49,19 @@ pub const METHODS: &[ObjectMethod] = &[
         "what the function makes of all, one after the other",
     ),
     method("All", Elements, "All(x => condition)", "whether it holds for all elements"),
+    method(
+        "AllNonError",
+        Elements,
+        "AllNonError(x => condition)",
+        "the same, without those about which it cannot be told",
+    ),
     method("Any", Elements, "Any([x => condition])", "whether there is an element, or one for which it holds"),
+    method(
+        "AnyNonError",
+        Elements,
+        "AnyNonError([x => condition])",
+        "the same, without those about which it cannot be told",
+    ),
     method("Average", Elements, "Average([x => value])", "the mean of numbers"),
     method("Concat", Elements, "Concat(elements)", "these, then the others"),
     method("Contains", Elements, "Contains(value)", "whether an element equals the value"),
@@ -58,6 +70,12 @@ pub const METHODS: &[ObjectMethod] = &[
     method("Except", Elements, "Except(elements)", "each once that is not among the others"),
     method("First", Elements, "First([x => condition])", "the first, or the first for which it holds"),
     method(
+        "FirstNonError",
+        Elements,
+        "FirstNonError([x => condition])",
+        "the first that can be had, or for which it holds",
+    ),
+    method(
         "Flatten",
         Elements,
         "Flatten([x => elements])",
@@ -65,7 +83,19 @@ pub const METHODS: &[ObjectMethod] = &[
     ),
     method("GroupBy", Elements, "GroupBy(x => key)", "groups of those with the same key"),
     method("Intersect", Elements, "Intersect(elements)", "each once that is among the others, too"),
+    method(
+        "Join",
+        Elements,
+        "Join(elements, x => key, y => key, (x, y) => value)",
+        "what the last gives for each pair with the same key",
+    ),
     method("Last", Elements, "Last([x => condition])", "the last, or the last for which it holds"),
+    method(
+        "LastNonError",
+        Elements,
+        "LastNonError([x => condition])",
+        "the last that can be had, or for which it holds",
+    ),
     method("Max", Elements, "Max([x => value])", "the greatest"),
     method("Min", Elements, "Min([x => value])", "the least"),
     method("OrderBy", Elements, "OrderBy(x => key)", "in ascending order of the keys"),
@@ -73,15 +103,29 @@ pub const METHODS: &[ObjectMethod] = &[
     method("Reverse", Elements, "Reverse()", "the last first"),
     method("Select", Elements, "Select(x => value)", "what it gives for each"),
     method("SelectMany", Elements, "SelectMany(x => elements)", "the elements of what it gives for each"),
+    method("SequenceEqual", Elements, "SequenceEqual(elements)", "whether both have equal elements in the same order"),
     method("Single", Elements, "Single([x => condition])", "the only one, or the only one for which it holds"),
     method("Skip", Elements, "Skip(count)", "those after the first so many"),
     method("SkipWhile", Elements, "SkipWhile(x => condition)", "those from the first on for which it does not hold"),
     method("Sum", Elements, "Sum([x => value])", "the sum of numbers"),
     method("Take", Elements, "Take(count)", "the first so many"),
     method("TakeWhile", Elements, "TakeWhile(x => condition)", "those before the first for which it does not hold"),
+    method("ThenBy", Elements, "ThenBy(x => key)", "after OrderBy: what is equal in ascending order of these keys"),
+    method(
+        "ThenByDescending",
+        Elements,
+        "ThenByDescending(x => key)",
+        "after OrderBy: what is equal in descending order of these keys",
+    ),
     method("ToArray", Elements, "ToArray()", "the elements as they are now"),
     method("Union", Elements, "Union(elements)", "each once that is among these or the others"),
     method("Where", Elements, "Where(x => condition)", "those for which it holds"),
+    method(
+        "Zip",
+        Elements,
+        "Zip(elements[, (x, y) => value])",
+        "those at the same places as First and Second, or what the function gives for them",
+    ),
     method("Contains", Text, "Contains(text)", "whether the text is in it"),
     method("EndsWith", Text, "EndsWith(text)", "whether it ends with the text"),
     method("IndexOf", Text, "IndexOf(text)", "the place of the text in it, or -1"),
@@ -103,6 +147,11 @@ impl Model<'_> {
     ) -> Result<Object, ExprError> {
         if let Object::Failed(error) = of {
             return Err(error.clone());
+        }
+        if let Object::Record(members) = of
+            && let Some((_, function @ Object::Function(_))) = members.iter().find(|(name, _)| name == method)
+        {
+            return self.invoke(function, arguments, names);
         }
         let known = METHODS.iter().any(|known| known.name == method);
         let unknown = || ExprError::NoMethod { method: method.to_owned(), of: of.kind() };
@@ -129,19 +178,32 @@ impl Model<'_> {
         }
         let query = |query: Query| Ok(Object::Sequence(Rc::new(Sequence::Query { of: of.clone(), query })));
         match method {
-            "Where" => query(Query::Where(function(method, arguments, names)?)),
-            "Select" => query(Query::Select(function(method, arguments, names)?)),
-            "SelectMany" => query(Query::SelectMany(function(method, arguments, names)?)),
-            "OrderBy" => query(Query::OrderBy(function(method, arguments, names)?, false)),
-            "OrderByDescending" => query(Query::OrderBy(function(method, arguments, names)?, true)),
-            "Distinct" => query(Query::Distinct(optional_function(method, arguments, names)?)),
+            "Where" => query(Query::Where(self.function(method, arguments, names)?)),
+            "Select" => query(Query::Select(self.function(method, arguments, names)?)),
+            "SelectMany" => query(Query::SelectMany(self.function(method, arguments, names)?)),
+            "OrderBy" | "OrderByDescending" => {
+                let function = self.function(method, arguments, names)?;
+                query(Query::OrderBy(vec![(function, method.ends_with("Descending"))]))
+            }
+            "ThenBy" | "ThenByDescending" => {
+                let function = self.function(method, arguments, names)?;
+                // What is equal by what was said before is ordered by this as well: one query with one more key.
+                let Object::Sequence(sequence) = of else { return Err(not_ordered(method)) };
+                let Sequence::Query { of, query: Query::OrderBy(functions) } = &**sequence else {
+                    return Err(not_ordered(method));
+                };
+                let mut functions = functions.clone();
+                functions.push((function, method.ends_with("Descending")));
+                Ok(Object::Sequence(Rc::new(Sequence::Query { of: of.clone(), query: Query::OrderBy(functions) })))
+            }
+            "Distinct" => query(Query::Distinct(self.optional_function(method, arguments, names)?)),
             "Reverse" if arguments.is_empty() => query(Query::Reverse),
             "Reverse" => Err(takes(method, "no argument")),
             "Take" => query(Query::Take(self.count(method, arguments, names)?)),
             "Skip" => query(Query::Skip(self.count(method, arguments, names)?)),
             "Contains" => self.contains(of, arguments, names),
             "Sum" | "Min" | "Max" => {
-                let function = optional_function(method, arguments, names)?;
+                let function = self.optional_function(method, arguments, names)?;
                 let of = match function {
                     Some(function) => {
                         Object::Sequence(Rc::new(Sequence::Query { of: of.clone(), query: Query::Select(function) }))
@@ -161,7 +223,7 @@ impl Model<'_> {
                 self.counted(of)
             }
             _ => {
-                let function = optional_function(method, arguments, names)?;
+                let function = self.optional_function(method, arguments, names)?;
                 let chosen = match (method, function) {
                     ("All", Some(function)) => return self.holds_for_all(of, &function),
                     ("All", None) => return Err(takes(method, "a function: x => condition")),
@@ -178,6 +240,48 @@ impl Model<'_> {
                     _ => Err(unknown()),
                 }
             }
+        }
+    }
+
+    /// The one argument of a method, a function of one parameter.
+    fn function(&mut self, method: &str, arguments: &[Cpp], names: &Names) -> Result<Function, ExprError> {
+        let expected = "a function: x => expression";
+        let [argument] = arguments else { return Err(takes(method, expected)) };
+        self.function_of(method, argument, 1, expected, names)
+    }
+
+    /// The same of a method that needs none.
+    pub(super) fn optional_function(
+        &mut self,
+        method: &str,
+        arguments: &[Cpp],
+        names: &Names,
+    ) -> Result<Option<Function>, ExprError> {
+        if arguments.is_empty() { Ok(None) } else { self.function(method, arguments, names).map(Some) }
+    }
+
+    /// An argument that is a function of so many parameters: written there, or what an object is.
+    pub(super) fn function_of(
+        &mut self,
+        method: &str,
+        argument: &Cpp,
+        parameters: usize,
+        expected: &'static str,
+        names: &Names,
+    ) -> Result<Function, ExprError> {
+        let given = match argument {
+            Cpp::Lambda(_) | Cpp::Register(_) | Cpp::Member { .. } | Cpp::Invoke { .. } | Cpp::Conditional(..) => {
+                self.evaluate(argument, names)?
+            }
+            Cpp::Name(name) => names.get(&name.text).cloned().unwrap_or(Object::Nothing),
+            _ => Object::Nothing,
+        };
+        match given {
+            Object::Function(function) if function.lambda.parameters.len() == parameters => {
+                Ok(Function::clone(&function))
+            }
+            Object::Failed(error) => Err(error),
+            _ => Err(takes(method, expected)),
         }
     }
 
@@ -327,22 +431,13 @@ impl Model<'_> {
     }
 }
 
-/// The one argument of a method, a function of one parameter.
-fn function(method: &str, arguments: &[Cpp], names: &Names) -> Result<Function, ExprError> {
-    match arguments {
-        [Cpp::Lambda(lambda)] if lambda.parameters.len() == 1 => {
-            Ok(Function { lambda: lambda.clone(), names: names.0.clone() })
-        }
-        _ => Err(takes(method, "a function: x => expression")),
-    }
-}
-
-pub(super) fn optional_function(method: &str, arguments: &[Cpp], names: &Names) -> Result<Option<Function>, ExprError> {
-    if arguments.is_empty() { Ok(None) } else { function(method, arguments, names).map(Some) }
-}
-
 pub(super) fn takes(method: &str, expected: &'static str) -> ExprError {
     ExprError::Arguments { method: method.to_owned(), expected }
+}
+
+fn not_ordered(method: &str) -> ExprError {
+    let reason = format!("{method} follows OrderBy or OrderByDescending");
+    ExprError::Object { name: method.to_owned(), reason }
 }
 
 pub(super) fn empty() -> ExprError {

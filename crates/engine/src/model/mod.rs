@@ -59,6 +59,8 @@ pub enum Object {
     Sequence(Rc<Sequence>),
     /// An object without a type: `new { Name = value }`.
     Record(Rc<[(String, Object)]>),
+    /// A function: `x => expression`.
+    Function(Rc<Function>),
     /// An item that a view made up.
     MadeUp(Rc<MadeUp>),
     /// Nothing: what has no value, and is no failure.
@@ -128,7 +130,7 @@ impl Engine {
     /// As [`Engine::evaluate_object`]; why it has no value.
     pub(crate) fn condition_holds(&mut self, condition: Cpp) -> Result<bool, ExprError> {
         let is_object = |part: &Cpp| match part {
-            Cpp::Call { .. } | Cpp::Lambda(_) | Cpp::Anonymous(_) => true,
+            Cpp::Call { .. } | Cpp::Invoke { .. } | Cpp::Lambda(_) | Cpp::Anonymous(_) => true,
             Cpp::Register(name) => node::ROOTS.contains(&name.as_str()) || self.objects.named.contains_key(name),
             _ => false,
         };
@@ -288,11 +290,11 @@ impl Object {
             Object::Sequence(sequence) => match &**sequence {
                 Sequence::List(parts) => parts.iter().any(|part| part.object.is_deeper_than(limit)),
                 Sequence::Query { of, query } => {
-                    let names = query.function().map_or(&[][..], |function| &function.names);
-                    of.is_deeper_than(limit) || names.iter().any(|(_, object)| object.is_deeper_than(limit))
+                    of.is_deeper_than(limit) || query.functions().any(|function| function.is_deeper_than(limit))
                 }
             },
             Object::Record(members) => members.iter().any(|(_, object)| object.is_deeper_than(limit)),
+            Object::Function(function) => function.is_deeper_than(limit),
             _ => false,
         }
     }
@@ -305,6 +307,7 @@ impl Object {
             Object::Node(node) => node.kind().to_owned(),
             Object::Sequence(_) => "a sequence".to_owned(),
             Object::Record(_) => "an object".to_owned(),
+            Object::Function(_) => "a function".to_owned(),
             Object::MadeUp(_) => "an item of a view".to_owned(),
             Object::Nothing => "nothing".to_owned(),
             Object::Failed(_) => "what could not be had".to_owned(),

@@ -39,8 +39,8 @@ pub enum Query {
     Take(u64),
     /// Those after so many.
     Skip(u64),
-    /// In order of what it gives for each; backwards if so.
-    OrderBy(Function, bool),
+    /// In order of what the first gives for each; those that are equal in order of the next; backwards if so.
+    OrderBy(Vec<(Function, bool)>),
     /// Each once, by what it gives for each if there is a function.
     Distinct(Option<Function>),
     /// Last first.
@@ -48,14 +48,15 @@ pub enum Query {
 }
 
 impl Query {
-    /// The function that it has, if any.
-    pub(super) fn function(&self) -> Option<&Function> {
-        match self {
-            Query::Where(function) | Query::Select(function) | Query::SelectMany(function) => Some(function),
-            Query::OrderBy(function, _) => Some(function),
-            Query::Distinct(function) => function.as_ref(),
-            Query::Take(_) | Query::Skip(_) | Query::Reverse => None,
-        }
+    /// The functions that it has.
+    pub(super) fn functions(&self) -> impl Iterator<Item = &Function> {
+        let (one, several) = match self {
+            Query::Where(function) | Query::Select(function) | Query::SelectMany(function) => (Some(function), &[][..]),
+            Query::OrderBy(functions) => (None, &functions[..]),
+            Query::Distinct(function) => (function.as_ref(), &[][..]),
+            Query::Take(_) | Query::Skip(_) | Query::Reverse => (None, &[][..]),
+        };
+        one.into_iter().chain(several.iter().map(|(function, _)| function))
     }
 }
 
@@ -64,6 +65,13 @@ impl Query {
 pub struct Function {
     pub(super) lambda: Lambda,
     pub(super) names: Rc<Vec<(String, Object)>>,
+}
+
+impl Function {
+    /// Whether what its names stand for holds objects in objects deeper than `limit`.
+    pub(super) fn is_deeper_than(&self, limit: usize) -> bool {
+        self.names.iter().any(|(_, object)| object.is_deeper_than(limit))
+    }
 }
 
 /// Goes on, or has seen enough.
@@ -194,10 +202,9 @@ impl Model<'_> {
                     _ => visit(model, part),
                 })?
             }
-            Query::OrderBy(function, descending) => {
-                let mut keyed = self.keyed(of, Some(function))?;
-                keyed.sort_by(|(one, _), (other, _)| if *descending { other.order(one) } else { one.order(other) });
-                self.each_of(keyed.into_iter().map(|(_, part)| part).collect(), visit)?
+            Query::OrderBy(functions) => {
+                let parts = self.ordered(of, functions)?;
+                self.each_of(parts, visit)?
             }
             Query::Distinct(function) => {
                 let keyed = self.keyed(of, function.as_ref())?;

@@ -102,9 +102,77 @@ fn what_is_wrong_with_a_query_is_said() {
     check_threads(".Where(t => t.Foo).Count()", "cannot find member 'Foo' in a thread");
     check_threads(".Select(t => t.Foo).Count()", "0x3");
     check_threads(".Sum()", "Sum takes numbers");
-    check("x => 1", "syntax error at '> 1'");
+    check_threads(".ThenBy(t => 1)", "'ThenBy' is not available: ThenBy follows OrderBy or OrderByDescending");
+    check_threads(".Zip()", "Zip takes other elements and perhaps a function of two");
+    check_threads(".Join(@$curthread)", "Join takes others, x => key, y => key, and (x, y) => value");
+    check_threads(".Select(@$curthread)", "Select takes a function: x => expression");
+    check_threads(
+        ".Select(t => t.Index = 1).First()",
+        "<'=' is not supported: functions change nothing, and objects are changed by '='>",
+    );
     check("@$curprocess.Threads.Where(x => ", "numeric expression missing from ''");
     check("new { 1 }", "syntax error at '1 }'");
+}
+
+#[test]
+fn queries_combine_elements() {
+    check_threads(
+        ".OrderBy(t => t.Index / 2).ThenByDescending(t => t.Index).Select(t => t.Index)",
+        "[0x65]: 0x1, [0x64]: 0x0, [0x66]: 0x2",
+    );
+    check_threads(".OrderByDescending(t => t.Index / 2).ThenBy(t => t.Index).First().Index", "0x2");
+    check_threads(".OrderBy(t => 1).ThenBy(t => 1).ThenByDescending(t => t.Index).First().Index", "0x2");
+    check_threads(
+        ".Select(t => t.Index).Zip(@$curprocess.Threads.Skip(1), (i, t) => i * 10 + t.Index)",
+        "[0]: 0x1, [1]: 0xc",
+    );
+    check_threads(".Zip(@$curprocess.Threads).Last().Second.Index", "0x2");
+    check_threads(
+        ".Join(@$curprocess.Threads, t => t.Index, u => u.Index / 2, (t, u) => t.Index * 10 + u.Index)",
+        "[0]: 0x0, [1]: 0x1, [2]: 0xc",
+    );
+    check_threads(".SequenceEqual(@$curprocess.Threads)", "true");
+    check_threads(".SequenceEqual(@$curprocess.Threads.Reverse())", "false");
+    check_threads(".SequenceEqual(@$curprocess.Threads.Take(2))", "false");
+    check_threads(".Select(t => t.Index == 0 ? t.Nothing : t.Index).FirstNonError()", "0x1");
+    check_threads(".Select(t => t.Index == 2 ? t.Nothing : t.Index).LastNonError()", "0x1");
+    check_threads(".AllNonError(t => t.Index == 1 ? t.Nothing : true)", "true");
+    check_threads(".AllNonError(t => t.Index == 1 ? t.Nothing : t.Index == 0)", "false");
+    check_threads(".AnyNonError(t => t.Index == 1 ? t.Nothing : false)", "false");
+}
+
+#[test]
+fn functions_are_values() {
+    check("x => x + 1", "x => x + 1");
+    check("(x => x + 1)(2)", "3");
+    check("((x, y) => x * y)(3, 4)", "12");
+    check("(f => f(f(3)))(x => x * 2)", "12");
+    check("new { F = x => x - 1 }.F(3)", "2");
+    check("(x => y => x * 10 + y)(3)(4)", "34");
+    check("@$curthread(1)", "operand error at '()': a thread is no function; 'dx @$name = x => expression' makes one");
+    check("(x => x)(1, 2)", "operand error at '()': 'x => x' takes 1 argument, not 2");
+    let mut engine = engine();
+    for (text, expected) in [
+        ("@$next = x => x + 1", "x => x + 1"),
+        ("@$next(41)", "42"),
+        ("@$curprocess.Threads.Select(t => t.Index).Select(@$next)", "[0x64]: 0x1, [0x65]: 0x2, [0x66]: 0x3"),
+        ("@$odd = t => t.Index % 2 == 1", "t => t.Index % 2 == 1"),
+        ("@$curprocess.Threads.Where(@$odd).Count()", "0x1"),
+        ("@$sum = n => n == 0 ? 0 : n + @$sum(n - 1)", "n => n == 0 ? 0 : n + @$sum(n - 1)"),
+        ("@$sum(4)", "10"),
+        ("@$add = (x, y) => x + y", "(x, y) => x + y"),
+        ("@$curprocess.Threads.Select(t => t.Index).Aggregate(100, @$add)", "0x67"),
+        ("@$curprocess.Threads.Select(@$add)", "Select takes a function: x => expression"),
+    ] {
+        let found = match evaluate(&mut engine, text) {
+            Ok(object) => shown(&mut engine, &object),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(found, expected, "{text}");
+    }
+    // One that calls itself without end is refused.
+    evaluate(&mut engine, "@$loop = n => @$loop(n + 1)").unwrap();
+    assert_eq!(evaluate(&mut engine, "@$loop(1)").unwrap_err(), ExprError::TooComplex);
 }
 
 #[test]

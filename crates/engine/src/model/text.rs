@@ -83,6 +83,7 @@ impl Model<'_> {
         match object {
             Object::MadeUp(made_up) => self.engine.made_up_text(made_up, self.memory),
             Object::Node(node) => self.node_label(*node),
+            Object::Function(function) => Some(function.lambda.text.clone()),
             Object::Text(text) => Some(text.clone()),
             Object::Failed(error) => Some(format!("<{error}>")),
             Object::Value(_) | Object::Sequence(_) | Object::Record(_) | Object::Nothing => None,

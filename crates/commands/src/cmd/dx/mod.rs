@@ -28,7 +28,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[CommandEntry {
               Where, Select, OrderBy, First, Count and others, with functions (x => x.Id == 5) and objects (new { Name = \
               value }); -v lists them. An element whose condition cannot be read is neither taken nor left out: Where \
               shows the error in its place, and what counts, orders or looks for elements fails and names it. \
-              @$name = expression keeps an object. -r shows so many levels, -c so many elements \
+              @$name = expression keeps an object, or a function, which is then called (@$f(1)) or given to those methods; \
+              other assignments change the debuggee. -r shows so many levels, -c so many elements \
               of a container, -n the members of library types, -g a table. Formats: x X d u o b c e f numbers (xb \
               Xb bb without prefix), s su s32 texts (sb sub s32b without quotes), m ma mw md mq memory, hr results that a view \
               names, en names of enumerations, na without address, view(Name) one of a type's views, ! members of library \

@@ -211,7 +211,7 @@ impl Tree<'_, '_> {
                     && (value.may_have_children() || (self.options.raw || format.raw) && is_record)
             }
             Object::MadeUp(_) | Object::Node(_) | Object::Sequence(_) | Object::Record(_) => true,
-            Object::Text(_) | Object::Nothing | Object::Failed(_) => false,
+            Object::Text(_) | Object::Function(_) | Object::Nothing | Object::Failed(_) => false,
         }
     }
 

@@ -145,7 +145,9 @@ impl Compiler<'_> {
                 let reason = "a condition calls no functions";
                 Err(ExprError::Unsupported { what: "a call".into(), reason }.into())
             }
-            Cpp::Lambda(_) | Cpp::Anonymous(_) => Err(beside("an object", "is the debugger's own")),
+            Cpp::Lambda(_) | Cpp::Invoke { .. } | Cpp::Anonymous(_) => {
+                Err(beside("an object", "is the debugger's own"))
+            }
         }
     }
 

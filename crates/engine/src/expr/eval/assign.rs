@@ -2,7 +2,7 @@
 
 use outpost_symbols::{Scalar, Store, Unavailable, Value};
 
-use super::cpp::{evaluate, number, promoted};
+use super::cpp::{evaluate, promoted};
 use super::number::{Number, apply};
 use super::unavailable;
 use crate::expr::{Cpp, CppBinary, ExprError, Scope};
@@ -17,8 +17,18 @@ pub(super) fn assign(
         return Err(ExprError::Assign { reason: format!("registers are changed by 'r {name} = value'") });
     }
     let target = evaluate(left, scope)?;
+    let source = evaluate(right, scope)?;
+    assign_value(operator, &target, &source, scope)
+}
+
+/// Gives a variable the value of another, or what an operator makes of both.
+pub(crate) fn assign_value(
+    operator: Option<CppBinary>,
+    target: &Value,
+    source: &Value,
+    scope: &mut dyn Scope,
+) -> Result<Value, ExprError> {
     if target.value_type().is_aggregate() {
-        let source = evaluate(right, scope)?;
         let bytes = source.bytes(scope.memory()).map_err(|reason| unavailable("=", reason))?;
         let (Some(at), Some(size)) = (target.address(), target.value_type().size()) else {
             return Err(ExprError::Assign { reason: "the left side is not in memory".into() });
@@ -27,14 +37,14 @@ pub(super) fn assign(
             return Err(ExprError::Assign { reason: "the sides differ in type".into() });
         }
         scope.write(&[Store::Memory { at, bytes }])?;
-        return Ok(target);
+        return Ok(target.clone());
     }
-    let right = number(right, scope)?;
+    let right = promoted(source, scope)?;
     let result = match operator {
-        Some(operator) => apply(operator, promoted(&target, scope)?, right)?,
+        Some(operator) => apply(operator, promoted(target, scope)?, right)?,
         None => right,
     };
-    store(&target, &result, scope)
+    store(target, &result, scope)
 }
 
 /// `++` and `--`: changes the value and gives it as it is then.

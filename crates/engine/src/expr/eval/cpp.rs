@@ -97,7 +97,7 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
             let value = call(expr, None, scope)?;
             through_reference(value, scope)
         }
-        Cpp::Lambda(_) => Err(of_objects("=>")),
+        Cpp::Lambda(_) | Cpp::Invoke { .. } => Err(of_objects("=>")),
         Cpp::Anonymous(_) => Err(of_objects("new")),
     }
 }

@@ -72,6 +72,12 @@ impl Parser<'_, '_> {
     /// An expression without the comma operator.
     pub(super) fn assignment(&mut self) -> Result<Cpp, ExprError> {
         self.cursor.enter()?;
+        if self.objects
+            && let Some(lambda) = self.lambda()?
+        {
+            self.cursor.leave();
+            return Ok(lambda);
+        }
         let left = self.conditional()?;
         self.cursor.skip_spaces();
         let found = ASSIGNMENTS.iter().find(|(spelling, _)| {
@@ -223,6 +229,11 @@ impl Parser<'_, '_> {
                 && let Cpp::Name(function) = value
             {
                 value = self.apply(function)?;
+            } else if rest.starts_with('(')
+                && self.objects
+                && matches!(value, Cpp::Register(_) | Cpp::Lambda(_) | Cpp::Invoke { .. } | Cpp::Index(..))
+            {
+                value = self.invoke(value)?;
             } else {
                 self.cursor.rewind(start);
                 return Ok(value);

@@ -1,4 +1,4 @@
-//! What expressions of the object model have beyond C++: methods, functions as their arguments, objects without a type.
+//! What expressions of the object model have beyond C++: methods, functions as values, objects without a type.
 
 use super::Parser;
 use crate::expr::cursor::is_word_char;
@@ -31,7 +31,7 @@ impl Parser<'_, '_> {
             return Ok(arguments);
         }
         loop {
-            arguments.push(self.argument()?);
+            arguments.push(self.assignment()?);
             if !self.cursor.take(",") {
                 self.cursor.expect(")")?;
                 return Ok(arguments);
@@ -42,17 +42,26 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// A function, or an expression.
-    fn argument(&mut self) -> Result<Cpp, ExprError> {
+    /// A function, if it comes next.
+    pub(super) fn lambda(&mut self) -> Result<Option<Cpp>, ExprError> {
         let start = self.cursor.position();
         let parameters = self.parameters();
         if parameters.is_empty() || !self.cursor.take("=>") {
             self.cursor.rewind(start);
-            return self.assignment();
+            return Ok(None);
         }
         self.cursor.node()?;
         let body = Box::new(self.assignment()?);
-        Ok(Cpp::Lambda(Lambda { parameters, body }))
+        let text = self.cursor.read().get(start..).unwrap_or_default().trim().to_owned();
+        Ok(Some(Cpp::Lambda(Lambda { parameters, body, text })))
+    }
+
+    /// `(arguments)` behind what gives a function of the object model.
+    pub(super) fn invoke(&mut self, function: Cpp) -> Result<Cpp, ExprError> {
+        self.cursor.expect("(")?;
+        self.cursor.node()?;
+        let arguments = self.parenthesised(Parser::arguments)?;
+        Ok(Cpp::Invoke { function: Box::new(function), arguments })
     }
 
     /// `x`, `(x, y)`; empty if neither comes next.
