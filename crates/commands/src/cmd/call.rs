@@ -136,7 +136,7 @@ fn is_call(expr: &Expr) -> bool {
     while let Cpp::Cast(_, inner) = expr {
         expr = *inner;
     }
-    matches!(expr, Cpp::Apply { .. } | Cpp::Call { .. })
+    matches!(expr, Cpp::Apply { .. } | Cpp::Call { .. } | Cpp::Invoke { .. })
 }
 
 fn shown(value: TargetValue, debugger: &mut Debugger) -> Option<TypedValue> {

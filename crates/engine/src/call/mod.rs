@@ -18,6 +18,7 @@ use outpost_target::{Action, CallPlan, Event, StepOutcome, StopBundle, StopReaso
 
 pub(crate) use convention::value_of_registers;
 use resolve::Prepared;
+pub(crate) use resolve::Wanted;
 
 use crate::events::LastEvent;
 use crate::expr::{ExprError, Name};
@@ -95,11 +96,11 @@ impl Engine {
         }
     }
 
-    /// Calls a function for an expression: `of` is the object of a method, `returns` what a cast around it says.
+    /// Calls a function for an expression; `returns` is what a cast around it says.
     pub(crate) fn call_function(
         &mut self,
         name: &Name,
-        of: Option<Value>,
+        wanted: Wanted,
         arguments: &[Value],
         returns: Option<&Type>,
     ) -> Result<Value, ExprError> {
@@ -110,7 +111,7 @@ impl Engine {
                 reason: "functions are called by ?, ??, dx and .call alone",
             });
         };
-        let prepared = self.prepare_call(name, of, arguments, returns)?;
+        let prepared = self.prepare_call(name, wanted, arguments, returns)?;
         self.calls = None;
         let done = self.carry_out_call(prepared, &options);
         self.calls = Some(options);

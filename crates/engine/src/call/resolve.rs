@@ -45,6 +45,17 @@ pub(super) struct Prepared {
     pub(super) returns: Type,
 }
 
+/// What is to be called.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    /// A function by its name.
+    Function,
+    /// A method of this object by its name.
+    Method(Value),
+    /// The function that this leads to; its name is for messages.
+    Pointer(Value),
+}
+
 /// How well an argument fits a parameter; the less, the better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
@@ -58,19 +69,20 @@ impl Engine {
     pub(super) fn prepare_call(
         &mut self,
         name: &Name,
-        of: Option<Value>,
+        wanted: Wanted,
         arguments: &[Value],
         returns: Option<&Type>,
     ) -> Result<Prepared, ExprError> {
         let called = name.to_string();
         let refused = |reason: String| ExprError::Call { function: called.clone(), reason };
-        let candidates = match of {
-            Some(object) => self.methods(name, &object)?,
-            None => self.functions(name)?,
-        };
-        let is_of_class = name.text.contains("::");
-        let callee = choose(candidates, arguments).map_err(refused)?;
         // A class before the method's name says that the method is meant and not what overrides it.
+        let is_of_class = name.text.contains("::");
+        let candidates = match wanted {
+            Wanted::Function => self.functions(name)?,
+            Wanted::Method(object) => self.methods(name, &object)?,
+            Wanted::Pointer(pointer) => vec![self.pointed_to(name, &pointer)?],
+        };
+        let callee = choose(candidates, arguments).map_err(refused)?;
         let callee = if is_of_class { callee } else { self.dispatched(callee, arguments).map_err(refused)? };
         if callee.is_rust && !self.calls.as_ref().is_some_and(|options| options.force) {
             let reason = "its calling convention is Rust's own, which is not specified; declare it extern \"C\" and \
@@ -333,7 +345,8 @@ impl Engine {
         Ok(Callee {
             name: name.to_string(),
             at,
-            is_indirect: false,
+            // What a name gives the address of, where the loader's choice is meant.
+            is_indirect: self.is_indirect_function(at),
             of: Some(of),
             is_rust,
             this: None,

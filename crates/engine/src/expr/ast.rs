@@ -216,7 +216,8 @@ pub enum Cpp {
         /// What is in its parentheses.
         arguments: Vec<Cpp>,
     },
-    /// `@$name(arguments)`, `(x => expression)(arguments)`: a function of the object model.
+    /// `(*pointer)(arguments)`, `table[2](arguments)`: a function that a value leads to; `@$name(arguments)`,
+    /// `(x => expression)(arguments)`: one of the object model.
     Invoke {
         /// What gives the function.
         function: Box<Cpp>,
@@ -332,10 +333,21 @@ pub struct TypeName {
     pub pointers: u8,
     /// Bounds of arrays of it, outermost first: `int[4]`.
     pub bounds: Vec<u64>,
-    /// How often such an array is pointed to: `int (*)[4]` has 1.
+    /// How often such an array or function is pointed to: `int (*)[4]` and `int (*)(char)` have 1.
     pub array_pointers: u8,
+    /// What a function takes that returns this, if a function is meant: `int (*)(char, ...)`.
+    pub function: Option<Parameters>,
     /// Whether a reference to it is meant: `Class &`.
     pub reference: bool,
+}
+
+/// What a function takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// Types of its parameters, in order.
+    pub types: Vec<TypeName>,
+    /// Whether more may follow (`...`).
+    pub variadic: bool,
 }
 
 impl TextLiteral {
@@ -420,7 +432,10 @@ impl fmt::Display for TypeName {
         if self.array_pointers > 0 {
             write!(f, " ({})", "*".repeat(usize::from(self.array_pointers)))?;
         }
-        self.bounds.iter().try_for_each(|bound| write!(f, "[{bound}]"))
+        self.bounds.iter().try_for_each(|bound| write!(f, "[{bound}]"))?;
+        let Some(Parameters { types, variadic }) = &self.function else { return Ok(()) };
+        let types = types.iter().map(TypeName::to_string).chain(variadic.then(|| "...".to_owned()));
+        write!(f, "({})", types.collect::<Vec<_>>().join(", "))
     }
 }
 

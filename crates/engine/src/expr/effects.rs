@@ -33,6 +33,10 @@ impl Cpp {
         self.any(&|part| {
             let called = match part {
                 Cpp::Apply { function, .. } => Some(function.to_string()),
+                // Those of the object model are no functions of the debuggee.
+                Cpp::Invoke { function, .. } if !matches!(**function, Cpp::Register(_) | Cpp::Lambda(_)) => {
+                    Some("a pointer".to_owned())
+                }
                 Cpp::Masm(inner) => in_masm(inner),
                 _ => None,
             };

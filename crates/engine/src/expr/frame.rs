@@ -7,6 +7,7 @@ use super::{
     CompileError, Evaluated, Evaluator, Expr, ExprError, Lookup, Name, Place, PointerUse, Radix, Scope, ScopeNames,
     SourceLine, evaluate, number_value, parse_prefix,
 };
+use crate::call::Wanted;
 use crate::variables::Global;
 use crate::{Engine, EngineError, ProcessMemory};
 
@@ -297,7 +298,13 @@ impl Scope for EngineScope<'_> {
         arguments: Vec<Value>,
         returns: Option<&Type>,
     ) -> Result<Value, ExprError> {
-        self.engine.call_function(function, of, &arguments, returns)
+        let wanted = of.map_or(Wanted::Function, Wanted::Method);
+        self.engine.call_function(function, wanted, &arguments, returns)
+    }
+
+    fn invoke(&mut self, function: &Value, arguments: Vec<Value>) -> Result<Value, ExprError> {
+        let name = Name::plain(&format!("({})", function.value_type()));
+        self.engine.call_function(&name, Wanted::Pointer(function.clone()), &arguments, None)
     }
 
     fn smart_pointer(&mut self, value: &Value, usage: PointerUse) -> Result<Option<Value>, ExprError> {

@@ -20,12 +20,14 @@ mod scope;
 
 pub use ast::{
     Cpp, CppBinary, CppUnary, Expr, FieldFact, Lambda, Letter, Masm, MasmArgument, MasmBinary, MasmFunction, MasmUnary,
-    Name, SourceLine, TextLiteral, TypeName,
+    Name, Parameters, SourceLine, TextLiteral, TypeName,
 };
 pub use compile::{CompileError, compile};
 pub use error::ExprError;
 pub use eval::{Evaluated, evaluate, evaluate_addresses, evaluate_number, evaluate_value, number_value, untyped};
-pub(crate) use eval::{arithmetic, assign_value, builtin, cast, element_of, member_of, resolve, truth, unary};
+pub(crate) use eval::{
+    arithmetic, assign_value, builtin, cast, element_of, member_of, resolve, text_value, truth, unary,
+};
 pub(crate) use frame::EngineScope;
 pub use frame::ExprOptions;
 pub use fuzz::{fuzz_expression, fuzz_object_expression};

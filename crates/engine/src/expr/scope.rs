@@ -124,6 +124,16 @@ pub trait Scope {
         Err(ExprError::Unsupported { what: function.to_string(), reason: "expressions call no functions here" })
     }
 
+    /// What a function of the debuggee gives that a value leads to.
+    ///
+    /// # Errors
+    /// As [`Scope::apply`].
+    fn invoke(&mut self, function: &Value, arguments: Vec<Value>) -> Result<Value, ExprError> {
+        let _ = arguments;
+        let what = function.value_type().to_string();
+        Err(ExprError::Unsupported { what, reason: "expressions call no functions here" })
+    }
+
     /// The pointer that an object acts as for such a use, by a view of its type (NatVis' `SmartPointer`); `None` if no
     /// view says so.
     ///

@@ -347,6 +347,19 @@ fn cpp_casts_and_types() {
     cpp("sizeof(int(**)[3])", "unsigned long", 8);
     cpp("(short(*)[3])4096", "short (*)[3]", 4096);
     cpp_fails("(unheard(*)[3])0", "unknown type 'unheard (*)[3]'");
+    // Pointers to functions, and what is called through them.
+    cpp("sizeof(int(*)(int))", "unsigned long", 8);
+    cpp("(int (*)(int, char *))4096", "int (*)(int, char *)", 4096);
+    cpp("(void(*)(void))4096", "void (*)(void)", 4096);
+    cpp("(void(*)())4096", "void (*)(void)", 4096);
+    cpp("(char *(*)(node *, ...))4096", "char *(*)(node *, ...)", 4096);
+    cpp("(int(**)(double))4096", "int (**)(double)", 4096);
+    cpp("(int(*)(int(*)(int)))4096", "int (*)(int (*)(int))", 4096);
+    cpp("reinterpret_cast<int(*)(int)>(4096)", "int (*)(int)", 4096);
+    cpp_fails("(int(*)(unheard *))0", "unknown type 'unheard *'");
+    cpp_fails("(int(*)(int)", "syntax error at ')(int)'");
+    cpp_fails("((int(*)(int))4096)(1)", "'int (*)(int)' is not supported: expressions call no functions here");
+    cpp_fails("(*p)(1)", "'node' is not supported: expressions call no functions here");
     cpp("reinterpret_cast<node *>(4096)->values[0]", "short", 1);
     cpp("sizeof(node)", "unsigned long", 32);
     cpp("sizeof n.values", "unsigned long", 6);

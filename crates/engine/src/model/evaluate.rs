@@ -10,7 +10,7 @@ use super::sequence::Function;
 use super::{KEPT_DEPTH, Model, Names, Object, Part};
 use crate::expr::{
     Cpp, CppBinary, CppUnary, Expr, ExprError, Lookup, Name, Scope, arithmetic, assign_value, cast, element_of,
-    evaluate_value, member_of, resolve, unary,
+    evaluate_value, member_of, resolve, text_value, unary,
 };
 
 /// What the debugger's own objects begin with.
@@ -110,8 +110,9 @@ impl Model<'_> {
                 let function = self.name(function, names)?;
                 self.invoke(&function, arguments, names)
             }
-            Cpp::Apply { function, .. } => {
-                Err(unsupported(&function.to_string(), "functions of the debuggee take no objects of the debugger"))
+            Cpp::Apply { function, arguments } => {
+                let given = self.values_of(arguments, names)?;
+                self.scope().apply(function, None, given, None).map(Object::Value)
             }
             _ => Err(unsupported("expression", "not possible with the debugger's objects")),
         }
@@ -139,6 +140,10 @@ impl Model<'_> {
         let function = match function {
             Object::Function(function) => function.clone(),
             Object::Failed(error) => return Err(error.clone()),
+            Object::Value(pointer) => {
+                let given = self.values_of(arguments, names)?;
+                return self.scope().invoke(pointer, given).map(Object::Value);
+            }
             other => return Err(not_a_function(&other.kind())),
         };
         let expected = function.lambda.parameters.len();
@@ -152,6 +157,18 @@ impl Model<'_> {
             given.push(self.evaluate(argument, names)?);
         }
         self.apply(&function, &given.iter().collect::<Vec<_>>())
+    }
+
+    /// Arguments of a function of the debuggee.
+    pub(super) fn values_of(&mut self, arguments: &[Cpp], names: &Names) -> Result<Vec<Value>, ExprError> {
+        let mut values = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            values.push(match self.evaluate(argument, names)? {
+                Object::Text(text) => text_value(&text),
+                other => other.into_value("()")?,
+            });
+        }
+        Ok(values)
     }
 
     /// Keeps an object under a name.

@@ -7,7 +7,11 @@ use outpost_symbols::{Value, ViewLimits};
 use super::key::Key;
 use super::sequence::{Failure, Function, Query, Sequence};
 use super::{Model, Names, Object, Part};
-use crate::expr::{Cpp, ExprError, builtin};
+use crate::Engine;
+use crate::expr::{Cpp, ExprError, Name, Scope, builtin};
+
+/// Kept functions that are looked through for calls of others.
+const KEPT_IN_KEPT: usize = 4;
 
 /// What has a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +140,29 @@ pub const METHODS: &[ObjectMethod] = &[
     method("ToUpper", Text, "ToUpper()", "in capital letters"),
 ];
 
+impl Engine {
+    /// Whether evaluating an expression of the object model may call functions of the debuggee: its own calls, methods that
+    /// objects do not have, and what functions do that are kept under names.
+    pub fn may_call(&self, expr: &Cpp) -> bool {
+        self.may_call_within(expr, KEPT_IN_KEPT)
+    }
+
+    fn may_call_within(&self, expr: &Cpp, depth: usize) -> bool {
+        let is_own = |method: &str| METHODS.iter().any(|known| known.name == method);
+        expr.called_function().is_some()
+            || expr.any(&|part| match part {
+                Cpp::Call { method, .. } => !is_own(method),
+                Cpp::Register(name) => match (self.objects.named.get(name), depth.checked_sub(1)) {
+                    (Some(Object::Function(function)), Some(depth)) => {
+                        self.may_call_within(&function.lambda.body, depth)
+                    }
+                    _ => false,
+                },
+                _ => false,
+            })
+    }
+}
+
 impl Model<'_> {
     /// Carries out a method.
     pub(super) fn call(
@@ -156,7 +183,9 @@ impl Model<'_> {
         let known = METHODS.iter().any(|known| known.name == method);
         let unknown = || ExprError::NoMethod { method: method.to_owned(), of: of.kind() };
         if !known {
-            return Err(unknown());
+            let Object::Value(value) = of else { return Err(unknown()) };
+            let given = self.values_of(arguments, names)?;
+            return self.scope().apply(&Name::plain(method), Some(value.clone()), given, None).map(Object::Value);
         }
         if method == "ToDisplayString" {
             return match arguments {

@@ -189,6 +189,22 @@ impl Engine {
         Model::new(self, memory).first_parts(object, count)
     }
 
+    /// An object whose first elements, `limits` of them and one more, do not change: what a query makes is found now.
+    ///
+    /// # Errors
+    /// As [`Engine::object_parts`].
+    pub fn settled_object(
+        &mut self,
+        object: Object,
+        limits: &ViewLimits,
+        memory: &mut dyn MemoryReader,
+    ) -> Result<Object, ExprError> {
+        let Object::Sequence(_) = &object else { return Ok(object) };
+        let count = usize::try_from(limits.count.saturating_add(1)).unwrap_or(usize::MAX);
+        let parts = Model::new(self, memory).first_parts(&object, count)?;
+        Ok(Object::Sequence(Rc::new(Sequence::List(parts.items))))
+    }
+
     /// What an object of the debugger's is called; `None` for values, whose text has many forms.
     pub fn object_label(&mut self, object: &Object, memory: &mut dyn MemoryReader) -> Option<String> {
         Model::new(self, memory).label(object)

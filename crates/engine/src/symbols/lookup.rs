@@ -28,6 +28,13 @@ impl Engine {
         })
     }
 
+    /// Whether an indirect function begins there, which gives the address of the one that is meant (STT_GNU_IFUNC).
+    pub(crate) fn is_indirect_function(&mut self, at: Va) -> bool {
+        let Ok(process) = self.current_process() else { return false };
+        let Ok(Some((module, symbols))) = self.module_symbols(process, at) else { return false };
+        symbols.module().is_some_and(|symbols| symbols.is_indirect_function(at.to_image(module.info.bias)))
+    }
+
     /// The nearest symbols at or before, and after `at` (`ln`).
     #[doc(alias = "GetNearNameByOffset")]
     pub fn nearest_symbols(&mut self, at: Va) -> (Option<SymbolAt>, Option<SymbolAt>) {

@@ -92,6 +92,12 @@ impl Module {
         Some(SymbolAt { displacement: at.0 - range.start.0, symbol })
     }
 
+    /// Whether an indirect function begins at `at`, by the symbol tables: debug info knows it as the function that chooses.
+    pub fn is_indirect_function(&self, at: ImageOffset) -> bool {
+        let mut here = self.index().symbols_below(at).take_while(|(_, symbol)| symbol.address == at.0);
+        here.any(|(_, symbol)| symbol.kind == ElfSymbolKind::IndirectFunction)
+    }
+
     /// The nearest symbols at or before, and after `at`, whatever they are (`ln`).
     pub fn nearest_symbols(&self, at: ImageOffset) -> (Option<SymbolAt>, Option<Symbol>) {
         let index = self.index();

@@ -50,6 +50,9 @@ enum MadeKey {
     Pointer(TypeId, PointerFlavour),
     Qualified(TypeId, Qualifier),
     Array(TypeId, Vec<Option<u64>>, bool),
+    Function(TypeId, Vec<TypeId>, bool),
+    /// A number or character of another table, by its name.
+    Base(String, Option<u64>),
 }
 
 impl TypeTable {
@@ -116,6 +119,48 @@ impl TypeTable {
         let fixed = counts.iter().map(|count| count.map_or(ArrayBound::Unknown, ArrayBound::Count)).collect();
         let kind = TypeKind::Array { element, bounds: fixed, vector };
         self.make(MadeKey::Array(element, counts, vector), kind, element)
+    }
+
+    /// The type of functions that take and return these.
+    pub fn function(self: &Arc<TypeTable>, returns: TypeId, parameters: &[TypeId], variadic: bool) -> Type {
+        let kind = TypeKind::Function { returns, parameters: parameters.to_vec(), variadic, prototyped: true };
+        self.make(MadeKey::Function(returns, parameters.to_vec(), variadic), kind, returns)
+    }
+
+    /// A type of maybe another table as one of this table: the one of the same name and size, a copy of a built-in one,
+    /// and what is made of such by `*`. `None` if it has none.
+    pub fn adopted(self: &Arc<TypeTable>, of: &Type) -> Option<TypeId> {
+        if Arc::ptr_eq(self, of.table()) || of.id() == TypeId::VOID {
+            return Some(of.id());
+        }
+        match of.kind() {
+            TypeKind::Pointer { flavour: PointerFlavour::Pointer, target } => {
+                let target = self.adopted(&of.sibling(*target))?;
+                Some(self.pointer_to(target).id())
+            }
+            TypeKind::Qualified { qualifier, target } => {
+                let target = self.adopted(&of.sibling(*target))?;
+                Some(self.qualified(target, *qualifier).id())
+            }
+            kind => {
+                let same = |own: &Type| own.size() == of.size();
+                let own = self.named(&of.qualified_name()).into_iter().find(same).map(|own| own.id());
+                own.or_else(|| matches!(kind, TypeKind::Base(_)).then(|| self.copied(of)))
+            }
+        }
+    }
+
+    /// A copy of a base type, which refers to no other.
+    fn copied(&self, of: &Type) -> TypeId {
+        let key = MadeKey::Base(of.qualified_name(), of.size());
+        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&id) = made.by_key.get(&key) {
+            return id;
+        }
+        let id = TypeId(MADE | made.types.len() as u64);
+        made.types.push(Arc::new(of.data().clone()));
+        made.by_key.insert(key, id);
+        id
     }
 
     /// The definition of a type that `id` only declares, if the image has one.

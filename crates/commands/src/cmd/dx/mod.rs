@@ -115,10 +115,18 @@ impl Command for DisplayObject {
 
     fn run(self, debugger: &mut Debugger) -> Result<ShownObject, CommandError> {
         // What changes something is evaluated once; then only what it gave is looked at, as often as memory comes in.
-        let done = match self.expr.has_effects() || self.expr.called_function().is_some() {
+        let done = match self.expr.has_effects() || debugger.engine.may_call(&self.expr) {
             true => {
                 let mut memory = values::ValueMemory(debugger.engine.memory().ok());
-                Some(debugger.calling(|debugger| debugger.engine.evaluate_object(&self.expr, &mut memory))?)
+                let limits = ViewLimits { count: self.shown.elements, ..ViewLimits::default() };
+                Some(debugger.calling(|debugger| {
+                    let object = debugger.engine.evaluate_object(&self.expr, &mut memory)?;
+                    // Functions are called now, and not by whoever looks at the elements.
+                    match debugger.engine.may_call(&self.expr) {
+                        true => debugger.engine.settled_object(object, &limits, &mut memory),
+                        false => Ok(object),
+                    }
+                })?)
             }
             false => None,
         };

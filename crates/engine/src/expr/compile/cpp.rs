@@ -141,13 +141,11 @@ impl Compiler<'_> {
             | Cpp::ContainsField { .. }
             | Cpp::NumberOf(_) => Err(beside("the macro", "needs the client")),
             Cpp::Assign(..) | Cpp::PostStep(..) => Err(beside("an assignment", "changes the debuggee")),
-            Cpp::Apply { .. } | Cpp::Call { .. } => {
+            Cpp::Apply { .. } | Cpp::Call { .. } | Cpp::Invoke { .. } => {
                 let reason = "a condition calls no functions";
                 Err(ExprError::Unsupported { what: "a call".into(), reason }.into())
             }
-            Cpp::Lambda(_) | Cpp::Invoke { .. } | Cpp::Anonymous(_) => {
-                Err(beside("an object", "is the debugger's own"))
-            }
+            Cpp::Lambda(_) | Cpp::Anonymous(_) => Err(beside("an object", "is the debugger's own")),
         }
     }
 

@@ -93,11 +93,11 @@ pub(super) fn evaluate(expr: &Cpp, scope: &mut dyn Scope) -> Result<Value, ExprE
             macros::evaluate(expr, scope)
         }
         Cpp::Masm(inner) => masm::evaluate(inner, scope).map(number_value),
-        Cpp::Apply { .. } | Cpp::Call { .. } => {
+        Cpp::Apply { .. } | Cpp::Call { .. } | Cpp::Invoke { .. } => {
             let value = call(expr, None, scope)?;
             through_reference(value, scope)
         }
-        Cpp::Lambda(_) | Cpp::Invoke { .. } => Err(of_objects("=>")),
+        Cpp::Lambda(_) => Err(of_objects("=>")),
         Cpp::Anonymous(_) => Err(of_objects("new")),
     }
 }
@@ -132,6 +132,11 @@ fn call(expr: &Cpp, returns: Option<&Type>, scope: &mut dyn Scope) -> Result<Val
             let of = evaluate(of, scope)?;
             let arguments = evaluate_all(arguments, scope)?;
             scope.apply(&Name::plain(method), Some(of), arguments, returns)
+        }
+        Cpp::Invoke { function, arguments } => {
+            let pointer = evaluate(function, scope)?;
+            let arguments = evaluate_all(arguments, scope)?;
+            scope.invoke(&pointer, arguments)
         }
         other => evaluate(other, scope),
     }
@@ -480,6 +485,12 @@ pub(crate) fn cast(to: Type, value: &Value, scope: &mut dyn Scope) -> Result<Val
         return Ok(Value::from_bytes(to, Vec::new()));
     }
     let size = to.size().ok_or_else(|| operand("cast", "the type has no size"))?;
+    let is_function = |of: Type| matches!(of.resolved().kind(), TypeKind::Function { .. });
+    let is_untyped = matches!(value.value_type().resolved().kind(), TypeKind::Void);
+    if let Some(at) = value.address().filter(|_| is_untyped && to.target().is_some_and(is_function)) {
+        // A function without debug info, of which the cast says what it takes and returns.
+        return Ok(Value::from_bytes(to, at.0.to_le_bytes().to_vec()));
+    }
     let scalar = match promoted(value, scope)? {
         Number::Integer { value, signed: true, .. } => Scalar::Signed(value),
         Number::Integer { value, .. } => Scalar::Unsigned(value as u128),

@@ -14,6 +14,7 @@ use outpost_symbols::{TypeTable, Unavailable, Value};
 pub(crate) use assign::assign_value;
 pub(crate) use cpp::{arithmetic, cast, element_of, member_of, truth, unary};
 pub(super) use number::integer_type;
+pub(crate) use texts::text_value;
 pub(super) use types::pointer_to;
 pub(crate) use types::{builtin, resolve};
 

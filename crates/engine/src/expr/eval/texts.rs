@@ -13,6 +13,11 @@ use crate::expr::{CppBinary, ExprError, Letter, Scope, TextLiteral};
 /// Longest text that is compared, in units of its encoding.
 pub(super) const TEXT_LIMIT: usize = 4096;
 
+/// A text of the debugger's as a literal.
+pub(crate) fn text_value(text: &str) -> Value {
+    text_literal(&TextLiteral { letter: Letter::Narrow, bytes: text.as_bytes().to_vec() })
+}
+
 /// A comparison of a library's string with another text, which its own operators define; `None` if it is none.
 pub(super) fn strings(
     operator: CppBinary,

@@ -1,8 +1,8 @@
 //! Types by name.
 
-use outpost_symbols::{ArrayBound, Type, TypeTable};
+use outpost_symbols::{ArrayBound, Type, TypeId, TypeTable};
 
-use crate::expr::{ExprError, Scope, TypeName};
+use crate::expr::{ExprError, Parameters, Scope, TypeName};
 
 /// A built-in type; `void` for a name that is none.
 pub(crate) fn builtin(name: &str) -> Type {
@@ -19,6 +19,9 @@ pub(crate) fn resolve(name: &TypeName, scope: &mut dyn Scope) -> Result<Type, Ex
     for _ in 0..name.pointers {
         found = pointer_to(&found);
     }
+    if let Some(parameters) = &name.function {
+        found = function_type(&found, parameters, scope)?;
+    }
     if !name.bounds.is_empty() {
         let bounds: Vec<_> = name.bounds.iter().map(|&count| ArrayBound::Count(count)).collect();
         found = found.table().array_of(found.id(), &bounds);
@@ -27,6 +30,20 @@ pub(crate) fn resolve(name: &TypeName, scope: &mut dyn Scope) -> Result<Type, Ex
         found = pointer_to(&found);
     }
     Ok(found)
+}
+
+/// The type of functions that return `returns`, in a table that has all its parts.
+fn function_type(returns: &Type, parameters: &Parameters, scope: &mut dyn Scope) -> Result<Type, ExprError> {
+    let types: Vec<Type> = parameters.types.iter().map(|name| resolve(name, scope)).collect::<Result<_, _>>()?;
+    let found = std::iter::once(returns).chain(&types).find_map(|of| {
+        let table = of.table();
+        let ids: Option<Vec<TypeId>> = types.iter().map(|of| table.adopted(of)).collect();
+        Some(table.function(table.adopted(returns)?, &ids?, parameters.variadic))
+    });
+    found.ok_or_else(|| ExprError::Operand {
+        operation: "cast".to_owned(),
+        reason: "no module has all types of the function".to_owned(),
+    })
 }
 
 /// A pointer to `target`, in its own table.

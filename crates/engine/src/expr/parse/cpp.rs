@@ -174,8 +174,9 @@ impl Parser<'_, '_> {
         } else if let Some(to) = self.cast_prefix()? {
             Cpp::Cast(to, Box::new(self.cpp_unary()?))
         } else {
+            let in_parentheses = rest.starts_with('(');
             let primary = self.cpp_primary()?;
-            self.postfix(primary)?
+            self.postfix(primary, in_parentheses)?
         };
         self.cursor.leave();
         Ok(expr)
@@ -201,7 +202,8 @@ impl Parser<'_, '_> {
         Ok(None)
     }
 
-    fn postfix(&mut self, mut value: Cpp) -> Result<Cpp, ExprError> {
+    /// What follows a primary expression; `is_callable` if parentheses behind that are a call, whatever it is.
+    fn postfix(&mut self, mut value: Cpp, mut is_callable: bool) -> Result<Cpp, ExprError> {
         loop {
             let start = self.cursor.position();
             self.cursor.skip_spaces();
@@ -230,14 +232,16 @@ impl Parser<'_, '_> {
             {
                 value = self.apply(function)?;
             } else if rest.starts_with('(')
-                && self.objects
-                && matches!(value, Cpp::Register(_) | Cpp::Lambda(_) | Cpp::Invoke { .. } | Cpp::Index(..))
+                && (is_callable
+                    || matches!(value, Cpp::Index(..) | Cpp::Invoke { .. } | Cpp::Apply { .. } | Cpp::Call { .. })
+                    || self.objects && matches!(value, Cpp::Register(_)))
             {
                 value = self.invoke(value)?;
             } else {
                 self.cursor.rewind(start);
                 return Ok(value);
             }
+            is_callable = false;
         }
     }
 

@@ -4,7 +4,7 @@ use outpost_symbols::TypeTable;
 
 use super::Parser;
 use crate::expr::cursor::is_word_char;
-use crate::expr::{ExprError, Name, TypeName};
+use crate::expr::{ExprError, Name, Parameters, TypeName};
 
 /// Words that make up the built-in types of C; the sized ones are Microsoft's, which views are written with.
 const BASE_WORDS: &[&str] = &[
@@ -48,8 +48,9 @@ impl Parser<'_, '_> {
         }
         let reference = self.cursor.take("&&") || self.cursor.take("&");
         let array_pointers = if reference { 0 } else { self.array_pointers() };
+        let function = if array_pointers > 0 { self.function_parameters()? } else { None };
         let mut bounds = Vec::new();
-        while self.cursor.take("[") {
+        while function.is_none() && self.cursor.take("[") {
             self.cursor.skip_spaces();
             let digits = self.cursor.take_while(|c| c.is_ascii_digit());
             bounds.push(digits.parse().map_err(|_| self.cursor.syntax())?);
@@ -60,17 +61,46 @@ impl Parser<'_, '_> {
         }
         // `(name *)` cannot be an expression, so it is a type even if nobody knows it: the evaluator says so.
         self.cursor.skip_spaces();
-        let derived =
-            (pointers > 0 || reference || !bounds.is_empty()) && self.cursor.rest().starts_with([')', '>', ',']);
+        let derived = (pointers > 0 || reference || array_pointers > 0 || !bounds.is_empty())
+            && self.cursor.rest().starts_with([')', '>', ',']);
         let builtin = name.module.is_none() && !TypeTable::builtin().named(&name.text).is_empty();
-        let derived_by_star = derived && (bounds.is_empty() || array_pointers > 0);
+        let derived_by_star = derived && (function.is_some() || bounds.is_empty() || array_pointers > 0);
         if keyword || builtin || derived_by_star || rust_pointers > 0 || self.known.is_type(&name) {
-            return Ok(Some(TypeName { name, pointers: pointers as u8, bounds, array_pointers, reference }));
+            return Ok(Some(TypeName { name, pointers: pointers as u8, bounds, array_pointers, function, reference }));
         }
         Ok(None)
     }
 
-    /// `(*)` before the bounds of an array: how often that is pointed to.
+    /// What is behind `(*)` of a pointer to a function: `(int, char *)`, `(void)`, `(...)`.
+    fn function_parameters(&mut self) -> Result<Option<Parameters>, ExprError> {
+        if !self.cursor.take("(") {
+            return Ok(None);
+        }
+        self.cursor.enter()?;
+        let mut parameters = Parameters::default();
+        let start = self.cursor.position();
+        let is_empty = self.cursor.take(")") || self.cursor.take_word("void") && self.cursor.take(")");
+        if !is_empty {
+            self.cursor.rewind(start);
+            loop {
+                self.cursor.node()?;
+                if self.cursor.take("...") {
+                    parameters.variadic = true;
+                    self.cursor.expect(")")?;
+                    break;
+                }
+                parameters.types.push(self.type_name()?.ok_or_else(|| self.cursor.syntax())?);
+                if !self.cursor.take(",") {
+                    self.cursor.expect(")")?;
+                    break;
+                }
+            }
+        }
+        self.cursor.leave();
+        Ok(Some(parameters))
+    }
+
+    /// `(*)` before the bounds of an array or the parameters of a function: how often that is pointed to.
     fn array_pointers(&mut self) -> u8 {
         let start = self.cursor.position();
         let mut count = 0;
@@ -79,7 +109,7 @@ impl Parser<'_, '_> {
                 count += 1;
                 self.qualifiers();
             }
-            if count > 0 && self.cursor.take(")") && self.cursor.rest().trim_start().starts_with('[') {
+            if count > 0 && self.cursor.take(")") && self.cursor.rest().trim_start().starts_with(['[', '(']) {
                 return count;
             }
         }

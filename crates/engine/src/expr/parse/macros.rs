@@ -48,7 +48,7 @@ impl Parser<'_, '_> {
             return Ok(of);
         }
         let name = self.name()?.ok_or_else(|| self.cursor.syntax())?;
-        Ok(TypeName { name, pointers: 0, bounds: Vec::new(), array_pointers: 0, reference: false })
+        Ok(TypeName { name, pointers: 0, bounds: Vec::new(), array_pointers: 0, function: None, reference: false })
     }
 
     /// `member.of.member`.
