@@ -220,6 +220,10 @@ impl Compiler {
                     Some(Word::Register(register)) => asm.mov(rax, register)?,
                     Some(Word::Saved(offset)) => asm.mov(rax, ptr(rsp + offset))?,
                     Some(Word::StackPointer) => asm.lea(rax, ptr(rsp + self.frame))?,
+                    Some(Word::ThreadPointer) => {
+                        self.thread_pointer()?;
+                        return self.asm.mov(pushed, rax);
+                    }
                     Some(Word::Site) | None => asm.mov(rax, self.site.0)?,
                 }
                 if let Some(read) = register {
@@ -288,6 +292,16 @@ impl Compiler {
                 self.asm.mov(second, rax)
             }
         }
+    }
+
+    /// The thread pointer into rax, as the thread's control block has it in its first word (ELF Handling For Thread-Local
+    /// Storage, 3.4.6). A program may have no such block: that faults, and the target looks at the hit.
+    pub(super) fn thread_pointer(&mut self) -> Result<(), IcedError> {
+        let mut load = self.asm.create_label();
+        self.asm.set_label(&mut load)?;
+        self.asm.mov(rax, qword_ptr(0_u32).fs())?;
+        self.loads.push(load);
+        Ok(())
     }
 
     /// Of rax and rcx into rax.
@@ -451,6 +465,8 @@ enum Word {
     StackPointer,
     /// pc: the site.
     Site,
+    /// Base of fs.
+    ThreadPointer,
 }
 
 /// A register or a part of one.
@@ -500,6 +516,7 @@ fn read_of(operand: u64) -> Result<Read, NoJump> {
         14 => Word::Register(rdi),
         16 => Word::Site,
         19 => Word::StackPointer,
+        21 => Word::ThreadPointer,
         _ => return Err(refused),
     };
     match register.bits {

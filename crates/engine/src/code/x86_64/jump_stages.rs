@@ -18,11 +18,7 @@ const ATTEMPTS: u32 = 64;
 impl Compiler {
     /// Goes on only in the thread whose hits count.
     pub(super) fn only_one_thread(&mut self) -> Result<(), IcedError> {
-        // A program may have no thread pointer: that faults, and the target looks at the hit.
-        let mut load = self.asm.create_label();
-        self.asm.set_label(&mut load)?;
-        self.asm.mov(rax, qword_ptr(0_u32).fs())?;
-        self.loads.push(load);
+        self.thread_pointer()?;
         self.address(FixupKind::Cells64)?;
         self.asm.cmp(rax, ptr(rdx + THREAD as i32))?;
         self.asm.jne(self.unseen)

@@ -227,6 +227,27 @@ fn the_stack_pointer_is_the_functions() {
 }
 
 #[test]
+fn the_thread_pointer_is_where_the_control_block_says_it_is() {
+    let condition = |compared: &dyn Fn(&mut Assembler)| {
+        let mut code = Assembler::default();
+        code.register(Arch::X86_64.register_by_name("fs_base").unwrap());
+        compared(&mut code);
+        code.op(Op::Equal);
+        let registers = [vec![0; 7], vec![STACK + 0x8000], vec![0; 8]].concat();
+        Case { condition: code.finish().unwrap(), registers, flags: 0x8d7 }
+    };
+    // glibc has the thread's own address in the third word, too (tcbhead_t, `self`).
+    let own = condition(&|code| {
+        code.register(Arch::X86_64.register_by_name("fs_base").unwrap());
+        code.constant(16);
+        code.op(Op::Add);
+        code.load(8, false);
+    });
+    let another = condition(&|code| code.constant(STACK));
+    assert_eq!(run(&[own, another]).0, [(1, 0, 0), (0, 0, 0)]);
+}
+
+#[test]
 fn whole_instructions_are_displaced() {
     // push rbp; mov rbp,rsp; sub rsp,16
     let code = [0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90];
