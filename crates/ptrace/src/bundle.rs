@@ -34,6 +34,7 @@ impl Tracer {
         }
         self.drain_all_logs();
         self.generation = StopGeneration(self.generation.0 + 1);
+        let undecided = self.breakpoints.take_undecided(report.thread, &report.reason);
         let stop = StopRecord { process: report.process, thread: report.thread, reason: report.reason };
         let mut bundle = StopBundle::bare(self.generation, stop);
         let request = self.rules.bundle.clone();
@@ -42,6 +43,7 @@ impl Tracer {
         self.fill_lists(&mut bundle, report.process);
         bundle.unstoppable = unstoppable;
         bundle.hits = self.breakpoints.take_new_hits();
+        bundle.undecided = undecided;
         bundle.trace = report.trace;
         bundle.queued = self.queued_reports();
         self.last_stop = Some(bundle.clone());

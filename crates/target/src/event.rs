@@ -187,6 +187,8 @@ pub struct StopBundle {
     pub unstoppable: Vec<ThreadId>,
     /// How often breakpoints were hit since the last bundle, those that did not stop included.
     pub hits: Vec<(BreakpointId, u64)>,
+    /// Breakpoints of the stop whose conditions could not be evaluated: they stop, so that their author learns of it.
+    pub undecided: Vec<BreakpointId>,
     /// For a traced step plan: every instruction on the way, oldest first, the last being the stop itself.
     pub trace: Vec<TraceStep>,
     /// Further stops that wait behind this one; each is delivered as an event of its own when asked for.
@@ -215,6 +217,7 @@ pub struct Output {
 
 /// Something that happened in a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one value at a time, moved at once")]
 #[non_exhaustive]
 pub enum Event {
     /// Something in scope stopped.
@@ -263,6 +266,7 @@ impl StopBundle {
             modules: None,
             unstoppable: Vec::new(),
             hits: Vec::new(),
+            undecided: Vec::new(),
             trace: Vec::new(),
             queued: 0,
         }

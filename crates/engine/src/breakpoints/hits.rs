@@ -37,11 +37,13 @@ impl Engine {
         }
     }
 
-    /// Which of the breakpoints that a target stopped for the user wants to see.
+    /// Which of the breakpoints that a target stopped for the user wants to see. The target could not evaluate the conditions
+    /// of those in `undecided`.
     pub(crate) fn judge_hits(
         &mut self,
         thread: ThreadOrdinal,
         ids: &[BreakpointId],
+        undecided: &[BreakpointId],
     ) -> Result<HitVerdict, EngineError> {
         let at_temporary = self.breakpoints.temporaries.iter().any(|temporary| ids.contains(&temporary.id));
         let mut verdict = HitVerdict { hits: Vec::new(), at_temporary, event: None };
@@ -72,6 +74,17 @@ impl Engine {
                 if let Some(known) = self.breakpoints.find_mut(number) {
                     known.hits += 1;
                 }
+            } else if undecided.contains(&location) {
+                let text = known.request.whole_condition();
+                match self.counts_here(thread, text.as_deref(), None) {
+                    // The debugger knows of ways that the target has not: it was no hit.
+                    Ok(false) => {
+                        self.uncount_hit(number, location);
+                        continue;
+                    }
+                    Ok(true) => {}
+                    Err(error) => condition_problem = Some(error.to_string()),
+                }
             }
             let Some(known) = self.breakpoints.find(number) else { continue };
             if known.hits < known.request.passes {
@@ -84,6 +97,15 @@ impl Engine {
             }
         }
         Ok(verdict)
+    }
+
+    /// Takes a hit back that the target counted.
+    fn uncount_hit(&mut self, number: BreakpointNumber, id: BreakpointId) {
+        let Some(known) = self.breakpoints.find_mut(number) else { return };
+        known.hits = known.hits.saturating_sub(1);
+        if let Some(location) = known.locations.iter_mut().find(|location| location.shown.id == id) {
+            location.shown.hits = location.shown.hits.saturating_sub(1);
+        }
     }
 
     /// A condition as the target would evaluate it, if it can be compiled, to the same code for all places.

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use outpost_target::{StopBundle, StopReason, TraceStep};
+use outpost_target::{BreakpointId, StopBundle, StopReason, TraceStep};
 
 use super::signals::SIGSEGV;
 use super::{BreakStatus, Chance, EngineEvent, LastEvent, Notice, Stop, TracedStep};
@@ -66,17 +66,18 @@ impl Engine {
             commands: String::new(),
             goes_on: false,
         };
-        if self.wants_stop(&mut stop)? {
+        if self.wants_stop(&mut stop, &bundle.undecided)? {
             self.show_stop(stop, previous_pc)?;
         }
         Ok(())
     }
 
     /// Whether the user sees this stop; if not, the system was set going again, or a notice was queued and it was.
-    fn wants_stop(&mut self, stop: &mut Stop) -> Result<bool, EngineError> {
+    /// `undecided` are breakpoints that stop only since the target could not evaluate their conditions.
+    fn wants_stop(&mut self, stop: &mut Stop, undecided: &[BreakpointId]) -> Result<bool, EngineError> {
         if let StopReason::Breakpoint { ids } = &stop.reason {
             let ids = ids.clone();
-            let verdict = self.judge_hits(stop.thread, &ids)?;
+            let verdict = self.judge_hits(stop.thread, &ids, undecided)?;
             stop.breakpoints = verdict.hits;
             stop.at_temporary = verdict.at_temporary;
             if stop.breakpoints.is_empty() && !stop.at_temporary && verdict.event.is_none() {

@@ -174,9 +174,11 @@ impl Tracer {
         let (Some(space), Some(breakpoint)) = (self.spaces.get(&space), self.breakpoints.get_mut(id)) else {
             return Hit::Passes;
         };
-        if !counts(&breakpoint.spec, tid, registers, space, context) {
+        let counted = counts(&breakpoint.spec, tid, registers, space, context);
+        if counted == Counts::No {
             return Hit::Quiet;
         }
+        breakpoint.note_undecided(tid, counted == Counts::Undecided);
         breakpoint.hits += 1;
         if breakpoint.to_skip > 0 {
             breakpoint.to_skip -= 1;
@@ -474,23 +476,35 @@ fn put_back(memory: &ProcessMemory, at: Va, site: Retired) {
     }
 }
 
-/// Whether a hit by this thread counts: filter and condition. A condition that cannot be evaluated counts, so that its
-/// author learns of it.
+/// Whether a hit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    No,
+    Yes,
+    /// The condition cannot be evaluated: it counts, so that its author learns of it.
+    Undecided,
+}
+
+/// Whether a hit by this thread counts: filter and condition.
 fn counts(
     spec: &BreakpointSpec,
     tid: ThreadId,
     registers: &GeneralRegisters,
     space: &Space,
     context: &mut Option<RegisterContext>,
-) -> bool {
+) -> Counts {
     if let ThreadFilter::Only(only) = spec.threads
         && only != tid
     {
-        return false;
+        return Counts::No;
     }
-    let Some(condition) = &spec.condition else { return true };
+    let Some(condition) = &spec.condition else { return Counts::Yes };
     let context = context.get_or_insert_with(|| context_of(registers));
-    condition.evaluate(context, &mut Unbroken(space)) != Ok(0)
+    match condition.evaluate(context, &mut Unbroken(space)) {
+        Ok(0) => Counts::No,
+        Ok(_) => Counts::Yes,
+        Err(_) => Counts::Undecided,
+    }
 }
 
 fn context_of(registers: &GeneralRegisters) -> RegisterContext {

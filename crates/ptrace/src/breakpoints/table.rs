@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use outpost_base::AddressSpaceId;
-use outpost_target::{BreakpointId, BreakpointSpec};
+use outpost_base::{AddressSpaceId, ThreadId};
+use outpost_target::{BreakpointId, BreakpointSpec, StopReason};
 
 /// A breakpoint as the client asked for it.
 #[derive(Debug)]
@@ -15,6 +15,18 @@ pub(crate) struct Breakpoint {
     told: u64,
     /// Hits that still pass.
     pub(crate) to_skip: u64,
+    /// Threads whose last hit counted since its condition could not be evaluated.
+    undecided: Vec<ThreadId>,
+}
+
+impl Breakpoint {
+    /// Notes whether the condition of a thread's hit could be evaluated.
+    pub(crate) fn note_undecided(&mut self, thread: ThreadId, is_undecided: bool) {
+        self.undecided.retain(|other| *other != thread);
+        if is_undecided {
+            self.undecided.push(thread);
+        }
+    }
 }
 
 /// All of them, by the client's number.
@@ -37,7 +49,7 @@ impl Table {
     /// Adds one, with no hits yet.
     pub(crate) fn insert(&mut self, spec: BreakpointSpec) {
         let (id, to_skip) = (spec.id, spec.skip);
-        self.breakpoints.insert(id, Breakpoint { spec, hits: 0, told: 0, to_skip });
+        self.breakpoints.insert(id, Breakpoint { spec, hits: 0, told: 0, to_skip, undecided: Vec::new() });
     }
 
     pub(crate) fn remove(&mut self, id: BreakpointId) {
@@ -55,6 +67,20 @@ impl Table {
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Breakpoint> {
         self.breakpoints.values()
+    }
+
+    /// Those of a thread's stop that stop it since their conditions could not be evaluated.
+    pub(crate) fn take_undecided(&mut self, thread: ThreadId, reason: &StopReason) -> Vec<BreakpointId> {
+        let StopReason::Breakpoint { ids } = reason else { return Vec::new() };
+        let mut found = Vec::new();
+        for id in ids {
+            let Some(breakpoint) = self.breakpoints.get_mut(id) else { continue };
+            if breakpoint.undecided.contains(&thread) {
+                breakpoint.note_undecided(thread, false);
+                found.push(*id);
+            }
+        }
+        found
     }
 
     /// Hits since the last time this was asked.

@@ -220,6 +220,7 @@ pub(crate) fn from_bundle(bundle: StopBundle, tail: &mut TailBuilder) -> proto::
         hits: bundle.hits.into_iter().map(|(id, hits)| proto::BreakpointHits { id: id.0, hits }).collect(),
         trace: from_trace(bundle.trace, tail),
         queued: bundle.queued,
+        undecided: bundle.undecided.into_iter().map(|id| id.0).collect(),
     }
 }
 
@@ -245,6 +246,7 @@ pub(crate) fn to_bundle(bundle: proto::StopBundle, tail: &mut TailReader<'_>) ->
         modules: modules.transpose()?,
         unstoppable: bundle.unstoppable.into_iter().map(ThreadId).collect(),
         hits: bundle.hits.into_iter().map(|hits| (BreakpointId(hits.id), hits.hits)).collect(),
+        undecided: bundle.undecided.into_iter().map(BreakpointId).collect(),
         trace: to_trace(bundle.trace, tail)?,
         queued: bundle.queued,
     })

@@ -117,6 +117,7 @@ impl Values {
             modules: self.some(|values| values.list(|values| (values.process(), values.list(Values::module)))),
             unstoppable: self.list(Values::thread),
             hits: self.list(|values| (BreakpointId(values.u32()), values.number())),
+            undecided: self.list(|values| BreakpointId(values.u32())),
             trace: self.list(Values::trace_step),
             queued: self.u32(),
         }
