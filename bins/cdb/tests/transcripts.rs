@@ -63,6 +63,7 @@ transcripts! {
     assemble
     breakpoints
     context
+    copies
     calls
     dies
     display

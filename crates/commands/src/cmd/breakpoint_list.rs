@@ -172,8 +172,12 @@ fn render_row(listed: &ListedBreakpoint, text: &mut String) {
     put!(text, "{:2} {status}{mark}", info.number.0);
     let passes = format!("{:04x} ({:04x})", info.remaining, info.passes);
     let mut commands = if info.commands.is_empty() { String::new() } else { format!(" \"{}\"", info.commands) };
+    let because = match info.condition_here.as_str() {
+        "" => String::new(),
+        because => format!(": {because}"),
+    };
     if info.implies_condition && !info.condition_on_target {
-        commands.push_str(" (its condition is evaluated by the debugger at each hit)");
+        put!(commands, " (its condition is evaluated by the debugger at each hit{because})");
     }
     if let LogPlace::Debugger { because } = &info.log {
         put!(commands, " (logged by the debugger at each hit: {because})");
@@ -181,7 +185,7 @@ fn render_row(listed: &ListedBreakpoint, text: &mut String) {
     let condition = match (info.condition.as_str(), info.condition_on_target) {
         ("", _) => String::new(),
         (condition, true) => format!(" /w \"{condition}\""),
-        (condition, false) => format!(" /w \"{condition}\" (evaluated by the debugger at each hit)"),
+        (condition, false) => format!(" /w \"{condition}\" (evaluated by the debugger at each hit{because})"),
     };
     let one_shot = format!("{}{}", if info.one_shot { " /1" } else { "" }, depth(info.depth));
     let Some((first, others)) = info.locations.split_first() else {
@@ -425,6 +429,7 @@ mod tests {
             condition: String::new(),
             implies_condition: false,
             condition_on_target: false,
+            condition_here: String::new(),
             depth: None,
             passes: 1,
             remaining: 1,

@@ -126,6 +126,7 @@ fields!(BreakpointInfo {
     condition,
     implies_condition,
     condition_on_target,
+    condition_here,
     depth,
     passes,
     remaining,

@@ -7,7 +7,7 @@ use outpost_target::{
 };
 
 use super::info::remaining;
-use super::table::{Breakpoint, CompiledCondition, LocationState};
+use super::table::{Breakpoint, LocationState};
 use super::{BreakpointAccess, BreakpointPlace, BreakpointRequest};
 use crate::code::JumpPlan;
 use crate::events::{EngineEvent, Notice};
@@ -320,13 +320,10 @@ impl Engine {
             BreakpointAccess::Code => BreakpointKind::Software,
             BreakpointAccess::Hardware { access, len } => BreakpointKind::Hardware { access, len },
         };
-        let condition = match &known.condition {
-            CompiledCondition::Target(condition) => Some(condition.clone()),
-            CompiledCondition::None | CompiledCondition::Here => None,
-        };
+        let condition = location.condition.clone();
         let threads = self.thread_filter(known.request.thread);
         // Passes over several places, or after a condition that only the engine can evaluate, are counted here.
-        let counted_there = known.locations.len() == 1 && known.condition != CompiledCondition::Here;
+        let counted_there = known.locations.len() == 1 && !known.condition.is_here();
         let skip = if counted_there { remaining(known) - 1 } else { 0 };
         let plan = JumpPlan {
             one_thread: threads != ThreadFilter::All,
@@ -350,7 +347,7 @@ impl Engine {
             condition,
             skip,
             one_shot: false,
-            auto_continue: known.request.auto_continue && known.condition != CompiledCondition::Here,
+            auto_continue: known.request.auto_continue && !known.condition.is_here(),
             log: location.log.clone(),
             pad: self.pad_for(known.process, at, kind),
             jump,

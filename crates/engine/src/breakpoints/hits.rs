@@ -2,11 +2,12 @@
 
 use outpost_base::Va;
 use outpost_target::BreakpointId;
+use outpost_target::condition::Condition;
 
 use super::DepthLimit;
 use super::table::CompiledCondition;
 use crate::events::BreakpointHit;
-use crate::expr::{Cpp, Expr, ExprError};
+use crate::expr::{CompileError, Cpp, Expr, ExprError};
 use crate::{BreakpointNumber, Engine, EngineError, SystemOrdinal, ThreadOrdinal};
 
 /// What a breakpoint stop comes to.
@@ -25,7 +26,7 @@ impl Engine {
     pub(crate) fn count_hits(&mut self, _system: SystemOrdinal, hits: &[(BreakpointId, u64)]) {
         for (id, count) in hits {
             for known in &mut self.breakpoints.breakpoints {
-                let counted_here = known.condition == CompiledCondition::Here;
+                let counted_here = known.condition.is_here();
                 let Some(location) = known.locations.iter_mut().find(|location| location.shown.id == *id) else {
                     continue;
                 };
@@ -63,7 +64,7 @@ impl Engine {
                 continue;
             }
             let mut condition_problem = None;
-            if known.condition == CompiledCondition::Here {
+            if known.condition.is_here() {
                 let (text, depth) = (known.request.whole_condition(), known.request.depth);
                 match self.counts_here(thread, text.as_deref(), depth) {
                     Ok(false) => continue,
@@ -108,26 +109,34 @@ impl Engine {
         }
     }
 
-    /// A condition as the target would evaluate it, if it can be compiled, to the same code for all places.
-    pub(super) fn compile_condition(&mut self, number: BreakpointNumber, places: &[Va]) -> CompiledCondition {
-        let Some(request) = self.breakpoints.find(number).map(|known| &known.request) else {
-            return CompiledCondition::None;
-        };
-        // A target cannot unwind.
+    /// A condition as the target would evaluate it, if it can be compiled for all places, with the code for each.
+    pub(super) fn compile_condition(
+        &mut self,
+        number: BreakpointNumber,
+        places: &[Va],
+    ) -> (CompiledCondition, Vec<Condition>) {
+        let none = (CompiledCondition::None, Vec::new());
+        let here = |because: String| (CompiledCondition::Here { because }, Vec::new());
+        let Some(request) = self.breakpoints.find(number).map(|known| &known.request) else { return none };
         if request.depth.is_some() {
-            return CompiledCondition::Here;
+            return here("a target cannot tell how deep the stack is".to_owned());
         }
-        let Some(text) = request.whole_condition() else { return CompiledCondition::None };
-        let Ok(expr) = self.condition_expr(&text).map(Expr::Cpp) else { return CompiledCondition::Here };
-        let mut compiled = None;
+        let Some(text) = request.whole_condition() else { return none };
+        let expr = match self.condition_expr(&text) {
+            Ok(expr) => Expr::Cpp(expr),
+            Err(error) => return here(error.to_string()),
+        };
+        let mut codes = Vec::new();
         for &at in places {
-            match (self.compile_expression(&expr, at), &compiled) {
-                (Ok(code), None) => compiled = Some(code),
-                (Ok(code), Some(first)) if code == *first => {}
-                _ => return CompiledCondition::Here,
+            match self.compile_expression(&expr, at) {
+                Ok(code) => codes.push(code),
+                Err(CompileError::Beside { what, reason }) => return here(format!("{what} {reason}")),
+                Err(error) => return here(error.to_string()),
             }
         }
-        compiled.map_or(CompiledCondition::Here, CompiledCondition::Target)
+        // A deferred one is compiled when it has places.
+        let condition = if codes.is_empty() { here(String::new()).0 } else { CompiledCondition::Target };
+        (condition, codes)
     }
 
     /// A condition is anything that `dx` takes.

@@ -59,7 +59,11 @@ fn info(breakpoint: &Breakpoint) -> BreakpointInfo {
         thread: request.thread,
         condition: request.condition.clone().unwrap_or_default(),
         implies_condition: request.implied.is_some(),
-        condition_on_target: matches!(breakpoint.condition, CompiledCondition::Target(_)),
+        condition_on_target: breakpoint.condition == CompiledCondition::Target,
+        condition_here: match &breakpoint.condition {
+            CompiledCondition::Here { because } => because.clone(),
+            CompiledCondition::None | CompiledCondition::Target => String::new(),
+        },
         depth: request.depth,
         passes: request.passes,
         remaining: remaining(breakpoint),

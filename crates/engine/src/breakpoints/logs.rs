@@ -41,7 +41,7 @@ impl Engine {
             return Default::default();
         };
         let Some(log) = request.log.clone() else { return Default::default() };
-        if *condition == CompiledCondition::Here {
+        if condition.is_here() {
             return (Vec::new(), "the debugger has to look at its condition first".to_owned());
         }
         if let Some(why) = log.hindrance {

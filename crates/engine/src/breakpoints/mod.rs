@@ -163,6 +163,8 @@ pub struct BreakpointInfo {
     pub implies_condition: bool,
     /// Whether the conditions are evaluated beside the target, so that a false one costs no message.
     pub condition_on_target: bool,
+    /// Why the debugger evaluates them at each hit; empty if it does not.
+    pub condition_here: String,
     /// Depth of the stack at which hits count.
     pub depth: Option<DepthLimit>,
     /// Hits needed at first.

@@ -140,19 +140,14 @@ impl Engine {
                 continue;
             }
             if let Ok(places) = self.places_of(&place, access) {
-                let condition = self.compile_condition(number, &places);
                 self.set_locations(number, &places);
-                if let Some(known) = self.breakpoints.find_mut(number).filter(|known| known.condition != condition) {
-                    known.condition = condition;
-                    known.locations.iter_mut().for_each(|location| location.state = LocationState::Changed);
-                }
             }
         }
     }
 
     /// Gives a breakpoint its places: new ones are to be set, those no longer wanted cleared.
     pub(super) fn set_locations(&mut self, number: BreakpointNumber, places: &[Va]) {
-        let condition = self.compile_condition(number, places);
+        let (condition, codes) = self.compile_condition(number, places);
         let (logs, no_log) = self.compile_logs(number, places, &condition);
         let fresh: Vec<(Va, outpost_target::BreakpointId)> =
             places.iter().map(|&at| (at, self.breakpoints.new_id())).collect();
@@ -175,16 +170,17 @@ impl Engine {
                     by_pages: String::new(),
                 },
                 state: LocationState::Changed,
+                condition: None,
                 log: None,
                 no_jump: String::new(),
             }));
         }
         for (at, location) in known.locations.iter_mut().enumerate() {
-            let log = logs.get(at).cloned();
-            if !is_same || location.log != log {
+            let (log, code) = (logs.get(at).cloned(), codes.get(at).cloned());
+            if !is_same || location.log != log || location.condition != code {
                 location.state = LocationState::Changed;
             }
-            location.log = log;
+            (location.log, location.condition) = (log, code);
         }
         let gone = old.into_iter().filter(|location| location.state == LocationState::Set);
         let gone: Vec<_> = gone.map(|location| (process, location.shown.id)).collect();

@@ -62,16 +62,28 @@ pub(super) enum CompiledCondition {
     /// There is none.
     #[default]
     None,
-    /// For the target.
-    Target(Condition),
+    /// For the target: each location has its own code, since a variable may be elsewhere in each.
+    Target,
     /// Evaluated by the engine at each hit.
-    Here,
+    Here {
+        /// Why, fit for the user.
+        because: String,
+    },
+}
+
+impl CompiledCondition {
+    /// Whether the engine evaluates it.
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self, CompiledCondition::Here { .. })
+    }
 }
 
 /// A breakpoint's location with what the target knows of it.
 pub(super) struct Location {
     pub(super) shown: BreakpointLocation,
     pub(super) state: LocationState,
+    /// The condition as code for the target.
+    pub(super) condition: Option<Condition>,
     /// What the target writes down of each hit.
     pub(super) log: Option<LogPlan>,
     /// Why its condition is no code that the debuggee could run.
@@ -132,8 +144,8 @@ impl Breakpoint {
 impl Breakpoint {
     /// Whether there may be hits that the target passes over without a stop, so that a jump pad could.
     pub(super) fn has_quiet_hits(&self) -> bool {
-        let judged_there = self.condition != CompiledCondition::Here;
-        matches!(self.condition, CompiledCondition::Target(_))
+        let judged_there = !self.condition.is_here();
+        self.condition == CompiledCondition::Target
             || self.request.thread.is_some()
             || (self.request.passes > 1 && self.locations.len() == 1 && judged_there)
             || self.locations.iter().any(|location| location.log.is_some())
