@@ -35,7 +35,7 @@ use debuggee::{
 };
 use outpost_base::ProcessId;
 use outpost_remote::{Options, RemoteTarget};
-use outpost_target::{BundleRequest, CreateSpec, Live, StdioSpec};
+use outpost_target::{BundleRequest, CreateSpec, DetachMode, Live, StdioSpec};
 use outpost_testkit::link::DelayLink;
 use outpost_testkit::{Running, tracer, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
@@ -269,7 +269,7 @@ fn kill(killed: Killed, state: State, mode: &str, folder: &Path, moment: Duratio
         });
         debuggee.running.signal("CONT");
     }
-    let mut harm = harm(&mut debuggee, &before, mode, left);
+    let mut harm = harm(&mut debuggee, &before, mode, left, None);
     if state == State::InFunction && debuggee.page.word(7) == 0 {
         harm.push("no call was ever made in it".into());
     }
@@ -303,8 +303,8 @@ struct Left {
     sites: bool,
 }
 
-/// What is wrong with a debuggee that was let go by a death.
-fn harm(debuggee: &mut Debuggee, before: &[String], mode: &str, left: Left) -> Vec<String> {
+/// What is wrong with a debuggee that was let go by a death. `mappings`: how many of [`code_of_no_file`] it had, if it has no more now.
+fn harm(debuggee: &mut Debuggee, before: &[String], mode: &str, left: Left, mappings: Option<usize>) -> Vec<String> {
     let pid = debuggee.pid();
     let mut harm = Vec::new();
     let within = Instant::now() + Duration::from_secs(6);
@@ -332,6 +332,9 @@ fn harm(debuggee: &mut Debuggee, before: &[String], mode: &str, left: Left) -> V
             now => Err(format!("{before:?} became {now:?}")),
         });
     }
+    if let Some(before) = mappings {
+        eventually(debuggee, "nothing of ours is mapped", &|| yes(code_of_no_file(pid) == before));
+    }
     if debuggee.running.is_running()
         && !debuggee.page.advances(3, Duration::from_secs(5))
         && debuggee.running.is_running()
@@ -357,6 +360,51 @@ fn harm(debuggee: &mut Debuggee, before: &[String], mode: &str, left: Left) -> V
         harm.push(format!("{} stray signals reached its handlers", debuggee.page.word(5)));
     }
     harm
+}
+
+/// Where nobody was left to clean up, the next session does, and nothing is found when that is over.
+#[test]
+fn what_all_of_a_session_left_is_cleaned_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let states =
+        [State::Hits, State::PlainHits, State::Jumps, State::Logging, State::SourceStepping, State::FoundStoppedHits];
+    for state in states {
+        for mode in ["plain", "handlers", "fork"] {
+            let what = format!("{state:?}, {mode}");
+            let mut debuggee = Debuggee::start(mode, folder.path(), "page");
+            assert!(debuggee.page.advances(3, LIMIT));
+            let (before, mappings) = (signal_state(debuggee.pid()), code_of_no_file(debuggee.pid()));
+            if state == State::FoundStoppedHits {
+                debuggee.running.signal("STOP");
+                wait_until("it is stopped", LIMIT, || is_stopped(debuggee.pid()));
+            }
+            let mut server = Server::start(&["-t", "tcp:port=0", "--grace", "0"]);
+            let link = DelayLink::start(server.port(), Duration::ZERO).unwrap();
+            let client = Client::start(server.port(), state, &debuggee.pid().to_string());
+            std::thread::sleep(Duration::from_millis(3));
+            strike(&what, Killed::All, &mut server, &client, &link, debuggee.pid());
+            wait_until(&format!("{what}: it is let go"), LIMIT, || is_free(debuggee.pid()));
+            assert!(code_of_no_file(debuggee.pid()) > mappings, "{what}: nothing was left");
+
+            let next = Server::start(&["-t", "tcp:port=0", "--grace", "0"]);
+            let transport = format!("tcp:server=127.0.0.1,port={}", next.port()).parse().unwrap();
+            let (mut remote, _) = RemoteTarget::connect(&transport, Options::default()).unwrap();
+            attach(&mut remote, debuggee.pid());
+            live(&mut remote).detach(ProcessId(debuggee.pid()), DetachMode::Deliver).unwrap();
+            drop(remote);
+            let mut harm = harm(&mut debuggee, &before, mode, Left { sites: false }, Some(mappings));
+            if !harm.is_empty() {
+                harm.extend(next.log());
+            }
+            assert_eq!(harm, Vec::<String>::new(), "{what}");
+        }
+    }
+}
+
+/// Mappings of a process that can be executed and have no file, such as ours.
+fn code_of_no_file(pid: u32) -> usize {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    maps.lines().filter(|line| line.contains(" r-xp ") && line.split_whitespace().count() == 5).count()
 }
 
 /// A session's own process ends with it, as far as there is somebody to end it.

@@ -147,6 +147,14 @@ impl Lifeline {
         memory.read(self.at, &mut present) == present.len() && present == code::code()
     }
 
+    /// The program's own actions, as its table in a process has them.
+    pub(crate) fn read_own(&self, memory: &ProcessMemory) -> [KernelSigaction; 4] {
+        let mut bytes = [0; 4 * 32];
+        memory.read(self.table(), &mut bytes);
+        let (actions, _) = bytes.as_chunks();
+        std::array::from_fn(|index| actions.get(index).map(KernelSigaction::from_bytes).unwrap_or_default())
+    }
+
     /// The sites that its table in a process knows, with their pads.
     pub(crate) fn read_entries(&self, memory: &ProcessMemory) -> Vec<(Va, Va)> {
         let mut count = [0; 4];

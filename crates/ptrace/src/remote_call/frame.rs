@@ -21,6 +21,8 @@ const END: usize = INFORMATION + 128;
 const SEGMENTS: usize = MACHINE + 144;
 const FLOATING_POINTER: usize = MACHINE + 184;
 
+/// No mode that sigaltstack(2) knows: refused, and the refusal ignored, so that the thread's own one stays.
+const NO_STACK_MODE: u64 = 0x7fff_ffff;
 /// `UC_FP_XSTATE`, `UC_SIGCONTEXT_SS`, `UC_STRICT_RESTORE_SS`.
 const CONTEXT_FLAGS: u64 = 7;
 /// Words of `user_regs_struct` in the order of `struct sigcontext_64`: r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp,
@@ -39,6 +41,15 @@ const MAGIC2: u32 = 0x4650_5845;
 /// Tile data of AMX: the kernel gives room for it only to threads that asked for it, so that frames are without it.
 const TILE_DATA: u64 = 1 << 18;
 
+/// Bytes at the beginning of a frame by which it is known to be one of ours.
+pub(super) const SIGN_LEN: usize = MACHINE;
+
+/// The restorer of a frame of ours that begins with these bytes.
+pub(super) fn restorer_of(bytes: &[u8; SIGN_LEN]) -> Option<Va> {
+    let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
+    (word(CONTEXT) == CONTEXT_FLAGS && word(STACK_FLAGS) == NO_STACK_MODE).then(|| Va(word(0)))
+}
+
 /// The frame's bytes for `at`; `None` if the extended state is none that a frame can have.
 pub(super) fn build(at: Va, restorer: Va, general: &GeneralRegisters, floating: &[u8], mask: u64) -> Option<Vec<u8>> {
     let floating_at = (at + END as u64).align_up(XSAVE_ALIGN);
@@ -47,8 +58,7 @@ pub(super) fn build(at: Va, restorer: Va, general: &GeneralRegisters, floating: 
     let mut bytes = vec![0; start];
     put(&mut bytes, 0, restorer.0);
     put(&mut bytes, CONTEXT, CONTEXT_FLAGS);
-    // No mode that sigaltstack(2) knows: refused, and the refusal ignored, so that the thread's own one stays.
-    put(&mut bytes, STACK_FLAGS, 0x7fff_ffff);
+    put(&mut bytes, STACK_FLAGS, NO_STACK_MODE);
     for (index, register) in ORDER.into_iter().enumerate() {
         put(&mut bytes, MACHINE + index * 8, general.0[register]);
     }

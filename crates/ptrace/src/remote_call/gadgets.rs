@@ -27,6 +27,13 @@ pub(crate) struct Gadgets {
     pub(crate) leave: Option<Va>,
 }
 
+/// Whether a signal restorer is at `at`.
+pub(super) fn is_restorer(memory: &ProcessMemory, at: Va) -> bool {
+    let mut bytes = [0; RESTORERS[0].len()];
+    let got = memory.read(at, &mut bytes);
+    RESTORERS.iter().any(|pattern| bytes[..got].starts_with(pattern))
+}
+
 impl Gadgets {
     /// Looks for them in the program's code. Any C library has them; a dynamic program has its loader from the start.
     pub(crate) fn find(memory: &ProcessMemory, regions: &[Region]) -> Option<Gadgets> {

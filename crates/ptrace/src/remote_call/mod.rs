@@ -232,6 +232,13 @@ impl<'a> Caller<'a> {
     }
 }
 
+/// Whether calls had their frames at `place`: the last one is there yet.
+pub(crate) fn has_frames(memory: &ProcessMemory, place: Va) -> bool {
+    let mut bytes = [0; frame::SIGN_LEN];
+    memory.read(place + SCRATCH, &mut bytes) == bytes.len()
+        && frame::restorer_of(&bytes).is_some_and(|restorer| gadgets::is_restorer(memory, restorer))
+}
+
 /// Brings a thread that stopped at an event in the middle of a system call (exec, fork) to its end: the kernel sets the
 /// result behind such a stop, whatever is written to the registers there.
 fn settle(thread: u32) -> Result<(), CallError> {

@@ -24,6 +24,7 @@
 //! The guardian calls [`become_subreaper`] first: created debuggees become its children when their worker dies, so that
 //! it may trace them and learns their exit status. All ptrace calls of a rescue come from the calling thread.
 
+mod abandoned;
 mod children;
 mod remains;
 mod sites;
@@ -44,6 +45,8 @@ use crate::memory::ProcessMemory;
 use crate::os::ProcRoot;
 use sites::SiteOutcome;
 use threads::Captives;
+
+pub(crate) use abandoned::clean as clean_abandoned;
 
 /// How long a dead worker may take to let go of its tracees, and those to stop.
 const PATIENCE: Duration = Duration::from_secs(3);

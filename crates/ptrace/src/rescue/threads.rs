@@ -385,6 +385,12 @@ fn send_again(process: ProcessId, thread: u32, held: &Held) -> bool {
     true
 }
 
+/// Whether anybody traces a thread of a process.
+pub(super) fn is_anybodys(process: ProcessId) -> bool {
+    let proc = ProcRoot::default();
+    threads_of(process).into_iter().any(|thread| proc.status(thread).is_some_and(|status| status.tracer != 0))
+}
+
 /// Whether a thread of a process is somebody else's.
 pub(super) fn is_traced(process: ProcessId) -> bool {
     let (proc, own) = (ProcRoot::default(), signal::own_tid());

@@ -47,6 +47,10 @@ impl Tracer {
             AttachMode::Invasive { .. } if is_stopped(process) => Found::Stopped,
             _ => Found::Running,
         };
+        if origin == ProcessOrigin::Attached {
+            // Its sites would be hit in this session, and its handler run after ours.
+            crate::rescue::clean_abandoned(process);
+        }
         self.join(process, origin, traces)?;
         if traces && let Err(error) = self.seize_all(process, stops) {
             self.let_go(process);
