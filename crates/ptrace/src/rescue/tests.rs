@@ -90,6 +90,10 @@ impl Debuggee {
 
     fn built(arguments: &[&str], flags: &str) -> Debuggee {
         let program = Build::source(Compiler::Gcc, "abandoned", DEBUGGEE).flags(flags).path();
+        Debuggee::started(program, arguments)
+    }
+
+    fn started(program: impl AsRef<std::path::Path>, arguments: &[&str]) -> Debuggee {
         let mut running = Running::start(program, arguments);
         let site = running.line();
         let site = Va(u64::from_str_radix(site.trim_start_matches("0x"), 16).unwrap());
@@ -155,6 +159,12 @@ impl Worker {
             assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "the worker ended before it said {text:?}");
         }
         line
+    }
+
+    /// SIGKILL, and the guardian was killed as well.
+    fn kill_with_guardian(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// SIGKILL, and then what a guardian does at once when the liveness pipe closes.

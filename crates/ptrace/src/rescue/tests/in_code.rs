@@ -1,6 +1,6 @@
 //! Threads that are in our code, or may come to it, when the worker is killed: what they need stays until they need it no more.
 
-use outpost_target::{DisplacedCopy, Fixup, FixupKind, JumpCode};
+use outpost_target::{DisplacedCopy, Fixup, FixupKind, JumpCode, PadCode};
 
 use super::*;
 use crate::lifeline::{Installed, Jump};
@@ -13,6 +13,8 @@ const DISPLACED: [u8; 3] = [0x8d, 0x47, 0x01];
 /// `jmp $`: whoever comes there stays until somebody writes [`NOPS`] over it.
 const STAY: [u8; 2] = [0xeb, 0xfe];
 const NOPS: [u8; 2] = [0x90; 2];
+/// A thread faults at it.
+const FAULT: u8 = 0xd6;
 /// vfork, and the child rests: until it is killed the thread is in uninterruptible sleep.
 #[rustfmt::skip]
 const VFORK: [u8; 20] = [
@@ -36,6 +38,19 @@ impl Part {
             "lifeline" => {
                 self.stop_and_install();
                 ptrace::go(self.thread, ptrace::Go::Continue, 0).unwrap();
+            }
+            "with-site" => {
+                let mut installed = self.stop_and_install();
+                self.plant_with_pad(&mut installed);
+                ptrace::go(self.thread, ptrace::Go::Continue, 0).unwrap();
+                say("ready");
+                // Until it is killed; after that the lifeline leads the thread on.
+                loop {
+                    match self.stop() {
+                        libc::SIGILL => self.enter_pad(&installed),
+                        signal => ptrace::go(self.thread, ptrace::Go::Continue, signal).unwrap(),
+                    }
+                }
             }
             "at-vfork" => {
                 self.stop_and_install();
@@ -71,6 +86,31 @@ impl Part {
         let gadgets = Gadgets::find(&memory, &regions).unwrap();
         let caller = Caller::new(self.process, self.thread, &memory, gadgets, None).unwrap();
         Installed::install(caller, &regions, &mut self.journal).unwrap()
+    }
+
+    /// What the program does at the site is done in a pad; a thread that comes there faults.
+    fn plant_with_pad(&mut self, installed: &mut Installed) {
+        let back = Fixup { offset: 4, kind: FixupKind::Relative32, destination: self.site + DISPLACED.len() as u64 };
+        let code = PadCode {
+            bytes: [&DISPLACED[..], &[0xe9, 0, 0, 0, 0]].concat(),
+            fixups: vec![back],
+            expected: DISPLACED.to_vec(),
+        };
+        let memory = ProcessMemory::open(self.process).unwrap();
+        let regions = read_regions(self.process, &[]).unwrap();
+        let gadgets = Gadgets::find(&memory, &regions).unwrap();
+        let caller = || Caller::new(self.process, self.thread, &memory, gadgets, None);
+        installed.add_site(self.site, &code, &memory, &regions, &mut self.journal, caller).unwrap();
+        self.journal.site_planned(AddressSpaceId(1), self.process, self.site, &DISPLACED[..1], &[FAULT]);
+        assert_eq!(memory.write(self.site, &[FAULT]), 1);
+    }
+
+    fn enter_pad(&self, installed: &Installed) {
+        let mut general = registers::general(self.thread).unwrap();
+        assert_eq!(general.pc(), self.site.0);
+        general.set_pc(installed.pad_of(self.site).unwrap().0);
+        registers::set_general(self.thread, &general).unwrap();
+        ptrace::go(self.thread, ptrace::Go::Continue, 0).unwrap();
     }
 
     /// Brings the thread to the beginning of a jump pad: `before`, the trap, the displaced instruction.
@@ -115,6 +155,18 @@ fn threaded(nanoseconds: u64) -> Debuggee {
 }
 
 impl Debuggee {
+    /// From a copy of the program that the test may delete.
+    fn of_copy(folder: &std::path::Path) -> Debuggee {
+        let copy = folder.join("copy");
+        std::fs::copy(Build::source(Compiler::Gcc, "abandoned", DEBUGGEE).flags("-O1").path(), &copy).unwrap();
+        Debuggee::started(copy, &[&OFTEN.to_string()])
+    }
+
+    fn goes_on(&mut self) {
+        let before = self.progress()[0];
+        wait_until("it goes on", LIMIT, || self.progress()[0] > before + 3);
+    }
+
     fn has_our_handler(&self) -> bool {
         has_handler(ThreadId(self.id().0), libc::SIGILL)
     }
@@ -258,5 +310,51 @@ fn a_vfork_child_takes_nothing_from_its_parent() {
     let (report, rescuer) = worker.kill_and_begin_rescue();
     assert_eq!((&report.children[..], report.lifelines_removed, report.lifelines_left), (&[][..], 0, 1), "{report}");
     kill_process(debuggee.child(), Signal::KILL).unwrap();
+    debuggee.assert_rescued(rescuer);
+}
+
+#[test]
+fn what_killed_sessions_left_is_found_and_cleaned() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut debuggee = Debuggee::of_copy(folder.path());
+    Worker::start("with-site", debuggee.id(), debuggee.site).kill_with_guardian();
+    debuggee.goes_on();
+    // One that came later and did not clean: its handler leads to the other's.
+    Worker::start("lifeline", debuggee.id(), debuggee.site).kill_with_guardian();
+    debuggee.goes_on();
+    assert_eq!(text_differences(debuggee.id().0), [debuggee.site.0]);
+    let reports = clean_abandoned(debuggee.id());
+    let done: Vec<_> = reports.iter().map(|report| (report.sites_restored, report.lifelines_removed)).collect();
+    assert_eq!(done, [(0, 1), (1, 1)]);
+    assert_eq!(clean_abandoned(debuggee.id()), []);
+    let journal = create_shared().unwrap();
+    debuggee.assert_rescued(Rescuer::new(journal));
+}
+
+/// What the code was is not known: the way past it has to stay.
+#[test]
+fn what_is_not_understood_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut debuggee = Debuggee::of_copy(folder.path());
+    Worker::start("with-site", debuggee.id(), debuggee.site).kill_with_guardian();
+    std::fs::remove_file(folder.path().join("copy")).unwrap();
+    assert_eq!(clean_abandoned(debuggee.id()), []);
+    assert!(debuggee.has_our_handler());
+    let mut byte = [0];
+    ProcessMemory::open(debuggee.id()).unwrap().read(debuggee.site, &mut byte);
+    assert_eq!(byte, [FAULT]);
+    debuggee.goes_on();
+}
+
+/// It has a tracer, who cares for it.
+#[test]
+fn what_belongs_to_a_living_session_is_left_as_it_is() {
+    let mut debuggee = Debuggee::start(OFTEN);
+    let worker = Worker::start("with-site", debuggee.id(), debuggee.site);
+    assert_eq!(clean_abandoned(debuggee.id()), []);
+    debuggee.goes_on();
+    assert_eq!(text_differences(debuggee.id().0), [debuggee.site.0]);
+    let (report, rescuer) = worker.kill_and_begin_rescue();
+    assert_eq!(report.sites_restored, 1, "{report}");
     debuggee.assert_rescued(rescuer);
 }
