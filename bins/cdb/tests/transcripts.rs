@@ -68,6 +68,7 @@ transcripts! {
     dies
     display
     enter
+    errors
     evaluate
     expressions
     filters

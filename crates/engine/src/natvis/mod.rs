@@ -1,4 +1,5 @@
-//! Views that the authors of types wrote (NatVis): what objects say and have inside, by expressions over their members.
+//! Views that the authors of types wrote (NatVis): what objects say and have inside, by expressions over their members. Of
+//! a few types of the standard library the debugger itself knows what they say (`builtin`).
 //!
 //! Files are handed in as text and stay until they are unloaded. The views of a type are tried in the order of their
 //! priority, those loaded last first; where none makes sense of an object, it is shown as if there were none. Views only
@@ -7,6 +8,7 @@
 //!
 //! Source: the NatVis documentation of Visual Studio; where WinDbg differs, as WinDbg does.
 
+mod builtin;
 mod derived;
 mod evaluate;
 mod execute;
@@ -79,10 +81,8 @@ impl Engine {
 
     /// As [`Engine::view_text`], by the view of a name where the author has one.
     pub fn view_text_by(&mut self, value: &Value, name: Option<&str>, memory: &mut dyn MemoryReader) -> Option<String> {
-        if self.views.files().is_empty() {
-            return None;
-        }
-        text::of_value(self, value, name, memory)
+        let by_author = if self.views.files().is_empty() { None } else { text::of_value(self, value, name, memory) };
+        by_author.or_else(|| builtin::text_of(self, value, memory))
     }
 
     /// The text that an object is by its view (`StringView`); `None` if it is none.
