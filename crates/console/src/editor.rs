@@ -75,7 +75,8 @@ pub(crate) fn run(client: Client, options: &ConsoleOptions) -> Result<Finish, Co
                 line.clone()
             }
             None => {
-                let line = read_line(&mut editor, &prompt, &shown)?.unwrap_or_else(|| "q".to_owned());
+                let line = read_line(&mut editor, &prompt, &shown)?;
+                let line = line.unwrap_or_else(|| crate::at_end_of_input(&prompt).to_owned());
                 if !line.trim().is_empty() {
                     editor.add_history_entry(line.as_str())?;
                 }
@@ -105,6 +106,8 @@ fn read_line(
         set(None);
         match line {
             Ok(line) => return Ok(Some(line)),
+            // What a command asks for need not be answered.
+            Err(ReadlineError::Interrupted) if crate::is_question(prompt) => return Ok(Some(String::new())),
             Err(ReadlineError::Interrupted) => {
                 let mut out = io::stdout().lock();
                 writeln!(out, "^C (q quits)")?;

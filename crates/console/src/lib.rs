@@ -57,6 +57,16 @@ pub fn terminal_size() -> Option<(u16, u16)> {
     Some((size.ws_col, size.ws_row))
 }
 
+/// Whether a prompt asks for a value that a command wants, and not for a command.
+fn is_question(prompt: &str) -> bool {
+    prompt.trim_end() == "Input>"
+}
+
+/// What the end of input means behind a prompt: the end of the session, but first that nothing more is answered.
+fn at_end_of_input(prompt: &str) -> &'static str {
+    if is_question(prompt) { "" } else { "q" }
+}
+
 fn is_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }

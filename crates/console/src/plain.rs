@@ -23,7 +23,7 @@ pub(crate) fn run(client: &Client, options: &ConsoleOptions) -> Result<Finish, C
                     // The end of input is the end of the session.
                     None => match lines.next() {
                         Some(line) => line?,
-                        None => "q".to_owned(),
+                        None => crate::at_end_of_input(&prompt).to_owned(),
                     },
                 };
                 screen.echo(&prompt, &line)?;

@@ -94,3 +94,12 @@ fn the_auxiliary_vector_is_the_kernels_and_images_are_the_linkers() {
     let vdso = value("AT_SYSINFO_EHDR").map(|at| format!("ELF at {at}"));
     assert!(vdso.is_none_or(|vdso| images.contains(&vdso)), "{output}");
 }
+
+#[test]
+fn the_end_of_input_answers_nothing_and_ends_the_session() {
+    for asking in ["a main", "eb table", "r rax ="] {
+        let said = cdb(lists(), asking);
+        assert!(said.ends_with("Input> \n0:000> q\n"), "{said}");
+        assert!(!said.contains("rror") && !said.contains("No such instruction"), "{said}");
+    }
+}
