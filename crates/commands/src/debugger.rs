@@ -447,6 +447,8 @@ impl Debugger {
             return Err(CommandError::invalid("commands are nested too deep"));
         }
         if arguments.rest().trim() == "--help" && !entry.eats_line && !entry.names.contains(&".echo") {
+            // Those that cut their own text would leave it to be the next command.
+            arguments.take_rest();
             return crate::cmd::help::show(entry, out);
         }
         restrict::permitted(entry, self)?;

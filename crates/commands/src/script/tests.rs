@@ -168,3 +168,11 @@ fn shell_commands_run_here() {
     check(".noshell; .shell echo a", "Shell commands disabled\nShell commands are disabled (.noshell)\n");
     assert!(shown(&[".shell"]).starts_with("The shell command is missing"));
 }
+
+#[test]
+fn help_is_all_that_a_control_token_does_then() {
+    for token in [".if", ".for", ".foreach", ".while", ".do", ".block", ".catch", ".break", ".leave", ".else"] {
+        let said = shown(&[&format!("{token} --help")]);
+        assert!(said.starts_with("Usage: .") && !said.contains("Unknown"), "{token}: {said}");
+    }
+}
