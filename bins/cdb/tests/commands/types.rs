@@ -178,26 +178,31 @@ fn default_arguments_of_templates_may_be_left_out() {
     const ITEMS: &str = r#"
 #include <map>
 #include <set>
+#include <string>
 #include <vector>
 struct Item { int first; int second; };
 struct Greater { bool operator()(int a, int b) const { return a > b; } };
 int main() {
     std::vector<Item> items(3);
     std::map<int, std::vector<Item>> ages;
+    std::map<std::string, std::vector<std::vector<Item>>> nested;
     std::set<int> up;
     std::set<int, Greater> down;
-    return (int)(items.size() + ages.size() + up.size() + down.size());
+    return (int)(items.size() + ages.size() + up.size() + down.size() + nested.size());
 }
 "#;
     let program = Build::source(Compiler::Gxx, "items", ITEMS).flags("-g -O0").path();
     let script = "g items!main; .echo [1]; ?? sizeof(std::vector<Item>); \
                   ?? sizeof(std::map<int,std::vector<Item, std::allocator<Item>>>); \
-                  ?? sizeof(*(std::vector<Item> *)&items); .echo [2]; .catch {?? sizeof(std::set<int>)}; \
+                  ?? sizeof(*(std::vector<Item> *)&items); ?? sizeof(std::vector<std::vector<Item>>); \
+                  ?? sizeof(std::map<std::string, std::vector<std::vector<Item>>>); \
+                  ?? sizeof(std::map<int, std::vector<Item>>); .echo [2]; .catch {?? sizeof(std::set<int>)}; \
                   .catch {?? (std::vector<in> *)0}; .echo [end]";
     let output = cdb(&program, script);
     let sizes: Vec<&str> = part(&output, "1").trim().lines().collect();
     assert_eq!(sizes[0], "unsigned long 0x18", "{output}");
     assert_eq!(sizes[2], "unsigned long 0x18", "{output}");
     assert_eq!(sizes[1], "unsigned long 0x30", "{output}");
+    assert_eq!(sizes[3..], ["unsigned long 0x18", "unsigned long 0x30", "unsigned long 0x30"], "{output}");
     assert!(!part(&output, "2").contains("unsigned long"), "two sets begin alike: {output}");
 }

@@ -118,8 +118,8 @@ impl Engine {
         }
     }
 
-    /// The types whose name goes on where the template arguments of `name` end, if all have one name: `vector<int>` is
-    /// `vector<int, std::allocator<int> >`.
+    /// The types whose name is `name` with more template arguments behind those that are written, there and within them, if
+    /// all have one name: `vector<int>` is `vector<int, std::allocator<int> >`.
     fn with_default_arguments(&mut self, modules: &[Rc<Module>], name: &str) -> Result<Vec<Type>, EngineError> {
         let Some((template, arguments)) = split_arguments(name) else { return Ok(Vec::new()) };
         let loader = self.symbol_loader(self.current_process()?)?;
@@ -129,9 +129,8 @@ impl Engine {
             let Some(known) = symbols.module() else { continue };
             for die in known.types_named(template, CaseRule::Exact) {
                 let Some(whole) = known.qualified_name(die) else { continue };
-                let goes_on = split_arguments(&whole)
-                    .and_then(|(_, all)| all.strip_prefix(&*arguments).map(|rest| rest.starts_with(',')));
-                if goes_on == Some(true) {
+                let fits = split_arguments(&whole).is_some_and(|(_, all)| leave_out_defaults(&arguments, &all));
+                if fits {
                     found.extend(known.type_of(die));
                     names.insert(whole);
                 }
@@ -187,6 +186,87 @@ impl Engine {
     }
 }
 
+/// Arguments in arguments that are compared.
+const ARGUMENT_DEPTH: usize = 16;
+
+/// Whether template arguments, without spaces, are `all` but for some behind them or behind those of an argument.
+fn leave_out_defaults(written: &str, all: &str) -> bool {
+    arguments_fit(written, all, ARGUMENT_DEPTH)
+}
+
+fn arguments_fit(written: &str, all: &str, depth: usize) -> bool {
+    let Some(depth) = depth.checked_sub(1) else { return false };
+    let (written, all) = (split_commas(written), split_commas(all));
+    written.len() <= all.len() && written.iter().zip(&all).all(|(written, whole)| argument_fits(written, whole, depth))
+}
+
+/// One argument: the same, or an instance of the same template with the same behind it (`*`, `::iterator`).
+fn argument_fits(written: &str, whole: &str, depth: usize) -> bool {
+    let written = match written.strip_prefix("std::") {
+        // What debug info knows by the template alone.
+        Some("string") => "std::basic_string<char>".to_owned(),
+        Some("wstring") => "std::basic_string<wchar_t>".to_owned(),
+        Some("string_view") => "std::basic_string_view<char>".to_owned(),
+        _ => without_inline_namespaces(written),
+    };
+    let whole = without_inline_namespaces(whole);
+    if written == whole {
+        return true;
+    }
+    match (first_instance(&written), first_instance(&whole)) {
+        (Some((template, arguments, tail)), Some((other, all, other_tail))) => {
+            template == other && arguments_fit(arguments, all, depth) && argument_fits_tail(tail, other_tail, depth)
+        }
+        _ => false,
+    }
+}
+
+fn argument_fits_tail(written: &str, whole: &str, depth: usize) -> bool {
+    written == whole || depth.checked_sub(1).is_some_and(|depth| argument_fits(written, whole, depth))
+}
+
+/// Namespaces of the standard libraries that nobody writes.
+fn without_inline_namespaces(name: &str) -> String {
+    name.replace("std::__cxx11::", "std::").replace("std::__1::", "std::")
+}
+
+/// The first instance of a template in a name without spaces: what is before its `<`, its arguments, what is behind its `>`.
+fn first_instance(name: &str) -> Option<(&str, &str, &str)> {
+    let start = name.find('<')?;
+    let mut depth = 0_usize;
+    for (at, letter) in name[start..].char_indices() {
+        match letter {
+            '<' => depth += 1,
+            '>' if name[..start + at].ends_with('-') => {}
+            '>' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some((&name[..start], &name[start + 1..start + at], &name[start + at + 1..]));
+        }
+    }
+    None
+}
+
+/// The arguments of a list: commas within brackets of any kind separate none.
+fn split_commas(list: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut parts) = (0_usize, 0, Vec::new());
+    for (at, letter) in list.char_indices() {
+        match letter {
+            '<' | '(' | '[' | '{' => depth += 1,
+            '>' if list[..at].ends_with('-') => {}
+            '>' | ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                parts.push(&list[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&list[start..]);
+    parts
+}
+
 /// A template's name and its arguments, without spaces and what encloses them; `None` of what is no instance of a template.
 fn split_arguments(name: &str) -> Option<(&str, String)> {
     let inner = name.trim_end().strip_suffix('>')?;
@@ -204,4 +284,36 @@ fn split_arguments(name: &str) -> Option<(&str, String)> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_arguments_are_left_out_at_any_depth() {
+        let check = |written: &str, whole: &str, expected| {
+            let arguments = |name: &str| split_arguments(name).unwrap().1;
+            assert_eq!(leave_out_defaults(&arguments(written), &arguments(whole)), expected, "{written} {whole}");
+        };
+        let ints = "std::vector<int, std::allocator<int> >";
+        let nested = "std::vector<std::vector<int, std::allocator<int> >, std::allocator<std::vector<int, std::allocator<int> > > >";
+        check("std::vector<int>", ints, true);
+        check("std::vector<in>", ints, false);
+        check("std::vector<std::vector<int>>", nested, true);
+        check("std::vector<std::vector<long>>", nested, false);
+        check("std::vector<std::vector<int>*>", nested, false);
+        check("std::vector<int*>", "std::vector<int *, std::allocator<int *> >", true);
+        check(
+            "std::map<std::string, std::vector<int>>",
+            "std::map<std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >, std::vector<int, \
+             std::allocator<int> >, std::less<int> >",
+            true,
+        );
+        check("a<int(*)(b<int>,c)>", "a<int (*)(b<int, d>, c), e>", true);
+        check("a<b<int>::c<long>>", "a<b<int, x>::c<long, y>, z>", true);
+        check("a<b<int>::d>", "a<b<int, x>::c, z>", false);
+        check("a<int,b<1>>", "a<int, b<1, 2> >", true);
+        check("a<int,b<1>,c>", "a<int, b<1, 2> >", false);
+    }
 }
