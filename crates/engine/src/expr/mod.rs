@@ -32,7 +32,7 @@ pub(crate) use frame::EngineScope;
 pub use frame::ExprOptions;
 pub use fuzz::{fuzz_expression, fuzz_object_expression};
 pub use parse::{Evaluator, KnownNames, NoNames, Radix, parse, parse_object_prefix, parse_prefix};
-pub use scope::{Lookup, Place, PlaceKind, PointerUse, Scope, ScopeNames};
+pub use scope::{Lookup, Place, PlaceKind, PointerUse, RegisterSum, Scope, ScopeNames};
 
 #[cfg(test)]
 mod test_scope;

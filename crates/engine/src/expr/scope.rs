@@ -32,6 +32,24 @@ pub enum PlaceKind {
     Based(RegisterId, i64),
     /// In memory at this address.
     Fixed(Va),
+    /// In memory where registers add up to.
+    Sum(RegisterSum),
+    /// Nowhere: the value is what registers add up to, of which it takes as many bytes as it has.
+    Value(RegisterSum),
+}
+
+/// A number and multiples of registers, all modulo 2^64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegisterSum {
+    /// The number.
+    pub constant: u64,
+    /// Registers, each with what it is multiplied by.
+    pub terms: [Option<(RegisterId, u64)>; RegisterSum::MAX_TERMS],
+}
+
+impl RegisterSum {
+    /// Registers in one sum; places in real programs have two.
+    pub const MAX_TERMS: usize = 4;
 }
 
 /// The names, registers and memory of one frame; everything the evaluators know of a debuggee.
@@ -145,7 +163,7 @@ pub trait Scope {
     }
 
     /// How a local variable is reached in every frame at the scope's pc; `None` if it is unknown or takes more than adding
-    /// a number to a register.
+    /// registers up.
     fn place(&mut self, name: &Name) -> Option<Place>;
 }
 

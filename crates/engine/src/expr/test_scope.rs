@@ -7,7 +7,7 @@ use outpost_base::{Arch, MemoryReader, RegisterContext, RegisterId, RegisterValu
 use outpost_symbols::{DebugInfo, DwarfTypes, ElfFile, FileSource, Store, Type, TypeTable, Unavailable, Value};
 use outpost_testkit::{Build, Compiler};
 
-use super::{ExprError, Lookup, Name, Place, PlaceKind, Scope, SourceLine, number_value};
+use super::{ExprError, Lookup, Name, Place, PlaceKind, RegisterSum, Scope, SourceLine, number_value};
 
 const SOURCE: &str = r#"
 struct base { int tag; };
@@ -71,7 +71,17 @@ impl TestScope {
         let rbx = Arch::X86_64.register_by_name("rbx").unwrap();
         let int = of("int");
         let pointer = types.pointer_to(node.id());
+        // As optimised code has `p` in `rsp + 2 * rbx + 4 - 0x80` with rbx = -2, and a counter in `rax + 3 * rbx`.
+        let rax = Arch::X86_64.register_by_name("rax").unwrap();
+        let sum = |constant: u64, terms: [(RegisterId, u64); 2]| {
+            let [one, other] = terms.map(Some);
+            RegisterSum { constant, terms: [one, other, None, None] }
+        };
+        let at = sum(4, [(Arch::X86_64.sp(), 1), (rbx, 2)]);
+        let counter = sum(0, [(rax, 1), (rbx, 3)]);
         let locals = [
+            ("moved", (types.pointer_to(node.id()), PlaceKind::Sum(at))),
+            ("counted", (of("int"), PlaceKind::Value(counter))),
             ("n", (node, PlaceKind::Fixed(MEMORY))),
             ("p", (pointer, PlaceKind::Based(Arch::X86_64.sp(), 0))),
             ("i", (int, PlaceKind::Register(rbx))),
@@ -86,6 +96,11 @@ impl TestScope {
             ("<fn(i32) -> a::B as c::D>::method", vec![Va(0x40_8000)]),
         ];
         TestScope { registers, bytes, locals: locals.into(), symbols: symbols.into(), unknown: None }
+    }
+
+    fn sum(&self, sum: RegisterSum) -> u64 {
+        let term = |(id, factor): (RegisterId, u64)| self.registers.get_u64(id).unwrap().wrapping_mul(factor);
+        sum.terms.into_iter().flatten().map(term).fold(sum.constant, u64::wrapping_add)
     }
 
     /// The same within a method of `node`: `this` is `p`, or optimized out.
@@ -158,6 +173,11 @@ impl Scope for TestScope {
             PlaceKind::Based(id, offset) => {
                 let base = Va(self.registers.get_u64(id).unwrap());
                 Value::in_memory(of, base.wrapping_offset(offset))
+            }
+            PlaceKind::Sum(sum) => Value::in_memory(of, Va(self.sum(sum))),
+            PlaceKind::Value(sum) => {
+                let size = of.size().unwrap() as usize;
+                Value::from_bytes(of, self.sum(sum).to_le_bytes()[..size].to_vec())
             }
             PlaceKind::Register(id) => {
                 let size = of.size().unwrap() as usize;

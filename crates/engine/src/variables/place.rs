@@ -1,22 +1,26 @@
 //! How a variable is reached at an address, whatever frame is there: for conditions that run beside the target.
 //!
 //! Its location is evaluated twice in made-up frames, each register holding a number of its own. What comes out is one
-//! of those numbers plus something small, and the same something both times, or it is not that simple.
+//! of those numbers plus something small, and the same something both times. Where optimised code has no more of a variable
+//! than a computation (`orders + 16 * rdx`), that is a sum of multiples of registers: each is found by a frame in which only
+//! that register is not 0, and the whole is believed if it holds for numbers that have nothing to do with each other.
 
 use std::sync::Arc;
 
 use outpost_base::{Arch, LoadBias, MemoryReader, RegisterContext, RegisterGroup, RegisterId, RegisterValue, Va};
-use outpost_symbols::{CallerFrame, FrameContext, SymbolKind, ValueLocation, Variable, Variables};
+use outpost_symbols::{CallerFrame, FrameContext, SymbolKind, Value, ValueLocation, Variable, Variables};
 use outpost_unwind::{Frame, FrameRegisters, UnwindModules, unwind_frame};
 
 use crate::Engine;
-use crate::expr::{Name, Place, PlaceKind};
+use crate::expr::{Name, Place, PlaceKind, RegisterSum};
 use crate::stack::ProcessCode;
 
 /// Distance of made-up register values; frames are smaller.
 const SPACING: u64 = 1 << 40;
 /// Largest offset that counts as being from a register.
 const MAX_OFFSET: i64 = 1 << 31;
+/// Frames that a sum has to hold for.
+const PROOFS: u64 = 8;
 
 /// A frame whose registers hold made-up numbers.
 struct MadeUpFrame<'a> {
@@ -74,7 +78,7 @@ impl Engine {
     }
 
     /// How the local `name` is reached by code that stops at `at`; `None` if it is unknown there or takes more than adding
-    /// a number to a register.
+    /// registers up.
     pub(crate) fn local_place(&mut self, name: &Name, at: Va) -> Option<Place> {
         let (variable, variables, bias) = self.local_at(name, at)?;
         self.place_of_local(&variable, &variables, bias, at)
@@ -111,27 +115,37 @@ impl Engine {
     ) -> Option<Place> {
         let process = self.current_process().ok()?;
         let mut code = self.process_code(process).ok()?;
-        let mut evaluate = |first: u64| {
-            let registers = made_up_registers(self.arch(), first, at);
-            let cfa = cfa_of(&registers, &mut code);
+        let arch = self.arch();
+        let evaluate = |registers: &RegisterContext, cfa: Option<Va>| {
             let mut frame = MadeUpFrame { registers: registers.clone(), cfa, at, bias, memory: &mut NoMemory };
-            (registers, variables.value(variable, &mut frame))
+            variables.value(variable, &mut frame)
         };
-        let (first, value) = evaluate(0x10);
-        let (second, again) = evaluate(0x55);
-        let arch = first.arch;
+        let [first, second] = [0x10, 0x55].map(|first| made_up_registers(arch, first, at));
+        let [first_cfa, second_cfa] = [&first, &second].map(|registers| cfa_of(registers, &mut code));
+        let (value, again) = (evaluate(&first, first_cfa), evaluate(&second, second_cfa));
+        let sum = || {
+            let base = based_on(&first, first_cfa?)?;
+            // Only then it is known for other numbers, too.
+            (based_on(&second, second_cfa?)? == base).then_some(())?;
+            let bits = |numbers: &dyn Fn(u64) -> u64| {
+                let registers = registers_of(arch, at, numbers);
+                let cfa = Va(registers.get_u64(base.0)?.wrapping_add_signed(base.1));
+                number_of(&evaluate(&registers, Some(cfa)))
+            };
+            sum_of(arch, bits)
+        };
         let kind = match (value.location(), again.location()) {
             (ValueLocation::Register { dwarf, bit: 0 }, again) if value.location() == again => {
                 PlaceKind::Register(arch.register_by_dwarf(dwarf)?)
             }
             (ValueLocation::Address(one), ValueLocation::Address(two)) if one == two => PlaceKind::Fixed(one),
             (ValueLocation::Address(one), ValueLocation::Address(two)) => {
-                let (id, offset) = based_on(&first, one)?;
-                if based_on(&second, two)? != (id, offset) {
-                    return None;
+                match based_on(&first, one).filter(|found| based_on(&second, two) == Some(*found)) {
+                    Some((id, offset)) => PlaceKind::Based(id, offset),
+                    None => PlaceKind::Sum(sum()?),
                 }
-                PlaceKind::Based(id, offset)
             }
+            (ValueLocation::Bytes(_), ValueLocation::Bytes(_)) => PlaceKind::Value(sum()?),
             _ => return None,
         };
         Some(Place { value_type: value.value_type().clone(), at: kind })
@@ -140,13 +154,70 @@ impl Engine {
 
 /// General registers with numbers far from each other; pc is where the code stops.
 fn made_up_registers(arch: Arch, first: u64, at: Va) -> RegisterContext {
+    registers_of(arch, at, &|number| (first + number) * SPACING)
+}
+
+/// General registers with these numbers, by their places among them.
+fn registers_of(arch: Arch, at: Va, numbers: &dyn Fn(u64) -> u64) -> RegisterContext {
     let mut registers = RegisterContext::new(arch);
     for (number, id) in general_registers(arch).enumerate() {
-        let value = (first + number as u64) * SPACING;
-        registers.set(id, RegisterValue::from_u64(value, 64));
+        registers.set(id, RegisterValue::from_u64(numbers(number as u64), 64));
     }
     registers.set_pc(at);
     registers
+}
+
+/// What was computed: an address, or a value of so many bytes.
+fn number_of(value: &Value) -> Option<(u64, u32)> {
+    match value.location() {
+        ValueLocation::Address(at) => Some((at.0, 8)),
+        ValueLocation::Bytes(bytes) if matches!(bytes.len(), 1 | 2 | 4 | 8) => {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(&bytes);
+            Some((u64::from_le_bytes(word), bytes.len() as u32))
+        }
+        _ => None,
+    }
+}
+
+/// The sum of multiples of registers that `bits` computes, if it is one. Values of fewer than 8 bytes are those of the sum's.
+fn sum_of(arch: Arch, bits: impl Fn(&dyn Fn(u64) -> u64) -> Option<(u64, u32)>) -> Option<RegisterSum> {
+    let (constant, len) = bits(&|_| 0)?;
+    let shown = |number: u64| if len < 8 { number & ((1 << (8 * len)) - 1) } else { number };
+    let mut factors = Vec::new();
+    for (number, id) in general_registers(arch).enumerate() {
+        let (alone, _) = bits(&|other| u64::from(other == number as u64))?;
+        let factor = shown(alone.wrapping_sub(constant));
+        if factor != 0 {
+            factors.push((number as u64, id, factor));
+        }
+    }
+    let mut terms = [None; RegisterSum::MAX_TERMS];
+    if factors.len() > terms.len() {
+        return None;
+    }
+    let holds = |seed: u64| {
+        let numbers = |number: u64| mixed(seed << 8 | number);
+        let sum = factors
+            .iter()
+            .fold(constant, |sum, (number, _, factor)| sum.wrapping_add(numbers(*number).wrapping_mul(*factor)));
+        bits(&numbers) == Some((shown(sum), len))
+    };
+    if !(0..PROOFS).all(holds) {
+        return None;
+    }
+    for (slot, (_, id, factor)) in terms.iter_mut().zip(&factors) {
+        *slot = Some((*id, *factor));
+    }
+    Some(RegisterSum { constant, terms })
+}
+
+/// A number that has nothing to do with that of its neighbours (splitmix64).
+fn mixed(seed: u64) -> u64 {
+    let mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn general_registers(arch: Arch) -> impl Iterator<Item = RegisterId> {
@@ -211,5 +282,49 @@ impl FrameContext for MadeUpFrame<'_> {
 
     fn caller(&mut self) -> Option<CallerFrame<'_>> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found of a computation over the numbers of rax and rbx.
+    fn found(len: u32, compute: impl Fn(u64, u64) -> Option<u64>) -> Option<(u64, Vec<(&'static str, u64)>)> {
+        let arch = Arch::X86_64;
+        let place = |name: &str| {
+            let id = arch.register_by_name(name).unwrap();
+            general_registers(arch).position(|other| other == id).unwrap() as u64
+        };
+        let (rax, rbx) = (place("rax"), place("rbx"));
+        let mask = u64::MAX >> (64 - 8 * len);
+        let sum = sum_of(arch, |numbers| Some((compute(numbers(rax), numbers(rbx))? & mask, len)))?;
+        let named = |(id, factor): (RegisterId, u64)| (arch.register(id).unwrap().name, factor);
+        let mut terms: Vec<_> = sum.terms.into_iter().flatten().map(named).collect();
+        terms.sort_unstable();
+        Some((sum.constant, terms))
+    }
+
+    #[test]
+    fn sums_of_registers_are_told_from_what_only_looks_like_them() {
+        let both = |one, other| vec![("rax", one), ("rbx", other)];
+        assert_eq!(found(8, |rax, rbx| Some(rax.wrapping_add(rbx << 4))), Some((0, both(1, 16))));
+        assert_eq!(
+            found(8, |rax, rbx| Some(rbx.wrapping_sub(rax).wrapping_sub(1))),
+            Some((u64::MAX, both(u64::MAX, 1)))
+        );
+        assert_eq!(found(4, |rax, _| Some(rax.wrapping_sub(3))), Some((0xffff_fffd, vec![("rax", 1)])));
+        assert_eq!(found(8, |_, _| Some(42)), Some((42, Vec::new())));
+        for no_sum in [
+            (|rax, _| Some(rax >> 1)) as fn(u64, u64) -> Option<u64>,
+            |rax, _| Some(rax & 0xffff_ffff),
+            |rax, rbx| Some(rax.wrapping_mul(rbx)),
+            |rax, rbx| Some(if rax < rbx { rax } else { rbx }),
+            |rax, _| Some(i64::from(rax as i32) as u64),
+            |rax, rbx| Some(if rax == 1 { rbx } else { rax }),
+            |rax, _| (rax != 0).then_some(rax),
+        ] {
+            assert_eq!(found(8, no_sum), None);
+        }
     }
 }

@@ -152,9 +152,9 @@ impl Compiler<'_> {
     fn name(&mut self, name: &Name) -> Result<Operand, CompileError> {
         if let Some(place) = self.scope.place(name) {
             return match place.at {
-                PlaceKind::Register(id) => {
+                at @ (PlaceKind::Register(_) | PlaceKind::Value(_)) => {
                     let (size, signed) = integer_shape(&place.value_type)?;
-                    self.code.register(id);
+                    self.address(at);
                     if size < 8 {
                         self.code.resize(size, signed);
                     }
@@ -193,7 +193,7 @@ impl Compiler<'_> {
             // Enumerators and other constants have a value without a place.
             (None, of) => match value.scalar(&mut NoMemory) {
                 Ok(Scalar::Float(_) | Scalar::Complex(..)) | Err(_) => {
-                    Err(beside(name, "takes more than a register to find"))
+                    Err(beside(name, "takes more than registers to find"))
                 }
                 Ok(scalar) => {
                     self.code.constant(scalar.as_u64());

@@ -75,7 +75,7 @@ impl Compiler<'_> {
             && let Some(place) = self.scope.place(name)
         {
             return match place.at {
-                PlaceKind::Register(_) => Err(ExprError::Unsupported {
+                PlaceKind::Register(_) | PlaceKind::Value(_) => Err(ExprError::Unsupported {
                     what: name.to_string(),
                     reason: "it is not in memory; @@c++(name) gives its value",
                 }

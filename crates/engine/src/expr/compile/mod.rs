@@ -1,7 +1,7 @@
 //! From trees to condition code, which runs beside the target at each hit of a breakpoint.
 //!
-//! Names are resolved once, at the breakpoint's address: symbols become constants, locals become registers or memory
-//! at a register plus an offset. What takes more than that is refused, and the client evaluates it at each hit.
+//! Names are resolved once, at the breakpoint's address: symbols become constants, locals become registers, sums of
+//! them, or memory at such a sum. What takes more than that is refused, and the client evaluates it at each hit.
 
 mod cpp;
 mod masm;
@@ -10,7 +10,7 @@ use outpost_base::RegisterId;
 use outpost_symbols::Type;
 use outpost_target::condition::{Assembler, Condition, Op, VerifyError};
 
-use super::{Expr, ExprError, PlaceKind, Scope};
+use super::{Expr, ExprError, PlaceKind, RegisterSum, Scope};
 
 /// Why an expression cannot run beside the target.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -68,6 +68,19 @@ impl Compiler<'_> {
             PlaceKind::Fixed(at) => self.code.constant(at.0),
             PlaceKind::Based(id, offset) => self.based(id, offset),
             PlaceKind::Register(id) => self.code.register(id),
+            PlaceKind::Sum(sum) | PlaceKind::Value(sum) => self.sum(sum),
+        }
+    }
+
+    fn sum(&mut self, sum: RegisterSum) {
+        self.code.constant(sum.constant);
+        for (id, factor) in sum.terms.into_iter().flatten() {
+            self.code.register(id);
+            if factor != 1 {
+                self.code.constant(factor);
+                self.code.op(Op::Multiply);
+            }
+            self.code.op(Op::Add);
         }
     }
 
@@ -137,6 +150,8 @@ mod tests {
             "n.tag",
             "n.tag < 0",
             "n.tag < 0u",
+            "moved->tag + counted",
+            "counted == 0x12345672 && moved->next == p->next",
             "p->next->tag == -7 && i == -2",
             "p == 0 || p->tag > 5",
             "p != nullptr && !(i > 0)",
