@@ -222,6 +222,12 @@ impl Compiler {
                     Some(Word::StackPointer) => asm.lea(rax, ptr(rsp + self.frame))?,
                     Some(Word::ThreadPointer) => {
                         self.thread_pointer()?;
+                        // Elsewhere something else is in that word (static programs of Go): the target knows better then.
+                        let mut load = self.asm.create_label();
+                        self.asm.set_label(&mut load)?;
+                        self.asm.cmp(rax, ptr(rax))?;
+                        self.loads.push(load);
+                        self.asm.jne(self.seen)?;
                         return self.asm.mov(pushed, rax);
                     }
                     Some(Word::Site) | None => asm.mov(rax, self.site.0)?,
@@ -294,8 +300,9 @@ impl Compiler {
         }
     }
 
-    /// The thread pointer into rax, as the thread's control block has it in its first word (ELF Handling For Thread-Local
-    /// Storage, 3.4.6). A program may have no such block: that faults, and the target looks at the hit.
+    /// The first word of the thread's control block into rax, which is the thread pointer where the C library keeps to the
+    /// ABI (ELF Handling For Thread-Local Storage, 3.4.6). A program may have no such block: that faults, and the target
+    /// looks at the hit.
     pub(super) fn thread_pointer(&mut self) -> Result<(), IcedError> {
         let mut load = self.asm.create_label();
         self.asm.set_label(&mut load)?;

@@ -145,6 +145,11 @@ fn case() -> impl Strategy<Value = Case> {
 
 /// Runs cases on the processor; for each: times trapped, what differed at the trap and at the end. And what was mapped.
 fn run(cases: &[Case]) -> (Vec<(u32, u32, u32)>, Vec<u8>) {
+    run_with(cases, None)
+}
+
+/// The same with something else in the first word of the thread's control block.
+fn run_with(cases: &[Case], control_word: Option<u64>) -> (Vec<(u32, u32, u32)>, Vec<u8>) {
     // A page of data, one with sites, then a page for each pad.
     let (sites, pads) = (BASE + PAGE, BASE + 2 * PAGE);
     let mut image: Vec<u8> = (0..PAGE).map(data_byte).collect();
@@ -176,7 +181,10 @@ fn run(cases: &[Case]) -> (Vec<(u32, u32, u32)>, Vec<u8>) {
     std::fs::write(&of_cases, words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
     std::fs::write(&of_image, &image).unwrap();
     let harness = Build::fixture("jump_harness.c").path();
-    let output = Command::new(harness).arg(of_cases).arg(of_image).output().unwrap();
+    let mut command = Command::new(harness);
+    command.arg(of_cases).arg(of_image);
+    command.envs(control_word.map(|word| ("CONTROL_WORD", word.to_string())));
+    let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{:?}: {text}", output.status);
     let hex = |word: &str| u32::from_str_radix(word, 16).unwrap();
@@ -244,7 +252,12 @@ fn the_thread_pointer_is_where_the_control_block_says_it_is() {
         code.load(8, false);
     });
     let another = condition(&|code| code.constant(STACK));
-    assert_eq!(run(&[own, another]).0, [(1, 0, 0), (0, 0, 0)]);
+    let cases = [own, another];
+    assert_eq!(run(&cases).0, [(1, 0, 0), (0, 0, 0)]);
+    // Without such a block, be the word no address or one of something else, the target has to look.
+    for word in [7, BASE + 64] {
+        assert_eq!(run_with(&cases, Some(word)).0, [(1, 0, 0), (1, 0, 0)]);
+    }
 }
 
 #[test]
