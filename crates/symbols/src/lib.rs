@@ -66,7 +66,8 @@ pub use values::{
     TextOptions, TextView, Unavailable, Value, ValueLocation, View, ViewKind, ViewLimits, field_rows,
 };
 pub use variables::{
-    Activation, CallerFrame, DeclaredAt, FrameContext, NoFrame, Scope, Variable, VariableKind, Variables, VirtualMethod,
+    Activation, CallerFrame, DeclaredAt, FrameContext, NoFrame, Scope, TailCallFrame, TailCallee, TailFrame, Variable,
+    VariableKind, Variables, VirtualMethod,
 };
 #[doc(hidden)]
 pub use variables::{fuzz_expression, fuzz_variables};

@@ -5,8 +5,8 @@ mod oracle;
 use oracle::compare::{Comparison, compare_variables};
 use oracle::explained::{Explained, Tally};
 use oracle::{Program, Stop};
-use outpost_base::ImageOffset;
-use outpost_symbols::{CaseRule, FrameContext, Value};
+use outpost_base::{ImageOffset, Va};
+use outpost_symbols::{CaseRule, FrameContext, TailCallee, Value};
 use outpost_testkit::{Build, Compiler};
 
 struct Comparer(Program);
@@ -220,6 +220,65 @@ fn values_at_entry_through_tail_calls() {
         let told = comparer.integer(&comparer.0.stops[1], "last", "at");
         assert!(told.is_some(), "{flags}: from `main` through two tail calls");
         assert_agrees(Comparer(Program::new(build)), flags, 15);
+    }
+}
+
+/// Which functions ended by tail calls is told where there is one way only, and where all ways begin or end alike.
+#[test]
+fn functions_that_ended_by_tail_calls() {
+    const PROGRAM: &str = r#"
+        #define APART __attribute__((noinline))
+        int sink;
+        APART void stop(void) { __asm__ volatile("" ::: "memory"); ++sink; }
+        APART int last(int *at, int number) { sink += number; stop(); return ++sink; }
+        APART int middle(int *at, int number) { ++sink; return last(at, number * 3); }
+        static inline int inlined(int *at, int number) { sink += number; return middle(at, number + 1); }
+        APART int first(int *at, int *other) { sink += *at; return inlined(other, *at); }
+        APART int left(int *at) { sink += 1; return middle(at, 2); }
+        APART int right(int *at) { sink += 2; return middle(at, 3); }
+        APART int either(int *at, int which) { return which & 1 ? left(at) : right(at); }
+        APART int before(int *at, int which) { sink += 5; return either(at, which); }
+        APART int odd(int number);
+        APART int even(int number) { ++sink; return number ? odd(number - 1) : last(&sink, number); }
+        APART int odd(int number) { sink += 2; return number ? even(number - 1) : last(&sink, 7); }
+        APART int round(int number) { sink += 3; return odd(number + sink % 2); }
+        APART int through(int (*next)(int *, int), int *at) { ++sink; return next(at, 77); }
+        APART int anywhere(int (*next)(int *, int), int *at) { ++sink; return sink % 2 ? through(next, at) : middle(at, 1); }
+        int main(int count, char **words) {
+            int numbers[2] = {count, 2};
+            int sum = first(numbers, &numbers[1]);
+            sum += before(numbers, count);
+            sum += round(count + 3);
+            sum += anywhere(last, numbers);
+            sum += last(numbers, 1);
+            return sum == 0;
+        }"#;
+    let expected: [&[&str]; 5] = [&["middle", "first"], &["middle", "before"], &["round"], &[], &[]];
+    for (compiler, flags) in
+        [(Compiler::Gcc, "-g -O2"), (Compiler::Gcc, "-g -O2 -gdwarf-4"), (Compiler::Clang, "-g -O2")]
+    {
+        let program = Program::new(Build::source(compiler, "ends", PROGRAM).flags(flags));
+        let mut found = Vec::new();
+        for stop in &program.stops {
+            let place = |name: &str| stop.frames.iter().position(|frame| frame.function == name).expect("a frame");
+            let (last, main) = (place("last"), place("main"));
+            let at = program.frame(stop, last).lookup_address().expect("has a pc").to_image(stop.bias);
+            let mut callee =
+                TailCallee { variables: Some(&program.variables), at, is_named: &mut |name| panic!("{name} has code") };
+            let returns = Va(stop.frames[main].pc).to_image(stop.bias);
+            let calls = program.variables.tail_calls(returns, &mut callee);
+            // gdb does not read where a tail call of DWARF 5 is if it is not told where that would return to.
+            if compiler == Compiler::Gcc {
+                let addresses: Vec<u64> = calls.iter().map(|call| call.address.to_va(stop.bias).0).collect();
+                assert_eq!(addresses, stop.frames[last].tail_calls, "{flags}");
+            }
+            let names = calls.iter().map(|call| {
+                let around = program.variables.activations_at(call.lookup_address);
+                around.last().and_then(|function| function.name.clone()).expect("a function")
+            });
+            found.push(names.collect::<Vec<_>>());
+        }
+        assert_eq!(found, expected, "{compiler:?} {flags}");
     }
 }
 

@@ -104,13 +104,10 @@ impl Evaluator<'_> {
             return evaluator.listed_value(&site, value_names, is_wanted);
         }
         let tail = called.and_then(|called| only_tail_call(caller, called, callee_variables, &callee));
-        let TailCall { function, site } = tail.ok_or_else(|| missing("entered by a tail call"))?;
-        let unit = site.unit_ref(info);
-        let at = [gimli::DW_AT_call_return_pc, gimli::DW_AT_low_pc, gimli::DW_AT_call_pc].into_iter();
-        let at = at.filter_map(|name| unit.attr_address(site.entry.attr_value(name)?).ok()?).next();
-        let at = ImageOffset(at.ok_or_else(|| missing("no call site"))?.saturating_sub(1));
+        let TailCall { function, site, lookup_address } = tail.ok_or_else(|| missing("entered by a tail call"))?;
+        let at = lookup_address.ok_or_else(|| missing("no call site"))?;
         let Evaluator { frame, .. } = evaluator;
-        let mut frame = TailFrame { caller: frame, caller_variables: variables.clone(), cfa, at };
+        let mut frame = TailFrame { caller: frame, caller_variables: variables.clone(), cfa, load_bias: bias, at };
         let mut evaluator = Evaluator { variables: caller, frame: &mut frame, function: Some(function.at), depth };
         evaluator.listed_value(&site, value_names, is_wanted)
     }

@@ -32,6 +32,8 @@ pub(crate) use fuzz::ask_debug_info;
 pub use fuzz::{fuzz_expression, fuzz_variables};
 pub use method::VirtualMethod;
 pub use scope::{Activation, DeclaredAt, Scope, Variable, VariableKind};
+use tail::TailSite;
+pub use tail::{TailCallFrame, TailCallee, TailFrame};
 
 /// An index of functions by address.
 pub(crate) trait FunctionLookup: Send + Sync {
@@ -49,12 +51,14 @@ pub struct Variables {
     lookup: Option<Box<dyn FunctionLookup>>,
     functions: TableCache<UnitIndex, FunctionRange>,
     call_sites: TableCache<DieRef, CallSite>,
+    tail_sites: TableCache<DieRef, TailSite>,
 }
 
 impl Variables {
     /// The variables of `info`, their types in `types`; functions are found by reading the units they are in.
     pub fn new(info: Arc<DebugInfo>, types: Arc<TypeTable>) -> Variables {
-        Variables { info, types, lookup: None, functions: TableCache::new(), call_sites: TableCache::new() }
+        let (functions, call_sites, tail_sites) = (TableCache::new(), TableCache::new(), TableCache::new());
+        Variables { info, types, lookup: None, functions, call_sites, tail_sites }
     }
 
     /// As [`Variables::new`], with an index of functions.

@@ -57,6 +57,7 @@ def stop(number):
     while frame is not None and level < FRAMES:
         # A function that ended by a tail call has no frame of its own, but gdb makes one up.
         if frame.type() == gdb.TAILCALL_FRAME:
+            fact("TAIL", frame.pc())
             frame = frame.older()
             continue
         frame.select()

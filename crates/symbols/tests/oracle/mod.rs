@@ -78,6 +78,8 @@ pub(crate) struct FrameFacts {
     pub(crate) function: String,
     pub(crate) registers: HashMap<u16, Vec<u8>>,
     pub(crate) variables: Vec<VariableFacts>,
+    /// Where functions went on that ended by tail calls before this one was entered, innermost first.
+    pub(crate) tail_calls: Vec<u64>,
 }
 
 /// Runs `program` under gdb, stopping at each call of `stop`.
@@ -131,6 +133,10 @@ fn parse(facts: &str, program: &Memory) -> Vec<Stop> {
         }
         let mut frame = stop.frames.last_mut();
         match (words[0], &mut frame) {
+            ("TAIL", Some(frame)) => {
+                frame.tail_calls.push(number(1));
+                continue;
+            }
             ("REG", Some(frame)) => {
                 let hex = words[2];
                 let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"));
