@@ -103,6 +103,7 @@ transcripts! {
     stack
     step
     symbols
+    tail_calls
     threads
     thrown
     tools

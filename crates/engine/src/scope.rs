@@ -116,7 +116,19 @@ impl Engine {
     /// As [`Engine::scope_frame`].
     pub fn scope_registers(&mut self) -> Result<FrameRegisters, EngineError> {
         let frame = self.scope_frame()?;
-        self.frame_registers(frame.physical)
+        self.registers_in(&frame)
+    }
+
+    /// Registers of a frame of the current thread. After a tail call they are what was known of them when it was made.
+    ///
+    /// # Errors
+    /// As [`Engine::scope_frame`].
+    pub fn registers_in(&mut self, frame: &StackFrame) -> Result<FrameRegisters, EngineError> {
+        let registers = self.frame_registers(frame.physical)?;
+        Ok(match frame.is_tail_call {
+            true => registers.at_tail_call(frame.instruction, frame.cfa),
+            false => registers,
+        })
     }
 
     /// Registers of a physical frame ([`StackFrame::physical`]) of the current thread.
@@ -132,15 +144,15 @@ impl Engine {
 
     /// A register in the selected frame; `None` if it is not known there.
     pub(crate) fn scope_register(&mut self, id: RegisterId) -> Result<Option<RegisterValue>, EngineError> {
-        let physical = if self.scope.frame == 0 { 0 } else { self.scope_frame()?.physical };
-        if physical == 0 {
+        let frame = if self.scope.frame == 0 { None } else { Some(self.scope_frame()?) };
+        let Some(frame) = frame.filter(|frame| frame.physical != 0) else {
             let thread = self.current_thread()?;
             if let Some(context) = self.context_of(thread) {
                 return Ok(context.get(id));
             }
             return Ok(self.registers(thread, sets_for(self.arch(), id))?.get(id));
-        }
-        Ok(self.frame_registers(physical)?.get(id))
+        };
+        Ok(self.registers_in(&frame)?.get(id))
     }
 
     /// Program counter of the selected frame.
@@ -204,10 +216,12 @@ impl Engine {
         Ok(self.scope_stack(wanted)?.physical)
     }
 
-    /// How many rows of the same physical frame come before row `index`.
-    pub(crate) fn scope_rows_before(&mut self, index: u32, physical: u32) -> Result<usize, EngineError> {
-        let rows = self.scope_rows(index)?;
-        Ok(rows.iter().take(index as usize).filter(|row| row.physical == physical).count())
+    /// How many rows of functions inlined into the same one come before a row.
+    pub(crate) fn scope_rows_before(&mut self, frame: &StackFrame) -> Result<usize, EngineError> {
+        let rows = self.scope_rows(frame.index)?;
+        let is_of_same =
+            |row: &&StackFrame| row.physical == frame.physical && row.lookup_address == frame.lookup_address;
+        Ok(rows.iter().take(frame.index as usize).filter(is_of_same).count())
     }
 
     fn scope_rows(&mut self, index: u32) -> Result<Rc<[StackFrame]>, EngineError> {
@@ -244,5 +258,10 @@ impl StackFrame {
     /// Whether it lies in the frame of another function.
     pub fn is_inline(&self) -> bool {
         self.kind == FrameKind::Inline
+    }
+
+    /// Whether it has a place of its own on the stack.
+    pub fn is_physical(&self) -> bool {
+        self.kind == FrameKind::Physical
     }
 }

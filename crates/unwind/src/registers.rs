@@ -2,6 +2,9 @@
 
 use outpost_base::{Arch, RegisterContext, RegisterId, RegisterValue, Storage, Va};
 
+/// Bytes that a call pushes.
+const RETURN_ADDRESS: u64 = 8;
+
 /// A frame's registers: those the unwinder could recover, and no invented value for the others.
 ///
 /// In the innermost frame all registers of the thread are known. Outside it the program counter, the stack pointer,
@@ -64,6 +67,19 @@ impl FrameRegisters {
     /// The registers as a context, in which those that are not known are 0: ask [`FrameRegisters::is_known`] first.
     pub fn context(&self) -> &RegisterContext {
         &self.context
+    }
+
+    /// The registers that a function had when it ended by a tail call, if these are its caller's. By then it had given back
+    /// those that it must preserve, and below `cfa` lay the return address that its successor returns to (SysV x86-64
+    /// psABI, 3.2.1 and 3.2.2).
+    pub fn at_tail_call(&self, pc: Va, cfa: Option<Va>) -> FrameRegisters {
+        let mut registers = self.clone();
+        registers.set(self.arch().pc(), pc.0);
+        match cfa.and_then(|cfa| cfa.0.checked_sub(RETURN_ADDRESS)) {
+            Some(sp) => registers.set(self.arch().sp(), sp),
+            None => registers.forget(self.arch().sp()),
+        }
+        registers
     }
 
     /// Makes a register of the general block known.

@@ -6,7 +6,7 @@ use crate::command::{Command, CommandEntry, Group, carry_out};
 use crate::json::fields;
 use crate::language::Arguments;
 use crate::settings::{MASK_INTEGER, MASK_SEGMENT};
-use crate::text::frames::call_site;
+use crate::text::frames::{call_site, child_sp};
 use crate::text::{line, registers, symbols};
 use crate::{CommandError, Debugger};
 
@@ -18,7 +18,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         details: "For dv, dt, x *, ?? and expressions, until execution or another thread is selected. FrameNumber is as k \
               shows it and is read in the default radix. /r shows the frame's registers; those that cannot be known \
               are question marks. /c does so and makes r show them, too, until the next .frame without it. .f+ goes to \
-              the caller, .f- back.",
+              the caller, .f- back. Of a function that ended by a tail call, variables are known by what was passed to \
+              it, or not any more.",
         example: ".frame /c 2; r",
         group: Group::State,
         eats_line: false,
@@ -130,7 +131,7 @@ impl Command for Frame {
             debugger.engine.show_frame_registers()?;
         }
         let registers = match self.with_registers {
-            true => Some(debugger.engine.frame_registers(frame.physical)?),
+            true => Some(debugger.engine.registers_in(&frame)?),
             false => None,
         };
         Ok(SelectedFrame { frame, registers })
@@ -138,9 +139,9 @@ impl Command for Frame {
 
     fn render(data: &SelectedFrame, text: &mut String) {
         let frame = &data.frame;
-        let sp = if frame.is_inline() { "(Inline Function)".to_owned() } else { frame.sp.to_string() };
+        let sp = child_sp(frame);
         let returns = match frame.return_address {
-            Some(at) if !frame.is_inline() => at.to_string(),
+            Some(at) if frame.is_physical() => at.to_string(),
             _ => "--------`--------".to_owned(),
         };
         let source = symbols::line_suffix(frame.source.as_ref());

@@ -18,7 +18,8 @@ pub(crate) const ENTRIES: &[CommandEntry] = &[
         summary: "Show the stack",
         details: "b first three argument registers, p parameters with types and values, P one per line, v how each frame was found, \
                   c call sites only, f distance between frames, L no source lines; n (frame numbers) and M are accepted. \
-                  Inline frames are marked. The count is read in the default radix.",
+                  Inline frames are marked, and so are functions that ended by a tail call: their frames are gone, but debug \
+                  info tells of them where only one way led on from the caller. The count is read in the default radix.",
         example: "k 5; ~*kv",
         group: Group::State,
         eats_line: false,
@@ -264,7 +265,7 @@ fn parameters_of(frame: &StackFrame, debugger: &mut Debugger) -> Option<Vec<(Str
 /// rdi, rsi and rdx as far as the frame knows them: they carry the first three integer arguments (SysV x86-64 psABI,
 /// 3.2.3) until the function puts something else there.
 fn argument_registers(frame: &StackFrame, debugger: &mut Debugger) -> String {
-    let known = debugger.engine.frame_registers(frame.physical).ok();
+    let known = debugger.engine.registers_in(frame).ok();
     let value = |name: &str| {
         let registers = known.as_ref()?;
         registers.get_u64(registers.arch().register_by_name(name)?)

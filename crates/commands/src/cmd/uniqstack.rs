@@ -89,7 +89,7 @@ impl Command for UniqueStacks {
 
     fn render(data: &ShownGroups, text: &mut String) {
         for (threads, shown) in &data.groups {
-            let innermost = shown.stack.frames.iter().find(|frame| !frame.is_inline());
+            let innermost = shown.stack.frames.iter().find(|frame| frame.is_physical());
             line!(text, "\n{}", group_line(threads, innermost));
             line!(text, "{}", shown.thread);
             render_one(shown, data.columns, data.parameters, text);

@@ -82,6 +82,7 @@ fields!(StackFrame {
     source,
     trust,
     is_signal_frame,
+    is_tail_call,
 });
 fields!(SourceLocation { file, line, column, is_statement });
 fields!(SymbolAt { module, name, start, size, displacement });

@@ -55,6 +55,15 @@ fn call_site_with(frame: &StackFrame, parameters: &str) -> String {
     }
 }
 
+/// A frame's stack pointer; why it has none of its own.
+pub(crate) fn child_sp(frame: &StackFrame) -> String {
+    match frame.kind {
+        FrameKind::Inline => "(Inline Function)".to_owned(),
+        FrameKind::TailCall => "(Tail Call)      ".to_owned(),
+        FrameKind::Physical => frame.sp.to_string(),
+    }
+}
+
 /// One row without notes behind the call site; `parameters` are text with its parentheses.
 pub(crate) fn row(
     frame: &StackFrame,
@@ -79,11 +88,11 @@ pub(crate) fn row(
             let size = previous_sp.and_then(|sp| frame.sp.0.checked_sub(sp)).filter(|size| *size != 0);
             text.push_str(&size.map_or_else(|| " ".repeat(9), |size| format!("{size:8x} ")));
         }
-        let (sp, returns) = match frame.kind {
-            FrameKind::Inline => ("(Inline Function)".to_owned(), "--------`--------".to_owned()),
-            FrameKind::Physical => (frame.sp.to_string(), frame.return_address.unwrap_or_default().to_string()),
+        let returns = match frame.is_physical() {
+            true => frame.return_address.unwrap_or_default().to_string(),
+            false => "--------`--------".to_owned(),
         };
-        text.push_str(&format!("{sp} {returns}     "));
+        text.push_str(&format!("{} {returns}     ", child_sp(frame)));
         if columns.arguments {
             text.push_str(&format!(": {arguments} : "));
         }
@@ -118,6 +127,7 @@ mod tests {
             source: Some(SourceLocation { file: "/src/svc/main.c".into(), line: 140, column: 0, is_statement: true }),
             trust: FrameTrust::Cfi,
             is_signal_frame: false,
+            is_tail_call: false,
         }
     }
 
@@ -128,6 +138,8 @@ mod tests {
         assert_eq!(row(&frame(FrameKind::Physical), FrameColumns::default(), None, "", ""), expected);
         let inline = "01 (Inline Function) --------`--------     svc!main+0x2f7 [/src/svc/main.c @ 140]";
         assert_eq!(row(&frame(FrameKind::Inline), FrameColumns::default(), None, "", ""), inline);
+        let tail = "01 (Tail Call)       --------`--------     svc!main+0x2f7 [/src/svc/main.c @ 140]";
+        assert_eq!(row(&frame(FrameKind::TailCall), FrameColumns::default(), None, "", ""), tail);
         let columns = FrameColumns { names_only: true, hide_lines: true, ..FrameColumns::default() };
         assert_eq!(row(&frame(FrameKind::Physical), columns, None, "", ""), "01 svc!main");
         assert_eq!(row(&frame(FrameKind::Physical), columns, None, "", "(int n = 0n1)"), "01 svc!main(int n = 0n1)");

@@ -296,6 +296,7 @@ impl Model<'_> {
             Part::member("StackOffset", Object::number(frame.sp.0)),
             Part::member("FrameNumber", Object::number(u64::from(index))),
             Part::member("Inline", Object::truth(frame.is_inline())),
+            Part::member("TailCall", Object::truth(frame.is_tail_call)),
             Part::member("Module", Object::text(&frame.module)),
             Part::member("Function", Object::text(&frame.function)),
         ];

@@ -3,6 +3,7 @@
 use outpost_target::TargetError;
 use outpost_unwind::{Stack, StackEnd};
 
+use super::tail::TailCalls;
 use super::{FrameKind, StackFrame, ThreadStack};
 use crate::{Engine, EngineError, ProcessOrdinal, ThreadOrdinal};
 
@@ -88,6 +89,7 @@ impl Engine {
     ) -> Result<ThreadStack, EngineError> {
         let process = self.process_of(thread)?.ordinal;
         let mut frames = Vec::new();
+        let mut known = TailCalls::default();
         for (physical, frame) in stack.frames.iter().enumerate() {
             if frames.len() >= limit {
                 break;
@@ -108,8 +110,12 @@ impl Engine {
                 source: None,
                 trust: frame.trust,
                 is_signal_frame: frame.is_signal_frame,
+                is_tail_call: false,
             };
             self.expand_frame(process, row, &mut frames)?;
+            for row in self.tail_rows(process, stack, physical, &mut known)? {
+                self.expand_frame(process, row, &mut frames)?;
+            }
         }
         frames.truncate(limit);
         for (index, frame) in frames.iter_mut().enumerate() {
@@ -127,7 +133,7 @@ impl Engine {
         Ok(ThreadStack { thread, frames, problem })
     }
 
-    /// Appends a physical frame, with the inline frames in it before it.
+    /// Appends a frame, with the inline frames in it before it.
     fn expand_frame(
         &mut self,
         process: ProcessOrdinal,
@@ -151,7 +157,7 @@ impl Engine {
                 function.source.clone_from(&innermost);
             }
             frames.push(StackFrame {
-                kind: if function.is_inlined { FrameKind::Inline } else { FrameKind::Physical },
+                kind: if function.is_inlined { FrameKind::Inline } else { row.kind },
                 module: function.module,
                 function: function.name,
                 displacement: row.instruction - function.start,

@@ -2,6 +2,7 @@
 
 mod code;
 mod frames;
+mod tail;
 mod walk;
 
 use outpost_base::Va;
@@ -23,6 +24,9 @@ pub enum FrameKind {
     Physical,
     /// A function whose code the compiler put into the next frame's.
     Inline,
+    /// A function that ended by a tail call, so that its frame is gone: what it called returns to its caller. Debug info
+    /// tells of it.
+    TailCall,
 }
 
 /// One row of `k`.
@@ -33,9 +37,10 @@ pub struct StackFrame {
     pub index: u32,
     /// Whether it has a place of its own.
     pub kind: FrameKind,
-    /// Number of the physical frame that it is or lies in.
+    /// Number of the physical frame that it is or lies in; for one that ended by a tail call, of the frame that called it.
     pub physical: u32,
-    /// Next instruction to run here, which is a return address in all frames that called.
+    /// Next instruction to run here, which is a return address in all frames that called. It is behind a tail call, and
+    /// never run, unless debug info tells only where the tail call is.
     pub instruction: Va,
     /// Address inside the instruction that is executing here: what to look symbols and lines up by.
     pub lookup_address: Va,
@@ -57,6 +62,8 @@ pub struct StackFrame {
     pub trust: FrameTrust,
     /// Whether it is the kernel's signal trampoline.
     pub is_signal_frame: bool,
+    /// Whether it is a function that ended by a tail call, or was inlined into one.
+    pub is_tail_call: bool,
 }
 
 /// A thread's stack.

@@ -41,7 +41,7 @@ impl Engine {
     /// The assertion of libstdc++'s that failed (`_GLIBCXX_ASSERTIONS`), which is only printed: by what its function was
     /// given (libstdc++ src/c++11/assert_fail.cc, `__glibcxx_assert_fail(file, line, function, condition)`).
     pub(super) fn library_assertion(&mut self, subject: &Subject) -> Option<ProgramMessage> {
-        let is_it = |row: &&StackFrame| row.function == "std::__glibcxx_assert_fail" && !row.is_inline();
+        let is_it = |row: &&StackFrame| row.function == "std::__glibcxx_assert_fail" && row.is_physical();
         let frame = subject.rows.iter().find(is_it)?.physical as usize;
         let process = self.process_of(subject.thread).ok()?.ordinal;
         let mut memory = self.memory_of(process).ok()?;

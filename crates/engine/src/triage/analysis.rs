@@ -210,7 +210,7 @@ impl Engine {
             return;
         }
         let name = crate::signal_name(info.signo);
-        let handler = subject.rows.iter().rev().find(|row| (row.physical as usize) < at && !row.is_inline());
+        let handler = subject.rows.iter().rev().find(|row| (row.physical as usize) < at && row.is_physical());
         let handler = handler.map(|row| row.function.clone()).unwrap_or_default();
         notes.push(format!("the program's own handler {handler} was running for {name}"));
         subject.frame = at + 1;
@@ -479,7 +479,7 @@ impl Engine {
         );
         let cause = match oversized {
             Some(frame) => {
-                let is_it = |row: &&StackFrame| row.physical as usize == frame.frame && !row.is_inline();
+                let is_it = |row: &&StackFrame| row.physical as usize == frame.frame && row.is_physical();
                 let function = subject.rows.iter().find(is_it).map(blame::function_words).unwrap_or_default();
                 format!(
                     "{cause}: the frame of {function} takes {:#x} bytes, which is more than is left of it",
@@ -512,7 +512,7 @@ impl Engine {
         };
         if in_runtime {
             // What is inlined there is the allocator's as well.
-            let function = own.iter().find(|row| !row.is_inline()).map(|row| row.function.as_str());
+            let function = own.iter().find(|row| row.is_physical()).map(|row| row.function.as_str());
             self.judge_allocator(function.unwrap_or(&where_), &mut verdict);
         }
         Ok(verdict)

@@ -142,7 +142,7 @@ impl Engine {
     /// The pointer that `free` or one of its relatives was given: by the C library's debug info, else by the frame that
     /// called it.
     fn given_to_free(&mut self, process: ProcessOrdinal, stack: &PhysicalStack, rows: &[StackFrame]) -> Option<Given> {
-        let mut inner = rows.iter().take(INNER_FRAMES).filter(|row| !row.is_inline());
+        let mut inner = rows.iter().take(INNER_FRAMES).filter(|row| row.is_physical());
         // `operator delete` calls `free`: the outermost of them is what the program called.
         let row = inner.rfind(|row| abort::is_freeing(&row.function))?;
         let frees = row.physical as usize;
@@ -160,7 +160,7 @@ impl Engine {
     /// heap, if there is something wrong with it.
     fn given_by_registers(&self, stack: &PhysicalStack, rows: &[StackFrame], heap: &Heap) -> Option<Given> {
         const KEPT: [&str; 6] = ["rbx", "rbp", "r12", "r13", "r14", "r15"];
-        let is_free = |row: &&StackFrame| !row.is_inline() && row.function == "_int_free";
+        let is_free = |row: &&StackFrame| row.is_physical() && row.function == "_int_free";
         let row = rows.iter().take(INNER_FRAMES).find(is_free)?;
         let registers = &stack.frames.get(row.physical as usize)?.registers;
         let values = KEPT.iter().filter_map(|name| registers.get_u64(self.arch().register_by_name(name)?));
@@ -182,7 +182,7 @@ impl Engine {
             ("munmap_chunk", "p", HEADER),
         ];
         let before = self.scope.frame();
-        let found = rows.iter().take(INNER_FRAMES).filter(|row| !row.is_inline()).find_map(|row| {
+        let found = rows.iter().take(INNER_FRAMES).filter(|row| row.is_physical()).find_map(|row| {
             let plain = row.function.trim_start_matches("__GI_");
             let (_, variable, more) = NAMES.iter().find(|(function, ..)| *function == plain)?;
             self.select_frame(row.index).ok()?;

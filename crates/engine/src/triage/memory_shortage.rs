@@ -21,7 +21,7 @@ impl Engine {
         let Some(handler) = own.iter().rev().find(is_handler) else { return Ok(None) };
         let process = self.process_of(thread)?.ordinal;
         let size = self.arch().register_by_name(ARGUMENTS[1]);
-        let frame = handler.physical as usize + usize::from(!handler.is_inline());
+        let frame = handler.physical as usize + usize::from(handler.is_physical());
         let mut tracer = Tracer::new(self, process, stack.clone());
         let size = size.and_then(|size| {
             let call = tracer.call_in(frame)?;

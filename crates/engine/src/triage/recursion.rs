@@ -15,7 +15,7 @@ const ROUNDS: usize = 3;
 
 /// The cycle that a stack's innermost frames go through, whose memory is `stack`.
 pub(super) fn cycle_of(frames: &ThreadStack, stack: VaRange) -> Option<Recursion> {
-    let physical: Vec<&StackFrame> = frames.frames.iter().filter(|frame| !frame.is_inline()).collect();
+    let physical: Vec<&StackFrame> = frames.frames.iter().filter(|frame| frame.is_physical()).collect();
     // Without symbols, the places that a recursion comes by are the same in each round.
     let key = |frame: &&StackFrame| match frame.module.as_str() {
         "" => (String::new(), frame.function.clone()),

@@ -33,7 +33,7 @@ impl Engine {
         let last = frames.iter().rposition(is_panic)?;
         let memory = self.memory().ok()?;
         let spans: Vec<(usize, VaRange)> = (first..=last)
-            .filter(|&at| !frames[at].is_inline())
+            .filter(|&at| frames[at].is_physical())
             .filter_map(|at| Some((at, VaRange { start: frames[at].sp, end: frames[at].cfa? })))
             .filter(|(_, span)| span.len() <= LARGEST_FRAME)
             .collect();

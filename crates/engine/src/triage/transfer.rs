@@ -57,7 +57,7 @@ impl Engine {
                 return Ok(None);
             };
             let note = self.address_note(target, sp)?;
-            let row = subject.rows.iter().find(|row| row.physical as usize == subject.frame && !row.is_inline());
+            let row = subject.rows.iter().find(|row| row.physical as usize == subject.frame && row.is_physical());
             let function = row.map_or_else(|| "a function".to_owned(), blame::function_words);
             let transfer = Transfer { target, note, pointer: None, origin: Vec::new() };
             return self.overwritten_return(transfer, &function).map(Some);

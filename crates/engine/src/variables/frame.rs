@@ -4,14 +4,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use outpost_base::{LoadBias, MemoryReader, RegisterContext, RegisterValue, ThreadId, Va};
-use outpost_symbols::{CallerFrame, FrameContext, Variables};
+use outpost_symbols::{CallerFrame, FrameContext, TailFrame, Value, Variable, Variables};
 
 use super::tls::TlsSearch;
-use crate::ProcessMemory;
 use crate::modules::Module;
 use crate::registers::sets_for;
 use crate::stack::PhysicalStack;
 use crate::symbols::SymbolLoader;
+use crate::{ProcessMemory, StackFrame};
 
 /// A physical frame of a stack, with what is needed to look outwards from it.
 pub(crate) struct StackContext {
@@ -30,10 +30,37 @@ pub(crate) struct StackContext {
     pub(crate) outer: Option<Box<StackContext>>,
 }
 
+/// The image that code belongs to.
+pub(crate) struct FrameImage {
+    pub(crate) variables: Arc<Variables>,
+    pub(crate) bias: LoadBias,
+}
+
 impl StackContext {
     fn module(&self) -> Option<&Rc<Module>> {
-        let at = self.lookup_address()?;
+        self.module_at(self.lookup_address()?)
+    }
+
+    fn module_at(&self, at: Va) -> Option<&Rc<Module>> {
         self.modules.iter().find(|module| module.info.range.contains(at))
+    }
+
+    /// The image around an address; `None` without debug info.
+    pub(crate) fn image_at(&self, at: Va) -> Option<FrameImage> {
+        let module = self.module_at(at)?;
+        Some(FrameImage { variables: self.loader.symbols(module).variables()?, bias: module.info.bias })
+    }
+
+    /// The value of a variable in a row of `k` that is this frame, lies in it, or ended by a tail call below it; `image` is
+    /// that of the row's code.
+    pub(crate) fn value_in(&mut self, row: &StackFrame, image: &FrameImage, variable: &Variable) -> Value {
+        let Some(caller_variables) = self.variables().filter(|_| row.is_tail_call) else {
+            return image.variables.value(variable, self);
+        };
+        let at = row.lookup_address.to_image(image.bias);
+        // What it had on the stack is overwritten by what it called.
+        let mut frame = TailFrame { caller: self, caller_variables, cfa: None, load_bias: image.bias, at };
+        image.variables.value(variable, &mut frame)
     }
 
     /// Variables of the image that the frame's code belongs to.

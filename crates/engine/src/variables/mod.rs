@@ -11,7 +11,7 @@ mod tls;
 use outpost_symbols::{DeclaredAt, Value, VariableKind};
 
 pub(crate) use class_scope::declaring;
-pub(crate) use frame::StackContext;
+pub(crate) use frame::{FrameImage, StackContext};
 pub(crate) use globals::Global;
 pub use thread_storage::{ThreadKey, ThreadLocalBlock, ThreadStorage};
 

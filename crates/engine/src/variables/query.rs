@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use outpost_symbols::{CaseRule, Type, TypeTable, Value, Variable, VariableKind, Variables};
+use outpost_symbols::{CaseRule, Type, TypeTable, Value, Variable, VariableKind};
 
-use super::{FrameVariable, StackContext};
+use super::{FrameImage, FrameVariable, StackContext};
 use crate::modules::Module;
 use crate::{Engine, EngineError, StackFrame};
 
@@ -20,10 +20,10 @@ impl Engine {
     pub fn locals(&mut self) -> Result<Vec<FrameVariable>, EngineError> {
         let row = self.scope_frame()?;
         let mut context = self.stack_context(row.physical as usize)?;
-        let Some(variables) = context.variables() else { return Ok(Vec::new()) };
-        let described = self.scope_variables_in(&row, &context, &variables)?;
+        let Some(image) = context.image_at(row.lookup_address) else { return Ok(Vec::new()) };
+        let described = self.scope_variables_in(&row, &image)?;
         let found = described.into_iter().map(|variable| FrameVariable {
-            value: variables.value(&variable, &mut context),
+            value: context.value_in(&row, &image, &variable),
             name: variable.name,
             kind: variable.kind,
             artificial: variable.artificial,
@@ -37,22 +37,16 @@ impl Engine {
     pub(crate) fn scope_variables(&mut self) -> Result<Vec<Variable>, EngineError> {
         let row = self.scope_frame()?;
         let context = self.stack_context(row.physical as usize)?;
-        let Some(variables) = context.variables() else { return Ok(Vec::new()) };
-        self.scope_variables_in(&row, &context, &variables)
+        let Some(image) = context.image_at(row.lookup_address) else { return Ok(Vec::new()) };
+        self.scope_variables_in(&row, &image)
     }
 
-    fn scope_variables_in(
-        &mut self,
-        row: &StackFrame,
-        context: &StackContext,
-        variables: &Variables,
-    ) -> Result<Vec<Variable>, EngineError> {
-        let bias = outpost_symbols::FrameContext::load_bias(context);
-        let activations = variables.activations_at(row.lookup_address.to_image(bias));
-        // Rows of one physical frame and activations at its address are the same, innermost first.
+    fn scope_variables_in(&mut self, row: &StackFrame, image: &FrameImage) -> Result<Vec<Variable>, EngineError> {
+        let activations = image.variables.activations_at(row.lookup_address.to_image(image.bias));
+        // Rows of one function's frame and activations at its address are the same, innermost first.
         // Where inlined functions have no rows, the one row is the function they are in.
         let rows = match self.shows_inline {
-            true => self.scope_rows_before(row.index, row.physical)?,
+            true => self.scope_rows_before(row)?,
             false => activations.len().saturating_sub(1),
         };
         let Some(activation) = activations.into_iter().nth(rows) else { return Ok(Vec::new()) };

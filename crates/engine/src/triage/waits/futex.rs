@@ -174,7 +174,7 @@ impl Engine {
         let mut state = String::new();
         let rows = blocked.rows.get(row.unwrap_or(0)..).unwrap_or_default();
         if let Some(handler) = rows.iter().position(|row| row.is_signal_frame)
-            && let Some(interrupted) = rows.get(handler + 1..).unwrap_or_default().iter().find(|row| !row.is_inline())
+            && let Some(interrupted) = rows.get(handler + 1..).unwrap_or_default().iter().find(|row| row.is_physical())
             && is_allocator(&interrupted.function)
         {
             owner = threads.iter().find(|thread| thread.ordinal == blocked.thread).map(|thread| thread.id);

@@ -63,7 +63,7 @@ impl Engine {
             let Ok(process) = self.process_of(wait.thread).map(|process| process.ordinal) else { continue };
             let Ok(mut stacks) = self.physical_stacks(&[wait.thread], super::FRAMES) else { continue };
             let Some(Ok(physical)) = stacks.pop() else { continue };
-            let rows = wait.stack.frames.iter().filter(|row| !row.is_inline() && is_once(row));
+            let rows = wait.stack.frames.iter().filter(|row| row.is_physical() && is_once(row));
             // The innermost is the one that waits.
             let rows = rows.skip(usize::from(initialisation(wait).is_some()));
             let mut tracer = Tracer::new(self, process, physical);
