@@ -68,15 +68,25 @@ impl FunctionLookup for IndexNames {
 
     fn function_named(&self, name: &str) -> Option<DieRef> {
         let whole = self.index.find(name, CaseRule::Exact).into_iter().filter(|(_, unmatched)| *unmatched == 0);
-        let dies = whole.filter_map(|(hit, _)| match hit {
-            NameHit::Entry(id) => {
-                let entry = self.index.entry(id)?;
-                (entry.kind == EntryKind::Function && entry.has_code).then_some(entry.die)
+        let (mut by_symbol, mut by_entry) = (Vec::new(), Vec::new());
+        for (hit, _) in whole {
+            match hit {
+                NameHit::Entry(id) => {
+                    let function = self.index.entry(id).filter(|entry| entry.kind == EntryKind::Function);
+                    by_entry.extend(function.filter(|entry| entry.has_code).map(|entry| entry.die));
+                }
+                NameHit::Symbol(id) => {
+                    let symbol = self.index.symbol(id);
+                    by_symbol.extend(symbol.and_then(|symbol| self.function_at(ImageOffset(symbol.address))));
+                }
             }
-            NameHit::Symbol(id) => self.function_at(ImageOffset(self.index.symbol(id)?.address)),
-        });
-        let mut dies: Vec<DieRef> = dies.collect();
-        dies.dedup();
-        <[DieRef; 1]>::try_from(dies).ok().map(|[die]| die)
+        }
+        // Parts and clones of a function have its name in the debug info, and names of their own among the symbols.
+        let only = |mut dies: Vec<DieRef>| {
+            dies.sort_unstable();
+            dies.dedup();
+            <[DieRef; 1]>::try_from(dies).ok().map(|[die]| die)
+        };
+        only(by_symbol).or_else(|| only(by_entry))
     }
 }

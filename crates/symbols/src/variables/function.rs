@@ -5,6 +5,7 @@ use outpost_base::ImageOffset;
 
 use super::Variables;
 use super::die::Die;
+use super::tail::with_code;
 use crate::debug_info::die_ranges;
 use crate::types::dwarf::attributes::Entry;
 use crate::{DieRef, DwarfReader, UnitIndex};
@@ -48,6 +49,12 @@ impl Variables {
         }
         // The first range is the hot part; the entry is in it (DWARF 5, 2.18, has no entry_pc to say otherwise).
         die_ranges(unit.dwarf, unit.unit, &function.entry).ok()?.next().ok()?.map(|range| range.begin)
+    }
+
+    /// Whether an entry is that of the code at its own address. Copies of an inline function that the linker dropped keep
+    /// their entries.
+    pub(super) fn is_entered(&self, function: &Die) -> bool {
+        self.entry_of(function).is_some_and(|entry| self.function_at(ImageOffset(entry)) == Some(function.at))
     }
 
     fn unit_functions(&self, index: UnitIndex) -> std::sync::Arc<[FunctionRange]> {
@@ -140,6 +147,11 @@ pub(super) fn visit_call_sites(unit: UnitRef<'_, DwarfReader>, function: UnitOff
 pub(super) fn is_same_function(caller: &Variables, origin: &Die, callee_variables: &Variables, callee: &Die) -> bool {
     let same_image = std::sync::Arc::ptr_eq(&caller.info, &callee_variables.info);
     if same_image {
+        // A function may have been cloned, or split, into several that are instances of one: then the call says which, or
+        // means the one that has the name.
+        if let Some(meant) = with_code(caller, origin.clone()) {
+            return meant.at == callee.at;
+        }
         let named: Vec<DieRef> = origin.with_origins(&caller.info).map(|die| die.at).collect();
         if callee.with_origins(&callee_variables.info).any(|die| named.contains(&die.at)) {
             return true;

@@ -317,7 +317,7 @@ fn only(mut all: impl Iterator<Item = bool>) -> Option<usize> {
 
 /// The function with code that an entry means, which may be a declaration in another unit.
 pub(super) fn with_code(variables: &Variables, function: Die) -> Option<Die> {
-    if function.entry.has_attr(gimli::DW_AT_low_pc) || function.entry.has_attr(gimli::DW_AT_ranges) {
+    if variables.is_entered(&function) {
         return Some(function);
     }
     let info = &variables.info;
