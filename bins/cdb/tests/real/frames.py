@@ -52,12 +52,11 @@ def frames():
         while frame is not None and level < LIMIT:
             frame.select()
             function = frame.function()
+            kind = {gdb.INLINE_FRAME: "inline", gdb.TAILCALL_FRAME: "tail"}.get(frame.type(), "normal")
+            fact("FRAME", frame.pc(), kind, function.name if function else "?")
             # A frame that gdb makes up for a function that ended by a tail call has no registers, so no values.
-            if frame.type() != gdb.TAILCALL_FRAME:
-                kind = "inline" if frame.type() == gdb.INLINE_FRAME else "normal"
-                fact("FRAME", frame.pc(), kind, function.name if function else "?")
-                if function is not None:
-                    variables(frame)
+            if function is not None and kind != "tail":
+                variables(frame)
             frame, level = frame.older(), level + 1
 
 

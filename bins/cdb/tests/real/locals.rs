@@ -9,7 +9,7 @@ use std::time::Duration;
 use outpost_base::ProcessId;
 use outpost_engine::values::Value;
 use outpost_engine::{
-    BreakpointPlace, BreakpointRequest, Engine, EngineEvent, FrameKind, Leave, ProcessOrdinal, RunOptions,
+    BreakpointPlace, BreakpointRequest, Engine, EngineEvent, FrameKind, Leave, ProcessOrdinal, RunOptions, StackFrame,
     SystemOrdinal, Wait,
 };
 use outpost_remote::{Options, RemoteTarget};
@@ -20,6 +20,7 @@ use crate::compare::compare_variables;
 use crate::explained::{Explained, Tally};
 use crate::facts::VariableFacts;
 use crate::stacks::normal;
+use crate::transfers::is_seen;
 use crate::wait_for_state;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -35,7 +36,7 @@ pub(crate) struct Debugged {
 /// One frame as gdb sees it.
 pub(crate) struct Frame {
     pc: u64,
-    inlined: bool,
+    kind: FrameKind,
     function: String,
     variables: Vec<VariableFacts>,
 }
@@ -110,43 +111,70 @@ pub(crate) fn compare_stacks(
     for thread in threads {
         let (_, theirs) = theirs.iter().find(|(id, _)| *id == thread.id.0).unwrap();
         engine.select_thread(thread.ordinal).unwrap();
-        let ours = engine.stack(thread.ordinal, theirs.len() + 20).unwrap().frames;
-        if let Some(more) = theirs.get(ours.len()..).filter(|more| !more.is_empty()) {
-            let last = ours.last().map_or("", |frame| frame.function.as_str());
-            let how = format!("{stop} {:x}: the stack ends after {last}, gdb has {} more", thread.id.0, more.len());
-            match ["_start", "__clone3"].contains(&last) && more.iter().all(|frame| frame.function == "?") {
-                true => tally.explain(Explained::PastEntry, how),
-                false => tally.differences.push(how),
-            }
-        }
-        for (frame, wanted) in ours.iter().zip(theirs) {
-            let kinds = (frame.kind == FrameKind::Inline, wanted.inlined);
+        let ours = engine.stack(thread.ordinal, 2 * theirs.len() + 20).unwrap().frames;
+        let mut memory = engine.memory().unwrap();
+        let mut rest = &theirs[..];
+        let mut at = 0;
+        while let (Some(frame), Some((wanted, more))) = (ours.get(at), rest.split_first()) {
             let place = format!("{stop} {:x}, frame {:x} {}", thread.id.0, frame.index, frame.function);
-            if kinds.0 != kinds.1 || !kinds.0 && frame.instruction.0 != wanted.pc {
-                tally.differences.push(format!("{place}: gdb has {} at {:x}", wanted.function, wanted.pc));
+            let has = format!("{place}: gdb has {} at {:x}", wanted.function, wanted.pc);
+            if frame.is_tail_call {
+                // What was inlined into a function that ended by a tail call is one frame with it to gdb.
+                let is_of_same = |other: &&StackFrame| other.instruction == frame.instruction;
+                let rows = at..at + ours[at..].iter().take_while(is_of_same).count();
+                at = rows.end;
+                if wanted.kind == FrameKind::TailCall && wanted.pc == frame.instruction.0 {
+                    compare_names(&place, &frame.function, &wanted.function, tally);
+                    tally.frames += 1;
+                    rest = more;
+                    continue;
+                }
+                match is_seen(&mut memory, &ours, rows) {
+                    true => tally.explain(Explained::TailCall, has),
+                    false => tally.differences.push(has),
+                }
+                continue;
+            }
+            at += 1;
+            rest = more;
+            if frame.kind != wanted.kind || frame.is_physical() && frame.instruction.0 != wanted.pc {
+                tally.differences.push(has);
+                rest = &[];
                 break;
             }
             if wanted.function == "?" {
                 continue;
             }
-            let (name, theirs) = (normal(&frame.function), normal(&wanted.function));
-            let how = format!("{place}: gdb calls it {}", wanted.function);
-            match name == theirs {
-                true => {}
-                false if name.strip_suffix(&theirs).is_some_and(|scope| scope.ends_with("::")) => {
-                    tally.explain(Explained::LocalType, how);
-                }
-                false if is_alias(&name, &theirs) => tally.explain(Explained::Alias, how),
-                false => tally.differences.push(how),
-            }
+            compare_names(&place, &frame.function, &wanted.function, tally);
             tally.frames += 1;
             tally.distinct.insert((frame.instruction.0, frame.function.clone()));
             engine.select_frame(frame.index).unwrap();
             let ours: Vec<(String, Value)> =
                 engine.locals().unwrap().into_iter().map(|variable| (variable.name, variable.value)).collect();
-            let mut memory = engine.memory().unwrap();
             compare_variables(&place, &wanted.variables, &ours, &mut memory, tally);
         }
+        if !rest.is_empty() {
+            let last = ours.last().map_or("", |frame| frame.function.as_str());
+            let how = format!("{stop} {:x}: the stack ends after {last}, gdb has {} more", thread.id.0, rest.len());
+            match ["_start", "__clone3"].contains(&last) && rest.iter().all(|frame| frame.function == "?") {
+                true => tally.explain(Explained::PastEntry, how),
+                false => tally.differences.push(how),
+            }
+        }
+    }
+}
+
+/// Compares what a function is called.
+fn compare_names(place: &str, ours: &str, theirs: &str, tally: &mut Tally) {
+    let how = format!("{place}: gdb calls it {theirs}");
+    let (name, theirs) = (normal(ours), normal(theirs));
+    match name == theirs {
+        true => {}
+        false if name.strip_suffix(&theirs).is_some_and(|scope| scope.ends_with("::")) => {
+            tally.explain(Explained::LocalType, how);
+        }
+        false if is_alias(&name, &theirs) => tally.explain(Explained::Alias, how),
+        false => tally.differences.push(how),
     }
 }
 
@@ -185,7 +213,11 @@ pub(crate) fn parse(facts: &str) -> Threads {
         match words[0] {
             "FRAME" => frames.push(Frame {
                 pc: words[1].parse().unwrap(),
-                inlined: words[2] == "inline",
+                kind: match words[2] {
+                    "inline" => FrameKind::Inline,
+                    "tail" => FrameKind::TailCall,
+                    _ => FrameKind::Physical,
+                },
                 function: words[3].to_owned(),
                 variables: Vec::new(),
             }),

@@ -3,12 +3,25 @@
 use std::collections::BTreeMap;
 
 /// Names of functions, innermost first, inlined ones included.
-pub(crate) type Frames = Vec<String>;
+pub(crate) type Names = Vec<String>;
+
+/// One of our frames.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) function: String,
+    /// Whether it ended by a tail call.
+    pub(crate) is_tail_call: bool,
+}
+
+/// Our frames, innermost first. As gdb has it, what was inlined into a function that ended by a tail call is not apart, and
+/// gives it its name.
+pub(crate) type Frames = Vec<Frame>;
 
 /// By thread id, from `~*k`.
 pub(crate) fn of_cdb(output: &str) -> BTreeMap<u32, Frames> {
-    let mut stacks = BTreeMap::new();
+    let mut stacks: BTreeMap<u32, Frames> = BTreeMap::new();
     let mut current = None;
+    let mut inlined: Frames = Vec::new();
     for line in output.lines() {
         if let Some((_, ids)) = line.split_once("Id: ") {
             let thread = ids.split([' ', '.']).nth(1).and_then(|id| u32::from_str_radix(id, 16).ok());
@@ -17,10 +30,19 @@ pub(crate) fn of_cdb(output: &str) -> BTreeMap<u32, Frames> {
         }
         let mut columns = line.splitn(4, ' ').filter(|column| !column.is_empty());
         let Some(number) = columns.next().filter(|number| number.len() >= 2) else { continue };
-        let is_frame = u32::from_str_radix(number, 16).is_ok() && line.contains('`') || line.contains("(Inline");
+        let (is_inline, is_tail_call) = (line.contains("(Inline"), line.contains("(Tail Call)"));
+        let is_frame = u32::from_str_radix(number, 16).is_ok() && line.contains('`') || is_inline;
         let (Some(thread), true) = (current, is_frame) else { continue };
         let site = line.split_once("     ").map_or("", |(_, site)| site.trim());
-        stacks.entry(thread).or_insert_with(Vec::new).push(function_of_site(site));
+        inlined.push(Frame { function: function_of_site(site), is_tail_call });
+        if is_inline {
+            continue;
+        }
+        if is_tail_call {
+            let name = inlined.swap_remove(0).function;
+            inlined = vec![Frame { function: name, is_tail_call }];
+        }
+        stacks.entry(thread).or_default().append(&mut inlined);
     }
     stacks
 }
@@ -37,7 +59,7 @@ fn function_of_site(site: &str) -> String {
 }
 
 /// By thread id, from `thread apply all backtrace`.
-pub(crate) fn of_gdb(output: &str) -> BTreeMap<u32, Frames> {
+pub(crate) fn of_gdb(output: &str) -> BTreeMap<u32, Names> {
     let mut stacks = BTreeMap::new();
     let mut current = None;
     for line in output.lines() {

@@ -70,6 +70,7 @@ pub(crate) enum Explained {
     CName,
     Destroyed,
     PastEntry,
+    TailCall,
     Alias,
     NoAddress,
     ZeroFill,
@@ -152,6 +153,14 @@ impl Explained {
                 "Frames of no function after `_start`, where the kernel began, or `clone3`, where a thread did. gdb takes \
                  what is on the stack there for a return address, having been told to go past entry points. Recognised by: \
                  our last frame is one of these, and gdb knows no function for any of the further ones."
+            }
+            Explained::TailCall => {
+                "A function that ended by a tail call and that gdb has no frame for. gdb gives up where one of the tail calls \
+                 that may have followed is to a function whose name, of C++ or of a shared part of debug info (dwz), it \
+                 does not find a symbol for, or that has no debug info; such a function's image is another one, or it is \
+                 found by its entry. It does not read at all where tail calls of clang's are (`DW_AT_call_pc` in place of \
+                 `DW_AT_call_return_pc`). Recognised by: the instructions of the function itself and of the one outside it \
+                 are calls or jumps that lead to where they should."
             }
             Explained::Alias => {
                 "A function of the C library that has several names, `__clone3` and `clone3`, `memcpy` and `memmove` \
