@@ -190,9 +190,11 @@ impl Tracer {
         self.processes.values().filter(|process| process.space == space).map(|process| process.id).collect()
     }
 
-    /// One of them.
+    /// The one whose it is, as long as that lives. A child that borrows the memory, as vfork makes, may have a lower id, and what the
+    /// journal has under its name goes when it ends.
     pub(crate) fn process_in(&self, space: AddressSpaceId) -> Option<ProcessId> {
-        self.processes.values().find(|process| process.space == space).map(|process| process.id)
+        let processes = self.processes_in(space);
+        processes.into_iter().min_by_key(|process| u64::from(process.0) != space.0)
     }
 
     pub(crate) fn space_id_of(&self, tid: ThreadId) -> Option<AddressSpaceId> {
@@ -292,5 +294,40 @@ impl Tracer {
         thread.part = Part::Hold;
         let process = thread.process;
         self.reports.push_back(Report { process, thread: tid, reason, trace });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outpost_target::ProcessOrigin;
+
+    use super::*;
+    use crate::breakpoints::DebugRegisters;
+
+    /// Process ids wrap around: a child often has a lower one than its parent.
+    #[test]
+    fn a_space_is_its_owner_s_and_not_a_vfork_child_s() {
+        let mut tracer = Tracer::new(Box::new(crate::NoJournal)).unwrap();
+        let space = AddressSpaceId(900);
+        for (id, hidden) in [(300, true), (900, false), (1200, false)] {
+            let process = Process {
+                id: ProcessId(id),
+                space,
+                origin: ProcessOrigin::Child,
+                hidden,
+                leaving: false,
+                found: Found::Running,
+                only_looked_at: false,
+                debug: DebugRegisters::default(),
+                modules: Vec::new(),
+                inherited: None,
+            };
+            tracer.processes.insert(process.id, process);
+        }
+        assert_eq!(tracer.process_in(space), Some(ProcessId(900)));
+        tracer.processes.remove(&ProcessId(900));
+        assert_eq!(tracer.process_in(space), Some(ProcessId(300)));
+        // They are nobody's to let go.
+        tracer.processes.clear();
     }
 }
