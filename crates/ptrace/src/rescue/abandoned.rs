@@ -163,6 +163,8 @@ impl Remains {
             tries += 1;
             std::thread::sleep(RETRY);
         }
+        // This thread is to trace the process itself.
+        rescuer.give_up();
         Some(report)
     }
 }

@@ -228,8 +228,9 @@ impl Rescuer {
     /// Takes up processes that could not be put right before; `true` when none is left. To be called now and then.
     pub fn continue_rescue(&mut self) -> bool {
         for mut unfinished in std::mem::take(&mut self.unfinished) {
-            // While somebody has one of its threads, the others are left alone.
-            if unfinished.captives.are_awaited() || threads::is_traced(unfinished.process) {
+            // While somebody has one of its threads, or one sleeps, the others are left alone; those that stopped late go on.
+            let waits = unfinished.captives.are_awaited() || threads::is_traced(unfinished.process);
+            if waits && unfinished.captives.stopped_threads().is_empty() {
                 self.unfinished.push(unfinished);
                 continue;
             }
@@ -249,6 +250,11 @@ impl Rescuer {
             }
         }
         self.unfinished.is_empty()
+    }
+
+    /// Lets those go that are stopped yet, as they are.
+    fn give_up(&mut self) {
+        self.unfinished.iter_mut().for_each(|unfinished| unfinished.captives.let_go());
     }
 
     /// Puts bytes back in those of `processes` that have sites; gives the sites that could not be written.

@@ -181,7 +181,9 @@ pub(super) fn put_right(
     captives.rounds += 1;
     let retired = plan.remains.as_ref().map(|remains| remains.sites_in(process)).unwrap_or_default();
     let forced = plan.remains.as_ref().map_or(0, |remains| remains.forced_in(process));
-    captives.stopped_threads().into_iter().for_each(|thread| captives.bring_to_trap(thread));
+    captives.bring_all_to_traps();
+    // Whoever stops from here on is put right the next time.
+    let (known, are_all) = (captives.stopped_threads(), captives.awaited.is_empty() && !captives.are_held);
     let settled = captives.settled.clone();
     let journaled = |thread: u32| plan.threads.get(&ThreadId(thread)).copied().filter(|_| !settled.contains(&thread));
     for (thread, stop) in &mut captives.stopped {
@@ -217,15 +219,23 @@ pub(super) fn put_right(
                 captives.run_for(thread, Duration::ZERO);
             }
         }
-        taken = remains.take_away(process, captives, report);
+        match are_all {
+            true => taken = remains.take_away(process, captives, report),
+            false => report.lifelines_left += 1,
+        }
     }
-    let is_finished = captives.are_all_stopped()
+    let is_finished = are_all
+        && captives.awaited.is_empty()
         && match taken {
             Taken::Away | Taken::ToStay => true,
             Taken::Later => captives.rounds >= MAX_ROUNDS,
             Taken::Refused => captives.rounds >= MAX_REFUSALS,
         };
-    for (thread, stop) in std::mem::take(&mut captives.stopped) {
+    let (stopped, late) =
+        std::mem::take(&mut captives.stopped).into_iter().partition(|(thread, _)| known.contains(thread));
+    captives.stopped = late;
+    let stopped: BTreeMap<u32, Stop> = stopped;
+    for (thread, stop) in stopped {
         // Not before it has left our handler, whose return sets the mask.
         block_again(thread, forced, journaled(thread).is_some_and(|journaled| journaled.trap_unblocked));
         captives.settled.insert(thread);
@@ -440,7 +450,7 @@ impl Captives {
     }
 
     /// Lets all go that are stopped, as they are.
-    fn let_go(&mut self) {
+    pub(super) fn let_go(&mut self) {
         for (thread, stop) in std::mem::take(&mut self.stopped) {
             _ = ptrace::detach(thread, stop.signal);
         }
@@ -505,6 +515,15 @@ impl Captives {
         self.await_again(thread, before);
     }
 
+    fn bring_all_to_traps(&mut self) {
+        let mut seen = BTreeSet::new();
+        // Meanwhile others stop.
+        while let Some(thread) = self.stopped.keys().copied().find(|thread| !seen.contains(thread)) {
+            seen.insert(thread);
+            self.bring_to_trap(thread);
+        }
+    }
+
     /// A trap or fault that is pending already is delivered before the thread executes anything: it is let go on to that.
     fn bring_to_trap(&mut self, thread: u32) {
         let Some(before) = self.stopped.get(&thread).copied() else { return };
@@ -558,3 +577,7 @@ impl Captives {
         self.awaited.keys().map(|thread| ThreadId(*thread)).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "threads_tests.rs"]
+mod tests;
