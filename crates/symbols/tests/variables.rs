@@ -223,6 +223,36 @@ fn values_at_entry_through_tail_calls() {
     }
 }
 
+/// What the caller passed says nothing once tail calls have led back into a function.
+#[test]
+fn values_at_entry_of_functions_that_enter_themselves() {
+    const PROGRAM: &str = r#"
+        #define APART __attribute__((noinline))
+        int sink;
+        APART void stop(void) {
+            __asm__ volatile("" ::: "memory", "rdi", "rsi", "rdx", "rcx", "r8", "r9", "r10", "r11");
+            ++sink;
+        }
+        APART int odd(int number, int more);
+        APART int even(int number, int more) { sink += 7; return more ? odd(number * 31 % 17, more - 1) : sink; }
+        APART int odd(int number, int more) {
+            int next = number * 31 % 19;
+            stop();
+            sink += next;
+            return more ? even(next, more - 1) : sink;
+        }
+        APART int once(int number, int more) { stop(); sink += more; return even(more, 0); }
+        int main(int count, char **words) { return odd(count * 5, 3) == once(count * 7, 1); }"#;
+    let build = Build::source(Compiler::Gcc, "round", PROGRAM).flags("-g -O2");
+    let comparer = Comparer(Program::new(build.clone()));
+    let told = comparer.0.stops.iter().map(|stop| {
+        let function = &stop.frames[1].function;
+        (function.as_str(), comparer.integer(stop, function, "number"))
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [("odd", None), ("odd", None), ("once", Some(7))]);
+    assert_agrees(Comparer(Program::new(build)), "round", 5);
+}
+
 /// Which functions ended by tail calls is told where there is one way only, and where all ways begin or end alike.
 #[test]
 fn functions_that_ended_by_tail_calls() {

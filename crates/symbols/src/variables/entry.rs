@@ -7,7 +7,7 @@ use super::die::{Die, for_each_child};
 use super::expression::damaged;
 use super::function::is_same_function;
 use super::locate::Evaluator;
-use super::tail::{TailCall, TailFrame, only_tail_call, with_code};
+use super::tail::{TailCall, TailFrame, may_enter_itself, only_tail_call, with_code};
 use super::{CallerFrame, Variables};
 use crate::types::dwarf::attributes::Entry;
 use crate::{DieRef, DwarfReader, Unavailable};
@@ -56,6 +56,9 @@ impl Evaluator<'_> {
         let depth = self.depth.checked_sub(1).ok_or_else(|| missing("too many callers"))?;
         let callee = self.function.and_then(|die| Die::read(&self.variables.info, die));
         let callee = callee.ok_or_else(|| missing("no function"))?;
+        if may_enter_itself(self.variables, &callee) {
+            return Err(missing("the function may have entered itself by a tail call"));
+        }
         let entry = self.variables.entry_of(&callee).map(|entry| ImageOffset(entry).to_va(self.frame.load_bias()));
         let callee_variables = self.variables;
         let cfa = self.frame.cfa();

@@ -147,6 +147,32 @@ pub(super) fn only_tail_call(
     Some(TailCall { function: function.clone(), site: Die::read(&variables.info, at)?, lookup_address })
 }
 
+/// Whether a function may have been entered again, by tail calls that lead back to it, since its caller called it. As gdb
+/// does it, a tail call to a computed address may lead anywhere.
+pub(super) fn may_enter_itself(variables: &Variables, function: &Die) -> bool {
+    let mut known = vec![function.clone()];
+    let mut next = 0;
+    while let Some(here) = known.get(next).cloned() {
+        for site in variables.tail_sites(&here).iter() {
+            let Some(code) = site.code else {
+                if site.is_elsewhere {
+                    continue;
+                }
+                return true;
+            };
+            if code == function.at || known.len() >= FUNCTION_LIMIT {
+                return true;
+            }
+            if known.iter().all(|known| known.at != code) {
+                let Some(target) = Die::read(&variables.info, code) else { return true };
+                known.push(target);
+            }
+        }
+        next += 1;
+    }
+    false
+}
+
 fn origin_of(site: &Entry) -> Option<AttributeValue<crate::DwarfReader>> {
     site.attr_value(gimli::DW_AT_call_origin).or_else(|| site.attr_value(gimli::DW_AT_abstract_origin))
 }

@@ -62,6 +62,11 @@ fn may_be(gdb: &str, value: &Value) -> bool {
     }
 }
 
+/// Whether a value at entry is not told since the function may have been entered again by a tail call.
+fn is_entered_again(reason: &Unavailable) -> bool {
+    matches!(reason, Unavailable::EntryValue { why } if why.contains("entered itself"))
+}
+
 /// Whether gdb says of no part of a variable what it is.
 fn has_no_value(variable: &VariableFacts) -> bool {
     variable.parts.iter().all(|part| !matches!(part.fact, Fact::Integer(_) | Fact::Float(_)))
@@ -111,6 +116,10 @@ impl Comparison<'_> {
                 }
                 Err(_) if is_in_declared(value, &part.path, self.memory) => {
                     self.explained(Explained::OtherImage, &format!("gdb has {}", part.path));
+                    continue;
+                }
+                Err(reason) if is_entered_again(&reason) => {
+                    self.explained(Explained::EnteredAgain, &format!("gdb has {}", part.path));
                     continue;
                 }
                 Err(reason) => {
@@ -219,6 +228,7 @@ impl Comparison<'_> {
                         Unavailable::Register { dwarf } if !is_preserved(dwarf) => {
                             self.explained(Explained::Destroyed, &how);
                         }
+                        _ if is_entered_again(&reason) => self.explained(Explained::EnteredAgain, &how),
                         _ if self.is_behind_the_end(whole, part) => {
                             self.explained(Explained::BehindTheEnd, &how);
                         }
@@ -236,6 +246,7 @@ impl Comparison<'_> {
                         &format!("{what}: gdb {expected}, we: register {dwarf} is unknown"),
                     );
                 }
+                Err(reason) if is_entered_again(&reason) => self.explained(Explained::EnteredAgain, &what),
                 Err(reason) => self.differs(&what, reason.to_string()),
             },
             Fact::Gone(why) => {

@@ -68,6 +68,7 @@ pub(crate) enum Explained {
     OriginOfOrigin,
     ComputedTarget,
     CName,
+    EnteredAgain,
     Destroyed,
     PastEntry,
     TailCall,
@@ -140,6 +141,12 @@ impl Explained {
                  from its declaration, with the types of parameters as C++ spells them, and finds no such symbol: \"Cannot \
                  find function \"usleep(__useconds_t)\" for a call site target\". We take the name as it is declared. \
                  Recognised by: that message."
+            }
+            Explained::EnteredAgain => {
+                "A value at entry that only gdb has, of a function that tail calls lead back to: what its caller passed need not \
+                 be what it was entered with last. gdb looks for such a way, too, but leaves out the tail calls of a function \
+                 whose list of calls is not said to be complete (`DW_AT_call_all_calls`). Recognised by: we say that this is \
+                 the reason."
             }
             Explained::Destroyed => {
                 "A variable of a caller is in a register that calls need not preserve (System V ABI, 3.2.1), by a location \
