@@ -64,6 +64,7 @@ fn damaged_debug_info() {
         Build::fixture("values.c").with(Compiler::Gcc).flags("-g -O2 -gdwarf-5 -lm"),
         Build::fixture("values.c").with(Compiler::Gcc).flags("-g -O3 -gdwarf-4 -fdebug-types-section -lm"),
         Build::fixture("values.c").with(Compiler::Clang).flags("-g -O2 -gdwarf-4 -lm"),
+        Build::fixture("tail_calls.c").with(Compiler::Gcc).flags("-g -O2"),
     ];
     for (number, build) in builds.iter().enumerate() {
         let program = std::fs::read(build.path()).expect("is readable");

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use outpost_base::{ImageOffset, LoadBias, MemoryReader, RegisterValue, Va};
 
+use super::die::Die;
 use super::expression::{DETACHED, ExpressionContext, evaluate};
-use super::{CallerFrame, FrameContext, Variables};
+use super::tail::may_enter_itself;
+use super::{CallerFrame, FrameContext, TailCallee, Variables};
 use crate::debug_info::die_ranges;
 use crate::types::dwarf::type_id;
 use crate::{
@@ -39,7 +41,9 @@ pub(crate) fn ask_debug_info(info: Arc<DebugInfo>) {
         }
     }
     black_box((types.named("node"), types.named("a::b<c>::d")));
-    for at in addresses(&info).into_iter().take(MAX_ASKED) {
+    let places: Vec<u64> = addresses(&info).into_iter().take(MAX_ASKED).collect();
+    for (&at, &called) in places.iter().zip(places.iter().rev()) {
+        ask_tail_calls(&variables, ImageOffset(at), ImageOffset(called));
         let mut frame = NoiseFrame::new(&variables, at);
         for activation in variables.activations_at(ImageOffset(at)) {
             for variable in activation.scopes.iter().flat_map(|scope| &scope.variables).take(MAX_ASKED) {
@@ -88,6 +92,20 @@ pub fn fuzz_expression(data: &[u8]) {
     for initial in [None, Some(0x7000)] {
         let expression = gimli::Expression(gimli::EndianSlice::new(data, gimli::LittleEndian));
         black_box(evaluate(expression, DETACHED, initial, &mut Everything(Noise)).is_ok());
+    }
+}
+
+/// Asks by which tail calls each call of the function at `at` may have led to the one at `called`.
+fn ask_tail_calls(variables: &Variables, at: ImageOffset, called: ImageOffset) {
+    let function = variables.function_at(at).and_then(|die| Die::read(&variables.info, die));
+    let Some(function) = function else { return };
+    black_box(may_enter_itself(variables, &function));
+    for site in variables.call_sites(&function).iter().take(MAX_ASKED / 10) {
+        for known in [Some(variables), None] {
+            let mut is_named = |name: &str| name.len().is_multiple_of(2);
+            let mut callee = TailCallee { variables: known, at: called, is_named: &mut is_named };
+            black_box(variables.tail_calls(ImageOffset(site.return_address), &mut callee));
+        }
     }
 }
 

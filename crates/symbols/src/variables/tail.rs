@@ -184,6 +184,12 @@ struct Callee<'a> {
 }
 
 impl Callee<'_> {
+    /// The function if it belongs to the image of `variables`.
+    fn code_in(&self, variables: &Variables) -> Option<DieRef> {
+        let (own, function) = self.function.as_ref()?;
+        Arc::ptr_eq(&own.info, &variables.info).then_some(function.at)
+    }
+
     /// Whether a call that names `target` in the image of `variables` calls it.
     fn is(&mut self, variables: &Variables, target: &Die) -> bool {
         if let Some((own, function)) = &self.function {
@@ -242,8 +248,13 @@ impl Ways {
             let (function, in_callee_image) = (function.clone(), *in_callee_image);
             let here = if in_callee_image { other? } else { variables };
             for &site in here.tail_sites(&function).iter() {
-                let target = Die::read(&here.info, site.target?)?;
-                if callee.is(here, &target) {
+                let target = site.target?;
+                let target = || Die::read(&here.info, target);
+                let is_callee = match (site.code, callee.code_in(here)) {
+                    (Some(code), Some(own)) => code == own,
+                    _ => callee.is(here, &target()?),
+                };
+                if is_callee {
                     found.ways.push(Way { from: next, to: None, site });
                     continue;
                 }
@@ -252,7 +263,7 @@ impl Ways {
                     // It is here, but which of several.
                     None if !site.is_elsewhere => return None,
                     None if in_callee_image => continue,
-                    None => match elsewhere(symbol(here, &target)) {
+                    None => match elsewhere(symbol(here, &target()?)) {
                         Some(function) => Known { function, in_callee_image: true },
                         // What is of a third image is not meant: the callee would have its name.
                         None => continue,
