@@ -26,7 +26,8 @@ pub use compile::{CompileError, compile};
 pub use error::ExprError;
 pub use eval::{Evaluated, evaluate, evaluate_addresses, evaluate_number, evaluate_value, number_value, untyped};
 pub(crate) use eval::{
-    arithmetic, assign_value, builtin, cast, element_of, member_of, resolve, text_value, truth, unary,
+    arithmetic, assign_value, builtin, cast, element_of, member_of, resolve, snapshot, stepped, text_value, truth,
+    unary,
 };
 pub(crate) use frame::EngineScope;
 pub use frame::ExprOptions;

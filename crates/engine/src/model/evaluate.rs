@@ -10,7 +10,7 @@ use super::sequence::Function;
 use super::{KEPT_DEPTH, Model, Names, Object, Part};
 use crate::expr::{
     Cpp, CppBinary, CppUnary, Expr, ExprError, Lookup, Name, Scope, arithmetic, assign_value, cast, element_of,
-    evaluate_value, member_of, resolve, text_value, unary,
+    evaluate_value, member_of, resolve, snapshot, stepped, text_value, unary,
 };
 
 /// What the debugger's own objects begin with.
@@ -81,7 +81,9 @@ impl Model<'_> {
                 self.evaluate(if holds { chosen } else { other }, names)
             }
             Cpp::Binary(operator, left, right) => self.binary(*operator, left, right, names),
-            Cpp::Unary(CppUnary::Increment | CppUnary::Decrement, _) | Cpp::PostStep(..) => Err(changes("++")),
+            Cpp::Unary(CppUnary::Increment, operand) => self.step(operand, 1, names).map(|(_, now)| now),
+            Cpp::Unary(CppUnary::Decrement, operand) => self.step(operand, -1, names).map(|(_, now)| now),
+            Cpp::PostStep(step, operand) => self.step(operand, *step, names).map(|(before, _)| before),
             Cpp::Unary(operator, operand) => {
                 let value = self.evaluate(operand, names)?;
                 let value = value.into_value("operator")?;
@@ -133,6 +135,18 @@ impl Model<'_> {
         let target = self.evaluate(to, names)?.into_value("=")?;
         let source = self.evaluate(from, names)?.into_value("=")?;
         assign_value(operator, &target, &source, &mut self.scope()).map(Object::Value)
+    }
+
+    /// `++` and `--` of a value of the debuggee, which was found through objects: what it was, and what it is now.
+    fn step(&mut self, operand: &Cpp, step: i8, names: &Names) -> Result<(Object, Object), ExprError> {
+        if !names.0.is_empty() {
+            return Err(changes(if step > 0 { "++" } else { "--" }));
+        }
+        let target = self.evaluate(operand, names)?.into_value("++")?;
+        let mut scope = self.scope();
+        let before = snapshot(&target, &mut scope)?;
+        let now = stepped(&target, step, &mut scope)?;
+        Ok((Object::Value(before), Object::Value(now)))
     }
 
     /// What a function gives for arguments.
@@ -433,7 +447,7 @@ fn no_element(key: &str, of: &Object) -> ExprError {
 }
 
 fn changes(what: &str) -> ExprError {
-    unsupported(what, "functions change nothing, and objects are changed by '='")
+    unsupported(what, "functions change nothing")
 }
 
 fn not_a_function(kind: &str) -> ExprError {

@@ -93,6 +93,12 @@ impl Value {
         Value::new(value_type, ValueLocation::Address(at), Contents::Memory(at))
     }
 
+    /// A bit of the byte at `at`, counted from its least significant one, as a value.
+    pub(crate) fn bit_in_memory(value_type: Type, at: Va, bit: u64) -> Value {
+        let bits = BitField { offset: bit, size: 1 };
+        Value { bits: Some(bits), ..Value::in_memory(value_type, at) }
+    }
+
     /// A value whose bytes are known and have no place.
     pub fn from_bytes(value_type: Type, bytes: Vec<u8>) -> Value {
         let known = KnownBytes { bytes: bytes.clone(), ..KnownBytes::default() };

@@ -1,11 +1,14 @@
 //! Changes of variables: `=`, `+=` and their kind, `++` and `--`.
 
-use outpost_symbols::{Scalar, Store, Unavailable, Value};
+use outpost_symbols::{Scalar, Store, Unavailable, Value, View, ViewLimits};
 
 use super::cpp::{evaluate, promoted};
 use super::number::{Number, apply};
 use super::unavailable;
 use crate::expr::{Cpp, CppBinary, ExprError, Scope};
+
+/// Objects in objects that are looked through for what they wrap.
+const WRAPPERS: usize = 4;
 
 pub(super) fn assign(
     operator: Option<CppBinary>,
@@ -21,13 +24,33 @@ pub(super) fn assign(
     assign_value(operator, &target, &source, scope)
 }
 
-/// Gives a variable the value of another, or what an operator makes of both.
+/// Gives a variable the value of another, or what an operator makes of both. What is wrapped in an object (an optional, a
+/// variant, an atomic) takes what is no object itself.
 pub(crate) fn assign_value(
     operator: Option<CppBinary>,
     target: &Value,
     source: &Value,
     scope: &mut dyn Scope,
 ) -> Result<Value, ExprError> {
+    let mut target = target.clone();
+    for _ in 0..WRAPPERS {
+        if !target.value_type().is_aggregate() || source.value_type().is_aggregate() {
+            break;
+        }
+        let mut seen = None;
+        scope.in_batches(&mut |memory| {
+            seen = target.view(&ViewLimits { count: 0, text: 0, ..ViewLimits::default() }, memory)
+        });
+        target = match seen {
+            Some(Ok(View::Wrapped(inner))) => inner,
+            Some(Ok(View::Empty(state))) => {
+                let reason = format!("the left side is {state}, and its own code alone can put something into it");
+                return Err(ExprError::Assign { reason });
+            }
+            _ => break,
+        };
+    }
+    let target = &target;
     if target.value_type().is_aggregate() {
         let bytes = source.bytes(scope.memory()).map_err(|reason| unavailable("=", reason))?;
         let (Some(at), Some(size)) = (target.address(), target.value_type().size()) else {
@@ -48,7 +71,7 @@ pub(crate) fn assign_value(
 }
 
 /// `++` and `--`: changes the value and gives it as it is then.
-pub(super) fn stepped(target: &Value, step: i8, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+pub(crate) fn stepped(target: &Value, step: i8, scope: &mut dyn Scope) -> Result<Value, ExprError> {
     let one = Number::Integer { value: i128::from(step), size: 4, signed: true };
     let result = apply(CppBinary::Add, promoted(target, scope)?, one)?;
     store(target, &result, scope)
@@ -76,7 +99,14 @@ fn store(target: &Value, to: &Number, scope: &mut dyn Scope) -> Result<Value, Ex
 }
 
 /// The value as it is now, whatever becomes of its place.
-pub(super) fn snapshot(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
-    let bytes = value.bytes(scope.memory()).map_err(|reason| unavailable("value", reason))?;
+pub(crate) fn snapshot(value: &Value, scope: &mut dyn Scope) -> Result<Value, ExprError> {
+    let mut bytes = value.bytes(scope.memory()).map_err(|reason| unavailable("value", reason))?;
+    // Of a bit field these are as many as it needs, and not those of its type.
+    if value.bit_field().is_some()
+        && let Some(size) = value.value_type().size()
+    {
+        let scalar = value.scalar(scope.memory()).map_err(|reason| unavailable("value", reason))?;
+        bytes = scalar.encode(value.value_type(), size as usize).unwrap_or(bytes);
+    }
     Ok(Value::from_bytes(value.value_type().clone(), bytes))
 }

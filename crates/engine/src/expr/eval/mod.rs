@@ -11,7 +11,7 @@ mod types;
 use outpost_base::Va;
 use outpost_symbols::{TypeTable, Unavailable, Value};
 
-pub(crate) use assign::assign_value;
+pub(crate) use assign::{assign_value, snapshot, stepped};
 pub(crate) use cpp::{arithmetic, cast, element_of, member_of, truth, unary};
 pub(super) use number::integer_type;
 pub(crate) use texts::text_value;

@@ -23,8 +23,8 @@ pub(super) fn bits(
     for index in limits.start..end {
         let bit = first + index;
         let at = at + bit / 8;
-        let byte = memory.read_uint(at, 1).ok_or(Unavailable::Memory { at })?;
-        items.push(Value::from_bytes(element.clone(), vec![(byte >> (bit % 8) & 1) as u8]));
+        memory.read_uint(at, 1).ok_or(Unavailable::Memory { at })?;
+        items.push(Value::bit_in_memory(element.clone(), at, bit % 8));
     }
     Ok(View::Sequence { items, length })
 }
