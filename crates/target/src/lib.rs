@@ -16,6 +16,7 @@ pub mod condition;
 mod error;
 mod event;
 pub mod fake;
+mod file_locks;
 mod info;
 pub mod jump_data;
 pub mod link_map;
@@ -35,6 +36,7 @@ pub use event::{
     Event, ExitStatus, MemoryBlock, Output, OutputStream, SigInfo, StepOutcome, StopBundle, StopGeneration, StopReason,
     StopRecord, TraceStep,
 };
+pub use file_locks::{FileIdentity, FileLock, FileLockKind};
 pub use info::{
     HandleInfo, ModuleInfo, ProcessInfo, ProcessOrigin, Region, RegionUsage, TargetInfo, TargetKind, ThreadInfo,
     ThreadRunState, ThreadTimes,

@@ -7,9 +7,9 @@ use std::time::Duration;
 use outpost_base::{AddressSpaceId, ProcessId, RegisterContext, ThreadId, Va, VaRange};
 
 use crate::{
-    AttachMode, BreakpointChange, BreakpointState, CreateSpec, DirectoryEntry, Event, FileId, HandleInfo, ModuleInfo,
-    OsProcess, Plan, ProcessInfo, ProcessQuery, Region, ServerSession, SigInfo, StopBundle, TargetError, TargetInfo,
-    ThreadInfo, ThreadTimes,
+    AttachMode, BreakpointChange, BreakpointState, CreateSpec, DirectoryEntry, Event, FileId, FileIdentity, FileLock,
+    HandleInfo, ModuleInfo, OsProcess, Plan, ProcessInfo, ProcessQuery, Region, ServerSession, SigInfo, StopBundle,
+    TargetError, TargetInfo, ThreadInfo, ThreadTimes, file_locks,
 };
 
 /// One range of a scatter read.
@@ -374,6 +374,34 @@ pub trait Os {
     /// Open files of a process.
     fn handles(&mut self, process: ProcessId) -> Result<Vec<HandleInfo>, TargetError>;
 
+    /// Locks of files that the machine knows of, held and waited for, those of other pid namespaces left out (proc_locks(5)).
+    ///
+    /// # Errors
+    /// As [`Os::open_file`].
+    fn file_locks(&mut self) -> Result<Vec<FileLock>, TargetError> {
+        Ok(file_locks::parse(&whole_file(self, None, "/proc/locks")?))
+    }
+
+    /// Which file a descriptor of a process leads to; `None` if the system does not tell (Linux before 5.14).
+    ///
+    /// # Errors
+    /// As [`Os::open_file`].
+    fn file_identity(&mut self, process: ProcessId, descriptor: u32) -> Result<Option<FileIdentity>, TargetError> {
+        let info = whole_file(self, Some(process), &format!("/proc/self/fdinfo/{descriptor}"))?;
+        let Some((inode, mount)) = file_locks::parse_descriptor(&info) else { return Ok(None) };
+        let mounts = whole_file(self, Some(process), "/proc/self/mountinfo")?;
+        Ok(file_locks::parse_device(&mounts, mount).map(|device| FileIdentity { device, inode }))
+    }
+
+    /// The system call that the first thread of a process is blocked in, its number and arguments; `None` if it runs
+    /// (proc_pid_syscall(5)). The process need not be debugged.
+    ///
+    /// # Errors
+    /// As [`Os::open_file`]; the system wants the rights of a tracer for that.
+    fn blocked_call(&mut self, process: ProcessId) -> Result<Option<(u64, [u64; 6])>, TargetError> {
+        Ok(blocked_call(&whole_file(self, Some(process), "/proc/self/syscall")?))
+    }
+
     /// Sends bytes to a created process's standard input; an empty slice closes it.
     fn write_stdin(&mut self, process: ProcessId, bytes: &[u8]) -> Result<(), TargetError>;
 
@@ -399,5 +427,37 @@ pub trait Os {
     /// [`TargetError::Unsupported`] where there is no server, or one that does not tell.
     fn sessions(&mut self) -> Result<Vec<ServerSession>, TargetError> {
         Err(TargetError::Unsupported { operation: "listing sessions", reason: "this target has no server".into() })
+    }
+}
+
+/// A small file of the machine as text.
+fn whole_file(os: &mut (impl Os + ?Sized), process: Option<ProcessId>, path: &str) -> Result<String, TargetError> {
+    let (file, len) = os.open_file(process, path)?;
+    let answer = os.read_file(file, &[(0, len)]);
+    os.close_file(file)?;
+    Ok(String::from_utf8_lossy(&answer?.concat()).into_owned())
+}
+
+/// `73 0x4 0x2 0x0 0x0 0x0 0x0 0x7fff92ef5e68 0x7f4a16d16897`, or `running`, or `-1` and two addresses.
+fn blocked_call(text: &str) -> Option<(u64, [u64; 6])> {
+    let mut words = text.split_whitespace();
+    let number = words.next()?.parse().ok()?;
+    let mut arguments = [0; 6];
+    for slot in &mut arguments {
+        *slot = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
+    }
+    Some((number, arguments))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blocked_call_has_a_number_and_six_arguments() {
+        let flock = "73 0x4 0x2 0x0 0x7f4a165bf1d8 0x0 0x0 0x7fff92ef5e68 0x7f4a16d16897\n";
+        assert_eq!(blocked_call(flock), Some((73, [4, 2, 0, 0x7f4a_165b_f1d8, 0, 0])));
+        assert_eq!(blocked_call("running\n"), None);
+        assert_eq!(blocked_call("-1 0x7fff92ef5e68 0x7f4a16d16897\n"), None);
     }
 }

@@ -3,12 +3,13 @@
 use outpost_engine::target::ThreadTimes;
 use outpost_engine::triage::{
     AccessKind, AddressNote, Analysis, FaultAccess, FaultClass, Hang, HangClass, Lock, LockKind, OriginStep,
-    ProcessBlock, ProgramMessage, Recursion, SignalWords, ThreadBlock, ThreadWait, WaitedFile, Waiting,
+    OtherProcess, ProcessBlock, ProcessPart, ProgramMessage, Recursion, SignalWords, ThreadBlock, ThreadWait,
+    WaitedFile, Waiting,
 };
 
 use super::{Json, Value, fields, json, names, object, word};
 
-names!(FaultClass, HangClass, LockKind, AccessKind);
+names!(FaultClass, HangClass, LockKind, ProcessPart, AccessKind);
 fields!(SignalWords { name, code, meaning });
 fields!(FaultAccess { kind, address, size, expression });
 fields!(OriginStep { at, text });
@@ -16,7 +17,8 @@ fields!(ProgramMessage { source, text, place });
 fields!(Recursion { cycle, bytes_per_round, rounds });
 fields!(Lock { at, kind, name, state, owner });
 fields!(WaitedFile { number, handle, other_end });
-fields!(ThreadWait { thread, id, name, waiting, stack, own, is_timed });
+fields!(OtherProcess { process, name, part, waiting, is_single });
+fields!(ThreadWait { thread, id, name, waiting, stack, own, is_timed, others, leads_back });
 fields!(ThreadTimes { id, start_time_us, user_time_us, system_time_us });
 fields!(Hang { process_id, class, cause, threads, involved, blamed, bucket, times });
 fields!(Analysis {

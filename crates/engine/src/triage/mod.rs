@@ -40,7 +40,7 @@ pub use heap::{Arena, Chunk, ChunkState, ChunkTotal, FreeList, Heap, HeapProblem
 pub use heap_verdict::HeapFinding;
 pub use tasks::{AwaitFrame, Task, TaskState};
 pub use unique::StackGroup;
-pub use waits::{Hang, HangClass, Lock, LockKind, ThreadWait, WaitedFile, Waiting};
+pub use waits::{Hang, HangClass, Lock, LockKind, OtherProcess, ProcessPart, ThreadWait, WaitedFile, Waiting};
 
 /// What an access does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,6 +21,8 @@ pub enum HangClass {
     OrphanedLock,
     /// Every thread waits to be woken by another.
     NobodyWakes,
+    /// Processes wait for one another in a circle.
+    ProcessDeadlock,
     /// A lock is held by a thread that does something else.
     LockWait,
     /// A thread runs all the time.
@@ -43,6 +45,7 @@ impl HangClass {
             HangClass::SelfDeadlock => "SELF_DEADLOCK",
             HangClass::OrphanedLock => "ORPHANED_LOCK",
             HangClass::NobodyWakes => "NOBODY_WAKES",
+            HangClass::ProcessDeadlock => "PROCESS_DEADLOCK",
             HangClass::LockWait => "LOCK_WAIT",
             HangClass::Spinning => "SPINNING",
             HangClass::Stopped => "STOPPED",
@@ -229,6 +232,10 @@ fn classify(
     if let Some(orphan) = all().find(|at| is_orphaned(threads, &threads[*at])) {
         return (HangClass::OrphanedLock, vec![orphan]);
     }
+    if let Some(at) = all().find(|at| threads[*at].leads_back && !threads[*at].is_timed) {
+        let is_own = threads[at].others.is_empty();
+        return (if is_own { HangClass::SelfDeadlock } else { HangClass::ProcessDeadlock }, vec![at]);
+    }
     // The longest queue for one lock, by where it ends.
     let locked = all().filter(|at| matches!(threads[*at].waiting, Waiting::Lock(_)));
     let chains: Vec<Vec<usize>> = locked.map(|at| chain_from(threads, at)).collect();
@@ -319,10 +326,23 @@ fn cause_of(
         _ => String::new(),
     };
     let sentence = |wait: &&ThreadWait| format!("{} {}{}{}", thread_words(wait), wait.waiting, held(wait), state(wait));
+    let sentence = |wait: &&ThreadWait| {
+        let others: Vec<String> = wait.others.iter().map(|other| format!("; {}", other.words())).collect();
+        let back = match wait.others.last().map(|last| last.part) {
+            _ if !wait.leads_back => "",
+            None => ", which it has locked itself, through another descriptor",
+            Some(_) => ", for which it needs this process",
+        };
+        format!("{}{}{back}", sentence(wait), others.concat())
+    };
     let joined = || members.iter().map(sentence).collect::<Vec<_>>().join("; ");
     match class {
         HangClass::SelfDeadlock => joined(),
         HangClass::Deadlock => format!("{}: a deadlock of 0n{} threads", joined(), members.len()),
+        HangClass::ProcessDeadlock => {
+            let others: usize = members.iter().map(|wait| wait.others.len()).sum();
+            format!("{}: a deadlock of 0n{} processes", joined(), others + 1)
+        }
         HangClass::OrphanedLock => {
             let owner = members.first().and_then(|wait| match &wait.waiting {
                 Waiting::Lock(lock) => lock.owner,
@@ -371,6 +391,8 @@ mod tests {
             stack: ThreadStack { thread, frames: Vec::new(), problem: String::new() },
             own: None,
             is_timed: false,
+            others: Vec::new(),
+            leads_back: false,
         }
     }
 

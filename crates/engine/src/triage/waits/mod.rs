@@ -6,6 +6,7 @@
 mod futex;
 mod hang;
 mod holder;
+mod processes;
 mod system_call;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use crate::stack::PhysicalStack;
 use crate::{Engine, EngineError, StackFrame, ThreadOrdinal, ThreadStack};
 
 pub use hang::{Hang, HangClass};
+pub use processes::{OtherProcess, ProcessPart};
 use system_call::SystemCall;
 
 /// Read, write or both, of open(2)'s flags.
@@ -148,6 +150,10 @@ pub struct ThreadWait {
     pub own: Option<usize>,
     /// Whether the wait ends by itself after a time.
     pub is_timed: bool,
+    /// Other processes that keep it waiting, each the one before it.
+    pub others: Vec<OtherProcess>,
+    /// The last of them waits for this process, or this one for itself, and no thread of any of them does anything else.
+    pub leads_back: bool,
 }
 
 impl ThreadWait {
@@ -194,6 +200,8 @@ impl Engine {
         };
         let calls: Vec<Option<SystemCall>> =
             registers.iter().map(|registers| system_call::blocked_in(registers.as_ref().ok()?, code_before)).collect();
+        let mut memory = self.memory()?;
+        let wanted: Vec<_> = calls.iter().map(|call| call.as_ref()?.wanted_lock(&mut memory)).collect();
         let words: Vec<VaRange> = calls
             .iter()
             .flatten()
@@ -227,9 +235,12 @@ impl Engine {
                 stack,
                 own,
                 is_timed,
+                others: Vec::new(),
+                leads_back: false,
             });
         }
         self.name_files(&mut waits);
+        self.find_other_processes(&mut waits, &wanted);
         self.find_holders(&mut waits)?;
         self.select_thread(before.0)?;
         self.select_frame(before.1)?;

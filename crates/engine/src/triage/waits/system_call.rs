@@ -1,6 +1,7 @@
 //! The system call that a thread is blocked in, by its registers.
 
 use outpost_base::{MemoryReader, RegisterContext, Va};
+use outpost_target::FileLockKind;
 
 use super::{WaitedFile, Waiting};
 use crate::syscall_name;
@@ -47,7 +48,7 @@ pub(super) fn blocked_in(registers: &RegisterContext, code_before: impl Fn(Va) -
     for (slot, name) in arguments.iter_mut().zip(["rdi", "rsi", "rdx", "r10", "r8", "r9"]) {
         *slot = value(name)?;
     }
-    Some(SystemCall { name: syscall_name(number).unwrap_or("an unknown system call"), arguments })
+    Some(SystemCall::new(number, arguments))
 }
 
 /// The number of a call that may be restarted, by the last `mov eax, NUMBER` before it.
@@ -59,7 +60,63 @@ fn number_in(code: &[u8]) -> Option<u64> {
     })
 }
 
+/// A lock of a file that a call wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WantedLock {
+    pub(super) kind: FileLockKind,
+    pub(super) is_exclusive: bool,
+    /// Of fcntl(2): `l_whence`, `l_start`, `l_len`.
+    range: (u16, i64, i64),
+}
+
+impl WantedLock {
+    /// First and last byte of the range, by the descriptor's position; the widest it can be where the file's length decides.
+    pub(super) fn range(&self, position: u64) -> (u64, Option<u64>) {
+        // SEEK_SET, SEEK_CUR (lseek(2)).
+        let (whence, start, len) = self.range;
+        let from = match whence {
+            0 => start,
+            1 => (position as i64).saturating_add(start),
+            _ => return (0, None),
+        };
+        match len {
+            0 => (from.max(0) as u64, None),
+            1.. => (from.max(0) as u64, Some(from.saturating_add(len - 1).max(0) as u64)),
+            _ => (from.saturating_add(len).max(0) as u64, Some((from - 1).max(0) as u64)),
+        }
+    }
+}
+
 impl SystemCall {
+    /// The call of this number.
+    pub(super) fn new(number: u64, arguments: [u64; 6]) -> SystemCall {
+        SystemCall { name: syscall_name(number).unwrap_or("an unknown system call"), arguments }
+    }
+
+    /// The lock of a file that it waits for (flock(2), fcntl(2)), if it is such a call.
+    pub(super) fn wanted_lock(&self, memory: &mut dyn MemoryReader) -> Option<WantedLock> {
+        // LOCK_EX; F_SETLKW, F_OFD_SETLKW; F_WRLCK.
+        const EXCLUSIVE: u64 = 2;
+        const WAIT: u64 = 7;
+        const WAIT_OF_DESCRIPTION: u64 = 38;
+        const WRITE: u16 = 1;
+        let [_, operation, at, ..] = self.arguments;
+        let kind = match (self.name, operation) {
+            ("flock", _) => {
+                let is_exclusive = operation & EXCLUSIVE != 0;
+                return Some(WantedLock { kind: FileLockKind::Whole, is_exclusive, range: (0, 0, 0) });
+            }
+            ("fcntl", WAIT) => FileLockKind::Record,
+            ("fcntl", WAIT_OF_DESCRIPTION) => FileLockKind::Description,
+            _ => return None,
+        };
+        // struct flock: l_type, l_whence, l_start, l_len.
+        let mut word = |offset: u64, len: usize| memory.read_uint(Va(at.checked_add(offset)?), len);
+        let is_exclusive = word(0, 2)? as u16 == WRITE;
+        let range = (word(2, 2)? as u16, word(8, 8)? as i64, word(16, 8)? as i64);
+        Some(WantedLock { kind, is_exclusive, range })
+    }
+
     /// The word that is waited on, if it is futex(2).
     pub(super) fn futex(&self) -> Option<Va> {
         let waits = self.name == "futex" && FUTEX_WAITS.contains(&(self.arguments[1] & FUTEX_COMMAND));
@@ -155,6 +212,35 @@ mod tests {
         check(61, &[u64::MAX, 0, 0, 0], "waits for a child process");
         check(230, &[0, 0, 0, 0], "sleeps");
         check(34, &[0, 0, 0, 0], "waits for a signal");
+    }
+
+    #[test]
+    fn calls_say_which_lock_of_a_file_they_want() {
+        let lock = |kind: u16, whence: u16, start: i64, len: i64| {
+            let fields = [kind.to_le_bytes(), whence.to_le_bytes(), [0; 2], [0; 2]].concat();
+            [fields, start.to_le_bytes().to_vec(), len.to_le_bytes().to_vec()].concat()
+        };
+        let wanted = |number: u64, operation: u64, record: &[u8]| {
+            let mut read = |at: Va, buf: &mut [u8]| {
+                let rest = record.get((at.0 - 0x1000) as usize..).unwrap_or_default();
+                let count = buf.len().min(rest.len());
+                buf[..count].copy_from_slice(&rest[..count]);
+                count
+            };
+            let call = call(number, -512, &[3, operation, 0x1000, 0]).unwrap();
+            let wanted = call.wanted_lock(&mut Reader(&mut read))?;
+            Some((wanted.kind, wanted.is_exclusive, wanted.range(50)))
+        };
+        let (flock, fcntl) = (73, 72);
+        assert_eq!(wanted(flock, 1, &[]), Some((FileLockKind::Whole, false, (0, None))));
+        assert_eq!(wanted(flock, 2, &[]), Some((FileLockKind::Whole, true, (0, None))));
+        assert_eq!(wanted(fcntl, 7, &lock(1, 0, 10, 5)), Some((FileLockKind::Record, true, (10, Some(14)))));
+        assert_eq!(wanted(fcntl, 7, &lock(0, 1, 10, 0)), Some((FileLockKind::Record, false, (60, None))));
+        assert_eq!(wanted(fcntl, 38, &lock(1, 0, 10, -4)), Some((FileLockKind::Description, true, (6, Some(9)))));
+        // From the end of the file: it may be any.
+        assert_eq!(wanted(fcntl, 38, &lock(1, 2, -8, 8)), Some((FileLockKind::Description, true, (0, None))));
+        assert_eq!(wanted(fcntl, 3, &lock(1, 0, 0, 0)), None, "it gets flags");
+        assert_eq!(wanted(fcntl, 7, &[]), None, "its lock cannot be read");
     }
 
     struct Reader<'a>(&'a mut dyn FnMut(Va, &mut [u8]) -> usize);
