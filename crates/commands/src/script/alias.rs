@@ -8,7 +8,7 @@
 //! | `${/d:name}` | 1 if there is one, else 0 |
 //! | `${/n:name}` | its name, if there is one; else as it stands |
 //! | `${/v:name}` | stays as it is, for commands that name an alias |
-//! | `$u0` to `$u9` anywhere | the fixed ones; nothing, if not set |
+//! | `$u0` to `$u9` anywhere | the fixed ones; nothing, if not set, but in braces, where the block's beginning decides |
 //!
 //! A text that begins with `as`, `aS`, `ad` or `al` is left alone, and so is the name behind one of them further on.
 
@@ -80,12 +80,16 @@ fn replace<'v>(text: &str, value: &dyn Fn(&str) -> Option<&'v str>, fixed: Optio
     let mut rest = text;
     let mut previous = None;
     let mut at_command = fixed.is_some();
+    let mut depth = 0_usize;
     while let Some(c) = rest.chars().next() {
         let word = if previous.is_none_or(is_delimiter) { word_of(rest) } else { "" };
         let (len, text) = if at_command && OWN_COMMANDS.contains(&word) {
             let len = word.len() + name_behind(&rest[word.len()..]);
             (len, &rest[..len])
-        } else if let Some((fixed, index)) = fixed.zip(fixed_of(rest)) {
+        } else if let Some((fixed, index)) =
+            fixed.zip(fixed_of(rest)).filter(|(fixed, at)| depth == 0 || !fixed[*at].is_empty())
+        {
+            // What has no value yet may have one when a block of this text begins, whose text is gone through again.
             ("$u0".len(), fixed[index].as_str())
         } else if let Some(interpreted) = interpreted(rest, value, fixed.is_some()) {
             interpreted
@@ -98,6 +102,11 @@ fn replace<'v>(text: &str, value: &dyn Fn(&str) -> Option<&'v str>, fixed: Optio
         if replaced.len() > MAX_EXPANDED {
             return None;
         }
+        depth = match c {
+            '{' if len == 1 => depth + 1,
+            '}' if len == 1 => depth.saturating_sub(1),
+            _ => depth,
+        };
         at_command = fixed.is_some() && (matches!(c, ';' | '{') || (at_command && c.is_whitespace()));
         previous = rest[..len].chars().next_back();
         rest = &rest[len..];

@@ -170,6 +170,15 @@ fn shell_commands_run_here() {
 }
 
 #[test]
+fn fixed_aliases_are_replaced_where_a_block_begins() {
+    let check = |lines: &[&str], expected: &str| assert_eq!(shown(lines), expected, "{lines:?}");
+    check(&["r $.u2=.echo hi; .block {$u2}"], "hi\n");
+    check(&["r $.u2=.echo hi; .block {.block {$u2}; .echo [$u3]}; .echo [$u2]"], "hi\n[]\n[]\n");
+    check(&["r $.u2=a; .block {r $.u2=b; .echo $u2; .block {.echo $u2}}", ".echo $u2"], "a\na\nb\n");
+    check(&[".echo [$u4]"], "[]\n");
+}
+
+#[test]
 fn help_is_all_that_a_control_token_does_then() {
     for token in [".if", ".for", ".foreach", ".while", ".do", ".block", ".catch", ".break", ".leave", ".else"] {
         let said = shown(&[&format!("{token} --help")]);
