@@ -100,12 +100,13 @@ impl Program {
         wait_blocking(Whom::Thread(self.process().0)).unwrap();
     }
 
-    /// Stops it somewhere else than in a pad, in the lifeline, or with a fault on its way.
+    /// Stops it somewhere else than in a pad, in the lifeline, in a handler that returns there, or with a fault on its way.
     fn stop_outside(&self, installed: &Installed) {
         self.stop();
         let is_inside = || {
-            let pc = Va(crate::sys::ptrace_registers::general(self.process().0).unwrap().pc());
-            installed.ranges().iter().any(|range| range.contains(pc))
+            let general = crate::sys::ptrace_registers::general(self.process().0).unwrap();
+            let (pc, sp) = (Va(general.pc()), Va(general.sp()));
+            installed.ranges().iter().any(|range| range.contains(pc)) || installed.leads_back(&self.memory, &[(pc, sp)])
         };
         while is_inside() || crate::traps::has_pending_trap(self.process(), self.process().0) {
             ptrace::go(self.process().0, ptrace::Go::Continue, 0).unwrap();
