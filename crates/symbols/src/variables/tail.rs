@@ -67,8 +67,9 @@ impl Variables {
     /// `callee` was entered, which is the frame below; innermost first. Empty if that call called it.
     ///
     /// Where there are several ways from one to the other, only the functions that all of them begin with and end with
-    /// are told. A tail call to a computed address may have led anywhere, so where one is met nothing is known. As gdb
-    /// does it.
+    /// are told. A tail call to a computed address may have led anywhere, so where one is met nothing is known; nor where
+    /// one goes to code without debug info, unless caller and callee are of one image and that is not. As gdb does it,
+    /// but for the last.
     pub fn tail_calls(&self, return_address: ImageOffset, callee: &mut TailCallee<'_>) -> Vec<TailCallFrame> {
         self.find_tail_calls(return_address, callee).unwrap_or_default()
     }
@@ -262,11 +263,13 @@ impl Ways {
                     Some(code) => Known { function: Die::read(&here.info, code)?, in_callee_image },
                     // It is here, but which of several.
                     None if !site.is_elsewhere => return None,
-                    None if in_callee_image => continue,
+                    // Code of other images does not come back to this one by jumps.
+                    None if callee.code_in(variables).is_some() => continue,
+                    None if in_callee_image => return None,
                     None => match elsewhere(symbol(here, &target()?)) {
                         Some(function) => Known { function, in_callee_image: true },
-                        // What is of a third image is not meant: the callee would have its name.
-                        None => continue,
+                        // It may be in the callee's image without debug info, or in one that goes on to there.
+                        None => return None,
                     },
                 };
                 let number = *numbers.entry((known.function.at, known.in_callee_image)).or_insert_with(|| {
