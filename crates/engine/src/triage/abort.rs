@@ -18,7 +18,7 @@ const ERROR: &str = "ERROR: ";
 const RUNTIME_ERROR: &str = ": runtime error: ";
 const REPORTS: u32 = 64;
 /// Larger regions are shadows of sanitizers, not text.
-const LARGEST_REGION: u64 = 256 << 20;
+pub(super) const LARGEST_REGION: u64 = 256 << 20;
 
 impl Engine {
     /// What glibc noted in `__abort_msg` (`struct abort_msg_s`: size, then text), of `assert`, of its allocator and its

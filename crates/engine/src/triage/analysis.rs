@@ -259,8 +259,16 @@ impl Engine {
         let names = |name: &str| own.iter().any(|row| row.function == name);
         if let Some(panic) = self.rust_panic(&own) {
             let place = if panic.place.is_empty() { String::new() } else { format!(" at {}", panic.place) };
-            let cause = format!("panicked{place}: {}", panic.text);
+            let mut cause = format!("panicked{place}: {}", panic.text);
+            let mut earlier = self.earlier_rust_panics(&own);
+            earlier.retain(|text| *text != panic.text);
+            if let Some(first) = earlier.first() {
+                cause.push_str(&format!("; it was unwinding from a panic already: {first}"));
+            }
+            let source = "Rust panic before that";
+            let earlier = earlier.into_iter().rev();
             messages.push(panic);
+            messages.extend(earlier.map(|text| ProgramMessage { source: source.into(), text, place: String::new() }));
             return Ok(Verdict::plain(FaultClass::RustPanic, cause));
         }
         if let Some(cause) = self.refused_allocation(subject.thread, &subject.physical, &own)? {

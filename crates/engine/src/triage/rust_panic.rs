@@ -6,12 +6,25 @@
 //! closure that made the payload (library/std/src/panicking.rs: `begin_panic_handler`, `panic_handler`, `begin_panic`).
 
 use outpost_base::{MemoryReader, Va, VaRange};
+use outpost_target::{Region, RegionUsage, SearchRequest};
 
 use super::ProgramMessage;
 use crate::{Engine, ProcessMemory, StackFrame};
 
 /// Most stack bytes that are looked at in one frame.
 const LARGEST_FRAME: u64 = 4 << 10;
+/// Bytes of the stack, from its end on, that panics under way are looked for in.
+const STACK: u64 = 16 << 10;
+/// Exceptions of one region of memory that are looked at.
+const EXCEPTIONS: u32 = 64;
+/// What an exception of a panic begins with, `MOZ\0RUST` (library/panic_unwind/src/gcc.rs, `RUST_EXCEPTION_CLASS`), and where in
+/// it are the frame that will catch it (`private_2` of both unwinders), the address of a variable of the standard library's
+/// (`canary`), and the payload: its address and table.
+const CLASS: u64 = u64::from_le_bytes(*b"MOZ\0RUST");
+const HANDLER: usize = 24;
+const CANARY: usize = 32;
+const PAYLOAD: usize = 40;
+const TABLE: usize = 48;
 /// Longest path, and longest message.
 const LONGEST_PATH: u64 = 1024;
 const LONGEST_MESSAGE: u64 = 8 << 10;
@@ -64,6 +77,79 @@ impl Engine {
         }
         let text = text.unwrap_or_else(|| "(its message is not formatted yet)".to_owned());
         Some(ProgramMessage { source: "Rust panic".into(), text, place: place.unwrap_or_default() })
+    }
+
+    /// Messages of panics that are under way further out while `frames` are in another, the one that was first first: what
+    /// unwinding runs, a destructor, has panicked. Their exceptions are in the frames that unwinding has come to; the
+    /// payload is a `String` or a `&str`, by the size in its table. Optimised code forgets where its exception is once nothing
+    /// but an abort can come; where Rust says that a destructor panicked, exceptions are looked for in the heap, too.
+    pub(super) fn earlier_rust_panics(&mut self, frames: &[StackFrame]) -> Vec<String> {
+        let Some(start) = frames.iter().find(|frame| !frame.is_inline()).map(|frame| frame.sp) else {
+            return Vec::new();
+        };
+        let Ok(memory) = self.memory() else { return Vec::new() };
+        // Short where the stack begins.
+        let mut stack = vec![0; STACK as usize];
+        let count = memory.clone().read(start, &mut stack);
+        let words = stack[..count].chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()));
+        let mut places: Vec<Va> = words.filter(|word| word % 16 == 0 && *word >= 0x10000).map(Va).collect();
+        places.sort_unstable();
+        places.dedup();
+        let ranges: Vec<VaRange> = places.iter().map(|at| VaRange::from_len(*at, 56)).collect();
+        if memory.prefetch(&ranges).is_err() {
+            return Vec::new();
+        }
+        if frames.iter().any(|frame| frame.function == "core::panicking::panic_in_cleanup") {
+            places.extend(self.exceptions_in_heaps().unwrap_or_default());
+            places.sort_unstable();
+            places.dedup();
+        }
+        let mut found: Vec<(u64, String)> = places.into_iter().filter_map(|at| self.payload_of(at, &memory)).collect();
+        found.sort_by_key(|(handler, _)| std::cmp::Reverse(*handler));
+        found.into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// Where what looks like an exception of a panic begins in anonymous memory, by address.
+    fn exceptions_in_heaps(&mut self) -> Option<Vec<Va>> {
+        let process = self.current_process().ok()?;
+        let (regions, space) = (self.regions(process).ok()?, self.process(process).ok()?.info.space);
+        let target = self.target_of(process).ok()?;
+        let mut found = Vec::new();
+        let is_heap = |region: &&Region| {
+            let usage = matches!(region.usage, RegionUsage::Heap | RegionUsage::Unknown);
+            usage && region.write && region.read && region.range.len() <= super::abort::LARGEST_REGION
+        };
+        for range in regions.iter().filter(is_heap).map(|region| region.range) {
+            self.check_interrupt().ok()?;
+            let pattern = CLASS.to_le_bytes().to_vec();
+            let request = SearchRequest { range, pattern, alignment: 16, writable_only: true, limit: EXCEPTIONS };
+            found.extend(target.borrow_mut().search(space, &request).unwrap_or_default());
+        }
+        Some(found)
+    }
+
+    /// The text that a panic's exception carries, if that is what is at an address, and where on the stack it is caught: of two
+    /// exceptions under way, the one that is caught further out was first.
+    fn payload_of(&self, at: Va, memory: &ProcessMemory) -> Option<(u64, String)> {
+        let mut memory = memory.clone();
+        let mut record = [0; 56];
+        memory.read_exact(at, &mut record)?;
+        let word = |at: usize| Some(u64::from_le_bytes(*record.get(at..)?.first_chunk()?));
+        if word(0)? != CLASS {
+            return None;
+        }
+        self.module_at(Va(word(CANARY)?))?;
+        self.module_at(Va(word(TABLE)?))?;
+        // A table begins with what drops the object, its size and its alignment.
+        let size = memory.read_u64(Va(word(TABLE)?).checked_add(8)?)?;
+        let payload = Va(word(PAYLOAD)?);
+        let text = match size {
+            16 => payload,
+            24 => payload.checked_add(8)?,
+            _ => return Some((word(HANDLER)?, "(its payload is no text)".to_owned())),
+        };
+        let text = message(memory.read_u64(text)?, memory.read_u64(text.checked_add(8)?)?, &memory)?;
+        Some((word(HANDLER)?, text))
     }
 
     /// The `core::panic::Location` at an address of constant data: `src/main.rs:5:9`.
