@@ -128,6 +128,21 @@ fn verdicts_of_the_corpus() {
     assert!(names.len() >= 105 && cases >= 177, "the corpus is there: {} programs, {cases} cases", names.len());
 }
 
+/// A call through libffi is the fault of who asked for it.
+#[test]
+fn trampolines_are_not_to_blame() {
+    let which = "import ctypes, sys; print(sys.executable)";
+    let Ok(found) = Command::new("python3").args(["-c", which]).output() else { return skip("there is no Python") };
+    let python = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+    if python.is_empty() {
+        return skip("Python has no ctypes");
+    }
+    let text = cdb(&["-c", SCRIPT, &python, "-c", "import ctypes; ctypes.CDLL(None).strlen(8)"]);
+    let said = verdict(&text);
+    let blamed = said.lines().find_map(|line| line.strip_prefix("BLAMED:")).unwrap_or_default();
+    assert!(said.contains("NULL_POINTER_READ") && blamed.contains("ctypes"), "{text}");
+}
+
 /// The verdict through a process server, and on a core, is that of the process itself; the bucket, too.
 #[test]
 fn verdicts_are_the_same_at_a_distance_and_of_a_core() {

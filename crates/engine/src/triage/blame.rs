@@ -15,6 +15,8 @@ const LIBRARIES: &[&str] = &[
     "libdl",
     "librt",
     "libgcc_s",
+    // It calls what it was told to.
+    "libffi",
     "libstdc++",
     "libc++",
     "libc++abi",
