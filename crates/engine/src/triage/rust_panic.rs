@@ -25,6 +25,7 @@ const HANDLER: usize = 24;
 const CANARY: usize = 32;
 const PAYLOAD: usize = 40;
 const TABLE: usize = 48;
+const EXCEPTION_LEN: usize = 56;
 /// Longest path, and longest message.
 const LONGEST_PATH: u64 = 1024;
 const LONGEST_MESSAGE: u64 = 8 << 10;
@@ -95,7 +96,7 @@ impl Engine {
         let mut places: Vec<Va> = words.filter(|word| word % 16 == 0 && *word >= 0x10000).map(Va).collect();
         places.sort_unstable();
         places.dedup();
-        let ranges: Vec<VaRange> = places.iter().map(|at| VaRange::from_len(*at, 56)).collect();
+        let ranges: Vec<VaRange> = places.iter().map(|at| VaRange::from_len(*at, EXCEPTION_LEN as u64)).collect();
         if memory.prefetch(&ranges).is_err() {
             return Vec::new();
         }
@@ -132,7 +133,7 @@ impl Engine {
     /// exceptions under way, the one that is caught further out was first.
     fn payload_of(&self, at: Va, memory: &ProcessMemory) -> Option<(u64, String)> {
         let mut memory = memory.clone();
-        let mut record = [0; 56];
+        let mut record = [0; EXCEPTION_LEN];
         memory.read_exact(at, &mut record)?;
         let word = |at: usize| Some(u64::from_le_bytes(*record.get(at..)?.first_chunk()?));
         if word(0)? != CLASS {
