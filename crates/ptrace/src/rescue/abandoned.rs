@@ -1,10 +1,11 @@
 //! What an Outpost left in a process when all of its own processes were killed, and nobody is left who has its journal.
 //!
-//! Nothing presses then: the lifeline leads every thread on for as long as the process lives. But whoever attaches next would stop
-//! at old sites and chain to an old handler, so this is cleaned away first. All of it is found in the process: the lifeline by
-//! its code, its table has the sites with their pads and the program's own signal actions, and what the code of a site was is
-//! in the program's file. A journal is written of that, which a rescue undoes as a dead worker's. What is not understood in
-//! full is left as it is: another version's lifeline, sites in code that is no file's or whose file was changed, watched pages.
+//! Nothing presses then: the lifeline leads every thread on for as long as the process lives. But whoever attaches next would
+//! stop at old sites and chain to an old handler, so this is cleaned away first. All of it is found in the process: the
+//! lifeline by its code, its table has the sites with their pads and the program's own signal actions, and what the code of a
+//! site was is in the program's file. A journal is written of that, which a rescue undoes as a dead worker's. What is not
+//! understood in full is left as it is: another version's lifeline, sites in code that is no file's or whose file was
+//! changed, watched pages.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -46,7 +47,8 @@ struct Remains {
     sites: Vec<(Va, Vec<u8>, Vec<u8>)>,
 }
 
-/// Cleans a process that nobody traces of what sessions left whose processes were killed, all of them; gives what was done for each.
+/// Cleans a process that nobody traces of what sessions left whose processes were killed, all of them; gives what was done
+/// for each.
 pub(crate) fn clean(process: ProcessId) -> Vec<RescueReport> {
     let mut reports = Vec::new();
     let Ok(memory) = ProcessMemory::open(process) else { return reports };
@@ -179,8 +181,8 @@ fn refers_to(memory: &ProcessMemory, page: Va, data: Va) -> bool {
         .any(|word| word.first_chunk().is_some_and(|word| head.contains(Va(u64::from_le_bytes(*word)))))
 }
 
-/// Whether all that is on a page are pads of these sites: the table has lost a pad when its site got a jump. Each is the displaced
-/// instruction and a jump to what follows that.
+/// Whether all that is on a page are pads of these sites: the table has lost a pad when its site got a jump. Each is the
+/// displaced instruction and a jump to what follows that.
 fn are_pads(memory: &ProcessMemory, page: Va, sites: &[Va]) -> bool {
     let mut code = [0; PAGE as usize];
     if memory.read(page, &mut code) != code.len() {

@@ -19,9 +19,9 @@ const ROLE: &str = "OUTPOST_TEST_WORKER";
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Prints the address of `site`, then calls it for ever, with a pause between two calls, and counts signals; prints the
-/// sum now and then, which is the number of calls as long as each did its work. SIGTERM ends it with code 7. After SIGUSR2 it
-/// has a child; in SIGHUP's handler it sleeps to the next signal. What the second argument says: `sandboxed`: it is ended by restart_syscall(2); `threaded`: it has another
-/// thread, which sleeps, and its child comes by vfork(2) and sleeps, too.
+/// sum now and then, which is the number of calls as long as each did its work. SIGTERM ends it with code 7. After SIGUSR2
+/// it has a child; in SIGHUP's handler it sleeps to the next signal. What the second argument says: `sandboxed`: it is ended
+/// by restart_syscall(2); `threaded`: it has another thread, which sleeps, and its child comes by vfork(2) and sleeps, too.
 const DEBUGGEE: &str = r#"
     #define _GNU_SOURCE
     #include <linux/filter.h>

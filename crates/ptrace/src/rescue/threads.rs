@@ -397,15 +397,17 @@ fn send_again(process: ProcessId, thread: u32, held: &Held) -> bool {
 
 /// Whether anybody traces a thread of a process.
 pub(super) fn is_anybodys(process: ProcessId) -> bool {
-    let proc = ProcRoot::default();
-    threads_of(process).into_iter().any(|thread| proc.status(thread).is_some_and(|status| status.tracer != 0))
+    tracers_of(process).any(|_| true)
 }
 
 /// Whether a thread of a process is somebody else's.
 pub(super) fn is_traced(process: ProcessId) -> bool {
-    let (proc, own) = (ProcRoot::default(), signal::own_tid());
-    let tracers = threads_of(process).into_iter().filter_map(|thread| Some(proc.status(thread)?.tracer));
-    tracers.into_iter().any(|tracer| tracer != 0 && tracer != own)
+    tracers_of(process).any(|tracer| tracer != signal::own_tid())
+}
+
+fn tracers_of(process: ProcessId) -> impl Iterator<Item = u32> {
+    let tracers = threads_of(process).into_iter().filter_map(|thread| Some(ProcRoot::default().status(thread)?.tracer));
+    tracers.filter(|tracer| *tracer != 0)
 }
 
 fn threads_of(process: ProcessId) -> Vec<u32> {

@@ -190,8 +190,8 @@ impl Tracer {
         self.processes.values().filter(|process| process.space == space).map(|process| process.id).collect()
     }
 
-    /// The one whose it is, as long as that lives. A child that borrows the memory, as vfork makes, may have a lower id, and what the
-    /// journal has under its name goes when it ends.
+    /// The one whose it is, as long as that lives. A child that borrows the memory, as vfork makes, may have a lower id, and
+    /// what the journal has under its name goes when it ends.
     pub(crate) fn process_in(&self, space: AddressSpaceId) -> Option<ProcessId> {
         let processes = self.processes_in(space);
         processes.into_iter().min_by_key(|process| u64::from(process.0) != space.0)
